@@ -1,0 +1,1 @@
+"""What happens to events: pure logic, thin agents, and the command line."""

@@ -1,0 +1,104 @@
+"""The watchlist in memory: entries of every list, found by token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+KINDS = ("id", "passport", "pass", "phone", "plate")
+"""Domains of tokens, in the order in which a match is named."""
+
+ListName = tuple[str, str]
+"""(authority, list)"""
+
+
+class Entry(Struct, gc=False, frozen=True):
+    """One entry. The window is `from_us <= t < to_us` in µs of Unix time; `tokens` maps a domain to its tokens."""
+
+    authority: str
+    list: str
+    entry_id: str
+    category: str
+    from_us: int
+    to_us: int
+    tokens: dict[str, tuple[str, ...]]
+    sequence: int
+
+    @property
+    def batch_id(self) -> str:
+        """The batch that brought the entry."""
+        return self.entry_id.rpartition(":")[0]
+
+
+class Watchlist:
+    """All live lists. Changes are synchronous, so a scan sees a batch wholly or not at all."""
+
+    def __init__(self) -> None:
+        self.lists: dict[ListName, dict[str, Entry]] = {}
+        self.found: dict[str, dict[str, tuple[Entry, ...]]] = {kind: {} for kind in KINDS}
+        self._key_ids: dict[ListName, dict[str, int]] = {}
+        self.common_keys: frozenset[str] | None = None
+        """Key ids that every non-empty list has; None when all lists are empty."""
+
+    def apply(self, name: ListName, put: Iterable[Entry], remove: Iterable[str]) -> None:
+        """Takes entries off a list by entry id, then puts entries on it."""
+        entries = self.lists.setdefault(name, {})
+        keys = self._key_ids.setdefault(name, {})
+        for entry_id in remove:
+            old = entries.pop(entry_id, None)
+            if old is not None:
+                self._unindex(old, keys)
+        for entry in put:
+            old = entries.get(entry.entry_id)
+            if old is not None:
+                self._unindex(old, keys)
+            entries[entry.entry_id] = entry
+            self._index(entry, keys)
+        sets = [set(keys) for keys in self._key_ids.values() if keys]
+        self.common_keys = frozenset(set.intersection(*sets)) if sets else None
+
+    def clear(self, name: ListName) -> None:
+        """Empties a list."""
+        self.apply(name, (), list(self.lists.get(name, ())))
+
+    def key_ids(self, name: ListName) -> list[str]:
+        """Key ids that occur on a list, sorted."""
+        return sorted(self._key_ids.get(name, ()))
+
+    def valid(self, kind: str, token: str, at_us: int) -> list[Entry]:
+        """Entries of the token's domain that are valid at a time (µs)."""
+        return [entry for entry in self.found[kind].get(token, ()) if entry.from_us <= at_us < entry.to_us]
+
+    def by_category(self) -> dict[str, int]:
+        """Number of entries by category."""
+        counts: dict[str, int] = {}
+        for entries in self.lists.values():
+            for entry in entries.values():
+                counts[entry.category] = counts.get(entry.category, 0) + 1
+        return counts
+
+    def _index(self, entry: Entry, keys: dict[str, int]) -> None:
+        for kind, token in pairs(entry.tokens):
+            index = self.found[kind]
+            index[token] = (*index.get(token, ()), entry)
+            key = token.partition(".")[0]
+            keys[key] = keys.get(key, 0) + 1
+
+    def _unindex(self, entry: Entry, keys: dict[str, int]) -> None:
+        for kind, token in pairs(entry.tokens):
+            index = self.found[kind]
+            rest = tuple(e for e in index.get(token, ()) if e is not entry)
+            if rest:
+                index[token] = rest
+            else:
+                index.pop(token, None)
+            key = token.partition(".")[0]
+            keys[key] -= 1
+            if not keys[key]:
+                del keys[key]
+
+
+def pairs(tokens: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
+    """(domain, token) of each token of an entry or a line."""
+    return ((kind, token) for kind, some in tokens.items() for token in some)

@@ -1,0 +1,1 @@
+"""Kafka and ClickHouse. Knows nothing of epidemics; imports schemas only."""

@@ -1,0 +1,225 @@
+"""A Faust transport that hands an agent one message per (partition, fetched chunk), and the commit watermark.
+
+Stock Faust makes four asyncio tasks for every message; here that cost is paid once a chunk. Faust's agents, rebalancing
+and lifecycle stay. It builds on private parts of faust-streaming 0.15.3: `tests/unit/test_faust_contract.py` fails
+loudly when an upgrade moves them.
+
+The watermark: a partition's committed offset is the first offset of its oldest unfinished chunk, so it never runs ahead
+of what is durable, in whatever order chunks finish. A rebalance or a seek closes the partition's ledger; what finishes
+later under the old one is dropped, and the records are delivered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from time import monotonic
+from typing import Any
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+MAX_RECORDS_IN_FLIGHT = 20_000
+"""Records of one partition that may be delivered and unfinished; beyond it the partition is not fetched."""
+
+FLUSH_SECONDS = 5.0
+"""How long a rebalance or a stop waits for started chunks before it forgets them (they are delivered again)."""
+
+
+class Ledger:
+    """Deliveries of one partition under one assignment: which chunks are unfinished, and how far it was read."""
+
+    __slots__ = ("_open", "closed", "position", "records")
+
+    def __init__(self) -> None:
+        self._open: dict[int, Chunk] = {}
+        self.position: int | None = None
+        self.records = 0
+        self.closed = False
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Notes a chunk as unfinished. Chunks come in order of offset."""
+        if self.position is not None and chunk.first < self.position:
+            raise ValueError("a chunk was delivered twice under one assignment")
+        chunk.start = chunk.first if self.position is None else self.position
+        self._open[chunk.first] = chunk
+        self.position = chunk.next
+        self.records += len(chunk.records)
+
+    def done(self, chunk: Chunk) -> bool:
+        """Marks a chunk as finished; false if the ledger was closed before, or the chunk already finished."""
+        if self.closed or self._open.pop(chunk.first, None) is None:
+            return False
+        self.records -= len(chunk.records)
+        return True
+
+    def close(self) -> None:
+        """Ends the assignment: nothing that finishes later counts."""
+        self.closed = True
+        self._open.clear()
+        self.records = 0
+
+    @property
+    def watermark(self) -> int | None:
+        """The offset that may be committed; None before the first delivery and after the close."""
+        if self.closed:
+            return None
+        return next(iter(self._open), self.position)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an agent has started on a chunk and not finished it."""
+        return any(chunk.started for chunk in self._open.values())
+
+
+class Chunk:
+    """Records of one partition with rising offsets, as fetched together.
+
+    `start` is the offset from which the partition was read for it, `first` that of its first record, `next` the one
+    after its last. Call `done()` when everything that follows from it is durable.
+    """
+
+    __slots__ = ("_consumer", "first", "ledger", "next", "records", "start", "started", "tp")
+
+    def __init__(self, tp: TP, records: list[Any], ledger: Ledger, consumer: Consumer | None = None) -> None:
+        self.tp = tp
+        self.records = records
+        self.first: int = records[0].offset
+        self.next: int = records[-1].offset + 1
+        self.start = self.first
+        self.ledger = ledger
+        self.started = False
+        self._consumer = consumer
+
+    def done(self) -> None:
+        """Everything that follows from this chunk is durable: its offsets may be committed."""
+        if self.ledger.done(self) and self._consumer is not None:
+            self._consumer.freed.set()
+
+
+class RawSchema(faust.Schema):
+    """Leaves keys and values alone: the agent decodes, so that a bad record is the agent's to dead-letter."""
+
+    def loads_key(self, app: Any, message: Any, **kwargs: Any) -> Any:
+        """The key as it came."""
+        return message.key
+
+    def loads_value(self, app: Any, message: Any, **kwargs: Any) -> Any:
+        """The chunk."""
+        return message.value
+
+
+async def chunks(stream: Any) -> AsyncIterator[Chunk]:
+    """The chunks of an agent's stream. Nothing is acknowledged for the agent: it calls `Chunk.done()`."""
+    async for chunk in stream.noack():
+        chunk.started = True
+        yield chunk
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
+    """Delivers chunks, commits watermarks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.ledgers: dict[TP, Ledger] = {}
+        self.freed = asyncio.Event()
+
+    async def _drain_messages(self, fetcher: Any) -> None:
+        try:
+            while not (self._stopped.is_set() or fetcher._stopped.is_set()):
+                await self._deliver_fetched()
+        except self.consumer_stopped_errors:
+            if not self.app.should_stop:
+                raise
+        except asyncio.CancelledError:
+            if not self.app.should_stop:
+                raise
+
+    async def _deliver_fetched(self) -> None:
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        active = {tp for tp in self._get_active_partitions() if self._room(tp)}
+        if not active:
+            self.freed.clear()
+            await self.wait_first(self.freed.wait(), timeout=0.1)
+            return
+        generation = self.app.consumer_generation_id
+        fetched = await self._getmany(active, timeout=0.1)
+        if generation != self.app.consumer_generation_id or self.app.rebalancing or self.should_stop:
+            return  # the assignment is gone, and with it the positions: the records come again
+        if not self.flow_active:
+            await self.perform_seek()
+            return
+        for tp, records in fetched.items():
+            if records and self.flow_active:
+                await self._deliver(TP(tp.topic, tp.partition), records, generation)
+
+    def _room(self, tp: TP) -> bool:
+        ledger = self.ledgers.get(tp)
+        return ledger is None or ledger.records < MAX_RECORDS_IN_FLIGHT
+
+    async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
+        ledger = self.ledgers.get(tp)
+        if ledger is None:
+            ledger = self.ledgers[tp] = Ledger()
+        if ledger.position is not None and records[0].offset < ledger.position:
+            return  # fetched before a seek of ours; the seek's own fetch follows
+        chunk = Chunk(tp, records, ledger, self)
+        ledger.deliver(chunk)
+        last = records[-1]
+        message = ConsumerMessage(
+            tp.topic, tp.partition, chunk.first, last.timestamp / 1000.0, last.timestamp_type, [], None, chunk, None,
+            0, 0, tp, generation_id=generation,
+        )  # fmt: skip
+        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    async def perform_seek(self) -> None:
+        """Back to the committed offsets, under new ledgers."""
+        self.forget(list(self.ledgers))
+        await super().perform_seek()
+
+    async def rewind(self, tp: TP, offset: int) -> None:
+        """Reads a partition again from `offset`; what is in flight of it is forgotten."""
+        self.forget([tp])
+        await self.seek(tp, offset)
+
+    def forget(self, tps: Iterable[TP]) -> None:
+        """Closes the ledgers of partitions."""
+        for tp in tps:
+            ledger = self.ledgers.pop(tp, None)
+            if ledger is not None:
+                ledger.close()
+        self.freed.set()
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commits what is finished (through `wait_empty`), forgets the rest."""
+        await super().on_partitions_revoked(revoked)
+        self.forget(list(self.ledgers))  # aiokafka revokes everything at every rebalance
+
+    async def wait_empty(self) -> None:
+        """Gives started chunks a bounded time to finish, then commits."""
+        deadline = monotonic() + FLUSH_SECONDS
+        while monotonic() < deadline and any(ledger.busy for ledger in self.ledgers.values()):
+            await asyncio.sleep(0.01)
+        await self.commit()
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self.ledgers if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        ledger = self.ledgers.get(tp)
+        return None if ledger is None else ledger.watermark
+
+    def watermarks(self) -> Mapping[TP, int | None]:
+        """Commit watermark of each partition in hand."""
+        return {tp: ledger.watermark for tp, ledger in self.ledgers.items()}
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Faust's live-lock detector counts messages it acked itself; the lag metric says it better."""
+
+
+class Transport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here
+    """`chunks://host:port`: Faust's aiokafka transport with chunked delivery."""
+
+    Consumer = Consumer

@@ -1,0 +1,172 @@
+"""Connections to Kafka: security settings in each client's own words, topic creation, batched writing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+
+from streams import topics
+from streams.settings import Settings
+
+log = logging.getLogger("ninezero.kafka")
+
+BATCH_BYTES = 1 << 20
+
+
+class KafkaUnreachable(Exception):
+    """The broker does not answer: one line, with the remedy."""
+
+
+def security(settings: Settings) -> dict[str, Any]:
+    """Arguments for an aiokafka client."""
+    given = settings.kafka_security
+    tls = "ca" in given
+    arguments: dict[str, Any] = {"security_protocol": ("SASL_" if "mechanism" in given else "") + ("SSL" if tls else "PLAINTEXT")}
+    if tls:
+        context = ssl.create_default_context(cafile=given["ca"])
+        if "cert" in given:
+            context.load_cert_chain(given["cert"], given.get("key"))
+        arguments["ssl_context"] = context
+    if "mechanism" in given:
+        arguments |= {
+            "sasl_mechanism": given["mechanism"],
+            "sasl_plain_username": given["user"],
+            "sasl_plain_password": given["password"],
+        }
+    return arguments
+
+
+def consumer(settings: Settings, **arguments: Any) -> AIOKafkaConsumer:
+    """A consumer without a group, that never commits."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, enable_auto_commit=False, group_id=None, **security(settings), **arguments
+    )
+
+
+def producer(settings: Settings, **arguments: Any) -> AIOKafkaProducer:
+    """A producer that waits for every replica in sync."""
+    return AIOKafkaProducer(
+        bootstrap_servers=settings.kafka,
+        acks="all",
+        max_batch_size=BATCH_BYTES,
+        max_request_size=topics.MAX_MESSAGE_BYTES,
+        **security(settings),
+        **arguments,
+    )
+
+
+def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITIONS, replication: int = 1) -> list[str]:
+    """Creates the topics that are missing; names of those created.
+
+    Raises:
+        KafkaUnreachable: no broker answers within ten seconds.
+    """
+    from kafka.admin import KafkaAdminClient, NewTopic
+    from kafka.errors import KafkaError as AdminError
+    from kafka.errors import TopicAlreadyExistsError
+
+    given = settings.kafka_security
+    arguments: dict[str, Any] = {"security_protocol": security(settings)["security_protocol"]}
+    if "ca" in given:
+        arguments |= {"ssl_cafile": given["ca"], "ssl_certfile": given.get("cert"), "ssl_keyfile": given.get("key")}
+    if "mechanism" in given:
+        arguments |= {"sasl_mechanism": given["mechanism"], "sasl_plain_username": given["user"], "sasl_plain_password": given["password"]}
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=10_000, **arguments)
+    except (AdminError, OSError, ValueError) as error:
+        raise unreachable(settings) from error
+    created = []
+    with contextlib.closing(admin):
+        present = set(admin.list_topics())
+        for topic in topics.ALL:
+            name = settings.topic(topic.name)
+            if name in present:
+                continue
+            with contextlib.suppress(TopicAlreadyExistsError):
+                admin.create_topics(
+                    [NewTopic(name, topic.partitions or partitions, replication, topic_configs=topic.config())],
+                    timeout_ms=30_000,
+                )
+                created.append(name)
+    return created
+
+
+def unreachable(settings: Settings) -> KafkaUnreachable:
+    """The error of a broker that does not answer."""
+    return KafkaUnreachable("Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start) or mend the address")
+
+
+class Writer:
+    """Writes records in batches that it builds itself, and returns when all are acknowledged.
+
+    aiokafka's `send()` costs 13.5 µs a record, a record in a batch 1.0 µs. A broker that is away is waited for: nothing
+    is dropped, and the caller does not go on.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Connects."""
+        self._producer = producer(self._settings)
+        await self._producer.start()
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def send(self, records: Iterable[tuple[topics.Topic, bytes, bytes]]) -> None:
+        """Writes (topic, key, value) records, in order for each partition; returns when Kafka has acknowledged all."""
+        pending: dict[tuple[str, int], list[tuple[bytes, bytes]]] = defaultdict(list)
+        for topic, key, value in records:
+            name = self._settings.topic(topic.name)
+            count = self._partitions.get(name) or await self._count(name)
+            pending[name, (murmur2(key) & 0x7FFFFFFF) % count].append((key, value))
+        pause = 0.1
+        while pending:
+            results = await asyncio.gather(*(self._send_partition(tp, r) for tp, r in pending.items()), return_exceptions=True)
+            for tp, result in zip(list(pending), results, strict=True):
+                if result is None:
+                    del pending[tp]
+                elif not isinstance(result, KafkaError):
+                    raise result
+            if pending:
+                log.warning("Kafka did not acknowledge %d partition(s); trying again in %.1f s", len(pending), pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    async def _send_partition(self, tp: tuple[str, int], records: list[tuple[bytes, bytes]]) -> None:
+        assert self._producer is not None
+        topic, partition = tp
+        acknowledged = []
+        batch = self._producer.create_batch()
+        for key, value in records:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
+                batch = self._producer.create_batch()
+                if batch.append(key=key, value=value, timestamp=None) is None:
+                    raise ValueError("a record is larger than a batch")
+        acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*acknowledged)
+
+    async def _count(self, name: str) -> int:
+        assert self._producer is not None
+        while True:
+            try:
+                self._partitions[name] = len(await self._producer.partitions_for(name))
+                return self._partitions[name]
+            except KafkaError:
+                log.warning("topic %s is not there; create it with: ninezero topics create", name)
+                await asyncio.sleep(1)

@@ -1,0 +1,211 @@
+"""Every setting, once. The only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from schemas.events import Identifier
+
+
+class SettingsError(Exception):
+    """A setting that is missing or wrong: its name and what to do, never its value."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of CONTRACT §8, checked. `max_list_age` is in seconds; `http` a (host, first port) pair."""
+
+    kafka: str
+    clickhouse: str
+    keys: Path | None
+    order: str
+    sunset: datetime
+    home: str = "370115"
+    timezone: str = "Asia/Shanghai"
+    k: int = 11
+    topic_prefix: str = ""
+    replay: bool = False
+    max_list_age: float = 300.0
+    http: tuple[str, int] = ("127.0.0.1", 6066)
+    kafka_security: Mapping[str, str] = field(default_factory=dict)
+
+    def topic(self, name: str) -> str:
+        """The name of a topic on the broker."""
+        return self.topic_prefix + name
+
+
+NAMES = {
+    "NINEZERO_KAFKA": "Kafka bootstrap servers, host:port[,host:port]",
+    "NINEZERO_CLICKHOUSE": "clickhouse://user:password@host:9000 or chdb:///path",
+    "NINEZERO_KEYS": "key ring file of the edge, mode 0600",
+    "NINEZERO_ORDER": "the emergency order this deployment runs under (an identifier)",
+    "NINEZERO_SUNSET": "the end of that order, RFC 3339 with an offset",
+    "NINEZERO_HOME": "six-digit division code of the district (default 370115)",
+    "NINEZERO_TIMEZONE": "time zone of the local day (default Asia/Shanghai)",
+    "NINEZERO_K": "smallest published count (default and minimum 11)",
+    "NINEZERO_TOPIC_PREFIX": "goes before each topic's name (default empty)",
+    "NINEZERO_REPLAY": "1 for scenarios and back-fills (default 0)",
+    "NINEZERO_MAX_LIST_AGE": "seconds without a watchlist heartbeat before everyone is held (default 300)",
+    "NINEZERO_HTTP": "host:port for metrics and health; the roles take this port and the next three (127.0.0.1:6066)",
+    "NINEZERO_KAFKA_TLS_CA": "CA certificate of the Kafka brokers (turns TLS on)",
+    "NINEZERO_KAFKA_TLS_CERT": "client certificate for Kafka",
+    "NINEZERO_KAFKA_TLS_KEY": "key of that certificate",
+    "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
+    "NINEZERO_KAFKA_SASL_USER": "user name for SASL",
+    "NINEZERO_KAFKA_SASL_PASSWORD": "password for SASL",
+}
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads and checks all settings.
+
+    Raises:
+        SettingsError: a setting is missing or wrong; the message names it and the remedy.
+    """
+    env = os.environ if environ is None else environ
+    order = _required(env, "NINEZERO_ORDER")
+    try:
+        msgspec.convert(order, Identifier)
+    except msgspec.ValidationError:
+        raise _wrong("NINEZERO_ORDER", "use letters, digits, '.', '_' and '-', at most 64, no eleven digits in a row") from None
+    return Settings(
+        kafka=kafka(env),
+        clickhouse=clickhouse(env),
+        keys=Path(env["NINEZERO_KEYS"]) if env.get("NINEZERO_KEYS") else None,
+        order=order,
+        sunset=_time(env, "NINEZERO_SUNSET"),
+        home=_digits(env, "NINEZERO_HOME", "370115"),
+        timezone=timezone(env),
+        k=int(_number(env, "NINEZERO_K", "11", 11)),
+        topic_prefix=_prefix(env),
+        replay=_flag(env, "NINEZERO_REPLAY"),
+        max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", "300", 1),
+        http=_address(env),
+        kafka_security=kafka_security(env),
+    )
+
+
+def kafka(env: Mapping[str, str]) -> str:
+    """`NINEZERO_KAFKA`, checked: host:port, comma-separated."""
+    servers = _required(env, "NINEZERO_KAFKA")
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise _wrong("NINEZERO_KAFKA", "write host:port, several separated by commas")
+    return servers.replace(" ", "")
+
+
+def clickhouse(env: Mapping[str, str]) -> str:
+    """`NINEZERO_CLICKHOUSE`, checked: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL."""
+    url = _required(env, "NINEZERO_CLICKHOUSE")
+    try:
+        parts = urlsplit(url)
+        usable = (parts.scheme in ("clickhouse", "clickhouses") and parts.hostname and (parts.port or True)) or (
+            parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        raise _wrong("NINEZERO_CLICKHOUSE", "write clickhouse://user:password@host:9000 or chdb:///absolute/path")
+    return url
+
+
+def timezone(env: Mapping[str, str]) -> str:
+    """`NINEZERO_TIMEZONE`, checked: an IANA time zone."""
+    name = env.get("NINEZERO_TIMEZONE") or "Asia/Shanghai"
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise _wrong("NINEZERO_TIMEZONE", "write an IANA time zone such as Asia/Shanghai") from None
+    return name
+
+
+def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
+    """TLS and SASL settings by short name (`ca`, `cert`, `key`, `mechanism`, `user`, `password`); empty means plain."""
+    found = {
+        short: env[name]
+        for short, name in (
+            ("ca", "NINEZERO_KAFKA_TLS_CA"),
+            ("cert", "NINEZERO_KAFKA_TLS_CERT"),
+            ("key", "NINEZERO_KAFKA_TLS_KEY"),
+            ("mechanism", "NINEZERO_KAFKA_SASL_MECHANISM"),
+            ("user", "NINEZERO_KAFKA_SASL_USER"),
+            ("password", "NINEZERO_KAFKA_SASL_PASSWORD"),
+        )
+        if env.get(name)
+    }
+    for short in ("ca", "cert", "key"):
+        if short in found and not Path(found[short]).is_file():
+            raise _wrong(f"NINEZERO_KAFKA_TLS_{short.upper()}", "name a file that exists and can be read")
+    if found.get("mechanism", "PLAIN") not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+        raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    if "mechanism" in found and not ("user" in found and "password" in found):
+        raise _wrong("NINEZERO_KAFKA_SASL_USER", "give the user and NINEZERO_KAFKA_SASL_PASSWORD with a SASL mechanism")
+    return found
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise SettingsError(f"{name} is not set: {NAMES[name]}")
+    return value
+
+
+def _wrong(name: str, remedy: str) -> SettingsError:
+    return SettingsError(f"{name} is wrong: {remedy}")
+
+
+def _time(env: Mapping[str, str], name: str) -> datetime:
+    try:
+        value = datetime.fromisoformat(_required(env, name))
+    except ValueError:
+        raise _wrong(name, "write a time such as 2026-12-31T00:00:00+08:00") from None
+    if value.tzinfo is None:
+        raise _wrong(name, "write the time with its offset, such as 2026-12-31T00:00:00+08:00")
+    return value.astimezone(UTC)
+
+
+def _digits(env: Mapping[str, str], name: str, default: str) -> str:
+    value = env.get(name) or default
+    if len(value) != 6 or not (value.isascii() and value.isdigit()):
+        raise _wrong(name, "write six digits, such as 370115")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, default: str, minimum: float) -> float:
+    try:
+        value = float(env.get(name) or default)
+    except ValueError:
+        value = float("nan")
+    if not minimum <= value < 1e9:
+        raise _wrong(name, f"write a number, {minimum:g} or more")
+    return value
+
+
+def _flag(env: Mapping[str, str], name: str) -> bool:
+    value = env.get(name) or "0"
+    if value not in ("0", "1"):
+        raise _wrong(name, "write 0 or 1")
+    return value == "1"
+
+
+def _prefix(env: Mapping[str, str]) -> str:
+    value = env.get("NINEZERO_TOPIC_PREFIX", "")
+    if len(value) > 100 or not all(c.isascii() and (c.isalnum() or c in "._-") for c in value):
+        raise _wrong("NINEZERO_TOPIC_PREFIX", "use letters, digits, '.', '_' and '-', at most 100")
+    return value
+
+
+def _address(env: Mapping[str, str]) -> tuple[str, int]:
+    host, _, port = (env.get("NINEZERO_HTTP") or "127.0.0.1:6066").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65533:
+        raise _wrong("NINEZERO_HTTP", "write host:port; the port and the next three must be free")
+    return host.strip("[]"), int(port)
