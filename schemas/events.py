@@ -184,7 +184,7 @@ class PushBatch(_Event):
     authority: Identifier
     pushed_by: Identifier
     list: Identifier
-    category: str
+    category: Identifier
     mode: Literal["delta", "full", "withdraw"]
     sequence: Seq
     issued_at: Time

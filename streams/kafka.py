@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
@@ -70,22 +70,11 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
     Raises:
         KafkaUnreachable: no broker answers within ten seconds.
     """
-    from kafka.admin import KafkaAdminClient, NewTopic
-    from kafka.errors import KafkaError as AdminError
+    from kafka.admin import NewTopic
     from kafka.errors import TopicAlreadyExistsError
 
-    given = settings.kafka_security
-    arguments: dict[str, Any] = {"security_protocol": security(settings)["security_protocol"]}
-    if "ca" in given:
-        arguments |= {"ssl_cafile": given["ca"], "ssl_certfile": given.get("cert"), "ssl_keyfile": given.get("key")}
-    if "mechanism" in given:
-        arguments |= {"sasl_mechanism": given["mechanism"], "sasl_plain_username": given["user"], "sasl_plain_password": given["password"]}
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=10_000, **arguments)
-    except (AdminError, OSError, ValueError) as error:
-        raise unreachable(settings) from error
     created = []
-    with contextlib.closing(admin):
+    with contextlib.closing(_admin(settings)) as admin:
         present = set(admin.list_topics())
         for topic in topics.ALL:
             name = settings.topic(topic.name)
@@ -100,7 +89,34 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
     return created
 
 
-def unreachable(settings: Settings) -> KafkaUnreachable:
+def _admin(settings: Settings) -> Any:
+    from kafka.admin import KafkaAdminClient
+    from kafka.errors import KafkaError as AdminError
+
+    try:
+        return KafkaAdminClient(
+            bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=10_000, **blocking_security(settings)
+        )
+    except (AdminError, OSError, ValueError) as error:
+        raise unreachable() from error
+
+
+def blocking_security(settings: Settings) -> dict[str, Any]:
+    """Arguments for a kafka-python client."""
+    given = settings.kafka_security
+    arguments: dict[str, Any] = {"security_protocol": security(settings)["security_protocol"]}
+    if "ca" in given:
+        arguments |= {"ssl_cafile": given["ca"], "ssl_certfile": given.get("cert"), "ssl_keyfile": given.get("key")}
+    if "mechanism" in given:
+        arguments |= {
+            "sasl_mechanism": given["mechanism"],
+            "sasl_plain_username": given["user"],
+            "sasl_plain_password": given["password"],
+        }
+    return arguments
+
+
+def unreachable() -> KafkaUnreachable:
     """The error of a broker that does not answer."""
     return KafkaUnreachable("Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start) or mend the address")
 
@@ -132,7 +148,7 @@ class Writer:
         pending: dict[tuple[str, int], list[tuple[bytes, bytes]]] = defaultdict(list)
         for topic, key, value in records:
             name = self._settings.topic(topic.name)
-            count = self._partitions.get(name) or await self._count(name)
+            count = self._partitions.get(name) or await self.partitions(name)
             pending[name, (murmur2(key) & 0x7FFFFFFF) % count].append((key, value))
         pause = 0.1
         while pending:
@@ -161,7 +177,8 @@ class Writer:
         acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*acknowledged)
 
-    async def _count(self, name: str) -> int:
+    async def partitions(self, name: str) -> int:
+        """Number of partitions of a topic (its name on the broker); waits for the topic to exist."""
         assert self._producer is not None
         while True:
             try:
@@ -170,3 +187,32 @@ class Writer:
             except KafkaError:
                 log.warning("topic %s is not there; create it with: ninezero topics create", name)
                 await asyncio.sleep(1)
+
+
+def topic_ids(settings: Settings) -> dict[str, str]:
+    """Id of each topic on the broker: a topic that was deleted and made again has another.
+
+    Raises:
+        KafkaUnreachable: no broker answers within ten seconds.
+    """
+    with contextlib.closing(_admin(settings)) as admin:
+        return {str(topic["name"]): str(topic.get("topic_id", "")) for topic in admin.describe_topics()}
+
+
+async def check(settings: Settings) -> None:
+    """Asks the broker for its topics.
+
+    Raises:
+        KafkaUnreachable: it does not answer within ten seconds, or a topic is missing.
+    """
+    probe = AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))
+    try:
+        async with asyncio.timeout(10):
+            await probe.start()
+            present = await probe.topics()
+    except (KafkaError, OSError, TimeoutError):
+        raise unreachable() from None
+    finally:
+        await probe.stop()
+    if not {settings.topic(topic.name) for topic in topics.ALL} <= present:
+        raise KafkaUnreachable("topics are missing on the broker: ninezero topics create")

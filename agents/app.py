@@ -1,0 +1,265 @@
+"""The Faust apps, one a role: screening, lists, recording. Each is a process with a consumer group of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+import faust
+from aiohttp import web
+from faust.exceptions import ConsumerNotStarted
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from agents.checkpoints import CHECKPOINTS
+from agents.lists import Lists
+from agents.pushes import Pushes
+from agents.recorder import projections, record, roll_up
+from agents.screening import Screened, Screening, screen_all
+from agents.stations import STATIONS
+from streams import clickhouse, metrics
+from streams.chunks import Chunk, RawSchema, chunks
+from streams.clickhouse import ClickHouseError
+from streams.kafka import Writer, topic_ids
+from streams.replica import Replica
+from streams.settings import Settings
+from streams.sink import Sink
+from streams.topics import PUSHES, Topic
+
+log = logging.getLogger("ninezero")
+
+ROLES = {"screening": 0, "lists": 1, "recording": 3}
+"""Roles and the distance of their HTTP port from the first (2 is kept for the ledgers role)."""
+
+
+class Role:
+    """A role's Faust app, what it starts and stops beside it, and its way of ending."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self.settings = name, settings
+        self.app = faust.App(
+            f"{settings.topic_prefix}ninezero-{name}",
+            broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
+            datadir=tempfile.gettempdir() + "/ninezero",
+            web_enabled=False,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            stream_wait_empty=True,  # our consumer's wait_empty: bounded, then a commit
+            consumer_auto_offset_reset="earliest",
+            broker_commit_interval=0.5,
+            broker_max_poll_records=4000,
+            broker_session_timeout=30.0,
+            broker_heartbeat_interval=3.0,
+            broker_request_timeout=40.0,
+        )
+        self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())
+        self.sink: Sink | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def agent(self, topic: Topic, run: Callable[[Any], Awaitable[None]]) -> None:
+        """Registers an agent over a topic's chunks. What it can't handle ends the process, and never skips a record."""
+        source = self.app.topic(self.settings.topic(topic.name), schema=RawSchema())
+
+        async def guarded(stream: Any) -> None:
+            try:
+                await run(chunks(stream))
+            except Exception as error:
+                self.fail(f"{topic.name}: {_describe(error)}")
+                await asyncio.Event().wait()  # the process is ending; Faust must not start the agent again
+
+        self.app.agent(source, name=f"{self.name}-{topic.name}", concurrency=1)(guarded)
+
+    def task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs work beside the agents; its failure ends the process."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self.fail(_describe(error))
+
+        self._tasks.append(asyncio.create_task(guarded()))
+
+    def fail(self, why: str) -> None:
+        """Ends the process with a line."""
+        if not self.ended.done():
+            self.ended.set_result(why)
+
+    async def stop(self) -> None:
+        """Stops the app, flushing what is in hand within its bound."""
+        await self.app.stop()
+        for task in self._tasks:
+            task.cancel()
+
+
+async def run(name: str, settings: Settings) -> str | None:
+    """Runs a role until a signal or a failure; the failure in one line, or None."""
+    role = Role(name, settings)
+    async with contextlib.AsyncExitStack() as stack:
+        await _BUILD[name](role, stack)
+        host, port = settings.http
+        await _serve(role, stack, host, port + ROLES[name])
+        loop = asyncio.get_running_loop()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, lambda: role.ended.done() or role.ended.set_result(None))
+        await role.app.start()
+        role.task(_measure(role))
+        why = await role.ended
+        if why is not None:
+            log.error("the %s role is ending: %s", name, why)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(role.stop(), 20)
+    return why
+
+
+async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
+    writer, lists = await _started(stack, Writer(role.settings)), Lists()
+    replica = await _started(stack, Replica(role.settings, lists, lists.measure))
+    screening = Screening(role.settings, replica, lists, writer)
+    role.ready = lambda: bool(role.app.consumer.assignment()) and replica.ready.is_set()
+
+    def add(kind: Screened) -> None:
+        role.agent(kind.topic, lambda arriving: screen_all(screening, kind, arriving))
+
+    add(CHECKPOINTS)
+    add(STATIONS)
+    role.task(_age(replica))
+
+
+async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
+    writer, lists = await _started(stack, Writer(role.settings)), Lists()
+    replica = await _started(stack, Replica(role.settings, lists, lists.measure))
+    pushes = Pushes(role.settings, replica, lists, writer)
+    stack.push_async_callback(pushes.stop)
+
+    async def apply(arriving: Any) -> None:
+        async for chunk in arriving:
+            await pushes.take_chunk(chunk)
+
+    role.agent(PUSHES, apply)
+    role.task(_after_start(role, lambda: pushes.beat(role.app.consumer)))
+
+
+async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
+    ids = await asyncio.to_thread(topic_ids, role.settings)
+    sink = Sink(role.settings.clickhouse, lambda topic: ids.get(topic, ""), roll_up, lambda: role.app.consumer)
+    role.sink = await _started(stack, sink)
+
+    def add(projection: Any) -> None:
+        async def record_all(arriving: Any) -> None:
+            async for chunk in arriving:
+                await record(sink, projection, chunk)
+
+        role.agent(projection[0], record_all)
+
+    for projection in projections(role.settings.timezone):
+        add(projection)
+    role.task(_after_start(role, sink.run))
+
+
+_BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] = {
+    "screening": _screening,
+    "lists": _lists,
+    "recording": _recording,
+}
+
+
+async def _started(stack: contextlib.AsyncExitStack, part: Any) -> Any:
+    await part.start()
+    stack.push_async_callback(part.stop)
+    return part
+
+
+async def _after_start(role: Role, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while not role.app.started or not role.app.consumer.started:
+        await asyncio.sleep(0.05)
+    while True:
+        with contextlib.suppress(ConsumerNotStarted):
+            role.app.consumer.assignment()
+            break
+        await asyncio.sleep(0.05)
+    await work()
+
+
+async def _age(replica: Replica) -> None:
+    while True:
+        for (_, name), manifest in replica.manifests.items():
+            metrics.watchlist_age.labels(name).set(time.time() - manifest.at.timestamp())
+        await asyncio.sleep(5)
+
+
+async def _measure(role: Role) -> None:
+    while True:
+        metrics.sunset.set((role.settings.sunset - datetime.now(UTC)).total_seconds())
+        consumer = role.app.consumer
+        for tp, watermark in list(consumer.watermarks().items()):
+            with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
+                end = consumer.highwater(tp)
+                if end is not None and watermark is not None:
+                    metrics.lag.labels(tp.topic.removeprefix(role.settings.topic_prefix), tp.partition).set(end - watermark)
+        await asyncio.sleep(1)
+
+
+async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: int) -> None:
+    """Metrics, health, and (embedded database only) reads for other processes of this user."""
+
+    async def measured(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        with contextlib.suppress(Exception):
+            if role.ready():
+                return web.Response(text="ready\n")
+        return web.Response(status=503, text="not ready\n")
+
+    routes = [web.get("/metrics", measured), web.get("/healthz", alive), web.get("/readyz", ready)]
+    folder = clickhouse.folder_of(role.settings.clickhouse)
+    if role.sink is not None and folder is not None:
+        secret = secrets.token_hex(16)
+        routes.append(web.post("/query", _reader(role.sink, secret)))
+        clickhouse.offer(folder, f"http://{host}:{port}/query", secret)
+    application = web.Application()
+    application.add_routes(routes)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, host, port).start()
+
+
+def _reader(sink: Sink, secret: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def read(request: web.Request) -> web.Response:
+        if not secrets.compare_digest(request.headers.get("X-Ninezero-Secret", ""), secret):
+            return web.Response(status=403, text="not for you")
+        try:
+            return web.json_response(await sink.query(await request.text()))
+        except ClickHouseError as error:
+            return web.Response(status=400, text=str(error))
+
+    return read
+
+
+def _describe(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__} in {_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "nowhere"
+
+
+__all__ = ["ROLES", "Chunk", "run"]

@@ -1,0 +1,327 @@
+"""The command `ninezero`. A failure is one line on stderr and exit status 1; no message quotes an input value."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from schemas.events import Division, Identifier, Scan
+from streams import settings as settings_
+from streams.settings import Settings, SettingsError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Epidemic entry screening: see README.md.", pretty_exceptions_enable=False)
+topics_app = typer.Typer(help="Kafka topics.", no_args_is_help=True)
+sites_app = typer.Typer(help="The register of sites.", no_args_is_help=True)
+keys_app = typer.Typer(help="The key ring of the edge.", no_args_is_help=True)
+kafka_app = typer.Typer(help="A real Kafka on this machine.", no_args_is_help=True)
+for name, group in (("topics", topics_app), ("sites", sites_app), ("keys", keys_app), ("kafka", kafka_app)):
+    app.add_typer(group, name=name)
+
+RUN = Path(".run")
+
+
+class Failure(Exception):
+    """Ends the command with this line."""
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the report; status 0 only if every row agrees.")] = False,
+    speed: Annotated[float, typer.Option(help="Times real time; 0: as fast as it goes.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the scenario.")] = 2020,
+) -> None:
+    """The Jiyang scenario through Kafka, Faust and ClickHouse."""
+    from agents.demo import run
+
+    if not run(RUN, seed=seed, speed=speed, once=once):
+        raise typer.Exit(1)
+
+
+@app.command()
+def worker(role: Annotated[str, typer.Argument(help="screening, lists or recording; without it, all of them.")] = "") -> None:
+    """Runs a role, or all roles as child processes that end together."""
+    from agents.app import ROLES, run
+
+    if role and role not in ROLES:
+        raise Failure(f"no such role: choose {', '.join(ROLES)}, or none for all")
+    settings = settings_.load()
+    if not role:
+        _supervise(list(ROLES))
+        return
+    _log()
+    from streams.kafka import check
+
+    asyncio.run(check(settings))
+    import uvloop
+
+    why = uvloop.run(run(role, settings))
+    if why is not None:
+        print(f"ninezero: the {role} role ended: {why}", file=sys.stderr, flush=True)
+        os._exit(1)  # threads of the clients may still be waiting for what failed
+    os._exit(0)
+
+
+@app.command()
+def migrate() -> None:
+    """Brings the ClickHouse schema up to date."""
+    from streams import clickhouse
+
+    engine = clickhouse.connect(settings_.clickhouse(os.environ))
+    applied = clickhouse.migrate(engine)
+    engine.close()
+    print(f"applied: {', '.join(applied) or 'nothing, all migrations were in'}")
+
+
+@topics_app.command("create")
+def topics_create(
+    partitions: Annotated[int, typer.Option(min=1, max=10_000)] = 12, replication: Annotated[int, typer.Option(min=1, max=10)] = 1
+) -> None:
+    """Creates the topics that are missing."""
+    from streams.kafka import create_topics
+
+    created = create_topics(settings_.load(), partitions, replication)
+    print(f"created: {', '.join(created) or 'nothing, all topics were there'}")
+
+
+@sites_app.command("load")
+def sites_load(file: Path) -> None:
+    """Loads the register of sites from CSV: site_id,kind,division,capacity."""
+    rows = _read_sites(file)
+    load_sites(settings_.clickhouse(os.environ), rows)
+    print(f"{len(rows)} sites loaded")
+
+
+def load_sites(url: str, sites: list[tuple[str, str, str, int]]) -> None:
+    """Writes sites to the register; a later load of a site wins."""
+    from schemas.rows import SiteRow
+    from streams import clickhouse
+
+    engine = clickhouse.connect(url)
+    clickhouse.migrate(engine)
+    version = time.time_ns() // 1_000_000
+    engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow(*site, version) for site in sites])
+    engine.close()
+
+
+def _read_sites(file: Path) -> list[tuple[str, str, str, int]]:
+    import msgspec
+
+    found = []
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as source:
+            reader = csv.DictReader(source)
+            if reader.fieldnames != ["site_id", "kind", "division", "capacity"]:
+                raise Failure("the first line must be: site_id,kind,division,capacity")
+            for row in reader:
+                site = msgspec.convert((row["site_id"], row["kind"], row["division"]), tuple[Identifier, Identifier, Division])
+                capacity = int(row["capacity"] or 0)
+                if not 0 <= capacity < 2**32:
+                    raise ValueError
+                found.append((*site, capacity))
+    except OSError as error:
+        raise Failure(f"the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise Failure("the file is not UTF-8: save it as UTF-8") from None
+    except (ValueError, TypeError, csv.Error):
+        raise Failure(f"line {len(found) + 2}: site_id and kind are identifiers, division has six digits, capacity is a number") from None
+    return found
+
+
+@keys_app.command("new")
+def keys_new() -> None:
+    """Makes the key ring named by NINEZERO_KEYS."""
+    from streams.edge.pseudonyms import new_ring
+
+    path = os.environ.get("NINEZERO_KEYS")
+    if not path:
+        raise SettingsError(f"NINEZERO_KEYS is not set: {settings_.NAMES['NINEZERO_KEYS']}")
+    new_ring(Path(path))
+    print(f"made {path} with the key k1; keep a copy where only the edge's keepers reach it")
+
+
+@app.command()
+def scan(file: Annotated[str, typer.Argument(help="JSON lines of Scan events, or - for standard input.")]) -> None:
+    """Sends scans and prints the outcome of each: clear, what to do and for whom, or not checked."""
+    from agents.scans import send
+
+    settings = settings_.load()
+    try:
+        lines = (sys.stdin.buffer if file == "-" else Path(file).open("rb")).read().splitlines()
+    except OSError as error:
+        raise Failure(f"the file cannot be read ({error.strerror})") from None
+    from streams.deadletters import Refused, take
+
+    events: list[tuple[bytes, Scan]] = []
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                events.append((line, take(Scan, line)))
+            except Refused as refused:
+                raise Failure(f"line {number}: {refused.reason} at {refused.path or '/'}; nothing was sent") from None
+    if not asyncio.run(send(settings, events)):
+        raise Failure("some scans were not checked: do not read that as clear")
+
+
+@app.command()
+def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """The report of the last demo, counted anew."""
+    from agents.demo import Facts, make_report, show
+
+    try:
+        facts = Facts.load(RUN)
+    except OSError:
+        raise Failure("no demo was run in this folder: make run") from None
+    made = make_report(_query_url(), facts)
+    if as_json:
+        print(json.dumps(made, indent=2))
+    else:
+        show(made)
+
+
+@app.command()
+def query(
+    sql: str, format_: Annotated[str, typer.Option("--format", help="table, json (one object a row) or csv.")] = "table"
+) -> None:
+    """Runs a read in ClickHouse, also while a worker holds the embedded engine."""
+    from streams import clickhouse
+
+    if format_ not in ("table", "json", "csv"):
+        raise Failure("--format takes table, json or csv")
+    clickhouse.check_read(sql)
+    engine = clickhouse.connect(_query_url())
+    rows = engine.query(sql)
+    engine.close()
+    if format_ == "json":
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    elif format_ == "csv":
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        _print_table(rows)
+
+
+@kafka_app.command("start")
+def kafka_start(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one if left out.")] = None) -> None:
+    """Starts Kafka on loopback."""
+    from streams.broker import Broker
+
+    broker = Broker(RUN / "kafka", port)
+    broker.start()
+    print(f"Kafka answers at {broker.bootstrap}")
+
+
+@kafka_app.command("stop")
+def kafka_stop() -> None:
+    """Stops it."""
+    from streams.broker import Broker
+
+    Broker(RUN / "kafka").stop()
+    print("Kafka is stopped")
+
+
+@kafka_app.command("status")
+def kafka_status() -> None:
+    """Says whether it runs, and where."""
+    from streams.broker import Broker
+
+    broker = Broker(RUN / "kafka")
+    if not broker.running():
+        raise Failure("Kafka does not run here: ninezero kafka start")
+    print(f"Kafka answers at {broker.bootstrap}")
+
+
+def _query_url() -> str:
+    """`NINEZERO_CLICKHOUSE`, or the last demo's database."""
+    held = (RUN / "clickhouse").absolute()
+    if not os.environ.get("NINEZERO_CLICKHOUSE") and held.exists():
+        return f"chdb://{held}"
+    return settings_.clickhouse(os.environ)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        print("no rows")
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _supervise(roles: list[str]) -> None:
+    """Runs each role as a child; when one ends, the others are ended and the line says which."""
+    children = {role: subprocess.Popen([sys.executable, "-m", "agents.cli", "worker", role]) for role in roles}
+    stopping = False
+
+    def stop(*_: Any) -> None:
+        nonlocal stopping
+        stopping = True
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, stop)
+    ended = None
+    while not stopping and ended is None:
+        time.sleep(0.1)
+        ended = next((role for role, child in children.items() if child.poll() is not None), None)
+    for child in children.values():
+        child.terminate()
+    for child in children.values():
+        try:
+            child.wait(25)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    if not stopping:
+        raise Failure(f"the {ended} role ended, so all were stopped; its last line says why")
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("aiokafka", "faust", "mode"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("ninezero").setLevel(logging.INFO)
+
+
+def _known() -> tuple[type[Exception], ...]:
+    from streams.broker import BrokerError
+    from streams.clickhouse import ClickHouseError
+    from streams.edge.pseudonyms import KeyRingError
+    from streams.kafka import KafkaUnreachable
+
+    return (Failure, SettingsError, BrokerError, ClickHouseError, KeyRingError, KafkaUnreachable)
+
+
+def main() -> None:
+    """Runs the command line."""
+    try:
+        app()
+    except _known() as error:
+        print(f"ninezero: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("NINEZERO_DEBUG"):
+            raise
+        # The message of an unforeseen error may quote an input: its type and place must do.
+        print(f"ninezero: unforeseen {type(error).__name__}; run again with NINEZERO_DEBUG=1 to see where", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""`ninezero demo`: the Jiyang scenario, fed as devices, stations and authorities would, and the report on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from agents import scenario
+from agents.scenario import Day, Jiyang
+from schemas.events import Outcomes, PushReceipt, decoder
+from streams import clickhouse, kafka, settings, topics
+from streams.broker import Broker, _free
+from streams.edge.pseudonyms import KeyRing, new_ring
+from streams.kafka import Writer
+from streams.settings import Settings
+
+VISIBLE_SECONDS = 2.0
+"""From a batch's receipt on, every worker matches it within two seconds (CONTRACT §5): scans wait for that."""
+
+_ROWS = {
+    "vehicle checks": (scenario.VEHICLE_CHECKS, "SELECT sum(passages) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'"),
+    "vehicles turned back": (scenario.TURNED_BACK, "SELECT sum(turn_back) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'"),
+    "station passengers delivered": (scenario.DELIVERED, "SELECT sum(people) AS n FROM ninezero.arrivals_by_day WHERE stage = 'delivered'"),
+    "push batches": (scenario.BATCHES, "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'"),
+    "person-times pushed": (scenario.PERSON_TIMES, "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category != 'health_pass'"),
+    "health passes": (scenario.PASSES, "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category = 'health_pass'"),
+    "road checkpoints": (9, "SELECT count() AS n FROM ninezero.sites WHERE kind IN ('national_road', 'expressway', 'public_security')"),
+    "village checkpoints": (1200, "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
+}
+"""What the article says, and how ClickHouse is asked for it."""
+
+
+@dataclass
+class Facts:
+    """What the sender knows of its own sending: nothing here is known to the pipeline."""
+
+    events: int = 0
+    resent: int = 0
+    malformed: int = 0
+    screened: int = 0
+    seconds: float = 0.0
+    restarts: int = 0
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Keeps it for `ninezero report`."""
+        (folder / "demo.json").write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, folder: Path) -> Facts:
+        """Of the last demo; OSError without one."""
+        return cls(**json.loads((folder / "demo.json").read_text()))
+
+
+def run(folder: Path, *, seed: int, speed: float, once: bool) -> bool:
+    """Runs the demo and prints its report; whether every row agrees."""
+    console = Console(stderr=True)
+    folder.mkdir(exist_ok=True)
+    broker = Broker(folder / "kafka")
+    console.print("starting Kafka …", highlight=False)
+    broker.start()
+    base = _prepare(folder, broker)
+    made = settings.load(base)
+    kafka.create_topics(made)
+    from agents.cli import load_sites
+
+    load_sites(made.clickhouse, Jiyang.sites())
+    worker = _Worker(base, folder / "worker.log")
+    try:
+        facts = asyncio.run(_Feed(made, worker, seed, speed, console).run())
+        facts.save(folder)
+        report = make_report(made.clickhouse, facts)
+        (folder / "report.json").write_text(json.dumps(report, indent=2))
+        show(report)
+        if not once:
+            host, port = made.http
+            console.print(f"The workers run on: metrics at http://{host}:{port}/metrics. Ctrl-C ends the demo.")
+            while True:
+                time.sleep(1)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        worker.stop()
+        broker.stop()
+    return bool(report["agrees"])
+
+
+def make_report(url: str, facts: Facts) -> dict[str, Any]:
+    """Asks ClickHouse; the rows for programs."""
+    engine = clickhouse.connect(url)
+    rows = []
+    for name, (article, sql) in _ROWS.items():
+        counted = int(engine.query(sql)[0]["n"] or 0)
+        rows.append({"what": name, "article": article, "clickhouse": counted, "agrees": article == counted, "sql": sql})
+    dead = engine.query("SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason")
+    letters = {row["reason"]: int(row["n"]) for row in dead}
+    sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
+    counted = int(engine.query(sql)[0]["n"] or 0)
+    engine.close()
+    rows.append({"what": "events counted once", "sent": facts.events, "clickhouse": counted, "agrees": counted == facts.events, "sql": sql})
+    found = sum(letters.values())
+    rows.append({"what": "malformed, dead-lettered", "sent": facts.malformed, "clickhouse": found, "agrees": found == facts.malformed})
+    return {
+        "rows": rows,
+        "agrees": all(row["agrees"] for row in rows),
+        "events_per_second": round((facts.events + facts.resent) / facts.seconds) if facts.seconds else 0,
+        "seconds": round(facts.seconds, 1),
+        "alert_latency_ms": facts.latency_ms,
+        "duplicates": facts.screened - counted,
+        "resent": facts.resent,
+        "dead_letters": letters,
+        "worker_restarts": facts.restarts,
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """The report as a table."""
+    table = Table("", "article", "sent", "ClickHouse", "", title="Jiyang, 24 January to 10 March 2020")
+    for row in report["rows"]:
+        table.add_row(row["what"], _n(row.get("article")), _n(row.get("sent")), _n(row["clickhouse"]), "✓" if row["agrees"] else "✗ differs")
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(table)
+    latency = report["alert_latency_ms"]
+    console.print(
+        f"{report['events_per_second']:,} events/s over {report['seconds']} s, recorded; alert latency "
+        f"p50 {latency.get('p50', 0):,.0f} ms, p99 {latency.get('p99', 0):,.0f} ms\n"
+        f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
+        + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none"),
+        highlight=False,
+    )
+
+
+def _n(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _prepare(folder: Path, broker: Broker) -> dict[str, str]:
+    """A fresh database, key ring and topic prefix; the environment of the workers."""
+    data = (folder / "clickhouse").absolute()
+    shutil.rmtree(data, ignore_errors=True)
+    keys = folder / "keys.json"
+    if not keys.exists():
+        new_ring(keys)
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")},
+        "NINEZERO_KAFKA": broker.bootstrap,
+        "NINEZERO_CLICKHOUSE": f"chdb://{data}",
+        "NINEZERO_KEYS": str(keys.absolute()),
+        "NINEZERO_ORDER": "JIYANG-2020-DEMO",
+        "NINEZERO_SUNSET": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+        "NINEZERO_TOPIC_PREFIX": f"demo-{int(time.time())}.",
+        "NINEZERO_REPLAY": "1",
+        "NINEZERO_HTTP": f"127.0.0.1:{_four_ports()}",
+    }
+
+
+def _four_ports() -> int:
+    """6066 and the next three if they are free, or else some that are."""
+    from streams.broker import _is_free
+
+    first = 6066
+    while not all(_is_free(first + n) for n in range(4)):
+        first = min(_free(), 65_000)
+    return first
+
+
+class _Worker:
+    """`ninezero worker` beside the demo; started again when somebody kills a part of it."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment, self._log = environment, log
+        self.restarts = 0
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen([sys.executable, "-m", "agents.cli", "worker"], env=self._environment, stdout=log, stderr=log)
+
+    def look(self) -> None:
+        """Starts it again if it ended; gives up after the fifth time."""
+        if self._process.poll() is None:
+            return
+        self.restarts += 1
+        if self.restarts > 5:
+            raise kafka.KafkaUnreachable(f"the workers end again and again: see {self._log}")
+        self._process = self._start()
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(40)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+class _Feed:
+    """Sends the days and waits until all is answered and recorded."""
+
+    def __init__(self, made: Settings, worker: _Worker, seed: int, speed: float, console: Console) -> None:
+        self._settings, self._worker, self._speed, self._console = made, worker, speed, console
+        assert made.keys is not None
+        self._scenario = Jiyang(seed, KeyRing.load(made.keys))
+        self._writer = Writer(made)
+        self._facts = Facts()
+        self._receipts: dict[str, float] = {}
+        self._answers = 0
+        self._dead = 0
+
+    async def run(self) -> Facts:
+        """The whole replay."""
+        await self._writer.start()
+        readers = [
+            asyncio.create_task(self._follow(topics.RECEIPTS, self._on_receipt)),
+            asyncio.create_task(self._follow(topics.OUTCOMES, self._on_outcomes)),
+            asyncio.create_task(self._follow(topics.DEAD_LETTERS, self._on_dead_letter)),
+            asyncio.create_task(self._watch()),
+        ]
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeElapsedColumn())
+        quiet = not self._console.is_terminal
+        try:
+            with Progress(*columns, console=self._console, disable=quiet) as progress:
+                sent = progress.add_task("sent", total=400_000)
+                answered = progress.add_task("answered", total=400_000)
+                await self._send(lambda: progress.update(sent, completed=self._facts.events) or progress.update(answered, completed=self._answers), readers)
+                await self._until(readers, self._all_answered, lambda: progress.update(answered, completed=self._answers))
+                await self._until(readers, self._all_recorded, lambda: None)
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await self._writer.stop()
+        self._facts.screened = self._answers
+        self._facts.restarts = self._worker.restarts
+        self._facts.latency_ms = self._latency()
+        return self._facts
+
+    async def _send(self, shown: Any, readers: list[asyncio.Task[None]]) -> None:
+        days: list[Day] = []
+        for day in self._scenario.days():
+            await self._write(day.batches)
+            days.append(day)
+            shown()
+            if len(days) == 1:
+                await self._until(readers, lambda: self._in_force(days[0]), lambda: None)
+                started = time.monotonic()
+            else:  # batches run a day ahead of the scans, so that nothing waits for their two seconds
+                await self._until(readers, lambda: self._in_force(days[-1]), lambda: None)
+            await self._write_events(day, shown)
+        self._facts.seconds = -started
+
+    async def _write_events(self, day: Day, shown: Any) -> None:
+        began = time.monotonic()
+        for first in range(0, len(day.events), 4000):
+            await self._write(day.events[first : first + 4000])
+            shown()
+            if self._speed:
+                due = began + 86_400 / self._speed * (first + 4000) / len(day.events)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+        self._facts.events += day.good
+        self._facts.resent += day.resent
+        self._facts.malformed += day.malformed
+
+    async def _write(self, sent: list[scenario.Sent]) -> None:
+        by_name = {topic.name: topic for topic in topics.ALL}
+        await self._writer.send((by_name[name], key, value) for name, key, value in sent)
+
+    def _in_force(self, day: Day) -> bool:
+        now = time.monotonic()
+        return all(now - self._receipts.get(batch, now) >= VISIBLE_SECONDS for batch in day.batch_ids)
+
+    def _all_answered(self) -> bool:
+        return self._answers >= self._facts.events + self._facts.resent and self._dead >= self._facts.malformed
+
+    async def _all_recorded(self) -> bool:
+        if self._facts.seconds < 0:
+            ends = await self._ends()
+            engine = clickhouse.connect(self._settings.clickhouse)
+            sql = "SELECT topic, partition, max(next_offset) AS n FROM ninezero_data.recorder_progress GROUP BY topic, partition"
+            rows = await asyncio.to_thread(engine.query, sql)
+            reached = {(row["topic"], int(row["partition"])): int(row["n"]) for row in rows}
+            if any(reached.get(tp, 0) < end for tp, end in ends.items()):
+                await asyncio.sleep(0.3)
+                return False
+            self._facts.seconds += time.monotonic()
+        return True
+
+    async def _ends(self) -> dict[tuple[str, int], int]:
+        reader = kafka.consumer(self._settings, isolation_level="read_committed")
+        await reader.start()
+        try:
+            found = {}
+            for topic in (topics.DECISIONS, topics.DEAD_LETTERS):
+                name = self._settings.topic(topic.name)
+                tps = [kafka.TopicPartition(name, p) for p in range(await self._writer.partitions(name))]
+                found.update({(tp.topic, tp.partition): end for tp, end in (await reader.end_offsets(tps)).items()})
+            return found
+        finally:
+            await reader.stop()
+
+    async def _until(self, readers: list[asyncio.Task[None]], done: Any, shown: Any) -> None:
+        while True:
+            result = done()
+            if (await result) if asyncio.iscoroutine(result) else result:
+                return
+            for reader in readers:
+                if reader.done():
+                    reader.result()
+            shown()
+            await asyncio.sleep(0.05)
+
+    async def _follow(self, topic: topics.Topic, take: Any) -> None:
+        name = self._settings.topic(topic.name)
+        reader = kafka.consumer(self._settings, auto_offset_reset="earliest", isolation_level="read_committed")
+        await reader.start()
+        try:
+            reader.assign([kafka.TopicPartition(name, p) for p in range(await self._writer.partitions(name))])
+            while True:
+                for records in (await reader.getmany(timeout_ms=200)).values():
+                    for record in records:
+                        take(record.value)
+        finally:
+            await reader.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            self._worker.look()
+            await asyncio.sleep(0.5)
+
+    def _on_receipt(self, value: bytes) -> None:
+        self._receipts.setdefault(decoder(PushReceipt).decode(value).batch_id, time.monotonic())
+
+    def _on_outcomes(self, value: bytes) -> None:
+        self._answers += len(decoder(Outcomes).decode(value).outcomes)
+
+    def _on_dead_letter(self, value: bytes) -> None:
+        self._dead += 1
+
+    def _latency(self) -> dict[str, float]:
+        """p50 and p99 in ms from the screening role's histogram."""
+        host, port = self._settings.http
+        try:
+            with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=5) as page:  # noqa: S310  # our own worker
+                lines = page.read().decode().splitlines()
+        except OSError:
+            return {}
+        steps = []
+        for line in lines:
+            if line.startswith("ninezero_alert_latency_seconds_bucket"):
+                bound = line.split('le="')[1].split('"')[0]
+                steps.append((float(bound), float(line.rsplit(" ", 1)[1])))
+        return {name: _quantile(steps, q) * 1000 for name, q in (("p50", 0.5), ("p99", 0.99))}
+
+
+def _quantile(steps: list[tuple[float, float]], q: float) -> float:
+    """Quantile of a cumulative histogram, linear within a bucket (as PromQL's histogram_quantile)."""
+    total = steps[-1][1] if steps else 0.0
+    low, below = 0.0, 0.0
+    for bound, count in steps:
+        if total and count >= q * total:
+            return low if bound == float("inf") else low + (bound - low) * (q * total - below) / max(count - below, 1)
+        low, below = bound, count
+    return 0.0

@@ -1,0 +1,8 @@
+"""Station arrivals: one traveller at one stage, screened like a passage into the district."""
+
+from agents.logic.rules import decide_arrival
+from agents.screening import Screened
+from schemas.events import Arrival
+from streams.topics import ARRIVALS
+
+STATIONS = Screened(ARRIVALS, Arrival, decide_arrival, lambda arrival: (arrival.mode, "in", arrival.stage, 1))

@@ -1,0 +1,129 @@
+"""ClickHouse rows: one struct a table, in the order of its columns, and how events become rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from schemas.events import DeadLetter, Decisions, PushReceipt
+
+FIRST_WINS = 1 << 43
+"""version = FIRST_WINS - time in ms: of several rows with one key the earliest survives (good until the year 2248)."""
+
+
+class ScreeningFact(NamedTuple):
+    """One event with its decision; `minute` is Unix time in s, `day` the local day."""
+
+    day: date
+    minute: int
+    site_id: str
+    device_id: str
+    seq: int
+    kind: str
+    direction: str
+    stage: str
+    people: int
+    outcome: str
+    late: int
+    reasons: list[str]
+    version: int
+
+
+class PushReceiptRow(NamedTuple):
+    """One receipt; `issued_at` is Unix time in s."""
+
+    batch_id: str
+    authority: str
+    list: str
+    category: str
+    mode: str
+    status: str
+    code: str
+    lines_declared: int
+    accepted: int
+    duplicate: int
+    rejected: int
+    withdrawn: int
+    issued_at: int
+    version: int
+
+
+class DeadLetterRow(NamedTuple):
+    """One dead letter; `hour` is Unix time in s."""
+
+    hour: int
+    topic: str
+    partition: int
+    offset: int
+    sha256: str
+    reason: str
+
+
+class SiteRow(NamedTuple):
+    """One site of the register."""
+
+    site_id: str
+    kind: str
+    division: str
+    capacity: int
+    version: int
+
+
+class ProgressRow(NamedTuple):
+    """How far a partition is recorded."""
+
+    topic: str
+    topic_id: str
+    partition: int
+    next_offset: int
+
+
+TABLES: dict[str, type[NamedTuple]] = {  # type: ignore[valid-type]  # every row type is a NamedTuple
+    "screening_facts": ScreeningFact,
+    "push_receipts": PushReceiptRow,
+    "dead_letter_facts": DeadLetterRow,
+    "site_register": SiteRow,
+    "recorder_progress": ProgressRow,
+}
+
+
+def screening_facts(record: Decisions, day_of: Callable[[int], date]) -> list[ScreeningFact]:
+    """Facts of one decisions record."""
+    version = FIRST_WINS - record.decided_ms
+    site = record.site_id
+    return [
+        ScreeningFact(
+            day_of(d.observed_ms // 60_000 * 60), d.observed_ms // 60_000 * 60, site, d.device_id, d.seq, d.kind,
+            d.direction, d.stage, d.people, d.outcome, int(d.late), d.reasons, version,
+        )
+        for d in record.decisions
+    ]  # fmt: skip
+
+
+def push_receipt(receipt: PushReceipt) -> PushReceiptRow:
+    """The row of one receipt."""
+    r = receipt
+    return PushReceiptRow(
+        r.batch_id, r.authority, r.list, r.category, r.mode, r.status, r.code or "", r.lines_declared, r.accepted,
+        r.duplicate, r.rejected, r.withdrawn, int(r.issued_at.timestamp()), FIRST_WINS - int(r.at.timestamp() * 1000),
+    )  # fmt: skip
+
+
+def dead_letter(letter: DeadLetter) -> DeadLetterRow:
+    """The row of one dead letter."""
+    hour = int(letter.at.timestamp()) // 3600 * 3600
+    return DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason)
+
+
+def local_day(timezone: str) -> Callable[[int], date]:
+    """Unix time in s → the local day in a time zone."""
+    zone = ZoneInfo(timezone)
+
+    @lru_cache(maxsize=100_000)
+    def day(seconds: int) -> date:
+        return datetime.fromtimestamp(seconds, UTC).astimezone(zone).date()
+
+    return day

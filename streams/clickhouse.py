@@ -1,0 +1,228 @@
+"""ClickHouse: a server over the native protocol, or embedded in the process, behind one small protocol.
+
+An embedded database belongs to one process. Others reach it through the process that holds it, by the address and the
+secret that it leaves beside the data (mode 0600).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+import orjson
+
+SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
+READS = ("select", "with", "show", "describe", "desc", "explain", "exists")
+
+Row = dict[str, Any]
+
+
+class ClickHouseError(Exception):
+    """What ClickHouse refused or why it cannot be reached, in one line."""
+
+
+class Engine(Protocol):
+    """One connection; not for use from two threads at once."""
+
+    def query(self, sql: str) -> list[Row]:
+        """Rows of a query; times as `YYYY-MM-DD hh:mm:ss` in UTC."""
+
+    def execute(self, sql: str) -> None:
+        """A statement without a result."""
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Inserts rows; returns when they are durable by ClickHouse's own measure."""
+
+    def close(self) -> None:
+        """Ends the connection."""
+
+
+class Server:
+    """A ClickHouse server, 18.16 or later."""
+
+    def __init__(self, url: str) -> None:
+        from clickhouse_driver import Client
+
+        self._client = Client.from_url(url)
+        self._client.connection.connect_timeout = 5
+
+    def query(self, sql: str) -> list[Row]:
+        """See `Engine.query`."""
+        rows, types = self._run(sql, with_column_types=True)
+        names = [name for name, _ in types]
+        return [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
+
+    def execute(self, sql: str) -> None:
+        """See `Engine.execute`."""
+        self._run(sql)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """See `Engine.insert`."""
+        self._run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES", list(zip(*rows, strict=True)), columnar=True)
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._client.disconnect()
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        from clickhouse_driver.errors import Error
+
+        try:
+            return self._client.execute(*args, **kwargs)
+        except (Error, OSError, EOFError) as error:
+            self._client.disconnect()
+            raise ClickHouseError(_brief(error)) from None
+
+
+class Embedded:
+    """chDB in this process; holds the folder until closed."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from chdb.session import Session
+        except ImportError:
+            raise ClickHouseError("the embedded ClickHouse is not installed: pip install ninezero[embedded]") from None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / "ninezero.lock").open("a")
+        except OSError as error:
+            raise ClickHouseError(f"cannot write in the folder of NINEZERO_CLICKHOUSE ({error.strerror})") from None
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._session: Any = Session(str(folder / "data"))
+
+    def query(self, sql: str) -> list[Row]:
+        """See `Engine.query`."""
+        text = self._run(sql, "JSONEachRow")
+        return [orjson.loads(line) for line in text.splitlines()]
+
+    def execute(self, sql: str) -> None:
+        """See `Engine.execute`."""
+        self._run(sql, "Null")
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """See `Engine.insert`."""
+        data = msgspec.json.Encoder().encode_lines(rows).decode()
+        self._run(f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONCompactEachRow\n{data}", "Null")
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._session.close()
+        self._lock.close()
+
+    def _run(self, sql: str, form: str) -> str:
+        try:
+            return str(self._session.query(sql, form))
+        except Exception as error:  # chDB raises bare RuntimeError and its own types alike
+            raise ClickHouseError(_brief(error)) from None
+
+
+class Held:
+    """An embedded database that another process holds: reads go through that process."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._holder = json.loads((folder / "holder.json").read_text())
+        except (OSError, ValueError):
+            raise ClickHouseError("another process holds the embedded database and offers no way in: stop it") from None
+
+    def query(self, sql: str) -> list[Row]:
+        """See `Engine.query`."""
+        request = urllib.request.Request(  # noqa: S310  # loopback, from our own file
+            self._holder["url"], sql.encode(), {"X-Ninezero-Secret": self._holder["secret"]}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                rows: list[Row] = orjson.loads(response.read())
+                return rows
+        except urllib.error.HTTPError as error:
+            raise ClickHouseError(error.read().decode()) from None
+        except OSError:
+            raise ClickHouseError("the process that holds the embedded database does not answer: try again") from None
+
+    def execute(self, sql: str) -> None:
+        """Not possible from here."""
+        raise ClickHouseError("a worker holds the embedded database: stop it first")
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Not possible from here."""
+        raise ClickHouseError("a worker holds the embedded database: stop it first")
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder of an embedded database, or None for a server."""
+    parts = urlsplit(url)
+    return Path(parts.path) if parts.scheme == "chdb" else None
+
+
+def connect(url: str) -> Engine:
+    """Opens the database of `NINEZERO_CLICKHOUSE`.
+
+    Raises:
+        ClickHouseError: it cannot be opened.
+    """
+    folder = folder_of(url)
+    if folder is None:
+        return Server(url)
+    try:
+        return Embedded(folder)
+    except BlockingIOError:
+        return Held(folder)
+
+
+def offer(folder: Path, url: str, secret: str) -> None:
+    """Tells other processes of this user how to read the embedded database that this one holds."""
+    path = folder / "holder.json"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump({"url": url, "secret": secret}, file)
+
+
+def check_read(sql: str) -> None:
+    """Refuses a statement that does not begin like a read."""
+    word = re.match(r"[\s(]*([a-zA-Z]+)", sql)
+    if word is None or word.group(1).lower() not in READS:
+        raise ClickHouseError("only reads are taken here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
+
+
+def migrate(engine: Engine) -> list[str]:
+    """Applies the numbered migrations that are not in yet; their names."""
+    engine.execute("CREATE DATABASE IF NOT EXISTS ninezero_data")
+    engine.execute(
+        "CREATE TABLE IF NOT EXISTS ninezero_data.schema_migrations (name String) ENGINE = MergeTree ORDER BY name"
+    )
+    present = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
+    applied = []
+    for path in sorted(SQL.glob("*.sql")):
+        if path.stem in present:
+            continue
+        text = re.sub(r"^\s*--.*$", "", path.read_text(), flags=re.M)
+        for statement in text.split(";\n"):
+            if statement.strip():
+                engine.execute(statement.strip())
+        engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
+        applied.append(path.stem)
+    return applied
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _brief(error: BaseException) -> str:
+    text = re.sub(r"\s+", " ", str(error).partition("Stack trace:")[0]).strip()
+    return text[:300] or type(error).__name__

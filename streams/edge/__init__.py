@@ -1,0 +1,1 @@
+"""What runs at a checkpoint: the only code that sees an identity. Neither Faust nor ClickHouse is needed here."""

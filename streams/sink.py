@@ -1,0 +1,209 @@
+"""Durable before commit: rows into ClickHouse, then the rollup, then progress, and only then is a chunk done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from faust.types import TP
+
+from schemas.rows import TABLES, ProgressRow
+from streams import clickhouse, metrics
+from streams.chunks import Chunk, Consumer
+from streams.clickhouse import ClickHouseError, Engine
+
+log = logging.getLogger("ninezero.sink")
+
+FLUSH_SECONDS = 1.0
+FLUSH_ROWS = 50_000
+MAX_BUFFERED_ROWS = 200_000
+
+Rows = dict[str, list[Any]]
+
+
+class Sink:
+    """One writer: a buffer, a thread with one connection, and the order of things.
+
+    ClickHouse that is away is waited for, with a capped pause; the buffer is bounded, then the recorder waits and Kafka
+    keeps the rest. Progress lies beside the facts and is believed over Kafka's committed offset: an emptied or restored
+    database is noticed and refilled.
+    """
+
+    def __init__(
+        self, url: str, topic_id: Callable[[str], str], after: Callable[[Engine, Rows], None], consumer: Callable[[], Consumer]
+    ) -> None:
+        self._url, self._topic_id, self._after, self._consumer = url, topic_id, after, consumer
+        self._thread = ThreadPoolExecutor(1, "clickhouse")
+        self._engine: Engine | None = None
+        self._chunks: list[Chunk] = []
+        self._rows: Rows = defaultdict(list)
+        self._buffered = 0
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Condition()
+
+    async def start(self) -> None:
+        """Connects and brings the schema up to date.
+
+        Raises:
+            ClickHouseError: the database cannot be opened, or another process holds it.
+        """
+        await self._call(self._open)
+
+    async def stop(self) -> None:
+        """Ends the connection."""
+        await self._call(self._close)
+        self._thread.shutdown()
+
+    async def put(self, chunk: Chunk, rows: Rows) -> None:
+        """Takes a chunk's rows; waits while the buffer is full."""
+        async with self._emptied:
+            await self._emptied.wait_for(lambda: self._buffered < MAX_BUFFERED_ROWS)
+        self._chunks.append(chunk)
+        for table, some in rows.items():
+            self._rows[table].extend(some)
+            self._buffered += len(some)
+        metrics.sink_buffered.set(self._buffered)
+        if self._buffered >= FLUSH_ROWS:
+            self._filled.set()
+
+    async def run(self) -> None:
+        """Flushes about once a second; checks, when idle, that the database still holds what it held."""
+        checked = 0.0
+        while True:
+            try:
+                await asyncio.wait_for(self._filled.wait(), FLUSH_SECONDS)
+            except TimeoutError:
+                pass
+            self._filled.clear()
+            if self._chunks:
+                await self._flush()
+            elif time.monotonic() - checked > 5:
+                await self._check_idle()
+                checked = time.monotonic()
+
+    async def query(self, sql: str) -> list[clickhouse.Row]:
+        """A read on the sink's connection, for processes that an embedded database shuts out."""
+        clickhouse.check_read(sql)
+        return await self._call(lambda: self._connected().query(sql))
+
+    async def _flush(self) -> None:
+        chunks, rows, buffered = self._chunks, self._rows, self._buffered
+        self._chunks, self._rows = [], defaultdict(list)
+        pause = 0.1
+        while True:
+            try:
+                progress = await self._call(self._progress)
+                gaps = await self._gaps(chunks, progress)
+                if not gaps:
+                    await self._call(lambda: self._write(chunks, rows))
+                break
+            except ClickHouseError as error:
+                metrics.sink_retries.labels("all").inc()
+                log.warning("ClickHouse: %s; trying again in %.1f s", error, pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+        for tp, offset in gaps.items():
+            log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset)
+            await self._consumer().rewind(tp, offset)
+        if gaps:
+            # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
+            for tp in {chunk.tp for chunk in chunks} - set(gaps):
+                await self._consumer().rewind(tp, min(c.first for c in chunks if c.tp == tp))
+        else:
+            for chunk in chunks:
+                chunk.done()
+        async with self._emptied:
+            self._buffered -= buffered
+            metrics.sink_buffered.set(self._buffered)
+            self._emptied.notify_all()
+
+    async def _gaps(self, chunks: Iterable[Chunk], progress: dict[TP, int]) -> dict[TP, int]:
+        """Partitions whose chunks begin after what is recorded, with the offset to go back to."""
+        starts: dict[TP, int] = {}
+        for chunk in chunks:
+            if not chunk.ledger.closed:
+                starts.setdefault(chunk.tp, chunk.start)
+        behind = [tp for tp, start in starts.items() if start > progress.get(tp, 0)]
+        if not behind:
+            return {}
+        earliest = await self._consumer().earliest_offsets(*behind)
+        floors = {tp: max(progress.get(tp, 0), earliest[tp]) for tp in behind}
+        return {tp: floor for tp, floor in floors.items() if starts[tp] > floor}
+
+    async def _check_idle(self) -> None:
+        consumer = self._consumer()
+        try:
+            progress = await self._call(self._progress)
+        except ClickHouseError:
+            return  # nothing to record, nothing to lose: the next flush waits for it
+        for tp in consumer.assignment():
+            ledger = consumer.ledgers.get(tp)
+            read = ledger.watermark if ledger is not None else await consumer.position(tp)
+            if read is not None and read > progress.get(tp, 0):
+                floor = max(progress.get(tp, 0), (await consumer.earliest_offsets(tp))[tp])
+                if read > floor:
+                    log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, floor)
+                    await consumer.rewind(tp, floor)
+
+    async def _call(self, function: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
+
+    def _open(self) -> None:
+        engine = clickhouse.connect(self._url)
+        if isinstance(engine, clickhouse.Held):
+            raise ClickHouseError("another process holds the embedded database of NINEZERO_CLICKHOUSE: stop it first")
+        clickhouse.migrate(engine)
+        self._engine = engine
+
+    def _connected(self) -> Engine:
+        if self._engine is None:
+            self._open()
+        assert self._engine is not None
+        return self._engine
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    def _progress(self) -> dict[TP, int]:
+        engine = self._connected()
+        sql = (
+            "SELECT topic, topic_id, partition, max(next_offset) AS reached FROM ninezero_data.recorder_progress "
+            "GROUP BY topic, topic_id, partition"
+        )
+        try:
+            rows = engine.query(sql)
+        except ClickHouseError:
+            clickhouse.migrate(engine)  # an emptied server has no tables either
+            rows = engine.query(sql)
+        return {
+            TP(row["topic"], int(row["partition"])): int(row["reached"])
+            for row in rows
+            if row["topic_id"] == self._topic_id(row["topic"])
+        }
+
+    def _write(self, chunks: list[Chunk], rows: Rows) -> None:
+        engine = self._connected()
+        for table, some in rows.items():
+            if some:
+                self._insert(engine, table, some)
+        self._after(engine, rows)
+        reached: dict[TP, int] = {}
+        for chunk in chunks:
+            if not chunk.ledger.closed:
+                reached[chunk.tp] = max(reached.get(chunk.tp, 0), chunk.next)
+        if reached:
+            self._insert(
+                engine, "recorder_progress", [ProgressRow(tp.topic, self._topic_id(tp.topic), tp.partition, n) for tp, n in reached.items()]
+            )
+
+    def _insert(self, engine: Engine, table: str, rows: list[Any]) -> None:
+        started = time.perf_counter()
+        engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)  # type: ignore[attr-defined]  # a NamedTuple
+        metrics.sink_insert.labels(table).observe(time.perf_counter() - started)
+        metrics.sink_rows.labels(table).inc(len(rows))
