@@ -294,6 +294,8 @@ def _log() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("aiokafka", "faust", "mode"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    # "Group Coordinator Request failed" while a young broker makes its offsets topic: aiokafka tries again by itself.
+    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
     logging.getLogger("ninezero").setLevel(logging.INFO)
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +32,8 @@ from streams.settings import Settings
 
 VISIBLE_SECONDS = 2.0
 """From a batch's receipt on, every worker matches it within two seconds (CONTRACT §5): scans wait for that."""
+
+DAYS_AHEAD = 8
 
 _ROWS = {
     "vehicle checks": (scenario.VEHICLE_CHECKS, "SELECT sum(passages) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'"),
@@ -250,17 +253,19 @@ class _Feed:
         return self._facts
 
     async def _send(self, shown: Any, readers: list[asyncio.Task[None]]) -> None:
-        days: list[Day] = []
-        for day in self._scenario.days():
-            await self._write(day.batches)
-            days.append(day)
-            shown()
-            if len(days) == 1:
-                await self._until(readers, lambda: self._in_force(days[0]), lambda: None)
-                started = time.monotonic()
-            else:  # batches run a day ahead of the scans, so that nothing waits for their two seconds
-                await self._until(readers, lambda: self._in_force(days[-1]), lambda: None)
-            await self._write_events(day, shown)
+        """Batches run some days ahead of the scans, so that nothing waits for their two seconds but the first day."""
+        ahead: deque[Day] = deque()
+        days = self._scenario.days()
+        started = 0.0
+        while True:
+            while len(ahead) <= DAYS_AHEAD and (day := next(days, None)) is not None:
+                await self._write(day.batches)
+                ahead.append(day)
+            if not ahead:
+                break
+            await self._until(readers, lambda: self._in_force(ahead[0]), shown)
+            started = started or time.monotonic()
+            await self._write_events(ahead.popleft(), shown)
         self._facts.seconds = -started
 
     async def _write_events(self, day: Day, shown: Any) -> None:

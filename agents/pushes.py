@@ -65,8 +65,10 @@ class Pushes:
         """Writes a heartbeat every ten seconds while this process is the active one."""
         tp = TP(self._settings.topic(topics.PUSHES.name), 0)
         while True:
-            if tp in consumer.assignment():
-                await self._writer.send([(topics.WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
+            if tp not in consumer.assignment():
+                await asyncio.sleep(0.2)
+                continue
+            await self._writer.send([(topics.WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def _take_over(self, ledger: Ledger) -> None:

@@ -75,6 +75,7 @@ class Jiyang:
         self._plates = [self._plate(n) for n in range(30_000)]
         self._listed = [self._person(50_000 + n) for n in range(1_000)]
         self._holders = [self._person(60_000 + n) for n in range(PASSES)]
+        self._passed: list[dict[str, str]] = []
         self._turned = [self._person(70_000 + n) for n in range(TURNED_BACK)]
         self._travellers = [self._person(80_000 + n) for n in range(DELIVERED)]
 
@@ -101,6 +102,7 @@ class Jiyang:
                 done_batches += 1
             if n < 10:
                 self._push(day, "passes", self._holders[n * 150 : (n + 1) * 150])
+                self._passed = self._holders[: (n + 1) * 150]
             events: list[Sent] = []
             turned_today = turned.get(n, 0)
             for _ in range(vehicles[n] - turned_today):
@@ -158,7 +160,7 @@ class Jiyang:
         if chance < 0.3:
             people.append(self._shown(self._people[30_000 + index % 10_000], "passenger", "370115"))
         elif chance < 0.31:
-            people.append(self._shown(rng.choice(self._holders), "passenger", "370115"))
+            people.append(self._shown(rng.choice(self._passed), "passenger", "370115"))
         elif chance < 0.313:
             people.append(self._shown(rng.choice(self._listed), "passenger", "370115"))
         elif chance < 0.3135:

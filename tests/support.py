@@ -1,0 +1,151 @@
+"""Real engines for tests: Debian's clickhouse-server on loopback, and workers run as their user would."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+NINEZERO = str(Path(sys.executable).parent / "ninezero")
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def four_ports() -> int:
+    """The first of four free ports in a row."""
+    while True:
+        first = free_port()
+        try:
+            for n in range(4):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", first + n))
+            return first
+        except OSError:
+            continue
+
+
+class ClickHouseServer:
+    """Debian's server in a folder of its own, over the native protocol."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "users.xml").write_text(
+            "<yandex><profiles><default/></profiles><quotas><default/></quotas><users><default><password></password>"
+            "<networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users></yandex>"
+        )
+        (folder / "config.xml").write_text(
+            f"<yandex><logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/err</errorlog></logger>"
+            f"<listen_host>127.0.0.1</listen_host><tcp_port>{self.port}</tcp_port><http_port>{free_port()}</http_port>"
+            f"<path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path><users_config>{folder}/users.xml</users_config>"
+            "<default_profile>default</default_profile><default_database>default</default_database>"
+            "<mark_cache_size>268435456</mark_cache_size></yandex>"
+        )
+
+    @property
+    def url(self) -> str:
+        """For NINEZERO_CLICKHOUSE."""
+        return f"clickhouse://default@127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Starts it and waits until it answers."""
+        program = shutil.which("clickhouse-server")
+        assert program, "clickhouse-server is missing: apt-get install clickhouse-server (make setup does it)"
+        self._process = subprocess.Popen(
+            [program, f"--config-file={self.folder}/config.xml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder
+        )
+        wait_for(self._answers, 30, "clickhouse-server to answer")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+class System:
+    """One deployment: settings and workers, used through the command line only."""
+
+    def __init__(self, kafka: str, clickhouse: str, folder: Path, **extra: str) -> None:
+        self.folder = folder
+        self.http = four_ports()
+        self.prefix = f"t{time.time_ns()}."
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")},
+            "NINEZERO_KAFKA": kafka,
+            "NINEZERO_CLICKHOUSE": clickhouse,
+            "NINEZERO_ORDER": "TEST-2026-1",
+            "NINEZERO_SUNSET": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "NINEZERO_TOPIC_PREFIX": self.prefix,
+            "NINEZERO_HTTP": f"127.0.0.1:{self.http}",
+            **extra,
+        }
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+
+    def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """A command of ninezero."""
+        return subprocess.run([NINEZERO, *arguments], env=self.env, input=stdin, capture_output=True, cwd=self.folder, timeout=90)
+
+    def prepare(self) -> None:
+        """Topics and schema."""
+        for arguments in (("topics", "create", "--partitions", "4"), ("migrate",)):
+            done = self.run(*arguments)
+            assert done.returncode == 0, done.stderr
+
+    def start(self, *roles: str) -> None:
+        """Starts roles, each a process."""
+        for role in roles:
+            with (self.folder / f"{role}.log").open("ab") as log:
+                self.workers[role] = subprocess.Popen([NINEZERO, "worker", role], env=self.env, stdout=log, stderr=log)
+
+    def kill(self, role: str) -> None:
+        """kill -9 of a role."""
+        self.workers[role].kill()
+        self.workers[role].wait()
+
+    def stop(self) -> None:
+        """Ends all roles."""
+        for process in self.workers.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.workers.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Rows of `ninezero query`."""
+        done = self.run("query", sql, "--format", "json")
+        assert done.returncode == 0, done.stderr
+        return [orjson.loads(line) for line in done.stdout.splitlines()]
+
+    def logs(self) -> str:
+        """What the workers said."""
+        return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+def wait_for(done: Any, seconds: float, what: str) -> None:
+    """Polls until `done()`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
