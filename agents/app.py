@@ -88,6 +88,11 @@ class Role:
 
         self._tasks.append(asyncio.create_task(guarded()))
 
+    def end(self) -> None:
+        """Ends the process in order."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+
     def fail(self, why: str) -> None:
         """Ends the process with a line."""
         if not self.ended.done():
@@ -109,7 +114,7 @@ async def run(name: str, settings: Settings) -> str | None:
         await _serve(role, stack, host, port + ROLES[name])
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, lambda: role.ended.done() or role.ended.set_result(None))
+            loop.add_signal_handler(sign, role.end)
         await role.app.start()
         role.task(_measure(role))
         why = await role.ended
@@ -204,7 +209,9 @@ async def _measure(role: Role) -> None:
             with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
                 end = consumer.highwater(tp)
                 if end is not None and watermark is not None:
-                    metrics.lag.labels(tp.topic.removeprefix(role.settings.topic_prefix), tp.partition).set(end - watermark)
+                    metrics.lag.labels(tp.topic.removeprefix(role.settings.topic_prefix), tp.partition).set(
+                        end - watermark
+                    )
         await asyncio.sleep(1)
 
 

@@ -18,9 +18,14 @@ import typer
 
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
-from streams.settings import Settings, SettingsError
+from streams.settings import SettingsError
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Epidemic entry screening: see README.md.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Epidemic entry screening: see README.md.",
+    pretty_exceptions_enable=False,
+)
 topics_app = typer.Typer(help="Kafka topics.", no_args_is_help=True)
 sites_app = typer.Typer(help="The register of sites.", no_args_is_help=True)
 keys_app = typer.Typer(help="The key ring of the edge.", no_args_is_help=True)
@@ -37,7 +42,9 @@ class Failure(Exception):
 
 @app.command()
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="End after the report; status 0 only if every row agrees.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after the report; status 0 only if every row agrees.")
+    ] = False,
     speed: Annotated[float, typer.Option(help="Times real time; 0: as fast as it goes.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the scenario.")] = 2020,
 ) -> None:
@@ -49,7 +56,9 @@ def demo(
 
 
 @app.command()
-def worker(role: Annotated[str, typer.Argument(help="screening, lists or recording; without it, all of them.")] = "") -> None:
+def worker(
+    role: Annotated[str, typer.Argument(help="screening, lists or recording; without it, all of them.")] = "",
+) -> None:
     """Runs a role, or all roles as child processes that end together."""
     from agents.app import ROLES, run
 
@@ -59,10 +68,10 @@ def worker(role: Annotated[str, typer.Argument(help="screening, lists or recordi
     if not role:
         _supervise(list(ROLES))
         return
-    _log()
     from streams.kafka import check
 
     asyncio.run(check(settings))
+    _log()
     import uvloop
 
     why = uvloop.run(run(role, settings))
@@ -85,7 +94,8 @@ def migrate() -> None:
 
 @topics_app.command("create")
 def topics_create(
-    partitions: Annotated[int, typer.Option(min=1, max=10_000)] = 12, replication: Annotated[int, typer.Option(min=1, max=10)] = 1
+    partitions: Annotated[int, typer.Option(min=1, max=10_000)] = 12,
+    replication: Annotated[int, typer.Option(min=1, max=10)] = 1,
 ) -> None:
     """Creates the topics that are missing."""
     from streams.kafka import create_topics
@@ -124,7 +134,9 @@ def _read_sites(file: Path) -> list[tuple[str, str, str, int]]:
             if reader.fieldnames != ["site_id", "kind", "division", "capacity"]:
                 raise Failure("the first line must be: site_id,kind,division,capacity")
             for row in reader:
-                site = msgspec.convert((row["site_id"], row["kind"], row["division"]), tuple[Identifier, Identifier, Division])
+                site = msgspec.convert(
+                    (row["site_id"], row["kind"], row["division"]), tuple[Identifier, Identifier, Division]
+                )
                 capacity = int(row["capacity"] or 0)
                 if not 0 <= capacity < 2**32:
                     raise ValueError
@@ -134,7 +146,9 @@ def _read_sites(file: Path) -> list[tuple[str, str, str, int]]:
     except UnicodeDecodeError:
         raise Failure("the file is not UTF-8: save it as UTF-8") from None
     except (ValueError, TypeError, csv.Error):
-        raise Failure(f"line {len(found) + 2}: site_id and kind are identifiers, division has six digits, capacity is a number") from None
+        raise Failure(
+            f"line {len(found) + 2}: site_id and kind are identifiers, division has six digits, capacity is a number"
+        ) from None
     return found
 
 
@@ -157,7 +171,7 @@ def scan(file: Annotated[str, typer.Argument(help="JSON lines of Scan events, or
 
     settings = settings_.load()
     try:
-        lines = (sys.stdin.buffer if file == "-" else Path(file).open("rb")).read().splitlines()
+        lines = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).splitlines()
     except OSError as error:
         raise Failure(f"the file cannot be read ({error.strerror})") from None
     from streams.deadletters import Refused, take
@@ -214,7 +228,9 @@ def query(
 
 
 @kafka_app.command("start")
-def kafka_start(port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one if left out.")] = None) -> None:
+def kafka_start(
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one if left out.")] = None,
+) -> None:
     """Starts Kafka on loopback."""
     from streams.broker import Broker
 
@@ -321,7 +337,10 @@ def main() -> None:
         if os.environ.get("NINEZERO_DEBUG"):
             raise
         # The message of an unforeseen error may quote an input: its type and place must do.
-        print(f"ninezero: unforeseen {type(error).__name__}; run again with NINEZERO_DEBUG=1 to see where", file=sys.stderr)
+        print(
+            f"ninezero: unforeseen {type(error).__name__}; run again with NINEZERO_DEBUG=1 to see where",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

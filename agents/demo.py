@@ -36,13 +36,34 @@ VISIBLE_SECONDS = 2.0
 DAYS_AHEAD = 8
 
 _ROWS = {
-    "vehicle checks": (scenario.VEHICLE_CHECKS, "SELECT sum(passages) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'"),
-    "vehicles turned back": (scenario.TURNED_BACK, "SELECT sum(turn_back) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'"),
-    "station passengers delivered": (scenario.DELIVERED, "SELECT sum(people) AS n FROM ninezero.arrivals_by_day WHERE stage = 'delivered'"),
-    "push batches": (scenario.BATCHES, "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'"),
-    "person-times pushed": (scenario.PERSON_TIMES, "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category != 'health_pass'"),
-    "health passes": (scenario.PASSES, "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category = 'health_pass'"),
-    "road checkpoints": (9, "SELECT count() AS n FROM ninezero.sites WHERE kind IN ('national_road', 'expressway', 'public_security')"),
+    "vehicle checks": (
+        scenario.VEHICLE_CHECKS,
+        "SELECT sum(passages) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
+    ),
+    "vehicles turned back": (
+        scenario.TURNED_BACK,
+        "SELECT sum(turn_back) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
+    ),
+    "station passengers delivered": (
+        scenario.DELIVERED,
+        "SELECT sum(people) AS n FROM ninezero.arrivals_by_day WHERE stage = 'delivered'",
+    ),
+    "push batches": (
+        scenario.BATCHES,
+        "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'",
+    ),
+    "person-times pushed": (
+        scenario.PERSON_TIMES,
+        "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category != 'health_pass'",
+    ),
+    "health passes": (
+        scenario.PASSES,
+        "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category = 'health_pass'",
+    ),
+    "road checkpoints": (
+        9,
+        "SELECT count() AS n FROM ninezero.sites WHERE kind IN ('national_road', 'expressway', 'public_security')",
+    ),
     "village checkpoints": (1200, "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
 }
 """What the article says, and how ClickHouse is asked for it."""
@@ -110,14 +131,31 @@ def make_report(url: str, facts: Facts) -> dict[str, Any]:
     for name, (article, sql) in _ROWS.items():
         counted = int(engine.query(sql)[0]["n"] or 0)
         rows.append({"what": name, "article": article, "clickhouse": counted, "agrees": article == counted, "sql": sql})
-    dead = engine.query("SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason")
+    dead = engine.query(
+        "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
+    )
     letters = {row["reason"]: int(row["n"]) for row in dead}
     sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
     counted = int(engine.query(sql)[0]["n"] or 0)
     engine.close()
-    rows.append({"what": "events counted once", "sent": facts.events, "clickhouse": counted, "agrees": counted == facts.events, "sql": sql})
+    rows.append(
+        {
+            "what": "events counted once",
+            "sent": facts.events,
+            "clickhouse": counted,
+            "agrees": counted == facts.events,
+            "sql": sql,
+        }
+    )
     found = sum(letters.values())
-    rows.append({"what": "malformed, dead-lettered", "sent": facts.malformed, "clickhouse": found, "agrees": found == facts.malformed})
+    rows.append(
+        {
+            "what": "malformed, dead-lettered",
+            "sent": facts.malformed,
+            "clickhouse": found,
+            "agrees": found == facts.malformed,
+        }
+    )
     return {
         "rows": rows,
         "agrees": all(row["agrees"] for row in rows),
@@ -135,7 +173,13 @@ def show(report: dict[str, Any]) -> None:
     """The report as a table."""
     table = Table("", "article", "sent", "ClickHouse", "", title="Jiyang, 24 January to 10 March 2020")
     for row in report["rows"]:
-        table.add_row(row["what"], _n(row.get("article")), _n(row.get("sent")), _n(row["clickhouse"]), "✓" if row["agrees"] else "✗ differs")
+        table.add_row(
+            row["what"],
+            _n(row.get("article")),
+            _n(row.get("sent")),
+            _n(row["clickhouse"]),
+            "✓" if row["agrees"] else "✗ differs",
+        )
     console = Console(width=None if sys.stdout.isatty() else 100)
     console.print(table)
     latency = report["alert_latency_ms"]
@@ -192,7 +236,9 @@ class _Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
-            return subprocess.Popen([sys.executable, "-m", "agents.cli", "worker"], env=self._environment, stdout=log, stderr=log)
+            return subprocess.Popen(
+                [sys.executable, "-m", "agents.cli", "worker"], env=self._environment, stdout=log, stderr=log
+            )
 
     def look(self) -> None:
         """Starts it again if it ended; gives up after the fifth time."""
@@ -240,8 +286,13 @@ class _Feed:
             with Progress(*columns, console=self._console, disable=quiet) as progress:
                 sent = progress.add_task("sent", total=400_000)
                 answered = progress.add_task("answered", total=400_000)
-                await self._send(lambda: progress.update(sent, completed=self._facts.events) or progress.update(answered, completed=self._answers), readers)
-                await self._until(readers, self._all_answered, lambda: progress.update(answered, completed=self._answers))
+
+                def shown() -> None:
+                    progress.update(sent, completed=self._facts.events + self._facts.resent)
+                    progress.update(answered, completed=self._answers)
+
+                await self._send(shown, readers)
+                await self._until(readers, self._all_answered, shown)
                 await self._until(readers, self._all_recorded, lambda: None)
         finally:
             for reader in readers:
@@ -359,7 +410,7 @@ class _Feed:
         """p50 and p99 in ms from the screening role's histogram."""
         host, port = self._settings.http
         try:
-            with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=5) as page:  # noqa: S310  # our own worker
+            with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=5) as page:  # our own worker
                 lines = page.read().decode().splitlines()
         except OSError:
             return {}

@@ -75,7 +75,9 @@ class Pushes:
         """Fences a predecessor, then reads what it left behind: receipts and lists, to their ends."""
         await self.stop()
         self._producer = kafka.producer(
-            self._settings, transactional_id=self._settings.topic_prefix + "ninezero-lists", transaction_timeout_ms=300_000
+            self._settings,
+            transactional_id=self._settings.topic_prefix + "ninezero-lists",
+            transaction_timeout_ms=300_000,
         )
         await self._producer.start()
         await self._read_receipts()
@@ -114,7 +116,9 @@ class Pushes:
                 for key, value in records
             ]
             pending.append(
-                await self._producer.send(self._settings.topic(topics.RECEIPTS.name), receipt, batch.authority.encode(), partition=0)
+                await self._producer.send(
+                    self._settings.topic(topics.RECEIPTS.name), receipt, batch.authority.encode(), partition=0
+                )
             )
             written = await asyncio.gather(*pending)
             if records:

@@ -98,7 +98,11 @@ class Jiyang:
         for n in range(DAYS):
             day = Day(FIRST_DAY + timedelta(days=n))
             for _ in range(batches[n]):
-                self._push(day, "watch", [self._listed[i % len(self._listed)] for i in range(cuts[done_batches], cuts[done_batches + 1])])
+                self._push(
+                    day,
+                    "watch",
+                    [self._listed[i % len(self._listed)] for i in range(cuts[done_batches], cuts[done_batches + 1])],
+                )
                 done_batches += 1
             if n < 10:
                 self._push(day, "passes", self._holders[n * 150 : (n + 1) * 150])
@@ -165,7 +169,9 @@ class Jiyang:
             people.append(self._shown(rng.choice(self._listed), "passenger", "370115"))
         elif chance < 0.3135:
             people.append(self._shown(self._people[index + 1], "passenger", "370115", 37.3 + rng.randrange(15) / 10))
-        site = f"road-{rng.randrange(9) + 1:02d}" if rng.random() < 0.7 else f"village-{rng.randrange(VILLAGES) + 1:04d}"
+        site = (
+            f"road-{rng.randrange(9) + 1:02d}" if rng.random() < 0.7 else f"village-{rng.randrange(VILLAGES) + 1:04d}"
+        )
         return self._scan(day, site, "vehicle", "in" if rng.random() < 0.6 else "out", people, self._plates[index])
 
     def _turned_back(self, day: date, person: dict[str, str]) -> Sent:
@@ -243,4 +249,3 @@ def _split(total: int, weights: list[float]) -> list[int]:
         reached += weight
         cuts.append(round(total * reached / whole))
     return [b - a for a, b in zip([0, *cuts], cuts, strict=False)]
-

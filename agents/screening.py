@@ -90,7 +90,9 @@ class Screening:
                 check_clock(at_us, record.timestamp, replay)
             except (Refused, OverflowError, ValueError) as error:
                 refused = error if isinstance(error, Refused) else Refused("schema_invalid", "/observed_at")
-                out.append((topics.DEAD_LETTERS, kind.topic.name.encode(), dead_letter(kind.topic.name, record, refused)))
+                out.append(
+                    (topics.DEAD_LETTERS, kind.topic.name.encode(), dead_letter(kind.topic.name, record, refused))
+                )
                 metrics.dead_letters.labels(kind.topic.name, refused.reason).inc()
                 continue
             site = event.site_id
@@ -102,7 +104,9 @@ class Screening:
             late = not replay and record.timestamp * 1000 - at_us > LATE_US
             late_count += late
             counts[verdict.outcome] += 1
-            outcomes[site].append((event.device_id, event.seq, verdict.outcome, verdict.people if verdict.reasons else []))
+            outcomes[site].append(
+                (event.device_id, event.seq, verdict.outcome, verdict.people if verdict.reasons else [])
+            )
             if verdict.reasons:
                 out.append((topics.ALERTS, site.encode(), encode(_alert(event, verdict, late, now, version))))
                 alerts.append(record.timestamp)

@@ -20,7 +20,7 @@ MAX_VALUE_BYTES = 1 << 20
 
 # Eleven digits in a row could be a phone number, so no identifier may hold them.
 Identifier = Annotated[str, Meta(pattern=r"\A(?!.*[0-9]{11})[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
-TOKEN_PATTERN = r"\A[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\Z"
+TOKEN_PATTERN = r"\A[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\Z"  # noqa: S105  # a pattern, not a password
 Token = Annotated[str, Meta(pattern=TOKEN_PATTERN)]
 CaseId = Annotated[str, Meta(pattern=r"\Ac\.[0-9a-f]{32}\Z")]
 Division = Annotated[str, Meta(pattern=r"\A[0-9]{6}\Z")]
@@ -177,6 +177,10 @@ class PushLine(_Event):
 _Lines = list[PushLine]  # a field named `list` hides the builtin inside the class
 
 
+# Empty is the batch's fault (`no_legal_basis`), not the record's.
+OptionalBasis = Annotated[str, Meta(pattern=r"\A((?!.*[0-9]{11})[A-Za-z0-9][A-Za-z0-9._-]{0,63})?\Z")]
+
+
 class PushBatch(_Event):
     """A batch of watchlist lines from a health authority, or one part of it."""
 
@@ -191,7 +195,7 @@ class PushBatch(_Event):
     purpose: Literal["epidemic_control"]
     declared_lines: Count
     lines: _Lines
-    legal_basis: Identifier | Literal[""] | None = None
+    legal_basis: OptionalBasis | None = None
     part: Annotated[int, Meta(ge=1, le=100_000)] = 1
     parts: Annotated[int, Meta(ge=1, le=100_000)] = 1
     withdraw_reason: Literal["expired", "cleared", "mistake"] | None = None

@@ -81,7 +81,7 @@ class ProgressRow(NamedTuple):
     next_offset: int
 
 
-TABLES: dict[str, type[NamedTuple]] = {  # type: ignore[valid-type]  # every row type is a NamedTuple
+TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
     "push_receipts": PushReceiptRow,
     "dead_letter_facts": DeadLetterRow,

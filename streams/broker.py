@@ -130,7 +130,10 @@ class Broker:
             controller = _free()
             self._configure(port, controller)
             command = [program, f"-Xmx{HEAP}", f"-Xms{HEAP}", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=4", "-Xshare:auto"]
-            command += [f"-Dlog4j2.configurationFile={POM.parent / 'log4j2.properties'}", f"-Dninezero.kafka.log={self.folder / 'server.log'}"]
+            command += [
+                f"-Dlog4j2.configurationFile={POM.parent / 'log4j2.properties'}",
+                f"-Dninezero.kafka.log={self.folder / 'server.log'}",
+            ]
             command += ["-cp", f"{jars}/*"]
             if not (self.folder / "data" / "meta.properties").exists():
                 self._format(command)
@@ -175,7 +178,9 @@ class Broker:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / "lock").open("w")
         except OSError as error:
-            raise BrokerError(f"cannot write in {self.folder} ({error.strerror}): free space or choose another folder") from None
+            raise BrokerError(
+                f"cannot write in {self.folder} ({error.strerror}): free space or choose another folder"
+            ) from None
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -206,7 +211,9 @@ class Broker:
         try:
             (self.folder / "server.properties").write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
         except OSError as error:
-            raise BrokerError(f"cannot write in {self.folder} ({error.strerror}): free space or choose another folder") from None
+            raise BrokerError(
+                f"cannot write in {self.folder} ({error.strerror}): free space or choose another folder"
+            ) from None
 
     def _format(self, command: list[str]) -> None:
         done = subprocess.run(
@@ -233,10 +240,16 @@ class Broker:
                     return
             time.sleep(0.1)
         self.kill()
-        raise BrokerError(f"Kafka did not answer within {START_SECONDS:.0f} s: {self._why()}; its log is {self.folder}/server.log")
+        raise BrokerError(
+            f"Kafka did not answer within {START_SECONDS:.0f} s: {self._why()}; its log is {self.folder}/server.log"
+        )
 
     def _why(self) -> str:
-        texts = [path.read_text(errors="replace")[-20_000:] for path in (self.folder / "server.log", self.folder / "console.log") if path.exists()]
+        texts = [
+            path.read_text(errors="replace")[-20_000:]
+            for path in (self.folder / "server.log", self.folder / "console.log")
+            if path.exists()
+        ]
         return _last_error("\n".join(texts))
 
 

@@ -98,7 +98,7 @@ class Chunk:
             self._consumer.freed.set()
 
 
-class RawSchema(faust.Schema):
+class RawSchema(faust.Schema):  # type: ignore[misc]  # Faust is untyped here
     """Leaves keys and values alone: the agent decodes, so that a bad record is the agent's to dead-letter."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> Any:

@@ -17,6 +17,19 @@ from aiokafka.partitioner import murmur2
 from streams import topics
 from streams.settings import Settings
 
+__all__ = [
+    "KafkaUnreachable",
+    "TopicPartition",
+    "Writer",
+    "blocking_security",
+    "check",
+    "consumer",
+    "create_topics",
+    "producer",
+    "security",
+    "topic_ids",
+]
+
 log = logging.getLogger("ninezero.kafka")
 
 BATCH_BYTES = 1 << 20
@@ -30,7 +43,9 @@ def security(settings: Settings) -> dict[str, Any]:
     """Arguments for an aiokafka client."""
     given = settings.kafka_security
     tls = "ca" in given
-    arguments: dict[str, Any] = {"security_protocol": ("SASL_" if "mechanism" in given else "") + ("SSL" if tls else "PLAINTEXT")}
+    arguments: dict[str, Any] = {
+        "security_protocol": ("SASL_" if "mechanism" in given else "") + ("SSL" if tls else "PLAINTEXT")
+    }
     if tls:
         context = ssl.create_default_context(cafile=given["ca"])
         if "cert" in given:
@@ -118,7 +133,9 @@ def blocking_security(settings: Settings) -> dict[str, Any]:
 
 def unreachable() -> KafkaUnreachable:
     """The error of a broker that does not answer."""
-    return KafkaUnreachable("Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start) or mend the address")
+    return KafkaUnreachable(
+        "Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start) or mend the address"
+    )
 
 
 class Writer:
@@ -152,7 +169,9 @@ class Writer:
             pending[name, (murmur2(key) & 0x7FFFFFFF) % count].append((key, value))
         pause = 0.1
         while pending:
-            results = await asyncio.gather(*(self._send_partition(tp, r) for tp, r in pending.items()), return_exceptions=True)
+            results = await asyncio.gather(
+                *(self._send_partition(tp, r) for tp, r in pending.items()), return_exceptions=True
+            )
             for tp, result in zip(list(pending), results, strict=True):
                 if result is None:
                     del pending[tp]
@@ -205,6 +224,7 @@ async def check(settings: Settings) -> None:
     Raises:
         KafkaUnreachable: it does not answer within ten seconds, or a topic is missing.
     """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error below says it in one line
     probe = AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))
     try:
         async with asyncio.timeout(10):

@@ -18,7 +18,9 @@ sink_rows = Counter("ninezero_sink_rows_total", "Rows durable in ClickHouse", ["
 sink_insert = Histogram("ninezero_sink_insert_seconds", "Time of one insert", ["table"], buckets=_SECONDS)
 sink_retries = Counter("ninezero_sink_retries_total", "Writes that failed and were tried again", ["table"])
 sink_buffered = Gauge("ninezero_sink_buffered_rows", "Rows read from Kafka and not yet durable in ClickHouse")
-lag = Gauge("ninezero_lag_events", "Records between the commit watermark and the end of the topic", ["topic", "partition"])
+lag = Gauge(
+    "ninezero_lag_events", "Records between the commit watermark and the end of the topic", ["topic", "partition"]
+)
 watchlist_entries = Gauge("ninezero_watchlist_entries", "Live watchlist entries", ["category"])
 watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since the last applied batch of a list", ["list"])
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list equals its manifest")

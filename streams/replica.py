@@ -94,7 +94,9 @@ class Replica:
                     self._take(record)
                 position = await self._consumer.position(tp)
             except KafkaError as error:
-                log.warning("the watchlist topic cannot be read (%s); the last good lists serve on", type(error).__name__)
+                log.warning(
+                    "the watchlist topic cannot be read (%s); the last good lists serve on", type(error).__name__
+                )
                 await asyncio.sleep(1)
                 continue
             if position != self.position or fetched:

@@ -75,7 +75,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         msgspec.convert(order, Identifier)
     except msgspec.ValidationError:
-        raise _wrong("NINEZERO_ORDER", "use letters, digits, '.', '_' and '-', at most 64, no eleven digits in a row") from None
+        raise _wrong(
+            "NINEZERO_ORDER", "use letters, digits, '.', '_' and '-', at most 64, no eleven digits in a row"
+        ) from None
     return Settings(
         kafka=kafka(env),
         clickhouse=clickhouse(env),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict
@@ -35,7 +36,11 @@ class Sink:
     """
 
     def __init__(
-        self, url: str, topic_id: Callable[[str], str], after: Callable[[Engine, Rows], None], consumer: Callable[[], Consumer]
+        self,
+        url: str,
+        topic_id: Callable[[str], str],
+        after: Callable[[Engine, Rows], None],
+        consumer: Callable[[], Consumer],
     ) -> None:
         self._url, self._topic_id, self._after, self._consumer = url, topic_id, after, consumer
         self._thread = ThreadPoolExecutor(1, "clickhouse")
@@ -75,10 +80,8 @@ class Sink:
         """Flushes about once a second; checks, when idle, that the database still holds what it held."""
         checked = 0.0
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._filled.wait(), FLUSH_SECONDS)
-            except TimeoutError:
-                pass
             self._filled.clear()
             if self._chunks:
                 await self._flush()
@@ -89,7 +92,8 @@ class Sink:
     async def query(self, sql: str) -> list[clickhouse.Row]:
         """A read on the sink's connection, for processes that an embedded database shuts out."""
         clickhouse.check_read(sql)
-        return await self._call(lambda: self._connected().query(sql))
+        rows: list[clickhouse.Row] = await self._call(lambda: self._connected().query(sql))
+        return rows
 
     async def _flush(self) -> None:
         chunks, rows, buffered = self._chunks, self._rows, self._buffered
@@ -108,7 +112,9 @@ class Sink:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
         for tp, offset in gaps.items():
-            log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset)
+            log.warning(
+                "ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset
+            )
             await self._consumer().rewind(tp, offset)
         if gaps:
             # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
@@ -147,7 +153,12 @@ class Sink:
             if read is not None and read > progress.get(tp, 0):
                 floor = max(progress.get(tp, 0), (await consumer.earliest_offsets(tp))[tp])
                 if read > floor:
-                    log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, floor)
+                    log.warning(
+                        "ClickHouse holds %s-%d up to offset %d only: recording from there",
+                        tp.topic,
+                        tp.partition,
+                        floor,
+                    )
                     await consumer.rewind(tp, floor)
 
     async def _call(self, function: Callable[[], Any]) -> Any:
@@ -199,11 +210,13 @@ class Sink:
                 reached[chunk.tp] = max(reached.get(chunk.tp, 0), chunk.next)
         if reached:
             self._insert(
-                engine, "recorder_progress", [ProgressRow(tp.topic, self._topic_id(tp.topic), tp.partition, n) for tp, n in reached.items()]
+                engine,
+                "recorder_progress",
+                [ProgressRow(tp.topic, self._topic_id(tp.topic), tp.partition, n) for tp, n in reached.items()],
             )
 
     def _insert(self, engine: Engine, table: str, rows: list[Any]) -> None:
         started = time.perf_counter()
-        engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)  # type: ignore[attr-defined]  # a NamedTuple
+        engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
         metrics.sink_insert.labels(table).observe(time.perf_counter() - started)
         metrics.sink_rows.labels(table).inc(len(rows))

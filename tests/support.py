@@ -67,7 +67,10 @@ class ClickHouseServer:
         program = shutil.which("clickhouse-server")
         assert program, "clickhouse-server is missing: apt-get install clickhouse-server (make setup does it)"
         self._process = subprocess.Popen(
-            [program, f"--config-file={self.folder}/config.xml"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder
+            [program, f"--config-file={self.folder}/config.xml"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
         )
         wait_for(self._answers, 30, "clickhouse-server to answer")
 
@@ -103,7 +106,9 @@ class System:
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """A command of ninezero."""
-        return subprocess.run([NINEZERO, *arguments], env=self.env, input=stdin, capture_output=True, cwd=self.folder, timeout=90)
+        return subprocess.run(
+            [NINEZERO, *arguments], env=self.env, input=stdin, capture_output=True, cwd=self.folder, timeout=90
+        )
 
     def prepare(self) -> None:
         """Topics and schema."""

@@ -80,7 +80,10 @@ class _Live:
         found: dict[str, Entry] = {}
         for kind in _STRONG if strong else _WEAK:
             for token in tokens.get(kind, ()):
-                for entry in (*self._watchlist.found[kind].get(token, ()), *self._added.get((kind, token), {}).values()):
+                for entry in (
+                    *self._watchlist.found[kind].get(token, ()),
+                    *self._added.get((kind, token), {}).values(),
+                ):
                     if (
                         (entry.authority, entry.list) == self._name
                         and entry.to_us > self._now

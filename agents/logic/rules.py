@@ -101,7 +101,14 @@ def alert_id(device_id: str, seq: int, reasons: Iterable[Why]) -> str:
 
 
 def _judge(
-    reasons: list[Why], index: int, person: Person, at_us: int, watchlist: Watchlist, home: str, inbound: bool, stale: bool
+    reasons: list[Why],
+    index: int,
+    person: Person,
+    at_us: int,
+    watchlist: Watchlist,
+    home: str,
+    inbound: bool,
+    stale: bool,
 ) -> None:
     tokens = person.tokens
     known = watchlist.common_keys

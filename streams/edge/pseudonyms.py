@@ -124,7 +124,9 @@ def new_ring(path: Path, key_id: str = "k1") -> None:
             file.write(msgspec.json.encode(ring))
             os.fsync(file.fileno())
     except FileExistsError:
-        raise KeyRingError(f"{path} exists: a new ring would make every token of the old one unknown; rotate instead") from None
+        raise KeyRingError(
+            f"{path} exists: a new ring would make every token of the old one unknown; rotate instead"
+        ) from None
     except OSError as error:
         raise KeyRingError(f"{path} cannot be written ({error.strerror})") from None
 

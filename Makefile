@@ -1,0 +1,55 @@
+# make run: the Jiyang scenario, end to end, with a report.   make test: everything checked on real engines.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: run test unit lint format bench faults setup engines clean
+
+run: setup
+	$(BIN)/ninezero demo --once
+
+test: setup engines lint
+	$(BIN)/pytest
+
+unit: setup
+	$(BIN)/pytest tests/unit
+
+lint: setup
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format -q .
+	$(BIN)/ruff check --fix -q .
+
+bench: setup
+	$(BIN)/python -m tests.bench.screening
+
+faults: setup engines
+	$(BIN)/pytest tests/integration/test_pipeline.py -m server
+
+# Python packages, and the jars of the Kafka that deploy/kafka/pom.xml names. Java and Maven come from the machine.
+setup: $(READY)
+$(READY): pyproject.toml constraints.txt deploy/kafka/pom.xml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: set PYTHON=…" >&2; exit 1; }
+	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jre-headless PROGRAM=java
+	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	$(BIN)/python -c 'from streams.broker import install; install()'
+	@touch $@
+
+# The server whose native protocol the tests speak.
+engines:
+	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
+
+.PHONY: apt
+apt:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGE) >/dev/null; \
+	else echo "$(PROGRAM) is missing: install the package $(PACKAGE)" >&2; exit 1; fi
+
+clean:
+	-$(BIN)/ninezero kafka stop
+	rm -rf .run .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv

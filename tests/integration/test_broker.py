@@ -1,0 +1,89 @@
+"""The local Kafka: it starts, is found again, keeps its data, and says why it can't start."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from streams.broker import Broker, BrokerError
+from tests.support import NINEZERO, free_port
+
+
+def test_it_keeps_data_and_port_over_a_stop_and_over_a_kill(tmp_path: Path) -> None:
+    broker = Broker(tmp_path / "kafka")
+    broker.start()
+    try:
+        address = broker.bootstrap
+        admin = KafkaAdminClient(bootstrap_servers=address)
+        admin.create_topics([NewTopic("kept", 1, 1)])
+        admin.close()
+        producer = KafkaProducer(bootstrap_servers=address)
+        assert producer.send("kept", b"value", timestamp_ms=1).get(10).timestamp > 1_700_000_000_000  # LogAppendTime
+        producer.close()
+        broker.start()  # a second start is the same broker
+        broker.kill()
+        assert not broker.running()
+        Broker(tmp_path / "kafka").start()
+        assert broker.bootstrap == address and broker.running()
+        consumer = KafkaConsumer(
+            "kept", bootstrap_servers=address, auto_offset_reset="earliest", consumer_timeout_ms=10_000
+        )
+        assert next(consumer).value == b"value"
+        consumer.close()
+    finally:
+        broker.stop()
+    assert not broker.running()
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(BrokerError, match=f"port {other.getsockname()[1]} is taken"):
+            Broker(tmp_path / "kafka", other.getsockname()[1]).start()
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BrokerError, match="cannot write"):
+        Broker(tmp_path / "file" / "kafka").start()
+
+
+def test_status_without_a_broker_is_one_line_and_status_1(tmp_path: Path) -> None:
+    done = subprocess.run([NINEZERO, "kafka", "status"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+WRONG = {
+    "no order": {"NINEZERO_ORDER": ""},
+    "no sunset": {"NINEZERO_SUNSET": ""},
+    "dead broker": {},
+    "wrong role": {},
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_keeps_a_worker_from_starting_is_one_line_and_status_1(case: str, tmp_path: Path) -> None:
+    env = {
+        **os.environ,
+        "NINEZERO_KAFKA": f"127.0.0.1:{free_port()}",
+        "NINEZERO_CLICKHOUSE": f"chdb://{tmp_path}/ch",
+        "NINEZERO_ORDER": "T-1",
+        "NINEZERO_SUNSET": "2099-01-01T00:00:00Z",
+    } | WRONG[case]
+    role = "nothing" if case == "wrong role" else "screening"
+    done = subprocess.run([NINEZERO, "worker", role], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, ""), done.stderr
+
+
+def test_an_unreachable_clickhouse_and_a_missing_key_ring_are_one_line_each(tmp_path: Path) -> None:
+    env = {**os.environ, "NINEZERO_CLICKHOUSE": f"clickhouse://127.0.0.1:{free_port()}", "NINEZERO_KEYS": ""}
+    for arguments in (["migrate"], ["query", "SELECT 1"], ["keys", "new"]):
+        done = subprocess.run([NINEZERO, *arguments], env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr

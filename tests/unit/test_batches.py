@@ -1,0 +1,106 @@
+"""Delta batches: every line's outcome."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from agents.logic.batches import Change, delta, micros
+from agents.logic.watchlist import Watchlist
+from schemas.events import PushBatch
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+
+
+def t(n: int) -> str:
+    return f"k1.{n:032x}"
+
+
+def line(n: int, days: tuple[int, int] = (-1, 5), **tokens: Any) -> dict[str, Any]:
+    return {"line": n, "tokens": tokens, "valid_from": NOW + timedelta(days[0]), "valid_to": NOW + timedelta(days[1])}
+
+
+def batch(*lines: dict[str, Any], sequence: int = 1, **given: Any) -> PushBatch:
+    record = {"batch_id": f"b{sequence}", "authority": "a", "pushed_by": "p", "list": "l", "category": "close_contact", "mode": "delta",
+              "sequence": sequence, "issued_at": NOW, "legal_basis": "lb", "purpose": "epidemic_control", "declared_lines": len(lines),
+              "lines": list(lines)}  # fmt: skip
+    return msgspec.convert(record | given, PushBatch, strict=False)
+
+
+def apply(watchlist: Watchlist, pushed: PushBatch, last: int | None = None) -> Change:
+    change = delta(pushed, micros(NOW), watchlist, last)
+    watchlist.apply(("a", "l"), change.put.values(), change.remove)
+    return change
+
+
+def test_lines_are_accepted_and_the_same_lines_again_are_duplicates_that_keep_their_entry() -> None:
+    watchlist = Watchlist()
+    assert apply(watchlist, batch(line(1, id=[t(1)]), line(2, phone=[t(2)]))).accepted == 2
+    again = apply(watchlist, batch(line(7, id=[t(1)]), line(8, phone=[t(2)]), sequence=2))
+    assert (again.accepted, again.duplicate, sorted(watchlist.lists["a", "l"])) == (0, 2, ["b1:1", "b1:2"])
+
+
+def test_another_window_replaces_the_entry() -> None:
+    watchlist = Watchlist()
+    apply(watchlist, batch(line(1, id=[t(1)])))
+    assert apply(watchlist, batch(line(1, (-1, 9), id=[t(1)]), sequence=2)).accepted == 1
+    assert list(watchlist.lists["a", "l"]) == ["b2:1"]
+
+
+def test_a_line_that_fits_several_entries_replaces_them_all_also_within_one_batch() -> None:
+    watchlist = Watchlist()
+    apply(watchlist, batch(line(1, id=[t(1)]), line(2, passport=[t(2)])))
+    change = apply(watchlist, batch(line(1, id=[t(1)], passport=[t(2)]), line(2, (-1, 9), id=[t(1)]), sequence=2))
+    assert (change.accepted, list(watchlist.lists["a", "l"])) == (2, ["b2:2"])
+
+
+def test_a_phone_joins_lines_only_where_neither_has_a_document() -> None:
+    watchlist = Watchlist()
+    apply(watchlist, batch(line(1, id=[t(1)], phone=[t(5)])))
+    apply(watchlist, batch(line(1, phone=[t(5)]), sequence=2))
+    assert len(watchlist.lists["a", "l"]) == 2
+
+
+CODES = [
+    ("no_token", line(1)),
+    ("no_token", line(1, id=[])),
+    ("bad_token", line(1, id=["370115199001011234"])),
+    ("no_window", line(1, id=[t(1)]) | {"valid_to": None}),
+    ("bad_window", line(1, (5, 5), id=[t(1)])),
+    ("expired", line(1, (-5, 0), id=[t(1)])),
+    ("term_too_long", line(1, (0, 29), id=[t(1)])),
+    ("no_token", line(1) | {"valid_from": None}),
+]
+
+
+@pytest.mark.parametrize(("code", "bad"), CODES)
+def test_each_code_in_its_order(code: str, bad: dict[str, Any]) -> None:
+    change = apply(Watchlist(), batch(bad, line(2, id=[t(9)])))
+    assert [(r.line, r.code) for r in change.rejects] == [(1, code)]
+    assert change.accepted == 1
+
+
+def test_a_health_pass_may_be_longer() -> None:
+    assert apply(Watchlist(), batch(line(1, (0, 90), **{"pass": [t(1)]}), category="health_pass")).accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "last", "expected"),
+    [
+        ({"legal_basis": None}, None, ("rejected", "no_legal_basis")),
+        ({"legal_basis": ""}, None, ("rejected", "no_legal_basis")),
+        ({"category": "criminal_record"}, None, ("rejected", "unknown_category")),
+        ({}, 1, ("rejected", "stale_sequence")),
+        ({"declared_lines": 5}, None, ("held", "count_mismatch")),
+    ],
+)
+def test_a_batch_that_is_not_applied_changes_nothing_and_counts_nothing(
+    given: dict[str, Any], last: int | None, expected: tuple[str, str]
+) -> None:
+    watchlist = Watchlist()
+    change = apply(watchlist, batch(line(1, id=[t(1)]), **given), last)
+    assert (change.status, change.code) == expected
+    assert not watchlist.lists["a", "l"] and change.accepted == change.duplicate == len(change.rejects) == 0

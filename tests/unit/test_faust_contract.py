@@ -1,0 +1,49 @@
+"""What streams/chunks.py takes from Faust's private parts. When an upgrade moves them, this says so first."""
+
+import inspect
+from importlib.metadata import version
+
+import faust
+from faust.transport import consumer as stock
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.drivers import by_url
+from faust.types import ConsumerMessage
+from yarl import URL
+
+from streams.chunks import Consumer, Transport
+
+
+def test_faust_and_aiokafka_are_the_pinned_versions() -> None:
+    assert (version("faust-streaming"), version("aiokafka")) == ("0.15.3", "0.14.0")
+
+
+def test_the_url_scheme_leads_to_our_transport() -> None:
+    assert by_url(URL("chunks://127.0.0.1:9092")) is Transport
+
+
+def test_what_we_override_is_still_there_and_called_by_faust() -> None:
+    for name in (
+        "_drain_messages",
+        "_new_offset",
+        "_filter_tps_with_pending_acks",
+        "perform_seek",
+        "wait_empty",
+        "on_partitions_revoked",
+    ):
+        assert hasattr(stock.Consumer, name) and name in Consumer.__dict__
+    assert "_drain_messages" in inspect.getsource(stock.Fetcher)
+    assert "self._new_offset(tp)" in inspect.getsource(stock.Consumer._filter_committable_offsets)
+    assert "_filter_tps_with_pending_acks" in inspect.getsource(stock.Consumer.force_commit)
+    assert "consumer.wait_empty()" in inspect.getsource(faust.App._consumer_wait_empty)
+
+
+def test_what_we_call_is_still_there() -> None:
+    for name in ("_get_active_partitions", "_getmany", "commit", "seek", "assignment", "earliest_offsets", "position"):
+        assert callable(getattr(driver.Consumer, name))
+    parameters = list(inspect.signature(ConsumerMessage.__init__).parameters)
+    assert parameters[1:13] == ["topic", "partition", "offset", "timestamp", "timestamp_type", "headers", "key", "value", "checksum",
+                                "serialized_key_size", "serialized_value_size", "tp"]  # fmt: skip
+
+
+def test_a_stream_without_acks_never_acks_for_the_agent() -> None:
+    assert "enable_acks=False" in inspect.getsource(faust.Stream.noack)

@@ -1,0 +1,95 @@
+"""Facts and rollups in the real embedded engine: the first decision counts, whatever the order of inserts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+
+from agents.recorder import roll_up
+from schemas.rows import FIRST_WINS, ScreeningFact
+from streams import clickhouse
+from streams.clickhouse import ClickHouseError, Engine
+
+MINUTE = 1_767_200_040
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(made)
+    yield made
+    made.close()
+
+
+def write(engine: Engine, facts: list[ScreeningFact]) -> None:
+    engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)
+    roll_up(engine, {"screening_facts": facts})
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_order_of_inserts_and_replays_gives_the_same_counts(engine: Engine, seed: int) -> None:
+    rng = random.Random(seed)
+    site = f"order-{seed}"
+    first = {
+        n: rng.choice([("clear", []), ("refer", ["fever", "confirmed_case"]), ("hold", ["no_identity", "no_identity"])])
+        for n in range(30)
+    }
+    facts = []
+    for n, (outcome, reasons) in first.items():
+        fact = ScreeningFact(
+            date(2026, 1, 1),
+            MINUTE + n % 3 * 60,
+            site,
+            "d",
+            n,
+            "vehicle",
+            "in",
+            "",
+            2,
+            outcome,
+            0,
+            reasons,
+            FIRST_WINS - 1000,
+        )
+        facts.append(fact)
+        if rng.random() < 0.5:  # decided again, later, under another list
+            facts.append(fact._replace(outcome="quarantine", reasons=["close_contact"], version=FIRST_WINS - 2000))
+    order = facts + rng.sample(facts, 10)
+    rng.shuffle(order)
+    for start in range(0, len(order), 7):
+        write(engine, order[start : start + 7])
+    got = engine.query(f"SELECT * FROM ninezero.screening_by_day WHERE site_id = '{site}'")[0]
+    outcomes = [outcome for outcome, _ in first.values()]
+    assert {k: int(got[k]) for k in ("passages", "people", "clear", "refer", "hold", "quarantine", "fevers")} == {
+        "passages": 30, "people": 60, "clear": outcomes.count("clear"), "refer": outcomes.count("refer"), "hold": outcomes.count("hold"),
+        "quarantine": 0, "fevers": outcomes.count("refer"),
+    }  # fmt: skip
+    reasons = {
+        r["rule"]: int(r["count"])
+        for r in engine.query(f"SELECT rule, count FROM ninezero.reasons_by_day WHERE site_id = '{site}'")
+    }
+    expected = {
+        "fever": outcomes.count("refer"),
+        "confirmed_case": outcomes.count("refer"),
+        "no_identity": 2 * outcomes.count("hold"),
+    }
+    assert reasons == {k: v for k, v in expected.items() if v}
+
+
+def test_migrating_twice_changes_nothing(engine: Engine) -> None:
+    assert clickhouse.migrate(engine) == []
+
+
+def test_a_refused_statement_is_one_line_without_a_trace(engine: Engine) -> None:
+    with pytest.raises(ClickHouseError) as error:
+        engine.query("SELECT nothing FROM nowhere")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("sql", ["DROP TABLE x", "insert into x values (1)", ";", ""])
+def test_query_takes_reads_only(sql: str) -> None:
+    with pytest.raises(ClickHouseError):
+        clickhouse.check_read(sql)

@@ -1,0 +1,47 @@
+"""Every wrong setting stops the start with its name and remedy, and without its value."""
+
+import pytest
+
+from streams.settings import SettingsError, load
+
+GOOD = {
+    "NINEZERO_KAFKA": "127.0.0.1:9092",
+    "NINEZERO_CLICKHOUSE": "chdb:///data",
+    "NINEZERO_ORDER": "O-1",
+    "NINEZERO_SUNSET": "2030-01-01T00:00:00+08:00",
+}
+
+
+def test_defaults_are_those_of_the_contract() -> None:
+    made = load(GOOD)
+    assert (made.home, made.timezone, made.k, made.topic_prefix, made.replay, made.max_list_age) == (
+        "370115",
+        "Asia/Shanghai",
+        11,
+        "",
+        False,
+        300,
+    )
+    assert made.http == ("127.0.0.1", 6066)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_required_setting_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load({k: v for k, v in GOOD.items() if k != name})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NINEZERO_KAFKA", "broker"), ("NINEZERO_CLICKHOUSE", "http://x"), ("NINEZERO_CLICKHOUSE", "chdb://data"),
+        ("NINEZERO_CLICKHOUSE", "clickhouse://h:99999999"), ("NINEZERO_ORDER", "two words"), ("NINEZERO_SUNSET", "soon"),
+        ("NINEZERO_SUNSET", "2030-01-01T00:00:00"), ("NINEZERO_HOME", "3701"), ("NINEZERO_TIMEZONE", "Mars/Base"), ("NINEZERO_K", "10"),
+        ("NINEZERO_K", "many"), ("NINEZERO_TOPIC_PREFIX", "a/b"), ("NINEZERO_REPLAY", "yes"), ("NINEZERO_MAX_LIST_AGE", "0"),
+        ("NINEZERO_HTTP", "6066"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_and_its_value_is_not_quoted(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load({**GOOD, name: value})
+    assert name in str(error.value) and f" {value} " not in str(error.value)
