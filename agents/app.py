@@ -55,8 +55,8 @@ class Role:
             consumer_auto_offset_reset="earliest",
             broker_commit_interval=0.5,
             broker_max_poll_records=4000,
-            broker_session_timeout=30.0,
-            broker_heartbeat_interval=3.0,
+            broker_session_timeout=10.0,
+            broker_heartbeat_interval=2.0,
             broker_request_timeout=40.0,
         )
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import urllib.error
@@ -53,6 +54,8 @@ class Server:
     def __init__(self, url: str) -> None:
         from clickhouse_driver import Client
 
+        # The driver logs a traceback for every lost connection; our error says it in one line.
+        logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
         self._client = Client.from_url(url)
         self._client.connection.connect_timeout = 5
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ class System:
         for role in roles:
             with (self.folder / f"{role}.log").open("ab") as log:
                 self.workers[role] = subprocess.Popen([NINEZERO, "worker", role], env=self.env, stdout=log, stderr=log)
+
+    def ready(self, role: str) -> bool:
+        """Whether the role's /readyz says so."""
+        port = self.http + {"screening": 0, "lists": 1, "recording": 3}[role]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
 
     def kill(self, role: str) -> None:
         """kill -9 of a role."""

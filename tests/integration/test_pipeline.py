@@ -10,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -297,7 +298,7 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
     system.prepare()
     system.start("screening", "lists", "recording")
     cuts = [len(model.sent) * n // 4 for n in range(5)]
-    parts = [model.sent[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [model.sent[a:b] for a, b in pairwise(cuts)]
     try:
         push(system, producer)
         send(system, producer, parts[0])
@@ -305,10 +306,11 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
         system.kill("recording")
         send(system, producer, parts[1])
         system.start("screening", "recording")
+        wait_for(lambda: system.ready("recording"), 60, "the recorder to be back")
         clickhouse_server.kill()  # screening must not notice
         send(system, producer, parts[2])
         wait_for(
-            lambda: len(answered(system)) >= len({v for _, _, v in sum(parts[:3], []) if v not in dict(GARBAGE)}),
+            lambda: len(answered(system)) >= len({v for _, _, v in model.sent[: cuts[3]] if v not in dict(GARBAGE)}),
             90,
             "outcomes while ClickHouse is down",
         )
