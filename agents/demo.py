@@ -35,6 +35,10 @@ VISIBLE_SECONDS = 2.0
 
 DAYS_AHEAD = 8
 
+SENT_AT_ONCE = 2_000
+UNANSWERED = 12_000
+"""Devices wait for answers: with more events than this unanswered, none is sent. It bounds the latency that is shown."""
+
 _ROWS = {
     "vehicle checks": (
         scenario.VEHICLE_CHECKS,
@@ -270,6 +274,7 @@ class _Feed:
         self._receipts: dict[str, float] = {}
         self._answers = 0
         self._dead = 0
+        self._sent = 0
 
     async def run(self) -> Facts:
         """The whole replay."""
@@ -316,16 +321,17 @@ class _Feed:
                 break
             await self._until(readers, lambda: self._in_force(ahead[0]), shown)
             started = started or time.monotonic()
-            await self._write_events(ahead.popleft(), shown)
+            await self._write_events(ahead.popleft(), shown, readers)
         self._facts.seconds = -started
 
-    async def _write_events(self, day: Day, shown: Any) -> None:
+    async def _write_events(self, day: Day, shown: Any, readers: list[asyncio.Task[None]]) -> None:
         began = time.monotonic()
-        for first in range(0, len(day.events), 4000):
-            await self._write(day.events[first : first + 4000])
-            shown()
+        for first in range(0, len(day.events), SENT_AT_ONCE):
+            await self._until(readers, self._keeping_up, shown)
+            await self._write(day.events[first : first + SENT_AT_ONCE])
+            self._sent += len(day.events[first : first + SENT_AT_ONCE])
             if self._speed:
-                due = began + 86_400 / self._speed * (first + 4000) / len(day.events)
+                due = began + 86_400 / self._speed * (first + SENT_AT_ONCE) / len(day.events)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
         self._facts.events += day.good
         self._facts.resent += day.resent
@@ -334,6 +340,9 @@ class _Feed:
     async def _write(self, sent: list[scenario.Sent]) -> None:
         by_name = {topic.name: topic for topic in topics.ALL}
         await self._writer.send((by_name[name], key, value) for name, key, value in sent)
+
+    def _keeping_up(self) -> bool:
+        return self._sent - self._answers - self._dead < UNANSWERED
 
     def _in_force(self, day: Day) -> bool:
         now = time.monotonic()
@@ -377,7 +386,7 @@ class _Feed:
                 if reader.done():
                     reader.result()
             shown()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
 
     async def _follow(self, topic: topics.Topic, take: Any) -> None:
         name = self._settings.topic(topic.name)

@@ -1,0 +1,70 @@
+"""The peer: the same screening job as a stock Faust agent, written as Faust's documentation does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from datetime import UTC, datetime
+
+import faust
+
+from agents.lists import Lists
+from agents.logic import rules
+from agents.logic.batches import micros
+from agents.screening import _alert
+from schemas.events import Decision, Decisions, Outcomes, Scan, encode
+from streams.deadletters import check_clock, take
+from streams.replica import Replica
+from streams.settings import load
+
+settings = load()
+app = faust.App(
+    settings.topic("stock"), broker=f"kafka://{settings.kafka}", web_enabled=False, topic_allow_declare=False, topic_disable_leader=True,
+    consumer_auto_offset_reset="earliest", broker_commit_interval=0.5, datadir=os.environ["BENCH_FOLDER"],
+)  # fmt: skip
+scans = app.topic(settings.topic("checkpoint-scans"), key_serializer="raw", value_serializer="raw")
+outcomes, alerts, decisions = (
+    app.topic(settings.topic(name), key_serializer="raw", value_serializer="raw")
+    for name in ("screening-outcomes", "screening-alerts", "screening-decisions")
+)
+lists = Lists()
+replica = Replica(settings, lists)
+
+
+@app.agent(scans)
+async def screen(stream: faust.Stream) -> None:
+    """One event at a time: decode, validate, decide, send."""
+    await replica.start()
+    await replica.ready.wait()
+    async for event in stream.events():
+        scan = take(Scan, event.value)
+        at_us = micros(scan.observed_at)
+        check_clock(at_us, int(event.message.timestamp * 1000), settings.replay)
+        now = datetime.now(UTC)
+        verdict = rules.decide_scan(scan, at_us, lists.watchlist, settings.home, False)
+        site = scan.site_id.encode()
+        answer = Outcomes(
+            scan.site_id, now, replica.version, [(scan.device_id, scan.seq, verdict.outcome, verdict.people)]
+        )
+        await outcomes.send(key=site, value=encode(answer))
+        if verdict.reasons:
+            await alerts.send(key=site, value=encode(_alert(scan, verdict, False, now, replica.version)))
+        decided = Decision(scan.device_id, scan.seq, at_us // 1000, scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False,
+                           [why.rule for why in verdict.reasons])  # fmt: skip
+        await decisions.send(
+            key=site,
+            value=encode(Decisions(scan.site_id, rules.TABLE, int(time.time() * 1000), replica.version, [decided])),
+        )
+
+
+async def main() -> None:
+    """Runs until ended."""
+    await app.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+    sys.exit(0)
