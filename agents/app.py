@@ -203,6 +203,10 @@ async def _age(replica: Replica) -> None:
 
 async def _measure(role: Role) -> None:
     while True:
+        if role.app.crashed or role.app.should_stop:
+            role.fail(
+                f"Faust stopped: {_describe(role.app.crash_reason)}" if role.app.crash_reason else "Faust stopped"
+            )
         metrics.sunset.set((role.settings.sunset - datetime.now(UTC)).total_seconds())
         consumer = role.app.consumer
         for tp, watermark in list(consumer.watermarks().items()):

@@ -124,6 +124,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         super().__init__(*args, **kwargs)
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
+        self._rewinds: dict[TP, int] = {}
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:
@@ -139,6 +140,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     async def _deliver_fetched(self) -> None:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
+        await self._rewind()
         active = {tp for tp in self._get_active_partitions() if self._room(tp)}
         if not active:
             self.freed.clear()
@@ -152,7 +154,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             await self.perform_seek()
             return
         for tp, records in fetched.items():
-            if records and self.flow_active:
+            if records and self.flow_active and tp not in self._rewinds:
                 await self._deliver(TP(tp.topic, tp.partition), records, generation)
 
     def _room(self, tp: TP) -> bool:
@@ -163,8 +165,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         ledger = self.ledgers.get(tp)
         if ledger is None:
             ledger = self.ledgers[tp] = Ledger()
-        if ledger.position is not None and records[0].offset < ledger.position:
-            return  # fetched before a seek of ours; the seek's own fetch follows
         chunk = Chunk(tp, records, ledger, self)
         ledger.deliver(chunk)
         last = records[-1]
@@ -179,14 +179,23 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.forget(list(self.ledgers))
         await super().perform_seek()
 
-    async def rewind(self, tp: TP, offset: int) -> None:
+    def rewind(self, tp: TP, offset: int) -> None:
         """Reads a partition again from `offset`; what is in flight of it is forgotten."""
         self.forget([tp])
-        await self.seek(tp, offset)
+        self._rewinds[tp] = offset
+
+    async def _rewind(self) -> None:
+        """Carries out rewinds between two fetches, so that no record fetched before the seek passes for one after it."""
+        for tp, offset in list(self._rewinds.items()):
+            await self.seek_wait({tp: offset})
+            del self._rewinds[tp]
+            ledger = self.ledgers[tp] = Ledger()
+            ledger.position = offset  # the next chunk starts here, even if offsets are missing (transaction markers)
 
     def forget(self, tps: Iterable[TP]) -> None:
         """Closes the ledgers of partitions."""
         for tp in tps:
+            self._rewinds.pop(tp, None)
             ledger = self.ledgers.pop(tp, None)
             if ledger is not None:
                 ledger.close()
@@ -195,6 +204,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commits what is finished (through `wait_empty`), forgets the rest."""
         await super().on_partitions_revoked(revoked)
+        self._rewinds.clear()
         self.forget(list(self.ledgers))  # aiokafka revokes everything at every rebalance
 
     async def wait_empty(self) -> None:

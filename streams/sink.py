@@ -115,11 +115,11 @@ class Sink:
             log.warning(
                 "ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset
             )
-            await self._consumer().rewind(tp, offset)
+            self._consumer().rewind(tp, offset)
         if gaps:
             # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
             for tp in {chunk.tp for chunk in chunks} - set(gaps):
-                await self._consumer().rewind(tp, min(c.first for c in chunks if c.tp == tp))
+                self._consumer().rewind(tp, min(c.first for c in chunks if c.tp == tp))
         else:
             for chunk in chunks:
                 chunk.done()
@@ -159,7 +159,7 @@ class Sink:
                         tp.partition,
                         floor,
                     )
-                    await consumer.rewind(tp, floor)
+                    consumer.rewind(tp, floor)
 
     async def _call(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)

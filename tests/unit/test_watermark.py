@@ -55,6 +55,14 @@ def test_a_gap_in_the_offsets_belongs_to_the_chunk_after_it() -> None:
     assert (second.start, second.first) == (2, 10)
 
 
+def test_after_a_rewind_the_next_chunk_starts_where_the_rewind_went_also_over_missing_offsets() -> None:
+    ledger = Ledger()
+    ledger.position = 155
+    made = chunk(ledger, 156, 1)  # 155 is a transaction marker, which no consumer sees
+    ledger.deliver(made)
+    assert made.start == 155 and ledger.watermark == 156
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["deliver", "done", "revoke", "stale"]), st.integers(0, 50)), max_size=80))
 def test_committed_never_passes_what_is_unfinished(steps: list[tuple[str, int]]) -> None:
