@@ -137,6 +137,7 @@ async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
     add(CHECKPOINTS)
     add(STATIONS)
     role.task(_age(replica))
+    role.task(replica.watch())
 
 
 async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
@@ -150,6 +151,7 @@ async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
             await pushes.take_chunk(chunk)
 
     role.agent(PUSHES, apply)
+    role.task(replica.watch())
     role.task(_after_start(role, lambda: pushes.beat(role.app.consumer)))
 
 

@@ -193,6 +193,7 @@ def show(report: dict[str, Any]) -> None:
         f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
         + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none"),
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from agents.lists import Lists
 from agents.logic import rules
@@ -30,7 +30,11 @@ from streams.topics import Topic
 LATE_US = 600 * 1_000_000
 """An event is late when it reaches Kafka more than ten minutes after it was observed."""
 
+RECORD_BYTES = 400_000
+"""About how large a record of outcomes or decisions may become."""
+
 Record = tuple[Topic, bytes, bytes]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ class Screening:
 
     async def screen(self, kind: Screened, chunk: Chunk) -> None:
         """Screens a chunk; returns when all that follows from it is acknowledged. Waits for complete lists."""
-        await self.replica.ready.wait()
+        if datetime.now(UTC) < self.settings.sunset:
+            await self.replica.ready.wait()  # past the sunset nothing is matched, and nobody waits for a list
         started = time.perf_counter()
         out, alerts = self.decide(kind, chunk)
         decided = time.perf_counter()
@@ -121,11 +126,13 @@ class Screening:
             )  # fmt: skip
         decided_ms = int(now.timestamp() * 1000)
         for site, some in outcomes.items():
-            out.append((topics.OUTCOMES, site.encode(), encode(Outcomes(site, now, version, some))))
+            for part in _parts(some, lambda outcome: 100 + 4 * len(outcome[3])):
+                out.append((topics.OUTCOMES, site.encode(), encode(Outcomes(site, now, version, part))))
         for site, made in decisions.items():
-            for first in range(0, len(made), 1000):
-                record_ = Decisions(site, rules.TABLE, decided_ms, version, made[first : first + 1000])
-                out.append((topics.DECISIONS, site.encode(), encode(record_)))
+            for few in _parts(made, lambda decision: 200 + 32 * len(decision.reasons)):
+                out.append(
+                    (topics.DECISIONS, site.encode(), encode(Decisions(site, rules.TABLE, decided_ms, version, few)))
+                )
         for outcome, count in counts.items():
             metrics.events.labels(kind.topic.name, outcome).inc(count)
         if late_count:
@@ -133,6 +140,20 @@ class Screening:
         if duplicates:
             metrics.duplicates.labels(kind.topic.name).inc(duplicates)
         return out, alerts
+
+
+def _parts(items: list[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """Cuts a list where its items would outgrow a record; `size` estimates bytes."""
+    part: list[_T] = []
+    total = 0
+    for item in items:
+        if part and total + size(item) > RECORD_BYTES:
+            yield part
+            part, total = [], 0
+        part.append(item)
+        total += size(item)
+    if part:
+        yield part
 
 
 def _alert(event: Any, verdict: Verdict, late: bool, now: datetime, version: int) -> Alert:

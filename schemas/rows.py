@@ -108,7 +108,7 @@ def push_receipt(receipt: PushReceipt) -> PushReceiptRow:
     r = receipt
     return PushReceiptRow(
         r.batch_id, r.authority, r.list, r.category, r.mode, r.status, r.code or "", r.lines_declared, r.accepted,
-        r.duplicate, r.rejected, r.withdrawn, int(r.issued_at.timestamp()), FIRST_WINS - int(r.at.timestamp() * 1000),
+        r.duplicate, r.rejected, r.withdrawn, min(max(int(r.issued_at.timestamp()), 0), 2**32 - 1), FIRST_WINS - int(r.at.timestamp() * 1000),
     )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ FUTURE_US = 600 * 1_000_000
 PAST_US = 13 * 86_400 * 1_000_000
 """… and 13 days before it, except in replay mode."""
 
+EARLIEST_US = 86_400 * 1_000_000
+"""Nothing was observed before 2 January 1970: a time before it has no local day that ClickHouse could hold."""
+
 _AT = re.compile(r" - at `\$?([^`]*)`")
 _MISSING = re.compile(r"missing required field `([a-z_]+)`")
 
@@ -50,7 +53,7 @@ def take(kind: Any, value: bytes | None) -> Any:
 def check_clock(observed_us: int, kafka_ms: int, replay: bool) -> None:
     """Refuses an `observed_at` (µs) too far from the Kafka timestamp (ms) as `clock_out_of_range`."""
     ahead = observed_us - kafka_ms * 1000
-    if ahead > FUTURE_US or (ahead < -PAST_US and not replay):
+    if observed_us < EARLIEST_US or ahead > FUTURE_US or (ahead < -PAST_US and not replay):
         raise Refused("clock_out_of_range", "/observed_at")
 
 

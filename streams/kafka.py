@@ -32,7 +32,7 @@ __all__ = [
 
 log = logging.getLogger("ninezero.kafka")
 
-BATCH_BYTES = 1 << 20
+BATCH_BYTES = topics.MAX_MESSAGE_BYTES - (64 << 10)
 
 
 class KafkaUnreachable(Exception):

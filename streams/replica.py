@@ -51,7 +51,6 @@ class Replica:
         self.heartbeat: float | None = None
         self.caught_up = asyncio.Event()
         self.ready = asyncio.Event()
-        self.failed: BaseException | None = None
 
     async def start(self) -> None:
         """Starts reading from the beginning."""
@@ -70,6 +69,11 @@ class Replica:
             self._task.cancel()
         if self._consumer is not None:
             await self._consumer.stop()
+
+    async def watch(self) -> None:
+        """Raises what ended the reading, if anything does."""
+        assert self._task is not None
+        await self._task
 
     def age(self, now: float | None = None) -> float:
         """Seconds since the last heartbeat; infinite before the first."""

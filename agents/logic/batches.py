@@ -14,6 +14,9 @@ from schemas.events import CATEGORIES, TOKEN_PATTERN, BatchCode, LineCode, PushB
 MAX_TERM_US = 2_419_200 * 1_000_000
 """Longest window of an entry that is no health pass: 28 days, in µs."""
 
+FOREVER_US = 253_370_764_800 * 1_000_000
+"""The year 9999, in µs: later ends are cut to it, since no calendar of ours goes further."""
+
 _TOKEN = re.compile(TOKEN_PATTERN)
 _STRONG = ("id", "passport", "pass")
 _WEAK = ("phone", "plate")
@@ -131,8 +134,8 @@ def _entry(batch: PushBatch, line: PushLine, tokens: dict[str, tuple[str, ...]])
         list=batch.list,
         entry_id=f"{batch.batch_id}:{line.line}",
         category=batch.category,
-        from_us=micros(line.valid_from),
-        to_us=micros(line.valid_to),
+        from_us=max(micros(line.valid_from), 0),
+        to_us=min(micros(line.valid_to), FOREVER_US),
         tokens=tokens,
         sequence=batch.sequence,
     )

@@ -84,6 +84,7 @@ def test_a_dead_letter_says_where_and_how_big_and_nothing_of_what() -> None:
         (-13 * 86_400, False, False),
         (-13 * 86_400 - 1, False, True),
         (-(10**9), True, False),
+        (-1_700_000_000, True, True),
     ],
 )
 def test_the_clock_may_be_ten_minutes_ahead_and_thirteen_days_behind(seconds: int, replay: bool, refused: bool) -> None:
