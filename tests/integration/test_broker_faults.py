@@ -17,7 +17,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.broker import POM, Broker, BrokerError, _last_error, install
+from streams.broker import POM, Broker, BrokerError, _last_error, install, java
 
 BOUND = 2 << 20
 Make = Callable[..., Broker]
@@ -223,8 +223,10 @@ def test_an_old_java_is_named(make: Make, tmp_path: Path) -> None:
 
 
 def test_without_maven_the_line_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "java").symlink_to(java())
     with pytest.raises(BrokerError, match="Maven is missing: install maven"):
-        install(environment={"PATH": ""}, folder=tmp_path / "cache")
+        install(environment={"PATH": "", "JAVA_HOME": str(tmp_path)}, folder=tmp_path / "cache")
 
 
 def test_a_folder_that_cannot_be_written_is_named(make: Make, tmp_path: Path) -> None:
