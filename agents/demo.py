@@ -202,7 +202,7 @@ def _n(value: int | None) -> str:
 
 
 def _prepare(folder: Path, broker: Broker) -> dict[str, str]:
-    """A fresh database, key ring and topic prefix; the environment of the workers."""
+    """A fresh database (unless NINEZERO_CLICKHOUSE names one), key ring and topic prefix; the workers' environment."""
     data = (folder / "clickhouse").absolute()
     shutil.rmtree(data, ignore_errors=True)
     keys = folder / "keys.json"
@@ -211,7 +211,7 @@ def _prepare(folder: Path, broker: Broker) -> dict[str, str]:
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")},
         "NINEZERO_KAFKA": broker.bootstrap,
-        "NINEZERO_CLICKHOUSE": f"chdb://{data}",
+        "NINEZERO_CLICKHOUSE": os.environ.get("NINEZERO_CLICKHOUSE") or f"chdb://{data}",
         "NINEZERO_KEYS": str(keys.absolute()),
         "NINEZERO_ORDER": "JIYANG-2020-DEMO",
         "NINEZERO_SUNSET": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
@@ -355,9 +355,12 @@ class _Feed:
     async def _all_recorded(self) -> bool:
         if self._facts.seconds < 0:
             ends = await self._ends()
-            engine = clickhouse.connect(self._settings.clickhouse)
             sql = "SELECT topic, partition, max(next_offset) AS n FROM ninezero_data.recorder_progress GROUP BY topic, partition"
-            rows = await asyncio.to_thread(engine.query, sql)
+            try:
+                rows = await asyncio.to_thread(_ask, self._settings.clickhouse, sql)
+            except clickhouse.ClickHouseError:  # it may be away: the recorder waits for it, and so do we
+                await asyncio.sleep(1)
+                return False
             reached = {(row["topic"], int(row["partition"])): int(row["n"]) for row in rows}
             if any(reached.get(tp, 0) < end for tp, end in ends.items()):
                 await asyncio.sleep(0.3)
@@ -430,6 +433,14 @@ class _Feed:
                 bound = line.split('le="')[1].split('"')[0]
                 steps.append((float(bound), float(line.rsplit(" ", 1)[1])))
         return {name: _quantile(steps, q) * 1000 for name, q in (("p50", 0.5), ("p99", 0.99))}
+
+
+def _ask(url: str, sql: str) -> list[clickhouse.Row]:
+    engine = clickhouse.connect(url)
+    try:
+        return engine.query(sql)
+    finally:
+        engine.close()
 
 
 def _quantile(steps: list[tuple[float, float]], q: float) -> float:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -51,13 +51,18 @@ def security(settings: Settings) -> dict[str, Any]:
         if "cert" in given:
             context.load_cert_chain(given["cert"], given.get("key"))
         arguments["ssl_context"] = context
-    if "mechanism" in given:
-        arguments |= {
-            "sasl_mechanism": given["mechanism"],
-            "sasl_plain_username": given["user"],
-            "sasl_plain_password": given["password"],
-        }
-    return arguments
+    return arguments | _sasl(given)
+
+
+def _sasl(given: Mapping[str, str]) -> dict[str, str]:
+    """SASL arguments, which both clients call the same."""
+    if "mechanism" not in given:
+        return {}
+    return {
+        "sasl_mechanism": given["mechanism"],
+        "sasl_plain_username": given["user"],
+        "sasl_plain_password": given["password"],
+    }
 
 
 def consumer(settings: Settings, **arguments: Any) -> AIOKafkaConsumer:
@@ -122,13 +127,7 @@ def blocking_security(settings: Settings) -> dict[str, Any]:
     arguments: dict[str, Any] = {"security_protocol": security(settings)["security_protocol"]}
     if "ca" in given:
         arguments |= {"ssl_cafile": given["ca"], "ssl_certfile": given.get("cert"), "ssl_keyfile": given.get("key")}
-    if "mechanism" in given:
-        arguments |= {
-            "sasl_mechanism": given["mechanism"],
-            "sasl_plain_username": given["user"],
-            "sasl_plain_password": given["password"],
-        }
-    return arguments
+    return arguments | _sasl(given)
 
 
 def unreachable() -> KafkaUnreachable:

@@ -125,7 +125,7 @@ def new_ring(path: Path, key_id: str = "k1") -> None:
             os.fsync(file.fileno())
     except FileExistsError:
         raise KeyRingError(
-            f"{path} exists: a new ring would make every token of the old one unknown; rotate instead"
+            f"{path} exists: a new ring would make every token of the old one unknown; keep using it, or name another file"
         ) from None
     except OSError as error:
         raise KeyRingError(f"{path} cannot be written ({error.strerror})") from None
