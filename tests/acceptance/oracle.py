@@ -1,0 +1,806 @@
+"""What the contract says must come out, worked out slowly and plainly from what went in.
+
+Nothing here is imported from the pipeline; section numbers (§) are those of the contract. Instants are whole
+microseconds since 1970. Where the contract leaves a case open, `Ambiguous` is raised, so that no test can
+silently decide it; the readings that were needed all the same:
+
+R1  A token's form is that of §5 (`[A-Za-z0-9]{1,16}.` and 32 lower-case hex digits) on scans too, and a token
+    of another form there is `schema_invalid`; on a pushed line it is the line code `bad_token`.
+R2  The path of a missing field is that of the field or of the object that lacks it; an unknown field, whose name
+    must not be repeated, is at its object. `not_json` and `too_large` have the path null or "". Of several
+    faults any one may be named.
+R3  Nesting beyond any parser's limit, or an integer beyond 64 bits, may be `not_json` (RFC 8259 §9 lets a
+    parser set limits) or `schema_invalid`.
+R4  `temperature_implausible` counts as absent in the rows *below* it, so `no_temperature`, above, looks at the
+    values as sent.
+R5  The key ids of a list are those of all tokens of all its entries; a list of any category counts.
+R6  `lines_declared` of a held or rejected batch is what it declared ("count 0" is for the outcomes of lines).
+R7  The clock bounds and `late` compare exact instants: "over" and "exceeds" are strict.
+R8  A site that was never loaded is screened like any other: nothing in §4 names it a fault.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+DAY = 86_400 * SECOND
+MIB = 1 << 20
+MAX_TERM = 2_419_200 * SECOND
+
+SCANS, ARRIVALS, PUSHES = "checkpoint-scans", "station-arrivals", "watchlist-pushes"
+REFERRED = ("confirmed_case", "suspected_case", "quarantine_order")
+QUARANTINED = ("close_contact", "risk_region_arrival")
+FIVE = REFERRED + QUARANTINED
+CATEGORIES = (*FIVE, "health_pass")
+SEVERITY = ("clear", "hold", "turn_back", "quarantine", "refer")
+STRONG = ("id", "passport", "pass")
+FLAGS = (
+    "empty",
+    "bad_character",
+    "bad_length",
+    "checksum_failed",
+    "bad_date",
+    "birth_in_future",
+    "unknown_division",
+    "fifteen_digit",
+    "mrz_number_failed",
+    "mrz_birth_failed",
+    "mrz_expiry_failed",
+    "mrz_optional_failed",
+    "mrz_composite_failed",
+    "mrz_format",
+    "document_expired",
+    "no_issuing_state",
+    "phone_invalid",
+    "plate_unrecognised",
+)
+
+
+class Ambiguous(Exception):
+    """The contract does not settle this case; a client must not send it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record as it lies in Kafka; the topic is without its prefix, the timestamp is the broker's."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes
+
+    @property
+    def at(self) -> int:
+        return self.timestamp_ms * 1000
+
+
+# --- §1: pseudonyms ---------------------------------------------------------------------------------------------
+
+_DROPPED = set("\u00b7\u2022\u2027\u2212\u2219\u22c5\u25cf\u30fb\uff0e._/'")
+
+
+def normalise(text: str) -> str:
+    """§1, before hashing: NFKC, upper case, then white space, controls, formats, dashes and dots removed."""
+    upper = unicodedata.normalize("NFKC", text).upper()
+    return "".join(
+        c
+        for c in upper
+        if c not in _DROPPED
+        and not unicodedata.category(c).startswith("Z")
+        and unicodedata.category(c) not in ("Cc", "Cf", "Pd")
+    )
+
+
+def token(key_id: str, key: bytes, domain: str, normalised: str) -> str:
+    """§1: key id, a dot, and the first 32 hex digits of HMAC-SHA256 over domain, NUL and the normalised text."""
+    digest = hmac.new(key, f"{domain}\0{normalised}".encode(), hashlib.sha256).hexdigest()
+    return f"{key_id}.{digest[:32]}"
+
+
+# --- times ------------------------------------------------------------------------------------------------------
+
+_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def instant(text: str) -> int | None:
+    """An RFC 3339 time with an offset, in microseconds since 1970; None for anything else."""
+    match = _TIME.fullmatch(text)
+    if match is None:
+        if _TIME.fullmatch(text.upper().replace(" ", "T")):
+            raise Ambiguous("RFC 3339 allows lower case and a space; the contract does not say")
+        return None
+    year, month, day, hour, minute, second = (int(g) for g in match.groups()[:6])
+    fraction, offset = match[7] or "", match[8]
+    if second == 60 or year == 0 or len(fraction) > 6:
+        raise Ambiguous("leap second, year 0 or finer than a microsecond")
+    try:
+        moment = datetime(year, month, day, hour, minute, second, int(fraction.ljust(6, "0")), tzinfo=UTC)
+    except ValueError:
+        return None
+    since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if offset == "Z":
+        return since
+    hours, minutes = int(offset[1:3]), int(offset[4:6])
+    if hours > 23 or minutes > 59:
+        return None
+    shift = (hours * 60 + minutes) * MINUTE
+    return since - shift if offset[0] == "+" else since + shift
+
+
+# --- §2 and §4: which records are bad, and where ----------------------------------------------------------------
+
+Paths = set[str | None]
+Check = Callable[[Any, str, Paths], None]
+
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TOKEN = re.compile(r"[A-Za-z0-9]{1,16}\.[0-9a-f]{32}")
+
+
+def _fault(path: str, out: Paths) -> None:
+    out.add(path)
+    if path == "":
+        out.add(None)
+
+
+def _matches(pattern: re.Pattern[str]) -> Check:
+    def check(value: Any, path: str, out: Paths) -> None:
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
+            _fault(path, out)
+
+    return check
+
+
+def _identifier(value: Any, path: str, out: Paths) -> None:
+    if not isinstance(value, str) or IDENTIFIER.fullmatch(value) is None or re.search("[0-9]{11}", value):
+        _fault(path, out)
+
+
+def _one_of(*allowed: str) -> Check:
+    def check(value: Any, path: str, out: Paths) -> None:
+        if not isinstance(value, str) or value not in allowed:
+            _fault(path, out)
+
+    return check
+
+
+def _integer(minimum: int) -> Check:
+    def check(value: Any, path: str, out: Paths) -> None:
+        if isinstance(value, float) and value.is_integer():
+            raise Ambiguous("1.0 for an integer")
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            _fault(path, out)
+        elif value >= 1 << 53:
+            raise Ambiguous("no upper bound is stated")
+
+    return check
+
+
+def _number(value: Any, path: str, out: Paths) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        _fault(path, out)
+    elif abs(value) == float("inf"):
+        raise Ambiguous("a number beyond a double")
+
+
+def _text(value: Any, path: str, out: Paths) -> None:
+    if not isinstance(value, str):
+        _fault(path, out)
+
+
+def _time(value: Any, path: str, out: Paths) -> None:
+    if not isinstance(value, str) or instant(value) is None:
+        _fault(path, out)
+
+
+def _nullable(check: Check) -> Check:
+    return lambda value, path, out: None if value is None else check(value, path, out)
+
+
+def _list(check: Check, low: int = 0, high: int | None = None) -> Check:
+    def checked(value: Any, path: str, out: Paths) -> None:
+        if not isinstance(value, list) or len(value) < low or (high is not None and len(value) > high):
+            _fault(path, out)
+            return
+        for index, item in enumerate(value):
+            check(item, f"{path}/{index}", out)
+
+    return checked
+
+
+def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Check:
+    def check(value: Any, path: str, out: Paths) -> None:
+        if not isinstance(value, dict):
+            _fault(path, out)
+            return
+        for name in required:
+            if name not in value:
+                _fault(path, out)
+                _fault(f"{path}/{name}", out)
+        for name, item in value.items():
+            if name in required:
+                required[name](item, f"{path}/{name}", out)
+            elif name in optional:
+                optional[name](item, f"{path}/{name}", out)
+            else:
+                _fault(path, out)
+
+    return check
+
+
+def _optional_token(value: Any, path: str, out: Paths) -> None:
+    if value is None:
+        raise Ambiguous("a token that is null instead of left out")
+    _matches(TOKEN)(value, path, out)
+
+
+def _origin(value: Any, path: str, out: Paths) -> None:
+    if isinstance(value, str) and re.fullmatch("[A-Za-z]{2}", value) and not value.isupper():
+        raise Ambiguous("a country code in lower case")
+    _matches(re.compile("[0-9]{6}|[A-Z]{2}"))(value, path, out)
+
+
+_DIVISION = _matches(re.compile("[0-9]{6}"))
+_PERSON = _object(
+    {
+        "role": _one_of("driver", "passenger", "pedestrian", "traveller"),
+        "tokens": _object({}, dict.fromkeys(("id", "passport", "phone", "pass"), _optional_token)),
+        "temperature_c": _nullable(_number),
+    },
+    {
+        "temperature_confirmed_c": _nullable(_number),
+        "health_code": _one_of("green", "yellow", "red", "none"),
+        "origin": _nullable(_origin),
+        "quality": _list(_one_of(*FLAGS)),
+    },
+)
+_EVENT: dict[str, Check] = {
+    "device_id": _identifier,
+    "seq": _integer(0),
+    "site_id": _identifier,
+    "observed_at": _time,
+}
+_PUSHED_TOKENS = _object({}, dict.fromkeys(("id", "passport", "phone", "plate", "pass"), _list(_text)))
+_SCHEMAS: dict[str, Check] = {
+    SCANS: _object(
+        {**_EVENT, "kind": _one_of("vehicle", "pedestrian"), "people": _list(_PERSON, 1, 80)},
+        {"direction": _one_of("in", "out"), "plate": _nullable(_matches(TOKEN))},
+    ),
+    ARRIVALS: _object(
+        {
+            **_EVENT,
+            "mode": _one_of("air", "rail", "coach", "ferry"),
+            "service": _matches(re.compile("[A-Z0-9]{2,8}")),
+            "stage": _one_of("registered", "boarded", "delivered"),
+            "transfer_id": _nullable(_identifier),
+            "destination": _nullable(_DIVISION),
+            "person": _PERSON,
+        },
+        {},
+    ),
+    PUSHES: _object(
+        {
+            **dict.fromkeys(("batch_id", "authority", "pushed_by", "list"), _identifier),
+            "category": _text,
+            "mode": _one_of("delta", "full", "withdraw"),
+            "sequence": _integer(0),
+            "issued_at": _time,
+            "purpose": _one_of("epidemic_control"),
+            "declared_lines": _integer(0),
+            "lines": _list(
+                _object({"line": _integer(0), "tokens": _PUSHED_TOKENS}, {"valid_from": _time, "valid_to": _time})
+            ),
+        },
+        {
+            # Missing, null or empty is a batch code (§5), not a fault of the record.
+            "legal_basis": lambda value, path, out: None if value in (None, "") else _identifier(value, path, out),
+            "part": _integer(1),
+            "parts": _integer(1),
+            "withdraw_reason": _nullable(_one_of("expired", "cleared", "mistake")),
+        },
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a record must be dead-lettered: the reasons and the paths that the contract allows."""
+
+    reasons: frozenset[str]
+    paths: frozenset[str | None]
+
+
+_NOWHERE: frozenset[str | None] = frozenset({None, ""})
+
+
+def _only(reason: str, paths: Iterable[str | None] = _NOWHERE) -> Fault:
+    return Fault(frozenset({reason}), frozenset(paths))
+
+
+class _Constant(ValueError):
+    """NaN and its kin, which Python would read and JSON does not know."""
+
+
+def _refuse(name: str) -> Any:
+    raise _Constant(name)
+
+
+def _has_huge_integer(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_has_huge_integer(v) for v in value.values())
+    if isinstance(value, list):
+        return any(_has_huge_integer(v) for v in value)
+    return isinstance(value, int) and abs(value) >= 1 << 63
+
+
+def read(record: Record) -> dict[str, Any] | Fault:
+    """The record's value as an event, or the fault for which it is dead-lettered (§4)."""
+    if len(record.value) > MIB:
+        return _only("too_large")
+    try:
+        value = json.loads(record.value.decode("utf-8"), parse_constant=_refuse)
+    except RecursionError:
+        return Fault(frozenset({"not_json", "schema_invalid"}), frozenset({None, "", "/people", "/person"}))  # R3
+    except ValueError:
+        return _only("not_json")
+    paths: Paths = set()
+    _SCHEMAS[record.topic](value, "", paths)
+    if paths and _has_huge_integer(value):
+        return Fault(frozenset({"not_json", "schema_invalid"}), frozenset(paths | {None, ""}))  # R3
+    if paths:
+        return _only("schema_invalid", paths)
+    assert isinstance(value, dict)
+    if record.topic in (SCANS, ARRIVALS):
+        ahead = _at(value["observed_at"]) - record.at
+        if ahead > 10 * MINUTE or -ahead > 13 * DAY:
+            return _only("clock_out_of_range", ["/observed_at"])
+    return value
+
+
+def _at(text: str) -> int:
+    moment = instant(text)
+    assert moment is not None, "checked before"
+    return moment
+
+
+# --- §5: lists and delta batches --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One live line of a list; the window is half open."""
+
+    authority: str
+    list: str
+    category: str
+    batch_id: str
+    line: int
+    tokens: dict[str, frozenset[str]]
+    valid_from: int
+    valid_to: int
+
+    @property
+    def entry_id(self) -> str:
+        return f"{self.batch_id}:{self.line}"
+
+    def has(self, kind: str, token_: str | None) -> bool:
+        return token_ is not None and token_ in self.tokens.get(kind, frozenset())
+
+    def is_same_subject(self, tokens: Mapping[str, frozenset[str]]) -> bool:
+        """§5: shares an id, passport or pass token; or, where neither has any of these, a phone or plate."""
+        if any(self.tokens.get(kind, frozenset()) & tokens.get(kind, frozenset()) for kind in STRONG):
+            return True
+        if any(self.tokens.get(kind) or tokens.get(kind) for kind in STRONG):
+            return False
+        return any(self.tokens.get(kind, frozenset()) & tokens.get(kind, frozenset()) for kind in ("phone", "plate"))
+
+
+def line_code(line: Mapping[str, Any], category: str, now: int) -> str | None:
+    """The first code of §5, in its order, for which a line is rejected; None for a good line."""
+    tokens = [text for texts in line["tokens"].values() for text in texts]
+    if not tokens:
+        return "no_token"
+    if any(TOKEN.fullmatch(text) is None for text in tokens):
+        return "bad_token"
+    if "valid_from" not in line or "valid_to" not in line:
+        return "no_window"
+    start, end = _at(line["valid_from"]), _at(line["valid_to"])
+    if start >= end:
+        return "bad_window"
+    if end <= now:
+        return "expired"
+    if end - start > MAX_TERM and category != "health_pass":
+        return "term_too_long"
+    return None
+
+
+@dataclass
+class Lists:
+    """Every list as it stands, and what is remembered of the batches."""
+
+    entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
+    applied: dict[tuple[str, str], int] = field(default_factory=dict)
+    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def push(self, record: Record, batch: dict[str, Any]) -> dict[str, Any] | None:
+        """Take one PushBatch record; the receipt after a batch's last part, else None."""
+        batch_id = batch["batch_id"]
+        if batch_id in self.receipts:
+            return self.receipts[batch_id]
+        parts = self.parts.setdefault(batch_id, [])
+        parts.append(batch)
+        if [p.get("part", 1) for p in parts] != list(range(1, len(parts) + 1)):
+            raise Ambiguous("parts out of order")
+        if len(parts) < batch.get("parts", 1):
+            return None
+        receipt = self._decide([line for part in parts for line in part["lines"]], batch, record.at)
+        self.receipts[batch_id] = receipt
+        self.batches[batch_id] = batch
+        return receipt
+
+    def _decide(self, lines: list[dict[str, Any]], batch: dict[str, Any], now: int) -> dict[str, Any]:
+        if batch["mode"] != "delta":
+            raise Ambiguous("full and withdraw come with a later issue")
+        if len({line["line"] for line in lines}) != len(lines):
+            raise Ambiguous("a line number used twice")
+        where = (batch["authority"], batch["list"])
+        refused = [
+            code
+            for code, applies in (
+                ("no_legal_basis", not batch.get("legal_basis")),
+                ("unknown_category", batch["category"] not in CATEGORIES),
+                ("stale_sequence", where in self.applied and batch["sequence"] <= self.applied[where]),
+                ("count_mismatch", batch["declared_lines"] != len(lines)),
+            )
+            if applies
+        ]
+        if len(refused) > 1:
+            raise Ambiguous("several codes for a batch and no order between them")
+        receipt = {name: batch[name] for name in ("batch_id", "authority", "list", "category", "mode")} | {
+            "status": "applied",
+            "code": None,
+            "lines_declared": batch["declared_lines"],
+            **dict.fromkeys(("accepted", "duplicate", "rejected", "withdrawn"), 0),
+            "rejects": [],
+        }
+        if refused:
+            status = "held" if refused[0] == "count_mismatch" else "rejected"
+            return receipt | {"status": status, "code": refused[0]}
+        self.applied[where] = batch["sequence"]
+        for line in lines:
+            self._apply(line, batch, now, receipt)
+        receipt["rejects"] = receipt["rejects"][:1000]
+        return receipt
+
+    def _apply(self, line: dict[str, Any], batch: dict[str, Any], now: int, receipt: dict[str, Any]) -> None:
+        code = line_code(line, batch["category"], now)
+        if code is not None:
+            receipt["rejected"] += 1
+            receipt["rejects"].append({"line": line["line"], "code": code})
+            return
+        tokens = {kind: frozenset(texts) for kind, texts in line["tokens"].items() if texts}
+        start, end = _at(line["valid_from"]), _at(line["valid_to"])
+        where = (batch["authority"], batch["list"])
+        live = [entry for entry in self.entries.get(where, []) if entry.valid_to > now]
+        same = [entry for entry in live if entry.is_same_subject(tokens)]
+        if any(entry.category != batch["category"] for entry in same):
+            raise Ambiguous("the same subject in one list under two categories")
+        equal = [e for e in same if (e.tokens, e.valid_from, e.valid_to) == (tokens, start, end)]
+        if equal and len(same) > 1:
+            raise Ambiguous("equal to one entry and fitting another")
+        if equal:
+            receipt["duplicate"] += 1
+            return
+        receipt["accepted"] += 1
+        entry = Entry(*where, batch["category"], batch["batch_id"], line["line"], tokens, start, end)
+        self.entries[where] = [e for e in live if e not in same] + [entry]
+
+    def all(self) -> list[Entry]:
+        return [entry for entries in self.entries.values() for entry in entries]
+
+    def lacks_key(self, token_: str) -> bool:
+        """Whether some non-empty list has no token of this token's key (R5)."""
+        key_id = token_.partition(".")[0]
+        return any(
+            all(
+                text.partition(".")[0] != key_id
+                for entry in entries
+                for texts in entry.tokens.values()
+                for text in texts
+            )
+            for entries in self.entries.values()
+            if entries
+        )
+
+
+# --- §3: the decision table, version 1 --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reason:
+    person: int | None
+    rule: str
+    outcome: str
+    entries: tuple[tuple[str, str, str, str, str, str, int], ...] = ()
+    """(matched, category, authority, list, batch_id, entry_id, valid_to), sorted by (authority, list, entry_id)."""
+
+
+def _listed(entries: Iterable[Entry], tokens: Mapping[str, str], kinds: tuple[str, ...]) -> tuple[Any, ...]:
+    """The entries that have a token of one of these kinds, each with the first kind that matches."""
+    found = []
+    for entry in sorted(entries, key=lambda e: (e.authority, e.list, e.entry_id)):
+        matched = next((kind for kind in kinds if entry.has(kind, tokens.get(kind))), None)
+        if matched is not None:
+            found.append(
+                (matched, entry.category, entry.authority, entry.list, entry.batch_id, entry.entry_id, entry.valid_to)
+            )
+    return tuple(found)
+
+
+def _temperature_rules(first: float | None, confirmed: float | None, is_scan: bool) -> Iterable[tuple[str, str]]:
+    if is_scan and first is None and confirmed is None:
+        yield "no_temperature", "hold"
+    if any(value is not None and not 30.0 <= value <= 45.0 for value in (first, confirmed)):
+        yield "temperature_implausible", "hold"
+    first, confirmed = (v if v is not None and 30.0 <= v <= 45.0 else None for v in (first, confirmed))  # R4
+    if confirmed is not None:
+        if confirmed >= 37.3:
+            yield "fever", "refer"
+    elif first is not None and first >= 37.3:
+        yield "fever_unconfirmed", "hold"
+
+
+def _origin_rules(origin: str | None, home: str) -> Iterable[tuple[str, str]]:
+    if origin is None or origin == "CN" or origin == home:
+        return
+    if origin[:2] == home[:2]:
+        yield "outside_district_without_pass", "turn_back"
+    else:
+        yield "outside_province_without_pass", "quarantine"
+
+
+def _person(index: int, person: Mapping[str, Any], event: _Event, lists: Lists, home: str) -> list[Reason]:
+    tokens: dict[str, str] = person["tokens"]
+    valid = event.valid(lists)
+    plain: list[tuple[str, str]] = []
+    reasons: list[Reason] = []
+    if "id" not in tokens and "passport" not in tokens:
+        plain.append(("no_identity", "hold"))
+    if any(lists.lacks_key(text) for text in tokens.values()):
+        plain.append(("unknown_key", "hold"))
+    for category in FIVE:
+        found = _listed((e for e in valid if e.category == category), tokens, ("id", "passport"))
+        if found:
+            outcome = "refer" if category in REFERRED else "quarantine"
+            reasons.append(Reason(index, category, outcome, found))
+    weak = _listed((e for e in valid if e.category in FIVE), tokens, ("phone",))
+    if weak and not reasons:
+        reasons.append(Reason(index, "weak_match", "hold", weak))
+    code = person.get("health_code", "none")
+    if code in ("red", "yellow"):
+        plain.append((f"health_code_{code}", "refer" if code == "red" else "quarantine"))
+    confirmed = person.get("temperature_confirmed_c")
+    plain.extend(_temperature_rules(person["temperature_c"], confirmed, event.is_scan))
+    has_pass = _listed((e for e in valid if e.category == "health_pass"), tokens, ("pass", "id"))
+    if event.direction == "in" and not has_pass:
+        plain.extend(_origin_rules(person.get("origin"), home))
+    return reasons + [Reason(index, rule, outcome) for rule, outcome in plain]
+
+
+@dataclass(frozen=True)
+class _Event:
+    is_scan: bool
+    direction: str
+    observed_at: int
+    decided_at: int
+
+    def valid(self, lists: Lists) -> list[Entry]:
+        valid = [e for e in lists.all() if e.valid_from <= self.observed_at < e.valid_to]
+        if any(e.valid_to <= self.decided_at for e in valid):
+            raise Ambiguous("an entry that was valid when observed and has expired by the worker's clock")
+        return valid
+
+
+def decide(event: Mapping[str, Any], lists: Lists, decided_at: int, home: str = "370115") -> tuple[Reason, ...]:
+    """Every reason for one scan or arrival, sorted by person (null last) and rule."""
+    is_scan = "people" in event
+    direction = event.get("direction", "in") if is_scan else "in"
+    frame = _Event(is_scan, direction, _at(event["observed_at"]), decided_at)
+    people = event["people"] if is_scan else [event["person"]]
+    reasons = [r for index, person in enumerate(people) for r in _person(index, person, frame, lists, home)]
+    plate = event.get("plate") if is_scan else None
+    if plate is not None:
+        if lists.lacks_key(plate):
+            reasons.append(Reason(None, "unknown_key", "hold"))
+        found = _listed((e for e in frame.valid(lists) if e.category in FIVE), {"plate": plate}, ("plate",))
+        if found:
+            reasons.append(Reason(None, "weak_match", "hold", found))
+    return tuple(sorted(reasons, key=lambda r: (r.person is None, r.person or 0, r.rule)))
+
+
+# --- the whole run ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Decided:
+    """A screened event: what its outcome, its alert and its facts must say."""
+
+    topic: str
+    event: dict[str, Any]
+    value: bytes
+    reasons: tuple[Reason, ...]
+    late: set[bool]
+    """One value for each of its records: a resend may be late where the first was not."""
+
+    @property
+    def outcome(self) -> str:
+        return max((r.outcome for r in self.reasons), key=SEVERITY.index, default="clear")
+
+    @property
+    def people(self) -> list[int]:
+        return sorted({r.person for r in self.reasons if r.person is not None})
+
+    @property
+    def site_id(self) -> str:
+        return str(self.event["site_id"])
+
+
+@dataclass(frozen=True)
+class Dead:
+    fault: Fault
+    size: int
+    sha256: str
+
+
+@dataclass
+class Expected:
+    """Everything that must come out of what was sent."""
+
+    lists: Lists = field(default_factory=Lists)
+    events: dict[tuple[str, int], Decided] = field(default_factory=dict)
+    dead: dict[tuple[str, int, int], Dead] = field(default_factory=dict)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, record: Record) -> None:
+        """Work out one record, in the order sent; lists must stand still before scans are sent."""
+        event = read(record)
+        if isinstance(event, Fault):
+            where = (record.topic, record.partition, record.offset)
+            self.dead[where] = Dead(event, len(record.value), hashlib.sha256(record.value).hexdigest())
+            return
+        if record.topic == PUSHES:
+            receipt = self.lists.push(record, event)
+            if receipt is not None:
+                self.receipts.append(receipt)
+            return
+        late = record.at - _at(event["observed_at"]) > 10 * MINUTE
+        identity = (event["device_id"], event["seq"])
+        known = self.events.get(identity)
+        if known is None:
+            reasons = decide(event, self.lists, record.at)
+            self.events[identity] = Decided(record.topic, event, record.value, reasons, {late})
+        elif known.value != record.value or known.topic != record.topic:
+            raise Ambiguous("one identity with two contents")
+        else:
+            known.late.add(late)
+
+
+def expect(records: Iterable[Record]) -> Expected:
+    """What must come out of these records, sent in this order."""
+    expected = Expected()
+    for record in records:
+        expected.take(record)
+    return expected
+
+
+# --- §6: the views ----------------------------------------------------------------------------------------------
+
+COUNTED = ("passages", "people", "clear", "refer", "quarantine", "turn_back", "hold", "fevers")
+Rows = dict[tuple[Any, ...], Any]
+
+
+def minute_of(moment: int) -> int:
+    """The start of the UTC minute, in seconds since 1970."""
+    return moment // MINUTE * 60
+
+
+def day_of(moment: int, timezone: str) -> str:
+    return datetime.fromtimestamp(moment // SECOND, ZoneInfo(timezone)).strftime("%Y-%m-%d")
+
+
+def _passages(events: Iterable[Decided], key: Callable[[dict[str, Any]], tuple[Any, ...]]) -> Rows:
+    rows: dict[tuple[Any, ...], Counter[str]] = {}
+    for decided in events:
+        if decided.topic != SCANS:
+            continue
+        row = rows.setdefault(key(decided.event), Counter())
+        row["passages"] += 1
+        row["people"] += len(decided.event["people"])
+        row[decided.outcome] += 1
+        row["fevers"] += sum(r.rule == "fever" for r in decided.reasons)
+    return {where: tuple(row[name] for name in COUNTED) for where, row in rows.items()}
+
+
+def screening_by_minute(events: Iterable[Decided]) -> Rows:
+    return _passages(events, lambda e: (minute_of(_at(e["observed_at"])), e["site_id"]))
+
+
+def screening_by_day(events: Iterable[Decided], timezone: str = "Asia/Shanghai") -> Rows:
+    def key(event: dict[str, Any]) -> tuple[Any, ...]:
+        day = day_of(_at(event["observed_at"]), timezone)
+        return day, event["site_id"], event["kind"], event.get("direction", "in")
+
+    return _passages(events, key)
+
+
+def reasons_by_day(events: Iterable[Decided], timezone: str = "Asia/Shanghai") -> Rows:
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for decided in events:
+        day = day_of(_at(decided.event["observed_at"]), timezone)
+        for person, rule in {(r.person, r.rule) for r in decided.reasons}:
+            del person
+            rows[day, decided.site_id, rule] += 1
+    return dict(rows)
+
+
+def arrivals_by_day(events: Iterable[Decided], timezone: str = "Asia/Shanghai") -> Rows:
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for decided in events:
+        if decided.topic == ARRIVALS:
+            event = decided.event
+            rows[day_of(_at(event["observed_at"]), timezone), event["site_id"], event["mode"], event["stage"]] += 1
+    return dict(rows)
+
+
+def dead_letters_by_hour(letters: Iterable[tuple[int, str, str]]) -> Rows:
+    """From dead letters already checked, as (at, topic, reason): the reason of some records is open (R3)."""
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for moment, topic, reason in letters:
+        rows[moment // (60 * MINUTE) * 3600, topic, reason] += 1
+    return dict(rows)
+
+
+def push_batches(lists: Lists) -> Rows:
+    names = ("authority", "list", "category", "mode", "status", "code")
+    counts = ("lines_declared", "accepted", "duplicate", "rejected", "withdrawn")
+    return {
+        (batch_id,): (
+            *(receipt[name] or "" for name in names),
+            *(receipt[name] for name in counts),
+            _at(lists.batches[batch_id]["issued_at"]) // SECOND,
+        )
+        for batch_id, receipt in lists.receipts.items()
+    }
+
+
+# --- comparing --------------------------------------------------------------------------------------------------
+
+
+def difference(expected: Mapping[Any, Any], actual: Mapping[Any, Any], most: int = 10) -> list[str]:
+    """The first differences in a few lines, and how many more there are; empty when equal."""
+    lines = []
+    for key in [*expected, *(k for k in actual if k not in expected)]:
+        if key not in actual:
+            lines.append(f"  {key}: missing, expected {expected[key]}")
+        elif key not in expected:
+            lines.append(f"  {key}: unexpected {actual[key]}")
+        elif expected[key] != actual[key]:
+            lines.append(f"  {key}:\n    expected {expected[key]}\n    actual   {actual[key]}")
+    return lines if len(lines) <= most else [*lines[:most], f"  (and {len(lines) - most} more)"]
