@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,11 +158,39 @@ def keys_new() -> None:
     """Makes the key ring named by NINEZERO_KEYS."""
     from streams.edge.pseudonyms import new_ring
 
+    key_id = new_ring(_ring_path())
+    print(
+        f"made the key ring of NINEZERO_KEYS with the key {key_id}; keep a copy where only the edge's keepers reach it"
+    )
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    overlap_days: Annotated[int, typer.Option(min=1, max=365, help="How long the old key stays good.")] = 14,
+) -> None:
+    """Adds a key and makes it the active one; the old one ends after the overlap."""
+    from streams.edge.pseudonyms import rotate
+
+    print(
+        f"the active key is now {rotate(_ring_path(), timedelta(days=overlap_days))}; push the lists again so that they carry its tokens"
+    )
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """The keys of the ring, without their bytes."""
+    from streams.edge.pseudonyms import KeyRing
+
+    for key in KeyRing.load(_ring_path()).describe():
+        until = f"good until {key.not_after:%Y-%m-%dT%H:%M:%SZ}" if key.not_after else "without an end"
+        print(f"{key.key_id}{' (active)' if key.active else ''}: {until}")
+
+
+def _ring_path() -> Path:
     path = os.environ.get("NINEZERO_KEYS")
     if not path:
         raise SettingsError(f"NINEZERO_KEYS is not set: {settings_.NAMES['NINEZERO_KEYS']}")
-    new_ring(Path(path))
-    print(f"made {path} with the key k1; keep a copy where only the edge's keepers reach it")
+    return Path(path)
 
 
 @app.command()

@@ -1,157 +1,342 @@
-"""Identities become tokens: normalised text, a keyed hash, and the ring of keys. No error here quotes an input.
+"""Identities to pseudonyms: the normal form of a document number, its token, and the key ring (CONTRACT §1).
 
-`token = key_id + "." + hex(HMAC-SHA256(key, domain + NUL + normalised))[:32]`. Resident numbers are enumerable, so a bare
-hash would be reversible; a key that only the edge holds is what protects them.
+No message, repr or log line made here holds an identity or a key: errors say what to do and quote nothing.
+Published vectors for other implementations: `schemas/vectors/pseudonyms.json`.
 """
 
-from __future__ import annotations
-
+import fcntl
 import hmac
 import os
 import re
 import secrets
 import stat
 import unicodedata
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
+import phonenumbers
 
 Domain = Literal["id", "passport", "phone", "plate", "pass"]
 
-_DROPPED = set("._/'\u00b7\u2022\u2027\u2212\u2219\u22c5\u25cf\u30fb\uff0e")
-_PLAIN = re.compile(r"[A-Z0-9]+")
-_PLATE = re.compile(r"[A-Z0-9\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+")
-_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+# --- Normal forms -----------------------------------------------------------------------------------------------
+
+_REMOVED = frozenset("\u00b7\u2022\u2027\u2212\u2219\u22c5\u25cf\u30fb\uff0e._/'")
+_REMOVED_CLASSES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd"})
+# Unicode Script=Han, written out: the standard library knows no scripts, and a device's Python must not decide.
+_HAN = (
+    "\u2e80-\u2e99\u2e9b-\u2ef3\u2f00-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufa6d\ufa70-\ufad9\U00016fe2\U00016fe3\U00016ff0\U00016ff1\U00020000-\U0002a6df\U0002a700-\U0002ee5d"
+    "\U0002f800-\U0002fa1d\U00030000-\U000323af"
+)
+_PLAIN = re.compile("[A-Z0-9]+")
+_PLATE = re.compile(f"[A-Z0-9{_HAN}]+")
+_PHONE = re.compile(r"\+?[0-9]+")
+_RESIDENT_15 = re.compile("[0-9]{15}")
+_STATE = re.compile("[A-Z]{3}|D")  # ICAO 9303-3 §5: three letters, or D for Germany
 
 
-class KeyRingError(Exception):
-    """The key ring cannot be used: one line, with the remedy, without key material."""
+def normalise(kind: Domain, text: str) -> str | None:
+    """The normal form that is hashed; `""` when nothing was written, None when it can have no token.
 
-
-class _Key(msgspec.Struct, forbid_unknown_fields=True):
-    hex: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-fA-F]{64}\Z")]
-    not_after: datetime | None = None
-
-
-class _Ring(msgspec.Struct, forbid_unknown_fields=True):
-    active: str
-    keys: dict[Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9]{1,16}\Z")], _Key]
-
-
-def normalise(domain: Domain, text: str) -> str | None:
-    """The text that is hashed, or None where there is none to hash (empty, or a character that may not be there).
-
-    NFKC, upper case, without blanks, control characters, dashes and dots. A 15-digit resident number becomes its 18-digit
-    form (GB 11643, century 19); a phone number E.164 without `+` (default region CN).
+    Both are false, and `token` refuses both. A passport is read as `STATE/NUMBER` (see `passport`); what has no state
+    before its first `/` gets None. Apply it once, to what was written: the normal form of a foreign phone has lost its
+    `+` and would be read as a Chinese number. Never raises, whatever the text.
     """
-    if domain == "phone":
-        return _phone(text)
-    cleaned = _clean(text)
-    allowed = _PLATE if domain == "plate" else _PLAIN
-    if not allowed.fullmatch(cleaned):
+    if kind == "passport":
+        state, slash, number = unicodedata.normalize("NFKC", text).partition("/")
+        return passport(state, number) if slash else passport("", text)
+    cleaned = _cleaned(text)
+    if not cleaned:
+        return ""
+    if kind == "phone":
+        return _e164(cleaned)
+    if kind == "plate":
+        return cleaned if _PLATE.fullmatch(cleaned) else None
+    if not _PLAIN.fullmatch(cleaned):
         return None
-    if domain == "id" and len(cleaned) == 15 and cleaned.isdigit():
-        return _eighteen(cleaned)
-    return cleaned
+    return eighteen_digits(cleaned) if kind == "id" and _RESIDENT_15.fullmatch(cleaned) else cleaned
 
 
 def passport(state: str, number: str) -> str | None:
-    """Issuing state + `/` + number, both as in the machine-readable zone without fillers; None without a state."""
-    cleaned_state, cleaned_number = _clean(state.replace("<", "")), _clean(number.replace("<", ""))
-    if not _PLAIN.fullmatch(cleaned_state) or not _PLAIN.fullmatch(cleaned_number):
-        return None
-    return f"{cleaned_state}/{cleaned_number}"
+    """Passport or travel permit: issuing state + `/` + number, both as in the MRZ, fillers (`<`) removed.
 
-
-def token(key_id: str, key: bytes, domain: Domain, normalised: str) -> str:
-    """The pseudonym of a normalised text in a domain."""
-    message = domain.encode() + b"\0" + normalised.encode()
-    return f"{key_id}.{hmac.digest(key, message, 'sha256').hex()[:32]}"
-
-
-class KeyRing:
-    """The keys of a ring; scans use the active one, pushes every one."""
-
-    def __init__(self, active: str, keys: dict[str, bytes]) -> None:
-        self.active, self._keys = active, keys
-
-    @classmethod
-    def load(cls, path: Path) -> KeyRing:
-        """Reads a ring.
-
-        Raises:
-            KeyRingError: missing, readable by others, malformed, or without a usable active key.
-        """
-        try:
-            if stat.S_IMODE(path.stat().st_mode) & 0o177:
-                raise KeyRingError(f"{path} may be read by others: chmod 600")
-            ring = msgspec.json.decode(path.read_bytes(), type=_Ring)
-        except OSError as error:
-            raise KeyRingError(f"the key ring {path} cannot be read ({error.strerror}): ninezero keys new") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise KeyRingError(f"{path} is not a key ring: restore it, or make one with ninezero keys new") from None
-        now = datetime.now(UTC)
-        usable = {
-            key_id: bytes.fromhex(key.hex)
-            for key_id, key in ring.keys.items()
-            if key.not_after is None or key.not_after.astimezone(UTC) > now
-        }
-        if ring.active not in usable:
-            raise KeyRingError(f"{path} has no usable active key: rotate it")
-        return cls(ring.active, usable)
-
-    def token(self, domain: Domain, normalised: str) -> str:
-        """The token under the active key, for scans."""
-        return token(self.active, self._keys[self.active], domain, normalised)
-
-    def tokens(self, domain: Domain, normalised: str) -> list[str]:
-        """A token for every key of the ring, for pushes."""
-        return [token(key_id, key, domain, normalised) for key_id, key in self._keys.items()]
-
-
-def new_ring(path: Path, key_id: str = "k1") -> None:
-    """Makes a ring with one random key, mode 0600.
-
-    Raises:
-        KeyRingError: there is one already, or the folder cannot be written.
+    The state is the MRZ's (three letters, `D` for Germany: neither `CN` nor `DEU`). A long number of TD1 or TD2 is given
+    joined. `""` without a number; None without a state, or when either holds another character.
     """
-    ring = _Ring(active=key_id, keys={key_id: _Key(hex=secrets.token_hex(32))})
+    state, number = _cleaned(state).replace("<", ""), _cleaned(number).replace("<", "")
+    if not number:
+        return ""
+    return f"{state}/{number}" if _STATE.fullmatch(state) and _PLAIN.fullmatch(number) else None
+
+
+def eighteen_digits(number: str) -> str:
+    """A 15-digit resident number in its 18-digit form: century 19, check character of GB 11643 (ISO 7064 MOD 11-2)."""
+    seventeen = f"{number[:6]}19{number[6:]}"
+    return seventeen + check_character(seventeen)
+
+
+def check_character(seventeen: str) -> str:
+    """GB 11643: the weight of digit i, from the left and from 0, is 2^(17-i) mod 11."""
+    return "10X98765432"[sum(int(digit) << (17 - i) for i, digit in enumerate(seventeen)) % 11]
+
+
+def _cleaned(text: str) -> str:
+    """NFKC, upper case, then without blanks, controls, dashes, dots and the like."""
+    text = unicodedata.normalize("NFKC", text).upper()
+    return "".join(c for c in text if c not in _REMOVED and unicodedata.category(c) not in _REMOVED_CLASSES)
+
+
+def _e164(cleaned: str) -> str | None:
+    """E.164 without `+`. A leading `+` or 00 makes it international, else it is a Chinese number.
+
+    No letters, though the library would read them: `138…OOO`, with the letter O for zero, would be somebody else's number
+    (O is 6 on a keypad), and an extension is not part of E.164.
+    """
+    if not _PHONE.fullmatch(cleaned):
+        return None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(ring))
-            os.fsync(file.fileno())
-    except FileExistsError:
-        raise KeyRingError(
-            f"{path} exists: a new ring would make every token of the old one unknown; keep using it, or name another file"
-        ) from None
-    except OSError as error:
-        raise KeyRingError(f"{path} cannot be written ({error.strerror})") from None
-
-
-def _clean(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKC", text).upper() if c not in _DROPPED and not _dropped(c))
-
-
-def _dropped(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category[0] == "Z" or category in ("Cc", "Cf", "Pd")
-
-
-def _eighteen(fifteen: str) -> str:
-    digits = fifteen[:6] + "19" + fifteen[6:]
-    return digits + "10X98765432"[sum(w * int(d) for w, d in zip(_WEIGHTS, digits, strict=True)) % 11]
-
-
-def _phone(text: str) -> str | None:
-    import phonenumbers
-
-    try:
-        number = phonenumbers.parse(unicodedata.normalize("NFKC", text), "CN")
+        number = phonenumbers.parse(cleaned, "CN")
     except phonenumbers.NumberParseException:
         return None
     if not phonenumbers.is_valid_number(number):
         return None
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164).removeprefix("+")
+
+
+# --- Tokens -----------------------------------------------------------------------------------------------------
+
+_PREFIXES: dict[str, bytes] = {
+    domain: f"{domain}\0".encode() for domain in ("id", "passport", "phone", "plate", "pass")
+}
+
+
+def token(key_id: str, key: bytes, domain: Domain, normalised: str) -> str:
+    """The pseudonym of a normal form: `key_id.` + the first 32 hex digits of HMAC-SHA256(key, domain, NUL, text).
+
+    Raises ValueError, quoting nothing, for an empty text, one that is not Unicode, or an unknown domain.
+    """
+    prefix = _PREFIXES.get(domain)
+    try:
+        text = normalised.encode()
+    except UnicodeEncodeError:  # it carries the text, so it is left behind here and not chained
+        text = b""
+    if prefix is None or not text:
+        raise ValueError("only a normal form that is not empty, in one of the five domains, has a token")
+    return f"{key_id}.{hmac.digest(key, prefix + text, 'sha256').hex()[:32]}"
+
+
+# --- The key ring -----------------------------------------------------------------------------------------------
+
+_KEY_ID = re.compile("[A-Za-z0-9]{1,16}")
+_KEY_HEX = re.compile("[0-9A-Fa-f]{64}")
+_MAX_BYTES = 1 << 20
+_MAX_OVERLAP = timedelta(days=366)
+
+Clock = Callable[[], datetime]
+
+
+class KeyRingError(Exception):
+    """The key ring cannot be used: one line, what is wrong and what to do; no path, no key id, no key."""
+
+
+class KeyInfo(NamedTuple):
+    """What may be shown of a key."""
+
+    key_id: str
+    active: bool
+    not_after: datetime | None
+
+
+class _StoredKey(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    hex: str
+    not_after: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+
+    def __repr__(self) -> str:
+        return "_StoredKey(...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # rich's tracebacks print locals by this
+        return []
+
+
+class _StoredRing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    active: str
+    keys: dict[str, _StoredKey]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class KeyRing:
+    """The keys of one deployment, read once. Scans use the active key, pushes every key of the ring.
+
+    `not_after` ends a key's use for *scans* only. A push still carries its token: devices scan offline or with an older
+    copy of the ring, and their late events (up to 13 days) meet the list as it stands when they arrive.
+    """
+
+    __slots__ = ("_clock", "_keys", "_not_after", "_secret", "active")
+
+    def __init__(self, active: str, keys: dict[str, tuple[bytes, datetime | None]], clock: Clock = _utc_now) -> None:
+        self.active = active
+        self._keys = keys
+        self._secret, self._not_after = keys[active]
+        self._clock = clock
+
+    @classmethod
+    def load(cls, path: str | Path, *, clock: Clock = _utc_now) -> "KeyRing":
+        """Raises KeyRingError when the file is missing, readable by others than its owner, or no key ring."""
+        stored = _read(Path(path))[0]
+        return cls(stored.active, {i: (bytes.fromhex(k.hex), k.not_after) for i, k in stored.keys.items()}, clock)
+
+    def token(self, domain: Domain, normalised: str) -> str:
+        """For scans: the token under the active key. Raises KeyRingError once that key is past its `not_after`."""
+        if self._not_after is not None and self._clock() > self._not_after:
+            raise KeyRingError("the active key is past its not_after: install the current key ring on this device")
+        return token(self.active, self._secret, domain, normalised)
+
+    def tokens(self, domain: Domain, normalised: str) -> list[str]:
+        """For pushes: one token a key, in the order of the ring, keys past their `not_after` included."""
+        return [token(key_id, secret, domain, normalised) for key_id, (secret, _) in self._keys.items()]
+
+    def describe(self) -> list[KeyInfo]:
+        """What `keys list` shows; no key bytes."""
+        return [KeyInfo(key_id, key_id == self.active, not_after) for key_id, (_, not_after) in self._keys.items()]
+
+    def __repr__(self) -> str:
+        return f"KeyRing({len(self._keys)} keys)"
+
+
+def new_ring(path: str | Path, key_id: str = "k1") -> str:
+    """Write a ring with one new random key, mode 0600, and return the key's id. Raises KeyRingError if there is one."""
+    if not _KEY_ID.fullmatch(key_id):
+        raise KeyRingError("a key id is 1 to 16 letters and digits: choose another")
+    path, exists = Path(path), False
+    with _locked_folder(path, make=True) as folder:
+        try:
+            _write_new(path, _StoredRing(active=key_id, keys={key_id: _StoredKey(hex=secrets.token_hex(32))}))
+            os.fsync(folder)
+        except FileExistsError:
+            exists = True
+    if exists:
+        raise KeyRingError("there is a key ring already and it is not overwritten: use `ninezero keys rotate`")
+    return key_id
+
+
+def rotate(path: str | Path, overlap: timedelta, *, clock: Clock = _utc_now) -> str:
+    """Add a new active key and return its id; the old one may be used for scans for `overlap` more (0 to 366 days).
+
+    The file is replaced in one step, with its mode and owner; a crash leaves the old ring. No key leaves the ring, so
+    pushes go on matching devices that still have the old one. Distribute the ring to the pushing side first: a token
+    under a key that a list lacks is held (`unknown_key`).
+    """
+    if not timedelta(0) <= overlap <= _MAX_OVERLAP:
+        raise KeyRingError("the overlap is out of range: give 0 to 366 days")
+    path = Path(path).resolve()  # through a symbolic link, the ring itself is replaced
+    with _locked_folder(path) as folder:
+        stored, status = _read(path)
+        end, old = clock().astimezone(UTC).replace(microsecond=0) + overlap, stored.keys[stored.active]
+        if old.not_after is not None and old.not_after < end:
+            end = old.not_after
+        key_id = _next_id(stored)
+        keys = {**stored.keys, stored.active: _StoredKey(old.hex, end), key_id: _StoredKey(secrets.token_hex(32))}
+        successor = path.with_name(f"{path.name}.new")  # one name, so that what a crash leaves is found and erased
+        successor.unlink(missing_ok=True)
+        _write_new(successor, _StoredRing(active=key_id, keys=keys), like=status)
+        successor.replace(path)
+        os.fsync(folder)
+    return key_id
+
+
+def _next_id(ring: _StoredRing) -> str:
+    """k1, k2, …: one more than the highest."""
+    numbers = [int(found[1]) for key_id in ring.keys if (found := re.fullmatch("k([0-9]{1,14})", key_id))]
+    return f"k{max(numbers, default=0) + 1}"
+
+
+def _content(path: Path) -> tuple[bytes, os.stat_result]:
+    """The file and what the very file that was read looks like; at most a little over `_MAX_BYTES`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status = os.fstat(fd)
+            regular = stat.S_ISREG(status.st_mode)
+            return (os.read(fd, _MAX_BYTES + 1) if regular else b""), status
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise KeyRingError(
+            "there is no key ring where NINEZERO_KEYS says: copy the deployment's, or make the first with `ninezero keys new`"
+        ) from None
+    except OSError:
+        raise KeyRingError("the key ring cannot be read: check the owner and folders of NINEZERO_KEYS") from None
+
+
+def _read(path: Path) -> tuple[_StoredRing, os.stat_result]:
+    content, status = _content(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyRingError("the key ring is not a regular file: point NINEZERO_KEYS to the ring itself")
+    if stat.S_IMODE(status.st_mode) & ~0o600:
+        raise KeyRingError("others may use the key ring's file: chmod 600 it, and rotate if it was ever shared")
+    ring = _decode(content)
+    if ring is None:
+        raise KeyRingError(
+            'the key ring is not {"active": …, "keys": {id: {"hex", "not_after"}}}: restore it from its copy'
+        )
+    if not all(map(_KEY_ID.fullmatch, ring.keys)):
+        raise KeyRingError("the key ring has a key id that is not 1 to 16 letters and digits: correct it")
+    if not all(_KEY_HEX.fullmatch(key.hex) for key in ring.keys.values()):
+        raise KeyRingError("the key ring has a key that is not 64 hex digits: restore the ring from its copy")
+    if ring.active not in ring.keys:
+        raise KeyRingError("the key ring's active key is not among its keys: restore the ring from its copy")
+    return ring, status
+
+
+def _decode(content: bytes) -> _StoredRing | None:
+    """None on any fault: msgspec's messages quote what they met, which may be a key."""
+    if len(content) > _MAX_BYTES:
+        return None
+    try:
+        return msgspec.json.decode(content, type=_StoredRing)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _write_new(path: Path, ring: _StoredRing, like: os.stat_result | None = None) -> None:
+    """Create the file, on disk when this returns; leaves none behind when it fails."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            if like is not None and like.st_uid != os.fstat(fd).st_uid:
+                os.fchown(fd, like.st_uid, -1)
+            os.fchmod(fd, 0o600 if like is None else stat.S_IMODE(like.st_mode))  # whatever the umask
+            file.write(msgspec.json.format(msgspec.json.encode(ring), indent=2) + b"\n")
+            file.flush()
+            os.fsync(fd)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+@contextmanager
+def _locked_folder(path: Path, *, make: bool = False) -> Iterator[int]:
+    """The ring's folder, open for fsync and locked against a second rotation; its faults become one-line errors."""
+    try:
+        if make:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield folder
+        finally:
+            os.close(folder)
+    except BlockingIOError:
+        raise KeyRingError("the key ring is being changed by another process: try again") from None
+    except OSError:
+        raise KeyRingError(
+            "the key ring cannot be written: check the folder of NINEZERO_KEYS and its free space"
+        ) from None
