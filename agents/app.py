@@ -25,9 +25,10 @@ from agents.recorder import projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
 from streams import clickhouse, metrics
+from streams.blocking import topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
 from streams.clickhouse import ClickHouseError
-from streams.kafka import Writer, topic_ids
+from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
 from streams.sink import Sink

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
 import logging
@@ -11,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,7 @@ import typer
 
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
+from streams.errors import UserError
 from streams.settings import SettingsError
 
 app = typer.Typer(
@@ -37,7 +40,7 @@ for name, group in (("topics", topics_app), ("sites", sites_app), ("keys", keys_
 RUN = Path(".run")
 
 
-class Failure(Exception):
+class Failure(UserError):
     """Ends the command with this line."""
 
 
@@ -99,7 +102,7 @@ def topics_create(
     replication: Annotated[int, typer.Option(min=1, max=10)] = 1,
 ) -> None:
     """Creates the topics that are missing."""
-    from streams.kafka import create_topics
+    from streams.blocking import create_topics
 
     created = create_topics(settings_.load(), partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics were there'}")
@@ -194,26 +197,85 @@ def _ring_path() -> Path:
 
 
 @app.command()
-def scan(file: Annotated[str, typer.Argument(help="JSON lines of Scan events, or - for standard input.")]) -> None:
+def scan(
+    file: Annotated[str, typer.Argument(help="JSON lines, or - for standard input.")],
+    site: Annotated[
+        str, typer.Option(help="With --device: lines are passages with identities, as staff see them.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="The device whose outbox takes them.")] = "",
+) -> None:
     """Sends scans and prints the outcome of each: clear, what to do and for whom, or not checked."""
-    from agents.scans import send
+    from agents.scans import Lines, send_events
 
-    settings = settings_.load()
+    if bool(site) != bool(device):
+        raise Failure("--site and --device go together; without both, lines are ready-made Scan events")
+    settings = settings_.load(edge=True)
+    with _lines(file) as lines:
+        if site:
+            refused, unchecked = Lines(settings, site, device).send(lines)
+        else:
+            refused, unchecked = 0, send_events(settings, _scans(lines))
+    if refused or unchecked:
+        raise Failure(f"{refused} lines were not accepted, {unchecked} scans not checked: do not read that as clear")
+
+
+@contextlib.contextmanager
+def _lines(file: str) -> Iterator[Iterable[bytes]]:
+    if file == "-":
+        yield sys.stdin.buffer
+        return
     try:
-        lines = (sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()).splitlines()
+        source = Path(file).open("rb")  # noqa: SIM115  # closed below
     except OSError as error:
         raise Failure(f"the file cannot be read ({error.strerror})") from None
+    with source:
+        yield source
+
+
+def _scans(lines: Iterable[bytes]) -> list[tuple[bytes, Scan]]:
     from streams.deadletters import Refused, take
 
-    events: list[tuple[bytes, Scan]] = []
+    events = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                events.append((line, take(Scan, line)))
+                events.append((line.strip(), take(Scan, line.strip())))
             except Refused as refused:
                 raise Failure(f"line {number}: {refused.reason} at {refused.path or '/'}; nothing was sent") from None
-    if not asyncio.run(send(settings, events)):
-        raise Failure("some scans were not checked: do not read that as clear")
+    return events
+
+
+@app.command()
+def device(
+    site: Annotated[str, typer.Option(help="The site it stands at.")],
+    device_: Annotated[str, typer.Option("--device", help="Its name, of which the outbox keeps the counter.")],
+) -> None:
+    """A small screen for a person with a keyboard or a barcode scanner."""
+    from rich.console import Console
+
+    from streams.edge.device import Device
+    from streams.edge.screen import run
+
+    settings = settings_.load(edge=True)
+    with Device(settings, site_id=site, device_id=device_) as made:
+        run(made, sys.stdin, Console(highlight=False))
+        if not made.flush(5):
+            raise Failure(f"{made.status().waiting} events wait in the outbox for Kafka: start the device again")
+
+
+@app.command("check-document")
+def check_document(
+    file: Annotated[str, typer.Argument(help="CSV kind,value[,line2,line3], or - for standard input.")],
+) -> None:
+    """Checks document numbers, MRZ lines, plates and phones: prints CSV row,kind,flags, and no identity."""
+    from streams.edge.identity import check_documents
+
+    with _lines(file) as lines:
+        text = (line.decode("utf-8-sig" if number == 0 else "utf-8", "replace") for number, line in enumerate(lines))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(("row", "kind", "flags"))
+        for row, kind, flags in check_documents(text, datetime.now(UTC).date()):
+            writer.writerow((row, kind, ";".join(flags)))
 
 
 @app.command()
@@ -344,21 +406,17 @@ def _log() -> None:
     logging.getLogger("ninezero").setLevel(logging.INFO)
 
 
-def _known() -> tuple[type[Exception], ...]:
-    from streams.broker import BrokerError
-    from streams.clickhouse import ClickHouseError
-    from streams.edge.pseudonyms import KeyRingError
-    from streams.kafka import KafkaUnreachable
-
-    return (Failure, SettingsError, BrokerError, ClickHouseError, KeyRingError, KafkaUnreachable)
-
-
 def main() -> None:
     """Runs the command line."""
     try:
         app()
-    except _known() as error:
+    except UserError as error:
         print(f"ninezero: {error}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError:
+        print(
+            "ninezero: this installation is the edge's: pip install 'ninezero[worker]' adds this part", file=sys.stderr
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -24,7 +24,7 @@ from rich.table import Table
 from agents import scenario
 from agents.scenario import Day, Jiyang
 from schemas.events import Outcomes, PushReceipt, decoder
-from streams import clickhouse, kafka, settings, topics
+from streams import blocking, clickhouse, kafka, settings, topics
 from streams.broker import Broker, _free
 from streams.edge.pseudonyms import KeyRing, new_ring
 from streams.kafka import Writer
@@ -104,7 +104,7 @@ def run(folder: Path, *, seed: int, speed: float, once: bool) -> bool:
     broker.start()
     base = _prepare(folder, broker)
     made = settings.load(base)
-    kafka.create_topics(made)
+    blocking.create_topics(made)
     from agents.cli import load_sites
 
     load_sites(made.clickhouse, Jiyang.sites())

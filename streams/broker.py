@@ -27,6 +27,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from streams.errors import UserError
+
 HOME = Path(__file__).resolve().parent.parent
 POM = HOME / "deploy" / "kafka" / "pom.xml"
 JARS = HOME / ".cache" / "kafka"
@@ -39,7 +41,7 @@ OLDEST_JAVA = 17
 JVM = ["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
 
 
-class BrokerError(Exception):
+class BrokerError(UserError):
     """Why the broker cannot run, in one line with the remedy."""
 
 

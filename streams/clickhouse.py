@@ -22,13 +22,15 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
+from streams.errors import UserError
+
 SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
 READS = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
 Row = dict[str, Any]
 
 
-class ClickHouseError(Exception):
+class ClickHouseError(UserError):
     """What ClickHouse refused or why it cannot be reached, in one line."""
 
 

@@ -1,13 +1,12 @@
-"""Connections to Kafka: security settings in each client's own words, topic creation, batched writing."""
+"""The workers' connections to Kafka (aiokafka), and batched writing."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -15,54 +14,26 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from streams import topics
+from streams.blocking import KafkaUnreachable, protocol, sasl, unreachable
 from streams.settings import Settings
 
-__all__ = [
-    "KafkaUnreachable",
-    "TopicPartition",
-    "Writer",
-    "blocking_security",
-    "check",
-    "consumer",
-    "create_topics",
-    "producer",
-    "security",
-    "topic_ids",
-]
+__all__ = ["KafkaUnreachable", "TopicPartition", "Writer", "check", "consumer", "producer", "security"]
 
 log = logging.getLogger("ninezero.kafka")
 
 BATCH_BYTES = topics.MAX_MESSAGE_BYTES - (64 << 10)
 
 
-class KafkaUnreachable(Exception):
-    """The broker does not answer: one line, with the remedy."""
-
-
 def security(settings: Settings) -> dict[str, Any]:
     """Arguments for an aiokafka client."""
     given = settings.kafka_security
-    tls = "ca" in given
-    arguments: dict[str, Any] = {
-        "security_protocol": ("SASL_" if "mechanism" in given else "") + ("SSL" if tls else "PLAINTEXT")
-    }
-    if tls:
+    arguments: dict[str, Any] = {"security_protocol": protocol(settings)}
+    if "ca" in given:
         context = ssl.create_default_context(cafile=given["ca"])
         if "cert" in given:
             context.load_cert_chain(given["cert"], given.get("key"))
         arguments["ssl_context"] = context
-    return arguments | _sasl(given)
-
-
-def _sasl(given: Mapping[str, str]) -> dict[str, str]:
-    """SASL arguments, which both clients call the same."""
-    if "mechanism" not in given:
-        return {}
-    return {
-        "sasl_mechanism": given["mechanism"],
-        "sasl_plain_username": given["user"],
-        "sasl_plain_password": given["password"],
-    }
+    return arguments | sasl(given)
 
 
 def consumer(settings: Settings, **arguments: Any) -> AIOKafkaConsumer:
@@ -81,59 +52,6 @@ def producer(settings: Settings, **arguments: Any) -> AIOKafkaProducer:
         max_request_size=topics.MAX_MESSAGE_BYTES,
         **security(settings),
         **arguments,
-    )
-
-
-def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITIONS, replication: int = 1) -> list[str]:
-    """Creates the topics that are missing; names of those created.
-
-    Raises:
-        KafkaUnreachable: no broker answers within ten seconds.
-    """
-    from kafka.admin import NewTopic
-    from kafka.errors import TopicAlreadyExistsError
-
-    created = []
-    with contextlib.closing(_admin(settings)) as admin:
-        present = set(admin.list_topics())
-        for topic in topics.ALL:
-            name = settings.topic(topic.name)
-            if name in present:
-                continue
-            with contextlib.suppress(TopicAlreadyExistsError):
-                admin.create_topics(
-                    [NewTopic(name, topic.partitions or partitions, replication, topic_configs=topic.config())],
-                    timeout_ms=30_000,
-                )
-                created.append(name)
-    return created
-
-
-def _admin(settings: Settings) -> Any:
-    from kafka.admin import KafkaAdminClient
-    from kafka.errors import KafkaError as AdminError
-
-    try:
-        return KafkaAdminClient(
-            bootstrap_servers=settings.kafka.split(","), bootstrap_timeout_ms=10_000, **blocking_security(settings)
-        )
-    except (AdminError, OSError, ValueError) as error:
-        raise unreachable() from error
-
-
-def blocking_security(settings: Settings) -> dict[str, Any]:
-    """Arguments for a kafka-python client."""
-    given = settings.kafka_security
-    arguments: dict[str, Any] = {"security_protocol": security(settings)["security_protocol"]}
-    if "ca" in given:
-        arguments |= {"ssl_cafile": given["ca"], "ssl_certfile": given.get("cert"), "ssl_keyfile": given.get("key")}
-    return arguments | _sasl(given)
-
-
-def unreachable() -> KafkaUnreachable:
-    """The error of a broker that does not answer."""
-    return KafkaUnreachable(
-        "Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start) or mend the address"
     )
 
 
@@ -205,16 +123,6 @@ class Writer:
             except KafkaError:
                 log.warning("topic %s is not there; create it with: ninezero topics create", name)
                 await asyncio.sleep(1)
-
-
-def topic_ids(settings: Settings) -> dict[str, str]:
-    """Id of each topic on the broker: a topic that was deleted and made again has another.
-
-    Raises:
-        KafkaUnreachable: no broker answers within ten seconds.
-    """
-    with contextlib.closing(_admin(settings)) as admin:
-        return {str(topic["name"]): str(topic.get("topic_id", "")) for topic in admin.describe_topics()}
 
 
 async def check(settings: Settings) -> None:

@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from schemas.events import Identifier
+from streams.errors import UserError
 
 
-class SettingsError(Exception):
+class SettingsError(UserError):
     """A setting that is missing or wrong: its name and what to do, never its value."""
 
 
@@ -26,6 +27,7 @@ class Settings:
     kafka: str
     clickhouse: str
     keys: Path | None
+    outbox: Path
     order: str
     sunset: datetime
     home: str = "370115"
@@ -46,6 +48,7 @@ NAMES = {
     "NINEZERO_KAFKA": "Kafka bootstrap servers, host:port[,host:port]",
     "NINEZERO_CLICKHOUSE": "clickhouse://user:password@host:9000 or chdb:///path",
     "NINEZERO_KEYS": "key ring file of the edge, mode 0600",
+    "NINEZERO_OUTBOX": "folder of the devices' outboxes (default .run/outbox)",
     "NINEZERO_ORDER": "the emergency order this deployment runs under (an identifier)",
     "NINEZERO_SUNSET": "the end of that order, RFC 3339 with an offset",
     "NINEZERO_HOME": "six-digit division code of the district (default 370115)",
@@ -64,8 +67,8 @@ NAMES = {
 }
 
 
-def load(environ: Mapping[str, str] | None = None) -> Settings:
-    """Reads and checks all settings.
+def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Settings:
+    """Reads and checks all settings; at the edge there is no ClickHouse.
 
     Raises:
         SettingsError: a setting is missing or wrong; the message names it and the remedy.
@@ -80,8 +83,9 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ) from None
     return Settings(
         kafka=kafka(env),
-        clickhouse=clickhouse(env),
+        clickhouse="" if edge else clickhouse(env),
         keys=Path(env["NINEZERO_KEYS"]) if env.get("NINEZERO_KEYS") else None,
+        outbox=Path(env.get("NINEZERO_OUTBOX") or ".run/outbox"),
         order=order,
         sunset=_time(env, "NINEZERO_SUNSET"),
         home=_digits(env, "NINEZERO_HOME", "370115"),

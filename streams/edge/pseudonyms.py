@@ -20,6 +20,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 import phonenumbers
 
+from streams.errors import UserError
+
 Domain = Literal["id", "passport", "phone", "plate", "pass"]
 
 # --- Normal forms -----------------------------------------------------------------------------------------------
@@ -139,7 +141,7 @@ _MAX_OVERLAP = timedelta(days=366)
 Clock = Callable[[], datetime]
 
 
-class KeyRingError(Exception):
+class KeyRingError(UserError):
     """The key ring cannot be used: one line, what is wrong and what to do; no path, no key id, no key."""
 
 

@@ -1,0 +1,321 @@
+"""A checkpoint device: identities in, tokens out through the outbox, outcomes back.
+
+    with Device(settings, site_id="road-01", device_id="road-01-a") as device:
+        ticket = device.scan("vehicle", [Traveller("driver", id="11010519491231002X", temperature_c=36.5)], plate="鲁A12345")
+        print(ticket.wait(5))
+
+An event is on disk before `scan` returns. One thread sends in order and waits for Kafka's acknowledgement, one reads the
+outcomes of the device's site back. A broker that is away is waited for. No identity is kept, logged or sent.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from types import TracebackType
+from typing import Any, Literal, NamedTuple
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from schemas.events import (
+    Arrival,
+    Disposition,
+    FollowupEvent,
+    Identifier,
+    Person,
+    QuarantineEvent,
+    Scan,
+    Tokens,
+    encode,
+)
+from streams import topics
+from streams.edge import identity
+from streams.edge.outbox import New, Outbox
+from streams.edge.pseudonyms import Domain, KeyRing, KeyRingError, normalise, passport
+from streams.edge.uplink import Clock, Uplink
+from streams.errors import UserError
+from streams.settings import Settings
+from streams.topics import Topic
+
+EVENTS: dict[type[msgspec.Struct], Topic] = {
+    Scan: topics.SCANS,
+    Arrival: topics.ARRIVALS,
+    Disposition: topics.DISPOSITIONS,
+    QuarantineEvent: topics.QUARANTINE,
+    FollowupEvent: topics.FOLLOWUPS,
+}
+Said = Literal["clear", "refer", "quarantine", "turn_back", "hold", "order_ended", "not_checked"]
+
+
+class DeviceError(UserError):
+    """The event was *not* accepted: one line, what is wrong and what to do; no value is quoted."""
+
+
+class Traveller(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What the staff see of one person. Identities as written or scanned; temperatures in °C.
+
+    `passport` is `STATE/NUMBER` as in the MRZ; `mrz` its lines instead. The repr shows nothing.
+    """
+
+    role: Literal["driver", "passenger", "pedestrian", "traveller"]
+    id: str | None = None
+    passport: str | None = None
+    mrz: list[str] | None = None
+    phone: str | None = None
+    pass_: str | None = msgspec.field(name="pass", default=None)
+    temperature_c: float | None = None
+    temperature_confirmed_c: float | None = None
+    health_code: Literal["green", "yellow", "red", "none"] = "none"
+    origin: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Traveller(role={self.role!r}, …)"
+
+    def __rich_repr__(self) -> Any:  # rich's tracebacks print locals by this
+        yield "role", self.role
+
+
+class Passage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One passage as the staff see it; `plate` as written. The repr shows nothing."""
+
+    kind: Literal["vehicle", "pedestrian"]
+    people: list[Traveller]
+    plate: str | None = None
+    direction: Literal["in", "out"] = "in"
+
+    def __repr__(self) -> str:
+        return f"Passage(kind={self.kind!r}, …)"
+
+    def __rich_repr__(self) -> Any:
+        yield "kind", self.kind
+
+
+class Answer(NamedTuple):
+    """What became of a scan: `said`, and the indexes of those whom it concerns (none: the plate, or nobody)."""
+
+    seq: int
+    said: Said
+    people: tuple[int, ...] = ()
+
+
+class Ticket:
+    """A scan that was accepted, and its answer when there is one."""
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self._answer = Answer(seq, "not_checked")
+        self._set = threading.Event()
+
+    def wait(self, seconds: float) -> Answer:
+        """The answer; `not_checked` when there is none in time. That is never to be read as clear."""
+        self._set.wait(seconds)
+        return self._answer
+
+    def settle(self, answer: Answer) -> None:
+        """Gives the answer to whoever waits."""
+        self._answer = answer
+        self._set.set()
+
+
+class Status(NamedTuple):
+    """How the device is: `connected` to Kafka, events waiting, room for events, `problem` in a line or empty."""
+
+    connected: bool
+    waiting: int
+    capacity: int
+    unanswered: int
+    clock_off_seconds: float
+    too_late: int
+    problem: str
+
+
+def identify(traveller: Traveller, ring: KeyRing, today: date) -> Person:
+    """Tokens and quality flags for what was written. What has no normal form has no token, and is flagged."""
+    flags: list[str] = []
+    found: dict[str, str] = {}
+
+    def put(domain: Domain, normal: str | None) -> None:
+        if normal:
+            found["pass_" if domain == "pass" else domain] = ring.token(domain, normal)
+
+    given: tuple[tuple[Domain, str | None], ...] = (
+        ("id", traveller.id), ("passport", traveller.passport), ("phone", traveller.phone), ("pass", traveller.pass_),
+    )  # fmt: skip
+    for domain, text in given:
+        if text is not None:
+            flags += identity.check(domain, text, today)
+            put(domain, normalise(domain, text))
+    if traveller.mrz is not None:
+        zone = identity.mrz(traveller.mrz, today)
+        flags += zone.flags
+        put("passport", passport(zone.state, zone.number))
+    return Person(
+        role=traveller.role,
+        tokens=Tokens(**found),
+        temperature_c=traveller.temperature_c,
+        temperature_confirmed_c=traveller.temperature_confirmed_c,
+        health_code=traveller.health_code,
+        origin=traveller.origin,
+        quality=list(dict.fromkeys(flags)),  # type: ignore[arg-type]  # of the closed list, once each
+    )
+
+
+class Device:
+    """One device at one site. Thread-safe. `on_answer` gets every answer, late ones and those of an earlier run too.
+
+    Raises:
+        OutboxError: the outbox cannot be used.
+        KeyRingError: the key ring cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        site_id: str,
+        device_id: str,
+        on_answer: Callable[[Answer], None] | None = None,
+        capacity: int | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._settings = settings
+        self.site_id, self.device_id = _identifier(site_id, "site"), _identifier(device_id, "device")
+        self._ring = None if settings.keys is None else KeyRing.load(settings.keys)
+        self._clock = clock or Clock()
+        self._on_answer = on_answer or (lambda _: None)
+        path = settings.outbox / f"{device_id}.sqlite"
+        self.outbox = Outbox(path, device_id) if capacity is None else Outbox(path, device_id, capacity)
+        self._tickets: WeakValueDictionary[int, Ticket] = WeakValueDictionary()
+        self._uplink = Uplink(settings, self.outbox, self._clock, site_id, device_id, self._outcome)
+
+    def scan(
+        self,
+        kind: Literal["vehicle", "pedestrian"],
+        people: Sequence[Traveller],
+        *,
+        plate: str | None = None,
+        direction: Literal["in", "out"] = "in",
+    ) -> Ticket:
+        """One passage. On disk when it returns.
+
+        Raises:
+            DeviceError: it breaks the contract (nobody in it, over 80 people, an unknown role, …).
+            OutboxError: the outbox or the disk is full. KeyRingError: the active key is past its end.
+        """
+        return self.scan_all([Passage(kind=kind, people=list(people), plate=plate, direction=direction)])[0]
+
+    def scan_all(self, passages: Iterable[Passage]) -> list[Ticket]:
+        """Several passages at once, all accepted or none."""
+        return self._accept([(Scan, self._passage(passage)) for passage in passages])
+
+    def arrive(self, traveller: Traveller, **fields: Any) -> Ticket:
+        """One traveller at one stage: the fields of Arrival beside."""
+        return self._accept([(Arrival, {**fields, "person": self._person(traveller)})])[0]
+
+    def report(self, event: type[msgspec.Struct], **fields: Any) -> int:
+        """Any other event of the contract by its fields; fills in device, number, site and time. Its number."""
+        return self._accept([(event, fields)])[0].seq
+
+    def status(self) -> Status:
+        """How the device is."""
+        fill = self.outbox.fill()
+        return Status(
+            self._uplink.connected, fill.events, fill.capacity, fill.unanswered, self._clock.off_ms() / 1000,
+            self._uplink.too_late, self._uplink.problem,
+        )  # fmt: skip
+
+    def flush(self, seconds: float) -> bool:
+        """Waits until Kafka has everything; whether it has."""
+        deadline = time.monotonic() + seconds
+        while self.outbox.fill().events and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return not self.outbox.fill().events
+
+    def close(self) -> None:
+        """Stops. What Kafka has not acknowledged stays in the outbox."""
+        self._uplink.close()
+        self.outbox.close()
+
+    def __enter__(self) -> "Device":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # -- what is seen becomes an event -------------------------------------------------------------------------------
+
+    def _passage(self, seen: Passage) -> dict[str, Any]:
+        people = [self._person(traveller) for traveller in seen.people]
+        token = None
+        if seen.plate is not None:
+            normal = normalise("plate", seen.plate)
+            token = self._keys().token("plate", normal) if normal else None
+            if people:  # a passage has no flags of its own: its first person's list takes them
+                people[0].quality += identity.check("plate", seen.plate, self._today())  # type: ignore[arg-type]  # of the closed list
+        return {"kind": seen.kind, "direction": seen.direction, "plate": token, "people": people}
+
+    def _person(self, traveller: Traveller) -> Person:
+        return identify(traveller, self._keys(), self._today())
+
+    def _keys(self) -> KeyRing:
+        if self._ring is None:
+            raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
+        return self._ring
+
+    def _today(self) -> date:
+        return self._clock.now().date()
+
+    def _accept(self, events: list[tuple[type[msgspec.Struct], dict[str, Any]]]) -> list[Ticket]:
+        made: list[New] = []
+        tickets: list[Ticket] = []
+        for kind, fields in events:
+            whole = {"device_id": self.device_id, "observed_at": self._clock.now(), **fields}
+            if "site_id" in kind.__struct_fields__:
+                whole.setdefault("site_id", self.site_id)
+            key = whole.get("case_id", self.site_id)
+            made.append(New(EVENTS[kind].name, str(key).encode(), self._maker(kind, whole, tickets)))
+        self.outbox.add(made, self._clock.boot, self._clock.ticks())
+        self._uplink.wake()
+        return tickets
+
+    def _maker(
+        self, kind: type[msgspec.Struct], fields: dict[str, Any], tickets: list[Ticket]
+    ) -> Callable[[int], bytes]:
+        """Checks the event now, so that nothing that the workers would refuse is accepted; it gets its number later."""
+        event = _checked(kind, fields)
+
+        def make(seq: int) -> bytes:
+            event.seq = seq
+            ticket = self._tickets[seq] = Ticket(seq)  # before anything can be sent, or answered
+            tickets.append(ticket)
+            return encode(event)
+
+        return make
+
+    def _outcome(self, seq: int, outcome: str, people: list[int]) -> None:
+        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # one of the contract
+        ticket = self._tickets.get(seq)
+        if ticket is not None:
+            ticket.settle(answer)
+        self._on_answer(answer)
+
+
+def _checked(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
+    """The event, checked as the workers check it."""
+    try:
+        return msgspec.convert(msgspec.to_builtins({**fields, "seq": 0}), kind)
+    except msgspec.ValidationError as error:
+        path = str(error).rpartition("`$")[2].rstrip("`").removeprefix(".") if "`$" in str(error) else "a field"
+        raise DeviceError(f"the event was NOT accepted: it breaks the contract at {path}") from None
+    except (TypeError, ValueError):
+        raise DeviceError("the event was NOT accepted: a field has the wrong type") from None
+
+
+def _identifier(text: str, what: str) -> str:
+    try:
+        return msgspec.convert(text, Identifier)
+    except msgspec.ValidationError:
+        raise DeviceError(
+            f"the {what}'s name is wrong: use letters, digits, '.', '_' and '-', at most 64, no eleven digits in a row"
+        ) from None

@@ -1,0 +1,223 @@
+"""The durable outbox of a device: an event is in it before `scan()` returns, and leaves when Kafka acknowledged it.
+
+SQLite in WAL mode. Every event is on disk (`synchronous=FULL`) before `add` returns; what an acknowledgement changes
+needs no such care, since losing it to a power cut only means a resend, which is counted once. The sequence counter lives
+in the same transaction as the event, so it has no gaps. No content stays behind an acknowledgement: only the number of an
+event whose outcome is still awaited.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from streams.errors import UserError
+
+CAPACITY = 200_000
+"""Events: a week of a busy checkpoint."""
+
+ANSWER_HOURS = 24
+"""An outcome can be read for as long as its topic keeps it."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS device (device_id TEXT NOT NULL, next_seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS unsent (
+    seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
+    boot TEXT NOT NULL, ticks INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, kafka_ms INTEGER NOT NULL);
+"""
+
+
+class OutboxError(UserError):
+    """The event was *not* accepted: one line, what is wrong and what to do."""
+
+
+class Row(NamedTuple):
+    """An event that Kafka has not acknowledged; `ticks` are milliseconds since the boot named `boot`."""
+
+    seq: int
+    topic: str
+    key: bytes
+    value: bytes
+    boot: str
+    ticks: int
+
+
+class New(NamedTuple):
+    """An event to be: `make` gets its sequence number and returns its value."""
+
+    topic: str
+    key: bytes
+    make: Callable[[int], bytes]
+
+
+class Fill(NamedTuple):
+    """How full it is: events that wait for Kafka, room for events in all, events acknowledged without an outcome."""
+
+    events: int
+    capacity: int
+    unanswered: int
+
+
+class Outbox:
+    """One device's events on their way. Open in one process at a time; threads may share it.
+
+    Raises:
+        OutboxError: the file belongs to another device, is in use, or cannot be read.
+    """
+
+    def __init__(self, path: str | Path, device_id: str, capacity: int = CAPACITY) -> None:
+        self._path, self.capacity = Path(path), capacity
+        self._lock = threading.Lock()
+        self._early: set[int] = set()
+        self._held = self._hold()
+        try:
+            self._durable = self._connect("FULL")
+            self._relaxed = self._connect("NORMAL")
+            with self._lock, self._transaction(self._durable) as db:
+                self._own(db, device_id)
+                self._events = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
+        except sqlite3.Error as error:
+            os.close(self._held)
+            raise _refused(error) from None
+        except OutboxError:
+            os.close(self._held)
+            raise
+
+    def add(self, new: Sequence[New], boot: str, ticks: int) -> range:
+        """Takes events in, all or none, and returns their sequence numbers; on disk when it returns.
+
+        Raises:
+            OutboxError: it is full, or the disk is; nothing was taken in and no number was used.
+        """
+        with self._lock:
+            if self._events + len(new) > self.capacity:
+                raise OutboxError(
+                    "the outbox is full and the event was NOT accepted: bring the device in reach of Kafka"
+                )
+            try:
+                with self._transaction(self._durable) as db:
+                    first = int(db.execute("SELECT next_seq FROM device").fetchone()[0])
+                    seqs = range(first, first + len(new))
+                    db.executemany(
+                        "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?)",
+                        [
+                            (seq, event.topic, event.key, event.make(seq), boot, ticks)
+                            for seq, event in zip(seqs, new, strict=True)
+                        ],
+                    )
+                    db.execute("UPDATE device SET next_seq = ?", (seqs.stop,))
+            except sqlite3.Error as error:
+                raise _refused(error) from None
+            self._events += len(new)
+            return seqs
+
+    def after(self, seq: int, limit: int) -> list[Row]:
+        """The next events after a sequence number, in order."""
+        with self._lock:
+            rows = self._relaxed.execute("SELECT * FROM unsent WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
+            return [Row(*row) for row in rows]
+
+    def acknowledge(self, acknowledged: Iterable[tuple[int, int | None]]) -> None:
+        """Lets events go that Kafka has: (seq, Kafka's time in ms if an outcome is awaited, else None)."""
+        pairs = list(acknowledged)
+        with self._lock:
+            awaited = [(seq, at) for seq, at in pairs if at is not None and seq not in self._early]
+            self._early.difference_update(seq for seq, _ in pairs)
+            with self._transaction(self._relaxed) as db:
+                gone = db.executemany("DELETE FROM unsent WHERE seq = ?", [(seq,) for seq, _ in pairs]).rowcount
+                db.executemany("INSERT OR REPLACE INTO unanswered VALUES (?, ?)", awaited)
+                if awaited:
+                    horizon = max(kafka_ms for _, kafka_ms in awaited) - ANSWER_HOURS * 3_600_000
+                    db.execute("DELETE FROM unanswered WHERE kafka_ms < ?", (horizon,))
+            self._events -= gone
+
+    def restamp(self, seq: int, value: bytes) -> None:
+        """Gives an event another value, after Kafka's clock showed that the worker refuses the one it had."""
+        with self._lock, self._transaction(self._durable) as db:
+            db.execute("UPDATE unsent SET value = ? WHERE seq = ?", (value, seq))
+
+    def answered(self, seqs: Iterable[int]) -> None:
+        """Notes outcomes; one may come before the acknowledgement of its event is seen."""
+        with self._lock, self._transaction(self._relaxed) as db:
+            for seq in seqs:
+                if not db.execute("DELETE FROM unanswered WHERE seq = ?", (seq,)).rowcount and (
+                    db.execute("SELECT 1 FROM unsent WHERE seq = ?", (seq,)).fetchone()
+                ):
+                    self._early.add(seq)
+
+    def oldest_unanswered(self) -> int | None:
+        """Kafka's time, in ms, of the oldest event without an outcome."""
+        with self._lock:
+            found = self._relaxed.execute("SELECT min(kafka_ms) FROM unanswered").fetchone()[0]
+            return None if found is None else int(found)
+
+    def fill(self) -> Fill:
+        """How full it is."""
+        with self._lock:
+            unanswered = self._relaxed.execute("SELECT count(*) FROM unanswered").fetchone()[0]
+            return Fill(self._events, self.capacity, int(unanswered))
+
+    def close(self) -> None:
+        """Closes the file; what is in it stays."""
+        with self._lock:
+            self._durable.close()
+            self._relaxed.close()
+            os.close(self._held)
+
+    def _hold(self) -> int:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            raise OutboxError("the outbox cannot be opened: check its folder, its owner and the disk") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise OutboxError("the outbox is in use by another process: stop that one first") from None
+        return lock
+
+    def _connect(self, synchronous: str) -> sqlite3.Connection:
+        if not self._path.exists():
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # not readable by others
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={synchronous}")
+        db.execute("PRAGMA secure_delete=ON")  # tokens do not linger in free pages
+        return db
+
+    def _own(self, db: sqlite3.Connection, device_id: str) -> None:
+        for statement in _SCHEMA.split(";"):
+            db.execute(statement)
+        owner = db.execute("SELECT device_id FROM device").fetchone()
+        if owner is None:
+            db.execute("INSERT INTO device VALUES (?, 0)", (device_id,))
+        elif owner[0] != device_id:
+            raise OutboxError("the outbox belongs to another device: give that device's name, or another file")
+
+    @contextlib.contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+
+
+def _refused(error: sqlite3.Error) -> OutboxError:
+    if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
+        return OutboxError("the disk of the outbox is full and the event was NOT accepted: free some space")
+    if error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+        return OutboxError(
+            "the outbox file is damaged: keep it for analysis, and start a new one under a new device_id"
+        )
+    return OutboxError("the outbox cannot be used: check its folder, its owner and the disk")

@@ -1,0 +1,267 @@
+"""The way from a device's outbox to Kafka, and of the outcomes back. Whatever breaks, the events are on disk."""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas.events import Outcomes, decoder
+from streams import topics
+from streams.blocking import KafkaUnreachable, consumer, producer
+from streams.edge.outbox import Outbox, Row
+from streams.settings import Settings
+
+log = logging.getLogger("ninezero.device")
+
+IN_FLIGHT = 2_000
+"""Events sent and not yet acknowledged, at most."""
+CLOCK_TOLERANCE_MS = 30_000
+"""A device's clock is believed while it is within this of Kafka's."""
+FUTURE_MS = 600_000
+PAST_MS = 13 * 86_400_000
+"""What the workers refuse as `clock_out_of_range` (CONTRACT §4): 10 min ahead of Kafka's time, or 13 days behind it."""
+FIRST_RELEASE = datetime(2026, 1, 1, tzinfo=UTC)
+"""No device ran before: an older clock was never set."""
+
+ANSWERED = {topics.SCANS.name, topics.ARRIVALS.name}
+"""Topics whose events get an outcome."""
+
+_Settled = tuple[Row, Any]
+"""An event, and what Kafka said of it: its metadata or an exception."""
+
+
+class Clock:
+    """Kafka's time, once an acknowledgement told it; until then, and while it agrees, the device's own."""
+
+    def __init__(self) -> None:
+        self.boot = ""
+        with contextlib.suppress(OSError):
+            self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._offset_ms: int | None = None
+
+    def ticks(self) -> int:
+        """Milliseconds since the machine started; they run on while it sleeps, and no one can set them."""
+        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
+
+    def wall_ms(self) -> int:
+        """The device's own clock, in ms of Unix time."""
+        return time.time_ns() // 1_000_000
+
+    def learn(self, kafka_ms: int) -> None:
+        """An acknowledgement carried this time. It may have waited on its way, so of near estimates the largest stays."""
+        estimate = kafka_ms - self.ticks()
+        if self._offset_ms is None or not -5_000 < estimate - self._offset_ms <= 0:
+            self._offset_ms = estimate
+
+    def off_ms(self) -> int:
+        """How far the device's clock is ahead of Kafka's; 0 while that is not known."""
+        return 0 if self._offset_ms is None else self.wall_ms() - self._offset_ms - self.ticks()
+
+    def now(self) -> datetime:
+        """The time to put on an event, in whole milliseconds."""
+        off, wall = self.off_ms(), self.wall_ms()
+        return _time(wall if abs(off) <= CLOCK_TOLERANCE_MS else wall - off)
+
+
+class Uplink:
+    """Two threads: one sends in order and lets go of what is acknowledged, one reads the outcomes of the site."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox,
+        clock: Clock,
+        site_id: str,
+        device_id: str,
+        on_outcome: Callable[[int, str, list[int]], None],
+    ) -> None:
+        self._settings, self._outbox, self._clock = settings, outbox, clock
+        self._site_id, self._device_id, self._on_outcome = site_id, device_id, on_outcome
+        self._ended, self._new, self._listening = threading.Event(), threading.Event(), threading.Event()
+        self.connected, self.problem, self.too_late = False, "", 0
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._listen)]
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """There are new events."""
+        self._new.set()
+
+    def close(self) -> None:
+        """Ends both threads."""
+        self._ended.set()
+        self._new.set()
+        for thread in self._threads:
+            thread.join(15)
+
+    # -- to Kafka ----------------------------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        pause = 0.5
+        while not self._ended.is_set():
+            try:
+                kafka = producer(
+                    self._settings, bootstrap_timeout_ms=3_000, max_block_ms=5_000, linger_ms=5,
+                    request_timeout_ms=10_000, delivery_timeout_ms=30_000,
+                )  # fmt: skip
+                pause = 0.5
+                self._send_on(kafka)
+            except Exception as error:  # a new connection sends again whatever was not acknowledged
+                self.connected, self.problem = False, _in_a_line(error)
+                log.warning("%s; trying again in %.1f s", self.problem, pause)
+                self._ended.wait(pause)
+                pause = min(pause * 2, 10.0)
+
+    def _send_on(self, kafka: Any) -> None:
+        """Sends everything in order until the device ends; raises what Kafka says other than an acknowledgement."""
+        settled: queue.SimpleQueue[_Settled] = queue.SimpleQueue()
+        last, in_flight = -1, 0
+        try:
+            self._listening.wait(5)  # outcomes are read from here on; events must go even if they can't be
+            while not self._ended.is_set():
+                self._new.clear()
+                rows = self._outbox.after(last, IN_FLIGHT - in_flight) if in_flight < IN_FLIGHT else []
+                for row in rows:
+                    future = kafka.send(self._settings.topic(row.topic), key=row.key, value=row.value)
+                    future.add_both(_putter(settled, row))
+                    last, in_flight = row.seq, in_flight + 1
+                if not in_flight:
+                    self._new.wait(1)
+                    continue
+                some = _drain(settled, 0.05)
+                in_flight -= len(some)
+                if not self._settle(some):
+                    while in_flight:  # all that is under way first: then the corrected events are read again
+                        some = _drain(settled, 1)
+                        in_flight -= len(some)
+                        self._settle(some)
+                    last = -1
+                self.connected, self.problem = True, ""
+        finally:
+            kafka.close(timeout=2)
+            with contextlib.suppress(Exception):  # what was acknowledged meanwhile need not go again
+                self._settle([(row, said) for row, said in _drain(settled, 0.01) if not isinstance(said, Exception)])
+
+    def _settle(self, settled: list[_Settled]) -> bool:
+        """Lets go of acknowledged events; false if one has to be sent again with a corrected time."""
+        done: list[tuple[int, int | None]] = []
+        good = True
+        for row, said in settled:
+            if isinstance(said, Exception):
+                raise said
+            self._clock.learn(said.timestamp)
+            if self._corrected(row, said.timestamp):
+                good = False
+            else:
+                done.append((row.seq, said.timestamp if row.topic in ANSWERED else None))
+        if done:
+            self._outbox.acknowledge(done)
+        return good
+
+    def _corrected(self, row: Row, kafka_ms: int) -> bool:
+        """Whether the workers refuse the event's time, and it has a better one now.
+
+        What is refused was not counted, so it may come again under its number, with the time when it truly happened.
+        """
+        event = msgspec.json.decode(row.value)
+        observed = datetime.fromisoformat(event["observed_at"])
+        unset = observed < FIRST_RELEASE
+        ahead_ms = observed.timestamp() * 1000 - kafka_ms
+        if not (unset or ahead_ms > FUTURE_MS or (ahead_ms < -PAST_MS and not self._settings.replay)):
+            return False
+        if row.boot and row.boot == self._clock.boot:
+            true_ms = kafka_ms - max(self._clock.ticks() - row.ticks, 0)
+        else:
+            true_ms = kafka_ms if unset or ahead_ms > 0 else 0  # the machine was off meanwhile: an old time may be true
+        if true_ms < kafka_ms - PAST_MS:
+            self.too_late += 1
+            log.warning("an event reached Kafka over 13 days late: it is not counted")
+            return False
+        event["observed_at"] = _time(true_ms)
+        self._outbox.restamp(row.seq, msgspec.json.encode(event))
+        log.warning("this device's clock is wrong: an event goes again with the time by Kafka's clock")
+        return True
+
+    # -- outcomes back -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        while not self._ended.is_set():
+            try:
+                with contextlib.closing(
+                    consumer(self._settings, bootstrap_timeout_ms=3_000, fetch_max_wait_ms=100)
+                ) as reader:
+                    self._listen_on(reader)
+            except Exception as error:  # without an outcome a scan is "not checked", and the operator sees that
+                log.warning("outcomes cannot be read: %s", _in_a_line(error))
+                self._ended.wait(2)
+
+    def _listen_on(self, reader: Any) -> None:
+        name, count, looked = self._settings.topic(topics.OUTCOMES.name), 0, float("-inf")
+        while not self._ended.is_set():
+            if time.monotonic() - looked > (60 if count else 1):  # partitions may be added while it runs
+                looked, found = time.monotonic(), len(reader.partitions_for_topic(name) or ())
+                if found and found != count:
+                    count = found
+                    self._seek(reader, name, count)
+                    self._listening.set()
+            if not count:
+                self._ended.wait(0.2)
+                continue
+            for records in reader.poll(timeout_ms=200).values():
+                for record in records:
+                    with contextlib.suppress(msgspec.MsgspecError):
+                        self._take(decoder(Outcomes).decode(record.value))
+
+    def _seek(self, reader: Any, name: str, partitions: int) -> None:
+        """To the oldest event without an outcome, or to the end, of the partition that has this site's outcomes."""
+        from kafka import TopicPartition
+        from kafka.partitioner.default import murmur2
+
+        tp = TopicPartition(name, (murmur2(self._site_id.encode()) & 0x7FFFFFFF) % partitions)
+        reader.assign([tp])
+        since = self._outbox.oldest_unanswered()
+        found = None if since is None else reader.offsets_for_times({tp: since}, timeout_ms=5_000).get(tp)
+        if found is None:
+            reader.seek_to_end(tp)
+        else:
+            reader.seek(tp, found.offset)
+        reader.position(tp, timeout_ms=5_000)
+
+    def _take(self, outcomes: Outcomes) -> None:
+        ours = [
+            (seq, outcome, people) for device, seq, outcome, people in outcomes.outcomes if device == self._device_id
+        ]
+        if ours:
+            self._outbox.answered([seq for seq, _, _ in ours])
+        for seq, outcome, people in ours:
+            self._on_outcome(seq, outcome, people)
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _putter(settled: "queue.SimpleQueue[_Settled]", row: Row) -> Callable[[Any], None]:
+    return lambda said: settled.put((row, said))
+
+
+def _drain(settled: "queue.SimpleQueue[_Settled]", seconds: float) -> list[_Settled]:
+    """Waits for one, then takes all there are."""
+    found: list[_Settled] = []
+    with contextlib.suppress(queue.Empty):
+        found.append(settled.get(timeout=seconds))
+        while True:
+            found.append(settled.get_nowait())
+    return found
+
+
+def _in_a_line(error: Exception) -> str:
+    """A client's own message is not quoted: it may hold a record."""
+    return str(error) if isinstance(error, KafkaUnreachable) else f"Kafka took no event ({type(error).__name__})"

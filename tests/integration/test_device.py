@@ -1,0 +1,309 @@
+"""Devices against a real broker and real workers: every accepted scan is answered or said to be not checked, and counted once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from schemas.events import Disposition, EventRef
+from streams import settings as settings_
+from streams.broker import Broker
+from streams.edge.device import Answer, Device, DeviceError, Traveller
+from streams.edge.outbox import OutboxError
+from streams.edge.pseudonyms import KeyRing, new_ring, normalise, rotate
+from streams.edge.uplink import Clock
+from tests.support import System, free_port, wait_for
+
+LISTED, NOBODY = "11010519491231002X", "440524188001010014"
+
+
+@pytest.fixture
+def system(kafka: Broker, tmp_path: Path) -> Iterator[System]:
+    new_ring(tmp_path / "keys.json")
+    made = System(
+        kafka.bootstrap, f"chdb://{tmp_path}/db", tmp_path,
+        NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
+    )  # fmt: skip
+    made.prepare()
+    yield made
+    made.stop()
+
+
+def device(system: System, name: str = "gate-a", **arguments: Any) -> Device:
+    return Device(settings_.load(system.env, edge=True), site_id="road-01", device_id=name, **arguments)
+
+
+def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1) -> None:
+    """A delta of confirmed cases, and its receipt; more than the two seconds later it matches."""
+    producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])
+    now = datetime.now(UTC)
+    batch = {
+        "batch_id": f"b{sequence}", "authority": "cdc", "pushed_by": "op1", "list": "cases", "category": "confirmed_case",
+        "mode": "delta", "sequence": sequence, "issued_at": now, "legal_basis": "LAW-1", "purpose": "epidemic_control",
+        "declared_lines": len(tokens),
+        "lines": [
+            {"line": n, "tokens": some, "valid_from": now - timedelta(hours=1), "valid_to": now + timedelta(days=7)}
+            for n, some in enumerate(tokens)
+        ],
+    }  # fmt: skip
+    producer.send(system.prefix + "watchlist-pushes", orjson.dumps(batch), b"cdc").get(10)
+    producer.close()
+    wait_for(lambda: len(read(system, "push-receipts")) >= sequence, 30, "the receipt")
+    assert read(system, "push-receipts")[-1]["accepted"] == len(tokens)
+    time.sleep(2)
+
+
+def read(system: System, topic: str) -> list[dict[str, Any]]:
+    """All values on a topic now."""
+    consumer = KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"], auto_offset_reset="earliest")
+    name = system.prefix + topic
+    tps = [TopicPartition(name, p) for p in consumer.partitions_for_topic(name) or ()]
+    consumer.assign(tps)
+    ends, found = consumer.end_offsets(tps), []
+    while any(consumer.position(tp) < ends[tp] for tp in tps):
+        found += [orjson.loads(r.value) for some in consumer.poll(timeout_ms=200).values() for r in some]
+    consumer.close()
+    return found
+
+
+def counted(system: System) -> int:
+    return int(system.query("SELECT toUInt64(sum(passages)) AS n FROM ninezero.screening_by_minute")[0]["n"])
+
+
+def test_the_operator_sees_the_outcome_of_every_scan_or_that_it_was_not_checked(system: System) -> None:
+    system.start("lists", "screening")
+    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+    wait_for(lambda: system.ready("screening"), 60, "screening")
+    late: list[Answer] = []
+    with device(system, on_answer=late.append) as gate:
+        well = Traveller(role="driver", id=NOBODY, temperature_c=36.5, origin="370115")
+        ill = Traveller(role="passenger", id=LISTED.lower(), temperature_c=36.5)
+        assert gate.scan("vehicle", [well], plate="鲁A12345").wait(20) == (0, "clear", ())
+        assert gate.scan("vehicle", [well, ill]).wait(20) == (1, "refer", (1,))
+        mrz = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F1204159ZE184226B<<<<<10"]
+        assert gate.scan("pedestrian", [Traveller(role="pedestrian", mrz=mrz)]).wait(20) == (2, "hold", (0,))
+        assert gate.report(Disposition, of=EventRef("gate-a", 1), action="referred", override=None) == 3
+        system.kill("screening")
+        ticket = gate.scan("pedestrian", [well])
+        assert ticket.wait(1) == (4, "not_checked", ())
+        system.start("screening")
+        wait_for(lambda: late and late[-1] == (4, "clear", ()), 60, "the late answer")
+        assert gate.status()[:4] == (True, 0, 200_000, 0)
+    people = [p for scan in read(system, "checkpoint-scans") for p in scan["people"]]
+    assert [p["quality"] for p in people[-2:]] == [["document_expired"], []]
+    assert read(system, "dispositions")[0]["of"] == {"device_id": "gate-a", "seq": 1}
+
+
+def test_an_answer_that_came_while_the_device_was_off_is_still_given(system: System) -> None:
+    with device(system) as gate:
+        gate.scan("pedestrian", [Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)])
+        assert gate.flush(20)
+    system.start("lists", "screening")
+    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+    wait_for(lambda: read(system, "screening-outcomes"), 60, "the outcome")
+    found: list[Answer] = []
+    with device(system, on_answer=found.append) as gate:
+        wait_for(lambda: found == [(0, "clear", ())], 30, "the answer of the earlier run")
+
+
+def test_key_rotation_never_misses_and_a_key_that_the_lists_lack_is_held(system: System) -> None:
+    ring = system.env["NINEZERO_KEYS"]
+    system.start("lists", "screening")
+    listed = normalise("id", LISTED) or ""
+    push(system, {"id": KeyRing.load(ring).tokens("id", listed)})
+    wait_for(lambda: system.ready("screening"), 60, "screening")
+    ill = Traveller(role="pedestrian", id=LISTED, temperature_c=36.5)
+    well = Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)
+    with device(system, "old") as old:
+        rotate(ring, timedelta(days=14))
+        with device(system, "new") as new:
+            assert old.scan("pedestrian", [ill]).wait(20).said == "refer", "the old key still matches"
+            assert new.scan("pedestrian", [well]).wait(20).said == "hold", "a key the lists lack is never clear"
+            assert new.scan("pedestrian", [ill]).wait(20).said == "hold"
+            push(system, {"id": KeyRing.load(ring).tokens("id", listed)}, sequence=2)
+            for gate in (old, new):
+                assert gate.scan("pedestrian", [ill]).wait(20).said == "refer", "both keys' tokens are on the list"
+                assert gate.scan("pedestrian", [well]).wait(20).said == "clear"
+
+
+class Wrong(Clock):
+    """A device's clock that was set wrongly."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        super().__init__()
+        self.ahead_ms = int(ahead.total_seconds() * 1000)
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.ahead_ms
+
+
+def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
+    """74 years ahead, 56 years back, and a jump in the middle of work: each scan is counted, once, when it happened."""
+    system.start("lists", "screening", "recording")
+    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+    well = Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    for name, ahead in (("future", timedelta(days=27_000)), ("past", timedelta(days=-20_400)), ("true", timedelta())):
+        clock = Wrong(ahead)
+        with device(system, name, clock=clock) as gate:
+            for _ in range(5):
+                gate.scan("pedestrian", [well])
+            assert gate.flush(30)
+            clock.ahead_ms += 86_400_000
+            for _ in range(5):
+                assert gate.scan("pedestrian", [well]).wait(30).said == "clear"
+            clock.ahead_ms -= 20 * 86_400_000
+            for _ in range(5):
+                assert gate.scan("pedestrian", [well]).wait(30).said == "clear"
+            assert gate.flush(30)
+    wait_for(lambda: counted(system) >= 45, 60, "the counts")
+    row = system.query(
+        "SELECT toUInt64(sum(passages)) AS n, toString(min(minute)) AS first, toString(max(minute)) AS last"
+        " FROM ninezero.screening_by_minute"
+    )[0]
+    assert int(row["n"]) == 45
+    assert row["first"] >= f"{before:%Y-%m-%d %H:%M}" and row["last"] <= f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+    refused = {letter["reason"] for letter in read(system, "dead-letters")}
+    assert refused == {"clock_out_of_range"}, "what was refused came again under its number"
+
+
+DEVICE = """
+import sys, time
+from streams import settings
+from streams.edge.device import Device, Traveller
+device = Device(settings.load(edge=True), site_id="road-01", device_id="gate-a")
+for _ in range(int(sys.argv[1])):
+    ticket = device.scan("pedestrian", [Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)])
+    print(ticket.seq, flush=True)
+    time.sleep(0.002)
+device.flush(60)
+device.close()
+"""
+
+
+def test_kills_and_a_broker_away_lose_no_accepted_scan(tmp_path: Path) -> None:
+    """The device is killed again and again, and its broker is gone in between; what it had accepted is counted once."""
+    broker = Broker(tmp_path / "kafka", free_port())
+    broker.start()
+    new_ring(tmp_path / "keys.json")
+    system = System(
+        broker.bootstrap, f"chdb://{tmp_path}/db", tmp_path,
+        NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
+    )  # fmt: skip
+    try:
+        system.prepare()
+        accepted = -1
+        for step in range(6):
+            child = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-c", DEVICE, "100000"], env=system.env, stdout=subprocess.PIPE
+            )
+            assert child.stdout is not None
+            for _ in range(150):
+                child.stdout.readline()
+            if step == 2:
+                broker.kill()
+            if step == 4:
+                broker.start()
+                for _ in range(1500):
+                    child.stdout.readline()
+            os.kill(child.pid, signal.SIGKILL)
+            said = child.stdout.read().split()
+            accepted = max([accepted, *map(int, said)])
+            child.wait()
+        done = subprocess.run([sys.executable, "-c", DEVICE, "1"], env=system.env, capture_output=True, timeout=120)
+        last = int(done.stdout)
+        assert last >= accepted + 1
+        sent = [scan["seq"] for scan in read(system, "checkpoint-scans")]
+        assert set(sent) == set(range(last + 1)), "no gap, and nothing beyond what was accepted"
+        first_seen = list(dict.fromkeys(sent))
+        assert first_seen == sorted(first_seen), "in order"
+        system.start("lists", "screening", "recording")
+        push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+        wait_for(lambda: counted(system) >= last + 1, 60, "the counts")
+        assert counted(system) == last + 1
+    finally:
+        system.stop()
+        broker.stop()
+
+
+def test_the_screen_shows_what_to_do_and_wipes_nothing_but_identities(system: System) -> None:
+    system.start("lists", "screening")
+    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+    wait_for(lambda: system.ready("screening"), 60, "screening")
+    typed = f"鲁A12345\n{NOBODY}\n36.4\n+\n{LISTED}\n36.6\n\nrubbish {LISTED}\n?\n{NOBODY}\n36.5\n\nq\n"
+    done = system.run("device", "--site", "road-01", "--device", "gate-a", stdin=typed.encode())
+    shown = done.stdout.decode()
+    assert done.returncode == 0, done.stderr
+    assert "REFER · person 2" in shown and "CLEAR" in shown and "not understood" in shown
+    assert LISTED not in shown + done.stderr.decode() and NOBODY not in shown
+
+
+def test_scan_reads_passages_and_says_which_lines_it_did_not_accept(system: System) -> None:
+    system.start("lists", "screening")
+    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+    wait_for(lambda: system.ready("screening"), 60, "screening")
+    lines = [
+        {"kind": "vehicle", "plate": "鲁A12345", "people": [{"role": "driver", "id": LISTED, "temperature_c": 36.5}]},
+        {"kind": "vehicle", "people": [], "plate": None},
+        {"kind": "pedestrian", "people": [{"role": "pedestrian", "id": NOBODY, "temperature_c": 36.5}]},
+        {"kind": "pedestrian", "person": NOBODY},
+        {"kind": "pedestrian", "people": [{"role": NOBODY}]},
+        {"kind": "pedestrian", "people": [{"role": "pedestrian", "origin": NOBODY}]},
+    ]
+    text = "\n".join(json.dumps(line) for line in lines) + "\n{\n"
+    done = system.run("scan", "-", "--site", "road-01", "--device", "gate-a", stdin=text.encode())
+    assert sorted(done.stdout.decode().splitlines()) == [
+        "line 1, gate-a 0: refer (person 0)",
+        "line 2: the event was NOT accepted: it breaks the contract at people",
+        "line 3, gate-a 1: clear",
+        "line 4: NOT accepted: it is no passage as the README has it",
+        "line 5: NOT accepted: it is no passage as the README has it",
+        "line 6: the event was NOT accepted: it breaks the contract at people[0].origin",
+        "line 7: NOT accepted: it is no passage as the README has it",
+    ]
+    assert done.returncode == 1 and b"5 lines were not accepted, 0 scans not checked" in done.stderr
+    assert NOBODY.encode() not in done.stdout + done.stderr
+
+
+def test_what_breaks_the_contract_or_has_no_room_is_not_accepted(system: System) -> None:
+    with device(system, capacity=1) as gate:
+        with pytest.raises(DeviceError, match=r"NOT accepted.*people"):
+            gate.scan("vehicle", [])
+        with pytest.raises(DeviceError, match=r"at people\[0\].origin") as refused:
+            gate.scan("vehicle", [Traveller(role="driver", origin=NOBODY)])
+        assert NOBODY not in repr(refused.value)
+        with pytest.raises(OutboxError, match="full"):
+            gate.scan_all([]) or gate._accept(
+                [(Disposition, {"of": EventRef("a", 1), "action": "released", "override": None})] * 2
+            )
+    with pytest.raises(DeviceError, match="device's name"):
+        Device(settings_.load(system.env, edge=True), site_id="road-01", device_id=NOBODY)
+    with pytest.raises(DeviceError, match="site's name"):
+        Device(settings_.load(system.env, edge=True), site_id="a b", device_id="gate-a")
+
+
+def test_threads_may_share_a_device(system: System) -> None:
+    with device(system) as gate:
+        well = Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)
+        threads = [
+            threading.Thread(target=lambda: [gate.scan("pedestrian", [well]) for _ in range(50)]) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert gate.flush(30)
+    assert [scan["seq"] for scan in read(system, "checkpoint-scans")] == list(range(200))

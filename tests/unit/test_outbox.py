@@ -1,0 +1,165 @@
+"""The outbox keeps what it took, in order and under gapless numbers, whatever happens to the process or the disk."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.edge.outbox import New, Outbox, OutboxError
+
+ADDER = """
+import resource, sys
+from streams.edge.outbox import New, Outbox
+if len(sys.argv) > 2:
+    import signal
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+box = Outbox(sys.argv[1], "d1")
+while True:
+    seqs = box.add([New("scans", b"s", lambda seq: b"%d" % seq + b"x" * 400)] * 3, "boot", 1)
+    print(seqs.stop - 1, flush=True)
+"""
+
+
+def new(text: str) -> New:
+    return New("scans", b"site", lambda seq: f"{seq} {text}".encode())
+
+
+def held(box: Outbox) -> list[tuple[int, str]]:
+    return [(row.seq, row.value.decode()) for row in box.after(-1, 1_000_000)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("add"), st.lists(st.text(alphabet="ab", max_size=3), min_size=1, max_size=4)),
+            st.tuples(st.just("acknowledge"), st.lists(st.integers(0, 30), max_size=5)),
+            st.tuples(st.just("answer"), st.lists(st.integers(0, 30), max_size=5)),
+            st.tuples(st.just("reopen"), st.none()),
+        ),
+        max_size=25,
+    )
+)
+def test_it_holds_what_was_added_and_not_acknowledged(steps: list[tuple[str, list[object]]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "box"
+        box, model, unanswered, used = Outbox(path, "d1", capacity=20), {}, set(), 0
+        early: set[int] = set()
+        for step, some in steps:
+            if step == "add":
+                try:
+                    seqs = box.add([new(str(text)) for text in some], "boot", 1)
+                except OutboxError:
+                    assert len(model) + len(some) > 20
+                    continue
+                assert seqs == range(used, used + len(some))
+                model |= {seq: f"{seq} {text}" for seq, text in zip(seqs, some, strict=True)}
+                used += len(some)
+            elif step == "acknowledge":
+                known = [int(str(seq)) for seq in some if seq in model]
+                box.acknowledge([(seq, 1_000) for seq in dict.fromkeys(known)])
+                unanswered |= set(known) - early
+                for seq in set(known):
+                    del model[seq]
+            elif step == "answer":
+                box.answered([int(str(seq)) for seq in some])
+                early |= {int(str(seq)) for seq in some if seq in model}
+                unanswered -= set(some)
+            else:
+                box.close()
+                box, early = Outbox(path, "d1", capacity=20), set()
+            assert held(box) == sorted(model.items())
+            assert box.fill() == (len(model), 20, len(unanswered))
+        box.close()
+
+
+def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
+    for _ in range(5):
+        child = subprocess.Popen([sys.executable, "-c", ADDER, str(tmp_path / "box")], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        for _ in range(20):
+            child.stdout.readline()
+        os.kill(child.pid, signal.SIGKILL)
+        said = child.stdout.read().splitlines()
+        last = int(said[-1]) if said else 0
+        child.wait()
+        box = Outbox(tmp_path / "box", "d1")
+        seqs = [seq for seq, _ in held(box)]
+        assert seqs == list(range(len(seqs)))
+        assert seqs[-1] >= last
+        box.close()
+
+
+def test_a_full_disk_refuses_loudly_and_loses_nothing(tmp_path: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", ADDER, str(tmp_path / "box"), "300000"], capture_output=True, text=True, timeout=60
+    )
+    assert "NOT accepted: free some space" in child.stderr
+    last = int(child.stdout.splitlines()[-1])
+    box = Outbox(tmp_path / "box", "d1")
+    assert [seq for seq, _ in held(box)] == list(range(last + 1))
+    assert box.add([new("after")], "boot", 1) == range(last + 1, last + 2), "no number was used by what was refused"
+    box.close()
+
+
+def test_a_full_outbox_refuses_and_uses_no_number(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1", capacity=2)
+    box.add([new("a"), new("b")], "boot", 1)
+    with pytest.raises(OutboxError, match="full and the event was NOT accepted"):
+        box.add([new("c")], "boot", 1)
+    box.acknowledge([(0, None)])
+    assert box.add([new("c")], "boot", 1) == range(2, 3)
+    box.close()
+
+
+def test_it_takes_a_week_of_a_busy_checkpoint(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    for _ in range(200):
+        box.add([new("x" * 400)] * 1000, "boot", 1)
+    assert box.fill().events == 200_000
+    with pytest.raises(OutboxError, match="full"):
+        box.add([new("one more")], "boot", 1)
+    assert [row.seq for row in box.after(199_997, 10)] == [199_998, 199_999]
+    box.close()
+
+
+def test_an_event_that_cannot_be_made_uses_no_number(tmp_path: Path) -> None:
+    def broken(seq: int) -> bytes:
+        raise ValueError
+
+    box = Outbox(tmp_path / "box", "d1")
+    with pytest.raises(ValueError):
+        box.add([new("a"), New("scans", b"s", broken)], "boot", 1)
+    assert held(box) == []
+    assert box.add([new("a")], "boot", 1) == range(1)
+    box.close()
+
+
+def test_a_second_process_another_device_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    with pytest.raises(OutboxError, match="in use"):
+        Outbox(tmp_path / "box", "d1")
+    box.close()
+    with pytest.raises(OutboxError, match="another device"):
+        Outbox(tmp_path / "box", "d2")
+    (tmp_path / "broken").write_bytes(b"no database" * 1000)
+    with pytest.raises(OutboxError, match="damaged"):
+        Outbox(tmp_path / "broken", "d1")
+    with pytest.raises(OutboxError, match="cannot be opened"):
+        Outbox("/proc/none/box", "d1")
+
+
+def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    box.add([new("a")], "boot", 1)
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
+    box.close()
