@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from faust.types import TP
 
 from agents.lists import Lists
-from agents.logic.batches import Change, delta, micros
+from agents.logic.batches import Change, Judge, micros
 from agents.logic.watchlist import Entry
 from schemas.events import Heartbeat, Manifest, PushBatch, PushReceipt, Removal, WatchlistEntry, decoder, encode
 from streams import kafka, metrics, topics
@@ -106,7 +106,11 @@ class Pushes:
         name = (batch.authority, batch.list)
         now_us = micros(batch.issued_at) if self._settings.replay else timestamp_ms * 1000
         manifest = self._replica.manifests.get(name)
-        change = delta(batch, now_us, self._lists.watchlist, None if manifest is None else manifest.sequence)
+        applied = None if manifest is None else manifest.sequence
+        judge = Judge(batch, len(batch.lines), now_us, self._lists.watchlist, applied)
+        if not judge.judged:
+            judge.take(batch.lines)
+        change = judge.finish()
         receipt = encode(_receipt(batch, change))
         records = self._records(batch, change, manifest) if change.status == "applied" else []
         last = None
@@ -161,9 +165,9 @@ def _receipt(batch: PushBatch, change: Change) -> PushReceipt:
         lines_declared=batch.declared_lines,
         accepted=change.accepted,
         duplicate=change.duplicate,
-        rejected=len(change.rejects),
-        withdrawn=0,
-        rejects=change.rejects[:1000],
+        rejected=change.rejected,
+        withdrawn=change.withdrawn,
+        rejects=change.rejects,
         issued_at=batch.issued_at,
         at=datetime.now(UTC),
     )

@@ -188,7 +188,7 @@ class PushBatch(_Event):
     authority: Identifier
     pushed_by: Identifier
     list: Identifier
-    category: Identifier
+    category: str  # an unknown one is the batch's fault (`unknown_category`), not the record's
     mode: Literal["delta", "full", "withdraw"]
     sequence: Seq
     issued_at: Time
@@ -205,9 +205,21 @@ class PushBatch(_Event):
             raise ValueError("part is greater than parts")
 
 
+class PushConfirmation(_Event):
+    """A second person's word for a held batch, on the topic of the pushes."""
+
+    confirms: Identifier
+    authority: Identifier
+    confirmed_by: Identifier
+    at: Time
+
+
 LineCode = Literal["no_token", "bad_token", "no_window", "bad_window", "expired", "term_too_long", "not_listed"]
 BatchCode = Literal["no_legal_basis", "unknown_category", "stale_sequence", "count_mismatch", "would_empty",
                     "would_shrink"]  # fmt: skip
+
+
+ConfirmationCode = Literal["same_person", "overtaken", "not_held", "gone"]
 
 
 class Reject(Struct):
@@ -221,7 +233,10 @@ _Rejects = list[Reject]
 
 
 class PushReceipt(Struct):
-    """What became of a batch. Held and rejected batches count 0 throughout."""
+    """What became of a batch. Held and rejected batches count 0 throughout.
+
+    `by` pushed it, or confirmed it if `confirmed`. `confirmation` says why a confirmation changed nothing.
+    """
 
     batch_id: str
     authority: str
@@ -238,6 +253,9 @@ class PushReceipt(Struct):
     rejects: _Rejects
     issued_at: datetime
     at: datetime
+    by: str = ""
+    confirmed: bool = False
+    confirmation: ConfirmationCode | None = None
 
 
 # -- the watchlist topic (compacted; key `authority|list|entry_id`) ----------------------------------------------------
@@ -324,6 +342,15 @@ class Alert(Struct):
     late: bool
     watchlist_version: int
     reasons: list[Reason]
+
+
+class Correction(Struct):
+    """Takes back an alert: an entry among its reasons was withdrawn as a mistake."""
+
+    correction_of: str
+    site_id: str
+    at: datetime
+    why: Literal["mistake"]
 
 
 class Decision(Struct, array_like=True):

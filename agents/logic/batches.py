@@ -1,14 +1,15 @@
-"""Delta batches: what each line of a push does to its list."""
+"""Push batches: what every line does to its list, and whether a batch is applied, held or rejected (CONTRACT §5)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, field
 
-from agents.logic.watchlist import KINDS, Entry, ListName, Watchlist
+from agents.logic.watchlist import KINDS, Entry, Watchlist
 from schemas.events import CATEGORIES, TOKEN_PATTERN, BatchCode, LineCode, PushBatch, PushLine, Reject
 
 MAX_TERM_US = 2_419_200 * 1_000_000
@@ -17,104 +18,164 @@ MAX_TERM_US = 2_419_200 * 1_000_000
 FOREVER_US = 253_370_764_800 * 1_000_000
 """The year 9999, in µs: later ends are cut to it, since no calendar of ours goes further."""
 
+SHOWN_REJECTS = 1000
+"""A receipt shows that many of its refused lines."""
+
+SHRINK_FROM = 10
+"""A `full` may take over half of a list only if the list is shorter than this."""
+
 _TOKEN = re.compile(TOKEN_PATTERN)
 _STRONG = ("id", "passport", "pass")
 _WEAK = ("phone", "plate")
 
+Tokens = dict[str, tuple[str, ...]]
+
 
 class Change(Struct):
-    """What a batch does: its status, its lines' outcomes, and the entries to put and to remove."""
+    """What a batch does: its status, its lines' outcomes, and the entries to put and to remove.
+
+    A `full` removes nothing by name: the floor of its manifest hides whatever it did not put.
+    """
 
     status: str = "applied"
     code: BatchCode | None = None
     accepted: int = 0
     duplicate: int = 0
-    rejects: list[Reject] = []
-    put: dict[str, Entry] = {}
-    remove: list[str] = []
+    rejected: int = 0
+    withdrawn: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    put: dict[str, Entry] = field(default_factory=dict)
+    remove: list[str] = field(default_factory=list)
 
 
-def delta(batch: PushBatch, now_us: int, watchlist: Watchlist, last_sequence: int | None) -> Change:
-    """Judges a whole delta batch at `now_us` (µs) against its list; changes nothing."""
-    if not batch.legal_basis:
-        return Change(status="rejected", code="no_legal_basis")
-    if batch.category not in CATEGORIES:
-        return Change(status="rejected", code="unknown_category")
-    if last_sequence is not None and batch.sequence <= last_sequence:
-        return Change(status="rejected", code="stale_sequence")
-    if batch.declared_lines != len(batch.lines):
-        return Change(status="held", code="count_mismatch")
-    name: ListName = (batch.authority, batch.list)
-    live = _Live(watchlist, name, now_us)
-    change = Change()
-    for line in batch.lines:
-        tokens = _tokens(line)
-        code = _fault(line, tokens, batch.category, now_us)
-        if code is not None:
-            change.rejects.append(Reject(line.line, code))
-            continue
-        entry = _entry(batch, line, tokens)
-        fits = live.fits(tokens)
-        if len(fits) == 1 and _same(fits[0], entry):
-            change.duplicate += 1
-            continue
-        for old in fits:
-            live.drop(old)
-            change.put.pop(old.entry_id, None)
-            change.remove.append(old.entry_id)
-        live.add(entry)
-        change.put[entry.entry_id] = entry
-        change.accepted += 1
-    change.remove = [entry_id for entry_id in change.remove if entry_id not in change.put]
-    return change
+class Judge:
+    """Judges one batch, its lines in order, at `now_us` (µs) against its list; changes nothing.
 
+    `batch` is its first part, `count` the lines of all its parts, `applied` the last sequence that was applied to the
+    list. A batch that is rejected, or held for its count, is so before any line: then `judged` is true at once.
+    """
 
-class _Live:
-    """The list as it stands while a batch is judged: live entries of the watchlist with the batch's own changes."""
-
-    def __init__(self, watchlist: Watchlist, name: ListName, now_us: int) -> None:
-        self._watchlist, self._name, self._now = watchlist, name, now_us
+    def __init__(
+        self,
+        batch: PushBatch,
+        count: int,
+        now_us: int,
+        watchlist: Watchlist,
+        applied: int | None,
+        confirmed: bool = False,
+    ) -> None:
+        self._batch, self._now, self._watchlist, self._confirmed = batch, now_us, watchlist, confirmed
+        self._name = (batch.authority, batch.list)
         self._added: dict[tuple[str, str], dict[str, Entry]] = {}
-        self._dropped: set[int] = set()
+        self._met: set[str] = set()
+        """Entries of the list, as it was, that a line was about."""
+        self._gone: set[str] = set()
+        """Those of them that a line replaced or withdrew."""
+        self._change = Change()
+        if not batch.legal_basis:
+            self._refuse("rejected", "no_legal_basis")
+        elif batch.category not in CATEGORIES:
+            self._refuse("rejected", "unknown_category")
+        elif applied is not None and batch.sequence <= applied:
+            self._refuse("rejected", "stale_sequence")
+        elif batch.declared_lines != count and batch.mode != "withdraw" and not confirmed:
+            self._refuse("held", "count_mismatch")
+        self.judged = self._change.status != "applied"
 
-    def fits(self, tokens: dict[str, tuple[str, ...]]) -> list[Entry]:
-        """Live entries that the line is about."""
+    def take(self, lines: Sequence[PushLine]) -> None:
+        """The next lines."""
+        act = self._withdraw if self._batch.mode == "withdraw" else self._put
+        for line in lines:
+            tokens = _tokens(line)
+            code = _fault(line, tokens, self._batch, self._now) or act(line, tokens)
+            if code is not None:
+                self._change.rejected += 1
+                if self._change.rejected <= SHOWN_REJECTS:
+                    self._change.rejects.append(Reject(line.line, code))
+
+    def finish(self) -> Change:
+        """The verdict, after the last line."""
+        change = self._change
+        if self._batch.mode == "full" and not self.judged:
+            before = self._watchlist.live(self._name, self._now)
+            change.withdrawn = before - len(self._met)
+            if before and not change.put and not self._confirmed:
+                self._refuse("held", "would_empty")
+            elif before >= SHRINK_FROM and change.withdrawn * 2 > before and not self._confirmed:
+                self._refuse("held", "would_shrink")
+        return self._change
+
+    def _refuse(self, status: str, code: BatchCode) -> None:
+        self._change = Change(status=status, code=code)
+
+    def _put(self, line: PushLine, tokens: Tokens) -> None:
+        entry = _entry(self._batch, line, tokens)
+        fits = self._fits(tokens)
+        if len(fits) == 1 and _same(fits[0], entry):
+            self._change.duplicate += 1
+            if self._batch.mode == "full":  # it stays under its own name, above the new floor
+                self._change.put.setdefault(fits[0].entry_id, fits[0])
+            return
+        for old in fits:
+            self._drop(old)
+        self._change.put[entry.entry_id] = entry
+        for kind, some in tokens.items():
+            for token in some:
+                self._added.setdefault((kind, token), {})[entry.entry_id] = entry
+        self._change.accepted += 1
+
+    def _withdraw(self, line: PushLine, tokens: Tokens) -> LineCode | None:
+        fits = self._fits(tokens)
+        for old in fits:
+            self._drop(old)
+        if not fits:
+            return "not_listed"
+        self._change.withdrawn += 1
+        return None
+
+    def _fits(self, tokens: Tokens) -> list[Entry]:
+        """Live entries that the line is about: of the list, and of the batch's earlier lines."""
         strong = any(kind in tokens for kind in _STRONG)
         found: dict[str, Entry] = {}
         for kind in _STRONG if strong else _WEAK:
             for token in tokens.get(kind, ()):
-                for entry in (
-                    *self._watchlist.found[kind].get(token, ()),
-                    *self._added.get((kind, token), {}).values(),
-                ):
+                for entry in self._watchlist.find(kind, token):
                     if (
                         (entry.authority, entry.list) == self._name
                         and entry.to_us > self._now
-                        and id(entry) not in self._dropped
-                        and (strong or not any(k in entry.tokens for k in _STRONG))
+                        and entry.entry_id not in self._gone
                     ):
                         found[entry.entry_id] = entry
-        return list(found.values())
+                found |= self._added.get((kind, token), {})
+        fits = [e for e in found.values() if strong or not any(kind in e.tokens for kind in _STRONG)]
+        self._met.update(entry.entry_id for entry in fits if entry.sequence != self._batch.sequence)
+        return fits
 
-    def add(self, entry: Entry) -> None:
-        for kind, some in entry.tokens.items():
-            for token in some:
-                self._added.setdefault((kind, token), {})[entry.entry_id] = entry
+    def _drop(self, old: Entry) -> None:
+        if old.sequence == self._batch.sequence:  # of an earlier line: nobody has seen it
+            del self._change.put[old.entry_id]
+            for kind, some in old.tokens.items():
+                for token in some:
+                    del self._added[kind, token][old.entry_id]
+            return
+        self._gone.add(old.entry_id)
+        self._change.put.pop(old.entry_id, None)
+        if self._batch.mode != "full":
+            self._change.remove.append(old.entry_id)
 
-    def drop(self, entry: Entry) -> None:
-        self._dropped.add(id(entry))
 
-
-def _tokens(line: PushLine) -> dict[str, tuple[str, ...]]:
+def _tokens(line: PushLine) -> Tokens:
     given: dict[str, Any] = {kind: getattr(line.tokens, "pass_" if kind == "pass" else kind) for kind in KINDS}
     return {kind: tuple(sorted(set(some))) for kind, some in given.items() if some is not UNSET and some}
 
 
-def _fault(line: PushLine, tokens: dict[str, tuple[str, ...]], category: str, now_us: int) -> LineCode | None:
+def _fault(line: PushLine, tokens: Tokens, batch: PushBatch, now_us: int) -> LineCode | None:
     if not tokens:
         return "no_token"
     if not all(_TOKEN.match(token) for some in tokens.values() for token in some):
         return "bad_token"
+    if batch.mode == "withdraw":
+        return None
     if line.valid_from is None or line.valid_to is None:
         return "no_window"
     first, last = micros(line.valid_from), micros(line.valid_to)
@@ -122,12 +183,12 @@ def _fault(line: PushLine, tokens: dict[str, tuple[str, ...]], category: str, no
         return "bad_window"
     if last <= now_us:
         return "expired"
-    if last - first > MAX_TERM_US and category != "health_pass":
+    if last - first > MAX_TERM_US and batch.category != "health_pass":
         return "term_too_long"
     return None
 
 
-def _entry(batch: PushBatch, line: PushLine, tokens: dict[str, tuple[str, ...]]) -> Entry:
+def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
     assert line.valid_from is not None and line.valid_to is not None
     return Entry(
         authority=batch.authority,

@@ -70,6 +70,14 @@ class Watchlist:
         """Entries of the token's domain that are valid at a time (µs)."""
         return [entry for entry in self.found[kind].get(token, ()) if entry.from_us <= at_us < entry.to_us]
 
+    def find(self, kind: str, token: str) -> tuple[Entry, ...]:
+        """Entries that have the token in that domain, whatever their window."""
+        return self.found[kind].get(token, ())
+
+    def live(self, name: ListName, now_us: int) -> int:
+        """Entries of a list that have not ended at `now_us` (µs)."""
+        return sum(entry.to_us > now_us for entry in self.lists.get(name, {}).values())
+
     def by_category(self) -> dict[str, int]:
         """Number of entries by category."""
         counts: dict[str, int] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.logic.batches import Change, delta, micros
+from agents.logic.batches import Change, Judge, micros
 from agents.logic.watchlist import Watchlist
 from schemas.events import PushBatch
 
@@ -31,7 +31,9 @@ def batch(*lines: dict[str, Any], sequence: int = 1, **given: Any) -> PushBatch:
 
 
 def apply(watchlist: Watchlist, pushed: PushBatch, last: int | None = None) -> Change:
-    change = delta(pushed, micros(NOW), watchlist, last)
+    judge = Judge(pushed, len(pushed.lines), micros(NOW), watchlist, last)
+    judge.take(() if judge.judged else pushed.lines)
+    change = judge.finish()
     watchlist.apply(("a", "l"), change.put.values(), change.remove)
     return change
 
