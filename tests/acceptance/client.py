@@ -256,7 +256,7 @@ class Authorities:
         rng = self.rng
         lines = [self._line(target, []) for _ in range(3)]
         good = self._batch(target, sequence, lines)[:1]
-        self.good = self.good[: -len(lines)]
+        del self.good[-len(lines) :]
         batch = good[0] | {"lines": good[0]["lines"], "declared_lines": len(good[0]["lines"])}
         batch.pop("part", None), batch.pop("parts", None)
         spoilt: list[dict[str, Any]] = [
@@ -316,7 +316,7 @@ class Authorities:
 # --- scans, arrivals and garbage --------------------------------------------------------------------------------
 
 Spoiled = tuple[tuple[str | int, ...], tuple[Any, ...]]
-_BAD_IDS = (
+_BAD_IDS: tuple[Any, ...] = (
     "",
     None,
     5,
@@ -334,7 +334,7 @@ _BAD_IDS = (
     "a|b",
     10**400,
 )
-_BAD_TOKENS = (
+_BAD_TOKENS: tuple[Any, ...] = (
     "",
     5,
     [],
@@ -345,7 +345,16 @@ _BAD_TOKENS = (
     "k1." + "a" * 32 + "\n",
 )
 _BAD_TOKENS += ("a" * 17 + "." + "a" * 32, "." + "a" * 32, "a" * 32, "k1." + "g" * 32, "k-1." + "a" * 32)
-_BAD_TIMES = (None, 0, "", [], "yesterday", "2026-11-20", "2026-11-20T10:00:00", "2026-02-30T00:00:00Z")
+_BAD_TIMES: tuple[Any, ...] = (
+    None,
+    0,
+    "",
+    [],
+    "yesterday",
+    "2026-11-20",
+    "2026-11-20T10:00:00",
+    "2026-02-30T00:00:00Z",
+)
 _BAD_TIMES += ("2026-13-01T00:00:00Z", "2026-11-20T25:00:00Z", "2026-11-20T10:00Z", "20261120T100000Z")
 _BAD_TIMES += (
     "2026-11-20T10:00:00+08",
@@ -363,7 +372,7 @@ _EVENT: tuple[Spoiled, ...] = (
 
 
 def _person_faults(*at: str | int) -> tuple[Spoiled, ...]:
-    not_numbers = ("37.3", True, False, [], {}, "NaN")
+    not_numbers: tuple[Any, ...] = ("37.3", True, False, [], {}, "NaN")
     return (
         ((*at, "role"), ("guard", None, 1, "Driver")),
         ((*at, "tokens"), (None, [], "x", 5, {CANARY: "k1." + "a" * 32}, {"plate": "k1." + "a" * 32})),
@@ -737,12 +746,15 @@ class Client:
     def sites(self) -> list[str]:
         return self.devices.checkpoints() + self.devices.stations()
 
-    def _send(self, messages: Iterable[tuple[str, str, bytes]]) -> None:
-        """Send, then read back: only the broker knows the timestamp that the rules compare with."""
-        futures = [
-            (self.producer.send(self.prefix + topic, key=key.encode(), value=value), value)
-            for topic, key, value in messages
-        ]
+    def _send(self, messages: Iterable[tuple[str, str, bytes]], chunks: tuple[int, ...] = (500,)) -> None:
+        """Send, in chunks of these sizes, then read back: only the broker knows the timestamp that the rules use."""
+        futures, room = [], 0
+        for topic, key, value in messages:
+            futures.append((self.producer.send(self.prefix + topic, key=key.encode(), value=value), value))
+            room -= 1
+            if room < 0:
+                self.producer.flush()
+                room = self.rng.choice(chunks)
         self.producer.flush()
         places = [(future.get(timeout=60), value) for future, value in futures]
         wanted = {(meta.topic.removeprefix(self.prefix), meta.partition, meta.offset): value for meta, value in places}
@@ -751,7 +763,7 @@ class Client:
         def found() -> dict[tuple[str, int, int], Record]:
             return {(r.topic, r.partition, r.offset): r for some in tail.records.values() for r in some}
 
-        assert tail.until(lambda: wanted.keys() <= found().keys(), 60), "what was acknowledged can't be read back"
+        assert tail.until(lambda: wanted.keys() <= found().keys(), 120), "what was acknowledged can't be read back"
         tail.close()
         read = found()
         assert all(read[place].value == value for place, value in wanted.items()), "the broker changed a value"
@@ -771,13 +783,8 @@ class Client:
         return receipts
 
     def send(self) -> None:
-        """Send every event, in some chunks so that the workers meet small and large fetches."""
-        messages = list(self.devices.records(self.count))
-        start = 0
-        while start < len(messages):
-            size = self.rng.choice((1, 20, 500, 2000))
-            self._send(messages[start : start + size])
-            start += size
+        """Send every event, in chunks of all sizes so that the workers meet small and large fetches."""
+        self._send(list(self.devices.records(self.count)), (0, 1, 20, 500, 2000))
 
     def close(self) -> None:
         self.producer.close()

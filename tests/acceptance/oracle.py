@@ -148,6 +148,12 @@ def instant(text: str) -> int | None:
 Paths = set[str | None]
 Check = Callable[[Any, str, Paths], None]
 
+_PERSON_NAMES = ("role", "tokens", "temperature_c", "temperature_confirmed_c", "health_code", "origin", "quality")
+_SCAN_NAMES = ("device_id", "seq", "site_id", "observed_at", "kind", "direction", "plate", "people")
+_ARRIVAL_NAMES = ("mode", "service", "stage", "transfer_id", "destination", "person")
+NAMES = {*_PERSON_NAMES, *_SCAN_NAMES, *_ARRIVAL_NAMES, "id", "passport", "phone", "pass"}
+"""Field names of the contract that a path may repeat even where the field does not belong."""
+
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 TOKEN = re.compile(r"[A-Za-z0-9]{1,16}\.[0-9a-f]{32}")
 
@@ -239,6 +245,8 @@ def _object(required: Mapping[str, Check], optional: Mapping[str, Check]) -> Che
                 optional[name](item, f"{path}/{name}", out)
             else:
                 _fault(path, out)
+                if name in NAMES:
+                    _fault(f"{path}/{name}", out)
 
     return check
 
@@ -325,6 +333,7 @@ class Fault:
     paths: frozenset[str | None]
 
 
+_DEEP: frozenset[str | None] = frozenset({None, "", "/people", "/people/0"})
 _NOWHERE: frozenset[str | None] = frozenset({None, ""})
 
 
@@ -355,7 +364,7 @@ def read(record: Record) -> dict[str, Any] | Fault:
     try:
         value = json.loads(record.value.decode("utf-8"), parse_constant=_refuse)
     except RecursionError:
-        return Fault(frozenset({"not_json", "schema_invalid"}), frozenset({None, "", "/people", "/person"}))  # R3
+        return Fault(frozenset({"not_json", "schema_invalid"}), _DEEP)  # R3
     except ValueError:
         return _only("not_json")
     paths: Paths = set()
