@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
+from agents import cli_push, cli_watchlist
+from agents.console import RUN, Failure, print_table, query_url
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
 from streams.errors import UserError
@@ -34,14 +37,15 @@ topics_app = typer.Typer(help="Kafka topics.", no_args_is_help=True)
 sites_app = typer.Typer(help="The register of sites.", no_args_is_help=True)
 keys_app = typer.Typer(help="The key ring of the edge.", no_args_is_help=True)
 kafka_app = typer.Typer(help="A real Kafka on this machine.", no_args_is_help=True)
-for name, group in (("topics", topics_app), ("sites", sites_app), ("keys", keys_app), ("kafka", kafka_app)):
+for name, group in (
+    ("topics", topics_app),
+    ("sites", sites_app),
+    ("keys", keys_app),
+    ("kafka", kafka_app),
+    ("watchlist", cli_watchlist.app),
+):
     app.add_typer(group, name=name)
-
-RUN = Path(".run")
-
-
-class Failure(UserError):
-    """Ends the command with this line."""
+app.command()(cli_push.push)
 
 
 @app.command()
@@ -287,7 +291,7 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         facts = Facts.load(RUN)
     except OSError:
         raise Failure("no demo was run in this folder: make run") from None
-    made = make_report(_query_url(), facts)
+    made = make_report(query_url(), facts)
     if as_json:
         print(json.dumps(made, indent=2))
     else:
@@ -304,7 +308,7 @@ def query(
     if format_ not in ("table", "json", "csv"):
         raise Failure("--format takes table, json or csv")
     clickhouse.check_read(sql)
-    engine = clickhouse.connect(_query_url())
+    engine = clickhouse.connect(query_url())
     rows = engine.query(sql)
     engine.close()
     if format_ == "json":
@@ -315,7 +319,7 @@ def query(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        _print_table(rows)
+        print_table(rows)
 
 
 @kafka_app.command("start")
@@ -348,27 +352,6 @@ def kafka_status() -> None:
     if not broker.running():
         raise Failure("Kafka does not run here: ninezero kafka start")
     print(f"Kafka answers at {broker.bootstrap}")
-
-
-def _query_url() -> str:
-    """`NINEZERO_CLICKHOUSE`, or the last demo's database."""
-    held = (RUN / "clickhouse").absolute()
-    if not os.environ.get("NINEZERO_CLICKHOUSE") and held.exists():
-        return f"chdb://{held}"
-    return settings_.clickhouse(os.environ)
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if not rows:
-        print("no rows")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _supervise(roles: list[str]) -> None:
@@ -406,10 +389,23 @@ def _log() -> None:
     logging.getLogger("ninezero").setLevel(logging.INFO)
 
 
+def _misused(error: TyperException) -> str:
+    """What is wrong with the command line, without the word that is: it may be anything, a name or a number too."""
+    parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    named = "" if parameter is None else max(parameter.opts, key=len) if parameter.opts else str(parameter.name)
+    what = f"{named} is missing or wrong" if named else "no such command, option or argument"
+    return f"{what}: {context.command_path if context else 'ninezero'} --help tells what there is"
+
+
 def main() -> None:
     """Runs the command line."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(1)
+    except TyperException as error:
+        print(f"ninezero: {_misused(error)}", file=sys.stderr)
+        sys.exit(1)
     except UserError as error:
         print(f"ninezero: {error}", file=sys.stderr)
         sys.exit(1)

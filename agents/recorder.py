@@ -21,31 +21,34 @@ log = logging.getLogger("ninezero.recorder")
 
 MINUTES_A_QUERY = 4000
 
-Projection = tuple[Topic, str, Any, Callable[[Any], list[Any]]]
+Projection = tuple[Topic, Any, dict[str, Callable[[Any], list[Any]]]]
 
 
 def projections(timezone: str) -> list[Projection]:
-    """(topic, table, wire type, rows of one record) of everything that is recorded."""
+    """(topic, wire type, rows of one record by table) of everything that is recorded."""
     day_of = rows.local_day(timezone)
     return [
-        (DECISIONS, "screening_facts", Decisions, lambda record: rows.screening_facts(record, day_of)),
-        (RECEIPTS, "push_receipts", PushReceipt, lambda receipt: [rows.push_receipt(receipt)]),
-        (DEAD_LETTERS, "dead_letter_facts", DeadLetter, lambda letter: [rows.dead_letter(letter)]),
+        (DECISIONS, Decisions, {"screening_facts": lambda record: rows.screening_facts(record, day_of)}),
+        (RECEIPTS, PushReceipt, {"push_receipts": rows.push_receipts, "push_audit": rows.audit}),
+        (DEAD_LETTERS, DeadLetter, {"dead_letter_facts": rows.dead_letters}),
     ]
 
 
 async def record(sink: Sink, projection: Projection, chunk: Chunk) -> None:
     """Hands a chunk's rows to the sink, which finishes it once they are durable."""
-    topic, table, kind, rows_of = projection
+    topic, kind, tables = projection
     decode = decoder(kind).decode
-    found: list[Any] = []
+    found: Rows = {table: [] for table in tables}
     for item in chunk.records:
         try:
-            found.extend(rows_of(decode(item.value)))
+            value = decode(item.value)
         except msgspec.DecodeError:
             # Only our own workers write these topics (ACL); a stranger's record must not stop the counts.
             log.error("a record of %s cannot be read (offset %d); it is left out", topic.name, item.offset)
-    await sink.put(chunk, {table: found})
+            continue
+        for table, rows_of in tables.items():
+            found[table] += rows_of(value)
+    await sink.put(chunk, found)
 
 
 def roll_up(engine: Engine, written: Rows) -> None:

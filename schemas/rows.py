@@ -51,6 +51,18 @@ class PushReceiptRow(NamedTuple):
     version: int
 
 
+class AuditRow(NamedTuple):
+    """Who did what to which list; `at` is Unix time in s, `lines` what the batch declared."""
+
+    at: int
+    who: str
+    action: str
+    batch_id: str
+    authority: str
+    list: str
+    lines: int
+
+
 class DeadLetterRow(NamedTuple):
     """One dead letter; `hour` is Unix time in s."""
 
@@ -84,6 +96,7 @@ class ProgressRow(NamedTuple):
 TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
     "push_receipts": PushReceiptRow,
+    "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
     "site_register": SiteRow,
     "recorder_progress": ProgressRow,
@@ -103,19 +116,31 @@ def screening_facts(record: Decisions, day_of: Callable[[int], date]) -> list[Sc
     ]  # fmt: skip
 
 
-def push_receipt(receipt: PushReceipt) -> PushReceiptRow:
-    """The row of one receipt."""
+def push_receipts(receipt: PushReceipt) -> list[PushReceiptRow]:
+    """The row of one receipt: a confirmed one wins over the held one before it, else the first stays."""
     r = receipt
-    return PushReceiptRow(
+    if r.confirmation is not None:  # a confirmation that changed nothing
+        return []
+    version = (FIRST_WINS << r.confirmed) - int(r.at.timestamp() * 1000)
+    return [PushReceiptRow(
         r.batch_id, r.authority, r.list, r.category, r.mode, r.status, r.code or "", r.lines_declared, r.accepted,
-        r.duplicate, r.rejected, r.withdrawn, min(max(int(r.issued_at.timestamp()), 0), 2**32 - 1), FIRST_WINS - int(r.at.timestamp() * 1000),
-    )  # fmt: skip
+        r.duplicate, r.rejected, r.withdrawn, min(max(int(r.issued_at.timestamp()), 0), 2**32 - 1), version,
+    )]  # fmt: skip
 
 
-def dead_letter(letter: DeadLetter) -> DeadLetterRow:
+def audit(receipt: PushReceipt) -> list[AuditRow]:
+    """What a receipt tells of who did something: `push`, `withdraw` or `confirm`."""
+    r = receipt
+    if r.confirmation is not None:
+        return []
+    action = "confirm" if r.confirmed else "withdraw" if r.mode == "withdraw" else "push"
+    return [AuditRow(int(r.at.timestamp()), r.by, action, r.batch_id, r.authority, r.list, r.lines_declared)]
+
+
+def dead_letters(letter: DeadLetter) -> list[DeadLetterRow]:
     """The row of one dead letter."""
     hour = int(letter.at.timestamp()) // 3600 * 3600
-    return DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason)
+    return [DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason)]
 
 
 def local_day(timezone: str) -> Callable[[int], date]:
