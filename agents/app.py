@@ -153,7 +153,7 @@ async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     role.agent(PUSHES, apply)
     role.task(replica.watch())
-    role.task(pushes.sweep())
+    role.task(_after_start(role, lambda: pushes.sweep(role.app.consumer)))
     role.task(pushes.corrected())
     role.task(_after_start(role, lambda: pushes.beat(role.app.consumer)))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
 from agents.corrections import Corrections
@@ -54,6 +55,9 @@ SWEEP_SECONDS = 10.0
 SWEPT_AT_ONCE = 50_000
 """Entries that a sweep takes off a list: more wait for the next, so that a push never waits long for a sweep."""
 
+NEVER = 2**31 - 1
+"""A number of entries that no list reaches."""
+
 TOMBSTONE_SECONDS = 600.0
 """A removal becomes a tombstone after this: longer than any transaction, so no delayed writer can follow."""
 
@@ -78,15 +82,17 @@ class Pushes:
         self._receipts: dict[BatchName, PushReceipt] = {}
         self._parts = Parts()
         self._reader: Any = None
-        self._ledger: Ledger | None = None
+        self._taken: Ledger | tuple[()] | None = None
+        """Under which assignment it took over: that of the chunks, () before the first chunk, None if it did not."""
         self._lock = asyncio.Lock()
 
     async def take_chunk(self, chunk: Chunk) -> None:
         """Applies every batch of a chunk, one after the other. It is done when the corrections that follow are, too."""
         corrections = []
         async with self._lock:
-            if chunk.ledger is not self._ledger:
-                await self._take_over(chunk)
+            if self._taken not in ((), chunk.ledger):
+                await self._take_over(chunk.start, chunk.ledger)
+            self._taken = chunk.ledger
             for record in chunk.records:
                 try:
                     withdrawn = await self._take(record)
@@ -118,13 +124,21 @@ class Pushes:
             await self._writer.send([(WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def sweep(self) -> None:
+    async def sweep(self, consumer: Any) -> None:
         """Takes what has expired off the lists, and leaves tombstones for what is off them, while this process is active."""
+        tp = TP(self._settings.topic(PUSHES.name), 0)
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
             async with self._lock:
-                if self._ledger is not None and not self._ledger.closed and not self._settings.replay:
-                    await self._sweep(time.time())
+                if tp not in consumer.assignment():
+                    self._taken = None
+                elif not self._settings.replay:
+                    try:
+                        if self._taken is None:
+                            await self._take_over(await consumer.position(tp), ())
+                        await self._sweep(time.time())
+                    except ProducerFenced:
+                        self._taken = None  # another process was active in between
+            await asyncio.sleep(SWEEP_SECONDS)
 
     async def corrected(self) -> None:
         """Raises what ended a correction, if anything does."""
@@ -132,8 +146,8 @@ class Pushes:
 
     # -- taking over -------------------------------------------------------------------------------------------------
 
-    async def _take_over(self, chunk: Chunk) -> None:
-        """Fences a predecessor, then reads what it left behind: receipts and lists to their ends, parts up to the chunk."""
+    async def _take_over(self, position: int, taken: Ledger | tuple[()]) -> None:
+        """Fences a predecessor, then reads what it left behind: receipts and lists to their ends, parts up to `position`."""
         await self._transactions.start()
         self._receipts.clear()
         async for record in self._read(RECEIPTS.name, 0, None):
@@ -141,7 +155,7 @@ class Pushes:
             if receipt.confirmation is None:
                 self._receipts[receipt.authority, receipt.batch_id] = receipt
         self._parts = Parts()
-        async for record in self._read(PUSHES.name, 0, chunk.start):
+        async for record in self._read(PUSHES.name, 0, position):
             try:
                 batch = take(PushBatch, record.value)
                 if self._unfinished((batch.authority, batch.batch_id)):
@@ -149,7 +163,20 @@ class Pushes:
             except (Refused, PartError):
                 continue  # it has its dead letter
         await self._replica.reached(await self._replica.end())
-        self._ledger = chunk.ledger
+        await self._mark_lost()
+        self._taken = taken
+
+    async def _mark_lost(self) -> None:
+        """A list that receipts tell of has a manifest for ever; without one, the topic was emptied or made again. Nobody is
+        to be told "clear" by the rest: it gets a manifest that only a `full` can fulfil."""
+        told = {(r.authority, r.list) for r in self._receipts.values() if r.status == "applied"}
+        lost = sorted(told - self._replica.manifests.keys())
+        for name in lost:
+            log.error("the list %s of %s is gone from its topic: push it again with --full", name[1], name[0])
+        if lost:
+            stated = encode(Manifest(0, 0, NEVER, [], "", datetime.now(UTC), lost=True))
+            ends = await self._transactions.write((WATCHLIST, _prefix(name).encode(), stated) for name in lost)
+            await self._replica.reached(ends[WATCHLIST.name])
 
     def _unfinished(self, name: BatchName) -> bool:
         receipt = self._receipts.get(name)
@@ -194,6 +221,9 @@ class Pushes:
             return self._mistaken(
                 batch, known, set(self._replica.removed_by((batch.authority, batch.list), batch.sequence))
             )
+        manifest = self._replica.manifests.get((batch.authority, batch.list))
+        if manifest is not None and manifest.lost and batch.mode != "full":
+            raise Refused("internal", "/mode")  # applied to what is left of the list, it would pass for the whole
         try:
             gathered = self._parts.take(batch, record.offset, record.timestamp)
         except PartError as error:

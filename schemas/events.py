@@ -278,7 +278,10 @@ class Removal(Struct, tag="removal", tag_field="record"):
 
 
 class Manifest(Struct, tag="manifest", tag_field="record"):
-    """What complete means for a list (key `authority|list|`): records below `floor` are ignored."""
+    """What complete means for a list (key `authority|list|`): records below `floor` are ignored.
+
+    `lost`: receipts tell of the list, but its topic was emptied. No worker is ready until it is pushed in full.
+    """
 
     sequence: int
     floor: int
@@ -286,6 +289,7 @@ class Manifest(Struct, tag="manifest", tag_field="record"):
     key_ids: list[str]
     batch_id: str
     at: datetime
+    lost: bool = False
 
 
 class Heartbeat(Struct, tag="heartbeat", tag_field="record"):
