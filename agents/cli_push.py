@@ -132,7 +132,9 @@ class _Push:
             )
             print(f"file {sheet.file}: columns {found}{more}")
         summary = summarise(self._lines(), header_bytes(self._head))
-        print(f"{summary.lines:,} lines: {summary.accepted:,} good{_listed(summary.codes)}{_listed(summary.findings)}")
+        print(
+            f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_listed(summary.codes)}{_listed(summary.findings)}"
+        )
         path = rejects or Path(f"rejects-{self._head.batch_id}.csv")
         if check:
             self._reject(path, {})
