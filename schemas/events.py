@@ -361,7 +361,8 @@ class Decision(Struct, array_like=True):
     """One event as it was decided: token-free, and all that the counts need.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `observed_ms` is Unix time in ms;
-    `people` counts persons; `reasons` names a rule once for every person (or plate) it applied to.
+    `people` counts persons; `reasons` names a rule once for every person (or plate) it applied to; `digest` is the CRC-32
+    of the value as it came, by which two contents under one number are told apart.
     """
 
     device_id: str
@@ -374,6 +375,7 @@ class Decision(Struct, array_like=True):
     outcome: str
     late: bool
     reasons: list[str]
+    digest: int = 0
 
 
 class Decisions(Struct):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.events import DeadLetter, Decisions, PushReceipt
@@ -29,6 +29,32 @@ class ScreeningFact(NamedTuple):
     outcome: str
     late: int
     reasons: list[str]
+    version: int
+
+
+class DeviceEvent(NamedTuple):
+    """One event of a device, on whatever topic: what completeness is counted from. `site_id` is the district for follow-ups."""
+
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    digest: int
+    late: int
+    version: int
+
+
+class DispositionFact(NamedTuple):
+    """What staff did, and about which event."""
+
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    of_device: str
+    of_seq: int
+    action: str
+    override: str
     version: int
 
 
@@ -95,6 +121,8 @@ class ProgressRow(NamedTuple):
 
 TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
+    "device_events": DeviceEvent,
+    "disposition_facts": DispositionFact,
     "push_receipts": PushReceiptRow,
     "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
@@ -114,6 +142,50 @@ def screening_facts(record: Decisions, day_of: Callable[[int], date]) -> list[Sc
         )
         for d in record.decisions
     ]  # fmt: skip
+
+
+def decided_events(record: Decisions, day_of: Callable[[int], date]) -> list[DeviceEvent]:
+    """The events of one decisions record."""
+    version = FIRST_WINS - record.decided_ms
+    return [
+        DeviceEvent(
+            day_of(d.observed_ms // 60_000 * 60), d.device_id, d.seq, record.site_id, d.digest, int(d.late), version
+        )
+        for d in record.decisions
+    ]
+
+
+class Arrived(NamedTuple):
+    """An event that workers read as devices sent it: decoded, its local day, and what Kafka and its bytes say of it."""
+
+    event: Any
+    day: date
+    kafka_ms: int
+    digest: int
+    late: bool
+
+
+def device_event(arrived: Arrived) -> list[DeviceEvent]:
+    """The row of one event of a device."""
+    event, site = arrived.event, getattr(arrived.event, "site_id", None) or arrived.event.district
+    return [
+        DeviceEvent(
+            arrived.day,
+            event.device_id,
+            event.seq,
+            site,
+            arrived.digest,
+            int(arrived.late),
+            FIRST_WINS - arrived.kafka_ms,
+        )
+    ]
+
+
+def disposition(arrived: Arrived) -> list[DispositionFact]:
+    """The row of one disposition."""
+    e = arrived.event
+    return [DispositionFact(arrived.day, e.device_id, e.seq, e.site_id, e.of.device_id, e.of.seq, e.action, e.override or "",
+                            FIRST_WINS - arrived.kafka_ms)]  # fmt: skip
 
 
 def push_receipts(receipt: PushReceipt) -> list[PushReceiptRow]:
