@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -59,8 +60,8 @@ def check_documents(lines: Iterable[bytes | str], today: date) -> Iterator[tuple
     """Row, kind and flags of every record of a CSV `kind,value[,line2,line3]`, as they come.
 
     A row is the line where the record begins, from 1, a header not counted; blank lines give nothing. A kind that is not one
-    is shown as `unknown` and flagged `bad_character`: what was not checked is never in order. Memory is bounded by the longest
-    line. Never raises, whatever the lines hold.
+    is shown as `unknown` and flagged `bad_character`: what was not checked is never in order. Bytes are UTF-8 or GB18030, line
+    by line. Memory is bounded by the longest line. Never raises, whatever the lines hold.
     """
     header = 0
     for row, text in _records(lines):
@@ -168,4 +169,15 @@ def _open(record: list[str]) -> bool:
 
 def _text(line: bytes | str) -> str:
     cut = line[:_LONGEST_LINE]
-    return (cut if isinstance(cut, str) else cut.decode("utf-8", "replace")).rstrip("\r\n")
+    return (cut if isinstance(cut, str) else _decoded(cut)).rstrip("\r\n")
+
+
+def _decoded(line: bytes) -> str:
+    """UTF-8, or else GB18030. 鲁 and 豫 of the latter are valid UTF-8 too, but for letters that no document has."""
+    text = line.decode("utf-8", "replace")
+    if "\ufffd" in text or any(
+        "\x80" <= character < "\u0800" for character in text.replace("·", "").replace("\xa0", "")
+    ):
+        with suppress(UnicodeDecodeError):
+            return line.decode("gb18030")
+    return text
