@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping as Cells
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -45,6 +46,8 @@ _REMARK = re.compile(
 )
 _PART = re.compile(r"[/／\n()（）]")
 _LONGEST_HEADER = 64
+_MOST_HEADERS = 1000
+"""Filled cells of a row, from the left, that may be headers; what stands further right can be given by its letters."""
 _PLACE = re.compile("[A-Za-z]|[0-9]+")
 """What a mapping means by place alone; more letters may be a header (`tel`) or a place (`AB`), in this order."""
 _SHOWN = 'give a mapping, for example {"id": "C"}: fields to columns\' headers, letters or numbers'
@@ -127,7 +130,7 @@ def _recognised(head: Sequence[tuple[int, Cells[int, Cell]]]) -> Layout:
 def _headers(cells: Cells[int, Cell]) -> dict[str, list[int]]:
     """The fields that a row names and their columns; none if it names no identity."""
     found: dict[str, list[int]] = {}
-    for column, cell in cells.items():
+    for column, cell in islice(cells.items(), _MOST_HEADERS):
         field = _field(cell)
         if field is not None:
             found.setdefault(field, []).append(column)
@@ -150,10 +153,10 @@ def _mapped(head: Sequence[tuple[int, Cells[int, Cell]]], mapping: Mapping) -> L
     texts = {field: _plain(name) for field, name in given.items() if not _PLACE.fullmatch(name.strip())}
     row, cells, found = 0, dict[int, Cell](), dict[str, list[int]]()
     for number, some in head:
-        named = {
-            text: [column for column, cell in some.items() if _plain(cell) == text] for text in texts.values() if text
-        }
-        here = {field: named[text] for field, text in texts.items() if named.get(text)}
+        named: dict[str, list[int]] = {}
+        for column, cell in islice(some.items(), _MOST_HEADERS):
+            named.setdefault(_plain(cell), []).append(column)
+        here = {field: named[text] for field, text in texts.items() if text and text in named}
         if len(here) > len(found):
             row, cells, found = number, dict(some), here
     widest = max(max(some, default=-1) for _, some in head)
