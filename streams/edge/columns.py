@@ -154,8 +154,8 @@ def _mapped(head: Sequence[tuple[int, Cells[int, Cell]]], mapping: Mapping) -> L
     row, cells, found = 0, dict[int, Cell](), dict[str, list[int]]()
     for number, some in head:
         named: dict[str, list[int]] = {}
-        for column, cell in islice(some.items(), _MOST_HEADERS):
-            named.setdefault(_plain(cell), []).append(column)
+        for place, cell in islice(some.items(), _MOST_HEADERS):
+            named.setdefault(_plain(cell), []).append(place)
         here = {field: named[text] for field, text in texts.items() if text and text in named}
         if len(here) > len(found):
             row, cells, found = number, dict(some), here
