@@ -366,6 +366,20 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_only() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("plate", ["鲁A12345", "鲁A·12345", "豫A12345", "京AD12345", "WJ鲁1234X"])
+def test_records_are_read_in_utf_8_and_in_gb18030(plate: str) -> None:
+    record, dotted = f"plate,{plate}\r\n", "id,110105·19491231·002X\n"
+    for encoding in ("utf-8", "gb18030"):
+        assert findings(record.encode(encoding), dotted.encode(encoding)) == [(1, "plate", []), (2, "id", [])]
+
+
+def test_what_is_in_neither_encoding_is_flagged() -> None:
+    assert findings(b"plate,\xffA12345\n", b"id,\x81\n") == [
+        (1, "plate", ["bad_character"]),
+        (2, "id", ["bad_character"]),
+    ]
+
+
 def test_an_unknown_kind_is_never_in_order_and_never_repeated() -> None:
     unknown = ["bad_character"]
     assert findings("11010519491231002X\n", "name,Wang\n", ",,1\n", "mrz\n") == [
