@@ -17,6 +17,7 @@ from importlib.resources import files
 from streams.edge import plates
 from streams.edge.mrz import Zone, check_digit, mrz
 from streams.edge.pseudonyms import Domain, check_character, normalise, passport
+from streams.edge.texts import misread
 
 __all__ = ["Zone", "check", "check_documents", "mrz"]
 
@@ -173,11 +174,9 @@ def _text(line: bytes | str) -> str:
 
 
 def _decoded(line: bytes) -> str:
-    """UTF-8, or else GB18030. 鲁 and 豫 of the latter are valid UTF-8 too, but for letters that no document has."""
+    """UTF-8, or else GB18030."""
     text = line.decode("utf-8", "replace")
-    if "\ufffd" in text or any(
-        "\x80" <= character < "\u0800" for character in text.replace("·", "").replace("\xa0", "")
-    ):
+    if "\ufffd" in text or misread(text):
         with suppress(UnicodeDecodeError):
             return line.decode("gb18030")
     return text

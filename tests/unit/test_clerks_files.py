@@ -182,6 +182,15 @@ def test_two_numbers_in_one_cell_and_a_word_for_none_are_told(file: Any) -> None
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "plates", ["鲁A12345\n鲁A·12345\n", "鲁A12345\n", "豫AD12345\n鲁A12345\n", "京A12345\n鲁A12345\n"]
+)
+def test_a_list_of_the_provinces_vehicles_alone_is_gb18030_though_it_is_valid_utf_8(file: Any, plates: str) -> None:
+    utf8 = [line.push.tokens for line in read(file(f"plate\n{plates}"))]
+    assert [line.push.tokens for line in read(file(f"plate\n{plates}", "gb18030"))] == utf8
+    assert tokens(plate="鲁A12345") in utf8
+
+
 def test_a_list_of_vehicles_and_a_list_of_passports(file: Any) -> None:
     found = read(file("号牌号码\n鲁A·12345\n鲁a d12345\n鲁A１２３４挂\n沪A1234\n", "gb18030"))
     assert [line.push.tokens for line in found[:3]] == [tokens(plate=p) for p in ("鲁A12345", "鲁AD12345", "鲁A1234挂")]
