@@ -148,7 +148,7 @@ def _records(lines: Iterable[bytes | str]) -> Iterator[tuple[int, str]]:
     A quoted cell may hold line ends (a zone is often pasted as one cell): two more lines at most, and none with a comma,
     which would be a record. A quote that is never closed thus costs no line but its own.
     """
-    source, ahead, row = map(_text, lines), deque[str](), 0
+    source, ahead, row = (text for line in lines for text in _texts(line)), deque[str](), 0
     while (text := ahead.popleft() if ahead else next(source, None)) is not None:
         record = [text.removeprefix("\ufeff") if row == 0 else text]
         while _open(record) and len(record) < 3:
@@ -168,9 +168,11 @@ def _open(record: list[str]) -> bool:
     return sum(line.count('"') for line in record) % 2 == 1
 
 
-def _text(line: bytes | str) -> str:
-    cut = line[:_LONGEST_LINE]
-    return (cut if isinstance(cut, str) else _decoded(cut)).rstrip("\r\n")
+def _texts(line: bytes | str) -> list[str]:
+    """A line's text; several where a carriage return alone ends a line, as in old files."""
+    if isinstance(line, str):
+        return [text[:_LONGEST_LINE] for text in line.rstrip("\r\n").split("\r")]
+    return [_decoded(text[:_LONGEST_LINE]) for text in line.rstrip(b"\r\n").split(b"\r")]
 
 
 def _decoded(line: bytes) -> str:

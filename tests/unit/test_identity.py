@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from agents.cli import app
 from schemas import events
 from streams.edge import identity
 from streams.edge.identity import Zone, check, check_documents, mrz
@@ -363,6 +365,23 @@ def test_a_zone_takes_two_or_three_cells_or_one_with_line_ends() -> None:
 def test_a_quote_that_is_never_closed_costs_its_own_line_only() -> None:
     assert findings('id,"1101\n', "plate,鲁A12345\n", 'id,"1\n', 'pass,"A\n') == [
         (1, "id", ["bad_length"]), (2, "plate", []), (3, "id", ["bad_length"]), (4, "pass", []),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_command_reads_any_line_end_and_shows_no_identity(end: str) -> None:
+    lines = [
+        "\ufeffkind,value",
+        "id,11010519491231002X",
+        f'mrz,"{PASSPORT[0]}',
+        f'{PASSPORT[1]}"',
+        "",
+        "name,张三",
+        "phone,1380013800O",
+    ]
+    shown = CliRunner().invoke(app, ["check-document", "-"], input=end.join(lines).encode())
+    assert shown.exit_code == 0 and shown.stdout.splitlines() == [
+        "row,kind,flags", "1,id,", "2,mrz,document_expired", "5,unknown,bad_character", "6,phone,phone_invalid",
     ]  # fmt: skip
 
 
