@@ -100,11 +100,7 @@ def fuzz_sheet(data: bytes) -> None:
 def fuzz_workbook(data: bytes) -> None:
     """One part's XML, in a workbook that is otherwise in order; the first byte says which part."""
     part = PARTS[data[0] % len(PARTS)] if data else PARTS[0]
-    packed = BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in (BOOK | {part: data[1:]}).items():
-            archive.writestr(name, content)
-    fuzz_sheet(packed.getvalue())
+    fuzz_sheet(packed(BOOK | {part: data[1:]}))
 
 
 def fuzz_mapping(data: bytes) -> None:
@@ -125,7 +121,15 @@ def fuzz_wire(data: bytes) -> None:
         try:
             assert isinstance(take(kind, data), kind)
         except Refused as error:
-            assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__cause__ is None
+            assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__context__ is None
+
+
+def packed(parts: dict[str, bytes]) -> bytes:
+    whole = BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return whole.getvalue()
 
 
 def refused(kind: type[Exception], act: Callable[[], object]) -> None:
@@ -183,7 +187,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "mrz": (fuzz_mrz, ZONES),
     "check_documents": (fuzz_check_documents, [RECORDS, RECORDS.decode().encode("gb18030")]),
     "moment": (fuzz_moment, ["2020年2月3日 14时".encode(), b"2020-02-03T10:00:00.5+08:00", b"43864.5", b"20200203"]),
-    "sheet": (fuzz_sheet, [SHEET, SHEET.decode().encode("gb18030"), SHEET.decode().encode("utf-16"), b'id;tel\n"1"""\n;2']),
+    "sheet": (fuzz_sheet, [packed(BOOK), SHEET, SHEET.decode().encode("gb18030"), SHEET.decode().encode("utf-16"), b'id;tel\n"1"""\n;2']),
     "workbook": (fuzz_workbook, [bytes([number]) + BOOK[part] for number, part in enumerate(PARTS)]),
     "mapping": (fuzz_mapping, [b'{"id":"C","valid_to":4,"first_row":2}']),
     "key_ring": (fuzz_key_ring, [KEYS]),
