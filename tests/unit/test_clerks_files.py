@@ -191,6 +191,11 @@ def test_a_list_of_the_provinces_vehicles_alone_is_gb18030_though_it_is_valid_ut
     assert tokens(plate="鲁A12345") in utf8
 
 
+def test_accents_are_no_reason_to_doubt_utf_8(file: Any) -> None:
+    [line] = read(file(f"Téléphone;Pièce\n+86 138·0013·8000;{ID}\n"), mapping=Mapping(id="Pièce", phone="téléphone"))
+    assert line.push.tokens == PERSON
+
+
 def test_a_list_of_vehicles_and_a_list_of_passports(file: Any) -> None:
     found = read(file("号牌号码\n鲁A·12345\n鲁a d12345\n鲁A１２３４挂\n沪A1234\n", "gb18030"))
     assert [line.push.tokens for line in found[:3]] == [tokens(plate=p) for p in ("鲁A12345", "鲁AD12345", "鲁A1234挂")]
