@@ -37,7 +37,7 @@ fuzz: setup
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@for parser in $(FUZZ); do \
 		said=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$said"; exit 1; }; \
-		echo "$$parser: $$(echo "$$said" | grep -E '^Done ')"; done
+		echo "$$parser: $$(echo "$$said" | grep -a '^Done ')"; done
 
 # Python packages, and the jars of the Kafka that deploy/kafka/pom.xml names. Java and Maven come from the machine.
 setup: $(READY)
