@@ -13,9 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 from typer.exceptions import TyperException
@@ -274,11 +275,11 @@ def check_document(
     """Checks document numbers, MRZ lines, plates and phones: prints CSV row,kind,flags, and no identity."""
     from streams.edge.identity import check_documents
 
+    today = datetime.now(ZoneInfo(settings_.timezone(os.environ))).date()
     with _lines(file) as lines:
-        text = (line.decode("utf-8-sig" if number == 0 else "utf-8", "replace") for number, line in enumerate(lines))
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("row", "kind", "flags"))
-        for row, kind, flags in check_documents(text, datetime.now(UTC).date()):
+        for row, kind, flags in check_documents(lines, today):
             writer.writerow((row, kind, ";".join(flags)))
 
 
