@@ -18,9 +18,11 @@ from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from agents.cases import roll_up_cases
 from agents.checkpoints import CHECKPOINTS
 from agents.ledgers import valid_events
 from agents.lists import Lists
+from agents.logic.days import Days
 from agents.pushes import Pushes
 from agents.recorder import projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
@@ -177,7 +179,15 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
     ids = await asyncio.to_thread(topic_ids, role.settings)
-    sink = Sink(role.settings.clickhouse, lambda topic: ids.get(topic, ""), roll_up, lambda: role.app.consumer)
+    days = Days(role.settings.timezone)
+
+    def after(engine: Any, written: Any) -> None:
+        roll_up(engine, written)
+        roll_up_cases(engine, written, days)
+
+    sink = Sink(
+        role.settings.clickhouse, lambda topic: ids.get(topic, ""), after, lambda: role.app.consumer, role.settings.timezone
+    )
     role.sink = await _started(stack, sink)
 
     def add(projection: Any) -> None:

@@ -96,7 +96,7 @@ def migrate() -> None:
     from streams import clickhouse
 
     engine = clickhouse.connect(settings_.clickhouse(os.environ))
-    applied = clickhouse.migrate(engine)
+    applied = clickhouse.migrate(engine, settings_.timezone(os.environ))
     engine.close()
     print(f"applied: {', '.join(applied) or 'nothing, all migrations were in'}")
 
@@ -127,7 +127,7 @@ def load_sites(url: str, sites: list[tuple[str, str, str, int]]) -> None:
     from streams import clickhouse
 
     engine = clickhouse.connect(url)
-    clickhouse.migrate(engine)
+    clickhouse.migrate(engine, settings_.timezone(os.environ))
     version = time.time_ns() // 1_000_000
     engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow(*site, version) for site in sites])
     engine.close()

@@ -9,15 +9,15 @@ from typing import Any
 from zlib import crc32
 
 from agents.logic.batches import micros
-from agents.logic.rules import LATE_US, OUTCOMES, RULES
+from agents.logic.rules import FEVER_C, LATE_US, OUTCOMES, RULES
 from schemas import rows
-from schemas.events import DeadLetter, Decisions, Disposition, PushReceipt
+from schemas.events import DeadLetter, Decisions, Disposition, FollowupEvent, PushReceipt, QuarantineEvent
 from streams.chunks import Chunk
 from streams.clickhouse import Engine
 from streams.deadletters import Refused, check_clock, take
 from streams.settings import Settings
 from streams.sink import Rows, Sink
-from streams.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, RECEIPTS, Topic
+from streams.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
 
 log = logging.getLogger("ninezero.recorder")
 
@@ -54,6 +54,15 @@ def projections(settings: Settings) -> list[Projection]:
             arrived(Disposition),
             {"disposition_facts": rows.disposition, "device_events": rows.device_event},
         ),
+        (
+            QUARANTINE,
+            arrived(QuarantineEvent),
+            {
+                "quarantine_facts": lambda event: rows.quarantine_fact(event, FEVER_C),
+                "device_events": rows.device_event,
+            },
+        ),
+        (FOLLOWUPS, arrived(FollowupEvent), {"followup_facts": rows.followup_fact, "device_events": rows.device_event}),
         (RECEIPTS, _own(PushReceipt), {"push_receipts": rows.push_receipts, "push_audit": rows.audit}),
         (DEAD_LETTERS, _own(DeadLetter), {"dead_letter_facts": rows.dead_letters}),
     ]

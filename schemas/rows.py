@@ -58,6 +58,92 @@ class DispositionFact(NamedTuple):
     version: int
 
 
+class QuarantineFact(NamedTuple):
+    """One event of a case in quarantine; `observed_us` is Unix time in µs."""
+
+    case_id: str
+    observed_us: int
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    type: str
+    slot: str
+    to_site_id: str
+    fever: int
+    symptoms: int
+    reason: str
+    version: int
+
+
+class FollowupFact(NamedTuple):
+    """One event of a case under follow-up; `observed_us` is Unix time in µs."""
+
+    case_id: str
+    observed_us: int
+    day: date
+    device_id: str
+    seq: int
+    district: str
+    type: str
+    source: str
+    batch_id: str
+    visit: str
+    closed: str
+    version: int
+
+
+NEVER = date(1970, 1, 1)
+
+
+class QuarantineCase(NamedTuple):
+    """What one case adds to each (day, site) up to its last event, and the site where it is from the day `since` on."""
+
+    case_id: str
+    version: int
+    open: int
+    closed_on: date
+    site_id: str
+    since: date
+    days: list[date]
+    sites: list[str]
+    admitted: list[int]
+    released: list[int]
+    transferred_in: list[int]
+    transferred_out: list[int]
+    present: list[int]
+    due_am: list[int]
+    due_pm: list[int]
+    done_am: list[int]
+    done_pm: list[int]
+    misplaced: list[int]
+    anomalies: list[int]
+
+
+class FollowupCase(NamedTuple):
+    """What one case adds to each (day, district) up to its last event; `first_visit` is Unix time in s, or 0."""
+
+    case_id: str
+    version: int
+    open: int
+    closed_on: date
+    district: str
+    since: date
+    opened_on: date
+    batch_id: str
+    first_visit: int
+    closed_as: str
+    days: list[date]
+    districts: list[str]
+    opened: list[int]
+    visits: list[int]
+    reached: list[int]
+    closed: list[int]
+    overdue: list[int]
+    open_at_end: list[int]
+    anomalies: list[int]
+
+
 class PushReceiptRow(NamedTuple):
     """One receipt; `issued_at` is Unix time in s."""
 
@@ -123,6 +209,10 @@ TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
     "device_events": DeviceEvent,
     "disposition_facts": DispositionFact,
+    "quarantine_facts": QuarantineFact,
+    "quarantine_cases": QuarantineCase,
+    "followup_facts": FollowupFact,
+    "followup_cases": FollowupCase,
     "push_receipts": PushReceiptRow,
     "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
@@ -186,6 +276,29 @@ def disposition(arrived: Arrived) -> list[DispositionFact]:
     e = arrived.event
     return [DispositionFact(arrived.day, e.device_id, e.seq, e.site_id, e.of.device_id, e.of.seq, e.action, e.override or "",
                             FIRST_WINS - arrived.kafka_ms)]  # fmt: skip
+
+
+def quarantine_fact(arrived: Arrived, fever_c: float) -> list[QuarantineFact]:
+    """The row of one event in quarantine; from `fever_c` (°C) on a temperature is fever."""
+    e = arrived.event
+    return [QuarantineFact(
+        e.case_id, _micros(e), arrived.day, e.device_id, e.seq, e.site_id, e.type, e.slot or "", e.to_site_id or "",
+        int(e.temperature_c is not None and e.temperature_c >= fever_c), int(bool(e.symptoms)), e.reason or "",
+        FIRST_WINS - arrived.kafka_ms,
+    )]  # fmt: skip
+
+
+def followup_fact(arrived: Arrived) -> list[FollowupFact]:
+    """The row of one event of a follow-up."""
+    e = arrived.event
+    return [FollowupFact(
+        e.case_id, _micros(e), arrived.day, e.device_id, e.seq, e.district, e.type, e.source or "", e.batch_id or "",
+        e.visit or "", e.closed or "", FIRST_WINS - arrived.kafka_ms,
+    )]  # fmt: skip
+
+
+def _micros(event: Any) -> int:
+    return round(event.observed_at.timestamp() * 1_000_000)
 
 
 def push_receipts(receipt: PushReceipt) -> list[PushReceiptRow]:

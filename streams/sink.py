@@ -41,7 +41,9 @@ class Sink:
         topic_id: Callable[[str], str],
         after: Callable[[Engine, Rows], None],
         consumer: Callable[[], Consumer],
+        timezone: str = "Asia/Shanghai",
     ) -> None:
+        self._timezone = timezone
         self._url, self._topic_id, self._after, self._consumer = url, topic_id, after, consumer
         self._thread = ThreadPoolExecutor(1, "clickhouse")
         self._engine: Engine | None = None
@@ -168,7 +170,7 @@ class Sink:
         engine = clickhouse.connect(self._url)
         if isinstance(engine, clickhouse.Held):
             raise ClickHouseError("another process holds the embedded database of NINEZERO_CLICKHOUSE: stop it first")
-        clickhouse.migrate(engine)
+        clickhouse.migrate(engine, self._timezone)
         self._engine = engine
 
     def _connected(self) -> Engine:
@@ -190,7 +192,7 @@ class Sink:
         try:
             rows = engine.query(sql)
         except ClickHouseError:
-            clickhouse.migrate(engine)  # an emptied server has no tables either
+            clickhouse.migrate(engine, self._timezone)  # an emptied server has no tables either
             rows = engine.query(sql)
         return {
             TP(row["topic"], int(row["partition"])): int(row["reached"])

@@ -1,0 +1,158 @@
+"""Cases in ClickHouse: their rows after an insert, their departure after closing, and what the report says of them."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import date
+from typing import Any
+
+from agents.logic import followups, quarantine
+from agents.logic.days import Days
+from schemas.rows import FollowupCase, FollowupFact, QuarantineCase, QuarantineFact
+from streams.clickhouse import ClickHouseError, Engine, Row
+from streams.sink import Rows
+
+CASES_A_QUERY = 2000
+
+_KINDS: tuple[tuple[str, Any, Any, Any], ...] = (
+    ("quarantine", QuarantineFact, QuarantineCase, quarantine.summarise),
+    ("followup", FollowupFact, FollowupCase, followups.summarise),
+)
+
+
+def roll_up_cases(engine: Engine, written: Rows, days: Days) -> None:
+    """Recomputes the row of every case that has new facts, from all its facts."""
+    for name, fact, row, summarise in _KINDS:
+        touched = sorted({new.case_id for new in written.get(f"{name}_facts", [])})
+        for first in range(0, len(touched), CASES_A_QUERY):
+            some = touched[first : first + CASES_A_QUERY]
+            found = [summarise(case, facts, days) for case, facts in _facts(engine, name, fact, some)]
+            engine.insert(f"ninezero_data.{name}_cases", row._fields, found)
+
+
+def _facts(engine: Engine, name: str, fact: Any, cases: list[str]) -> Iterator[tuple[str, list[Any]]]:
+    listed = ", ".join(f"'{case}'" for case in cases)  # the pattern of a case number leaves no room for a quote
+    by_case: dict[str, list[Any]] = defaultdict(list)
+    numbers = [column for column, kind in fact.__annotations__.items() if kind == "int"]
+    for found in engine.query(
+        f"SELECT {', '.join(fact._fields)} FROM ninezero_data.{name}_facts FINAL WHERE case_id IN ({listed})"  # noqa: S608
+    ):
+        whole = found | {column: int(found[column]) for column in numbers} | {"day": date.fromisoformat(found["day"])}
+        by_case[whole["case_id"]].append(fact(**whole))
+    return iter(by_case.items())
+
+
+# -- departure -------------------------------------------------------------------------------------------------------
+
+_SUMS = {
+    "quarantine": [
+        (
+            "quarantine_kept (fold, day, site_id, n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced, n_anomalies)",
+            "day, site, sum(a), sum(b), sum(c), sum(d), sum(e), sum(f), sum(g), sum(h), sum(i), sum(j), sum(k) FROM ninezero_data.quarantine_live "
+            "ARRAY JOIN days AS day, sites AS site, admitted AS a, released AS b, transferred_in AS c, transferred_out AS d, present AS e, "
+            "due_am AS f, due_pm AS g, done_am AS h, done_pm AS i, misplaced AS j, anomalies AS k",
+            "GROUP BY day, site",
+        )
+    ],
+    "followup": [
+        (
+            "followup_kept (fold, day, district, n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies)",
+            "day, place, sum(a), sum(b), sum(c), sum(d), sum(e), sum(f), sum(g) FROM ninezero_data.followup_live "
+            "ARRAY JOIN days AS day, districts AS place, opened AS a, visits AS b, reached AS c, closed AS d, overdue AS e, open_at_end AS f, anomalies AS g",
+            "GROUP BY day, place",
+        ),
+        (
+            "followup_closings_kept (fold, day, district, closed, n)",
+            "closed_on, district, closed_as, count() FROM ninezero_data.followup_live",
+            "AND opened_on > toDate(0) GROUP BY closed_on, district, closed_as",
+        ),
+        (
+            "followup_delays_kept (fold, day, district, seconds)",
+            "day, district, seconds FROM ninezero_data.followup_delays",
+            "",
+        ),
+    ],
+}
+
+
+def close_cases(engine: Engine, before: date) -> int:
+    """Lets go of the cases that were closed on a local day before `before`; how many of them.
+
+    Their sums stay, their rows and facts go, and with them the case numbers. May be stopped anywhere and run again: sums
+    count, and rows cease to count, with the one row that ends the first step; whatever is left of the second is done by
+    the next run. Two runs at once count once. A case that was closed before `before` and turns up again counts no more.
+
+    Raises:
+        ClickHouseError: a step failed.
+    """
+    leaving = 0
+    for name, _, _, _ in _KINDS:
+        _fold(engine, name, before)
+        leaving += _depart(engine, name, before)
+    return leaving
+
+
+def _fold(engine: Engine, name: str, before: date) -> None:
+    fold = time.time_ns()
+    ends = engine.query(f"SELECT max(ends) AS ends FROM ninezero_data.case_folds FINAL WHERE cases = '{name}'")  # noqa: S608
+    begins = date.fromisoformat(ends[0]["ends"]) if ends and ends[0]["ends"] > "1970-01-01" else date(1970, 1, 1)
+    if before <= begins:
+        return
+    for into, what, then in _SUMS[name]:
+        engine.execute(
+            f"INSERT INTO ninezero_data.{into} SELECT {fold}, {what} WHERE open = 0 AND closed_on < '{before}' {then}"  # noqa: S608
+        )
+    engine.insert("ninezero_data.case_folds", ("cases", "begins", "ends", "fold"), [(name, begins, before, fold)])
+
+
+def _depart(engine: Engine, name: str, before: date) -> int:
+    # The list is a table of its own: a mutation goes part by part, and must not read what it deletes; and the numbers
+    # must not stand in its text, which the server keeps.
+    engine.execute(
+        f"INSERT INTO ninezero_data.departing_cases SELECT case_id FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
+        f"WHERE open = 0 AND closed_on < '{before}'"
+    )
+    counted = engine.query(
+        f"SELECT count() AS n FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
+        "WHERE case_id IN (SELECT case_id FROM ninezero_data.departing_cases)"
+    )
+    listed = engine.query("SELECT count() AS n FROM ninezero_data.departing_cases")
+    if int(listed[0]["n"]):
+        for table in (f"{name}_facts", f"{name}_cases"):
+            engine.execute(
+                f"ALTER TABLE ninezero_data.{table} DELETE WHERE case_id IN (SELECT case_id FROM ninezero_data.departing_cases)"  # noqa: S608
+            )
+        for table in (f"{name}_facts", f"{name}_cases"):
+            _wait(engine, table)
+        engine.execute("TRUNCATE TABLE ninezero_data.departing_cases")
+    return int(counted[0]["n"])
+
+
+def _wait(engine: Engine, table: str) -> None:
+    """Waits until nothing is left to be deleted from a table."""
+    deadline = time.monotonic() + 600
+    while engine.query(
+        f"SELECT 1 FROM system.mutations WHERE database = 'ninezero_data' AND table = '{table}' AND is_done = 0 LIMIT 1"  # noqa: S608
+    ):
+        if time.monotonic() > deadline:
+            raise ClickHouseError(f"the deletion from {table} does not end: see system.mutations, then run it again")
+        time.sleep(0.1)
+
+
+# -- the report ------------------------------------------------------------------------------------------------------
+
+
+def warnings(query: Callable[[str], list[Row]]) -> list[str]:
+    """Lines for the report: sites with more people than room, and days on which the quarantine balance fails."""
+    found = [
+        f"{row['site_id']} holds {int(row['present']):,} people and has room for {int(row['capacity']):,}"
+        for row in query("SELECT site_id, capacity, present FROM ninezero.quarantine_occupancy WHERE free < 0 ORDER BY site_id")
+    ]
+    wrong = query("SELECT count() AS n, min(day) AS first FROM ninezero.quarantine_balance")
+    if int(wrong[0]["n"]):
+        found.append(
+            f"the quarantine balance fails on {int(wrong[0]['n']):,} days of sites, from {wrong[0]['first']} on: see quarantine_balance"
+        )
+    return found
