@@ -18,16 +18,19 @@ from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from agents.care import Care, Kind
 from agents.cases import roll_up_cases
 from agents.checkpoints import CHECKPOINTS
+from agents.followups import FOLLOWED_UP
 from agents.ledgers import valid_events
 from agents.lists import Lists
 from agents.logic.days import Days
 from agents.pushes import Pushes
+from agents.quarantine import QUARANTINED
 from agents.recorder import projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
-from schemas.events import Disposition, FollowupEvent, QuarantineEvent
+from schemas.events import Disposition
 from streams import clickhouse, metrics
 from streams.blocking import topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
@@ -36,7 +39,7 @@ from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
 from streams.sink import Sink
-from streams.topics import DISPOSITIONS, FOLLOWUPS, PUSHES, QUARANTINE, Topic
+from streams.topics import DISPOSITIONS, PUSHES, Topic
 
 log = logging.getLogger("ninezero")
 
@@ -165,16 +168,25 @@ async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
 async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
     writer = await _started(stack, Writer(role.settings))
 
-    def add(topic: Topic, kind: Any) -> None:
+    async def take_dispositions(arriving: Any) -> None:
+        async for chunk in arriving:
+            await valid_events(role.settings, writer, DISPOSITIONS, Disposition, chunk)
+            chunk.done()
+
+    role.agent(DISPOSITIONS, take_dispositions)
+
+    def add(kind: Kind) -> None:
+        care = Care(role.settings, writer, kind, lambda: role.app.consumer)
+
         async def take_all(arriving: Any) -> None:
             async for chunk in arriving:
-                await valid_events(role.settings, writer, topic, kind, chunk)
-                chunk.done()
+                await care.take(chunk)
 
-        role.agent(topic, take_all)
+        role.agent(kind.topic, take_all)
+        role.task(_after_start(role, care.watch))
 
-    for topic, kind in ((DISPOSITIONS, Disposition), (QUARANTINE, QuarantineEvent), (FOLLOWUPS, FollowupEvent)):
-        add(topic, kind)
+    add(QUARANTINED)
+    add(FOLLOWED_UP)
 
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
@@ -186,7 +198,11 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
         roll_up_cases(engine, written, days)
 
     sink = Sink(
-        role.settings.clickhouse, lambda topic: ids.get(topic, ""), after, lambda: role.app.consumer, role.settings.timezone
+        role.settings.clickhouse,
+        lambda topic: ids.get(topic, ""),
+        after,
+        lambda: role.app.consumer,
+        role.settings.timezone,
     )
     role.sink = await _started(stack, sink)
 

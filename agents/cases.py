@@ -102,7 +102,7 @@ def _fold(engine: Engine, name: str, before: date) -> None:
         return
     for into, what, then in _SUMS[name]:
         engine.execute(
-            f"INSERT INTO ninezero_data.{into} SELECT {fold}, {what} WHERE open = 0 AND closed_on < '{before}' {then}"  # noqa: S608
+            f"INSERT INTO ninezero_data.{into} SELECT {fold}, {what} WHERE open = 0 AND closed_on < '{before}' {then}"
         )
     engine.insert("ninezero_data.case_folds", ("cases", "begins", "ends", "fold"), [(name, begins, before, fold)])
 
@@ -148,7 +148,9 @@ def warnings(query: Callable[[str], list[Row]]) -> list[str]:
     """Lines for the report: sites with more people than room, and days on which the quarantine balance fails."""
     found = [
         f"{row['site_id']} holds {int(row['present']):,} people and has room for {int(row['capacity']):,}"
-        for row in query("SELECT site_id, capacity, present FROM ninezero.quarantine_occupancy WHERE free < 0 ORDER BY site_id")
+        for row in query(
+            "SELECT site_id, capacity, present FROM ninezero.quarantine_occupancy WHERE free < 0 ORDER BY site_id"
+        )
     ]
     wrong = query("SELECT count() AS n, min(day) AS first FROM ninezero.quarantine_balance")
     if int(wrong[0]["n"]):

@@ -61,6 +61,8 @@ class Corrections:
         corrected: set[str] = set()
         wanted = [f'"{entry}"'.encode() for _, entries in withdrawn for entry in entries]
         async for value in self._alerts():
+            if b'"case_id"' in value:  # a CareAlert: no list entry is a reason of it
+                continue
             if b'"correction_of"' in value:
                 corrected.add(decoder(Correction).decode(value).correction_of)
             elif len(wanted) > 100 or any(entry in value for entry in wanted):

@@ -6,7 +6,7 @@ required one left out. Decoding *is* validation: `decoder(Scan).decode(value)` e
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -355,6 +355,28 @@ class Correction(Struct):
     site_id: str
     at: datetime
     why: Literal["mistake"]
+
+
+CareRule = Literal["reading_missed", "fever", "symptoms", "visit_overdue"]
+
+
+class CareAlert(Struct):
+    """For health staff, on the topic of the alerts: something about a case in quarantine or under follow-up.
+
+    `reading_missed`: a slot has closed without a reading; `fever`: 37.3 °C or more; `symptoms`: reported, or seen on a visit;
+    `visit_overdue`: a day has passed without a visit. `site_id` is set for quarantine, `district` for follow-up; `day` and
+    `slot` are those that it is about, `at` when that slot or day ended, or what was found was observed. `alert_id` depends
+    on case, rule, day and slot only: what comes twice is the same alert.
+    """
+
+    alert_id: str
+    rule: CareRule
+    case_id: str
+    site_id: str | None
+    district: str | None
+    day: date
+    slot: Literal["am", "pm"] | None
+    at: datetime
 
 
 class Decision(Struct, array_like=True):

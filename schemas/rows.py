@@ -298,7 +298,8 @@ def followup_fact(arrived: Arrived) -> list[FollowupFact]:
 
 
 def _micros(event: Any) -> int:
-    return round(event.observed_at.timestamp() * 1_000_000)
+    at: datetime = event.observed_at
+    return round(at.timestamp() * 1_000_000)
 
 
 def push_receipts(receipt: PushReceipt) -> list[PushReceiptRow]:

@@ -84,6 +84,14 @@ class Writer:
             name = self._settings.topic(topic.name)
             count = self._partitions.get(name) or await self.partitions(name)
             pending[name, (murmur2(key) & 0x7FFFFFFF) % count].append((key, value))
+        await self._send_all(pending)
+
+    async def send_to(self, topic: topics.Topic, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Writes (key, value) records to one partition, in order; returns when Kafka has acknowledged all."""
+        if some := list(records):
+            await self._send_all({(self._settings.topic(topic.name), partition): some})
+
+    async def _send_all(self, pending: dict[tuple[str, int], Any]) -> None:
         pause = 0.1
         while pending:
             results = await asyncio.gather(
@@ -99,7 +107,7 @@ class Writer:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
 
-    async def _send_partition(self, tp: tuple[str, int], records: list[tuple[bytes, bytes]]) -> None:
+    async def _send_partition(self, tp: tuple[str, int], records: list[tuple[bytes, bytes | None]]) -> None:
         assert self._producer is not None
         topic, partition = tp
         acknowledged = []

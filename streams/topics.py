@@ -39,6 +39,9 @@ PUSHES = Topic("watchlist-pushes", 7 * 24, partitions=1)
 WATCHLIST = Topic("watchlist", None, partitions=1)
 QUARANTINE = Topic("quarantine-events", 7 * 24)
 FOLLOWUPS = Topic("followup-events", 7 * 24)
+QUARANTINE_LEDGER = Topic("quarantine-ledger", None)
+"""What the ledgers role knows of each case, by partition of the source topic; internal (streams/ledger_table.py)."""
+FOLLOWUP_LEDGER = Topic("followup-ledger", None)
 OUTCOMES = Topic("screening-outcomes", 24)
 ALERTS = Topic("screening-alerts", 72)
 DECISIONS = Topic("screening-decisions", 14 * 24)
@@ -46,8 +49,8 @@ RECEIPTS = Topic("push-receipts", 7 * 24, partitions=1)
 DEAD_LETTERS = Topic("dead-letters", 7 * 24, partitions=1)
 
 ALL = (
-    SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, OUTCOMES, ALERTS, DECISIONS, RECEIPTS,
-    DEAD_LETTERS,
+    SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER, FOLLOWUP_LEDGER,
+    OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS,
 )  # fmt: skip
 
 DEFAULT_PARTITIONS = 12

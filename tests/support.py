@@ -129,7 +129,7 @@ class System:
 
     def ready(self, role: str) -> bool:
         """Whether the role's /readyz says so."""
-        port = self.http + {"screening": 0, "lists": 1, "recording": 3}[role]
+        port = self.http + {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}[role]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)

@@ -1,0 +1,223 @@
+"""Care of cases: every event into the case's ledger, and an alert for each thing that staff must be told of it, once.
+
+The way of one event: chunk → good ones (bad ones are dead-lettered) → the case → alerts, acknowledged → ledger,
+acknowledged → chunk done. What is missing when a slot or a day has passed is looked for by the clock, in the partitions
+that have no backlog. In replay mode time is that of each case's own events, and no clock counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from zlib import crc32
+
+import msgspec
+from faust.types import TP
+
+from agents.ledgers import valid_events
+from agents.logic.batches import micros
+from agents.logic.cases import Alarm, Outlook, alert_id
+from agents.logic.days import Days
+from schemas.events import CareAlert, encode
+from schemas.rows import Arrived
+from streams.chunks import Chunk, Consumer
+from streams.kafka import Writer
+from streams.ledger_table import LedgerTable
+from streams.settings import Settings
+from streams.topics import ALERTS, Topic
+
+SETTLE_US = 10 * 1_000_000
+"""A device that was cut off sends days at once: a case is not asked about until ten seconds after its last event came."""
+
+KEPT_US = 14 * 86_400 * 1_000_000
+"""What is known of a case goes 14 days after it was closed."""
+
+_TICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of case: its topic and ledger, the wire type, its facts, and the rule that looks at them."""
+
+    topic: Topic
+    ledger: Topic
+    event: Any
+    fact: Any
+    facts_of: Callable[[Arrived], list[Any]]
+    outlook: Callable[[list[Any], Days, int], Outlook]
+    place: str
+
+
+@dataclass
+class Case:
+    """What is known of a case: its facts, what staff have been told, and when to look again."""
+
+    facts: dict[tuple[str, int], Any] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
+    look_us: int = 0
+
+
+Cases = dict[str, Case]
+
+Record = tuple[bytes, bytes | None]
+"""A key of the ledger and its value; None deletes it."""
+
+
+class Care:
+    """The cases of the partitions in hand. Each rebalance reads them back from the ledger."""
+
+    def __init__(self, settings: Settings, writer: Writer, kind: Kind, consumer: Callable[[], Consumer]) -> None:
+        self._settings, self._writer, self._kind, self._consumer = settings, writer, kind, consumer
+        self._ledger = LedgerTable(settings, writer, kind.ledger)
+        self._days = Days(settings.timezone)
+        self._held: dict[int, tuple[int, Cases]] = {}
+        self._lock = asyncio.Lock()
+
+    async def take(self, chunk: Chunk) -> None:
+        """Takes a chunk's events; returns when what follows from them is acknowledged, and the chunk done."""
+        good = await valid_events(self._settings, self._writer, self._kind.topic, self._kind.event, chunk)
+        async with self._changing(chunk.tp.partition) as cases:
+            records: list[Record] = []
+            touched = set()
+            for event, record in good:
+                fact = self._fact(event, record)
+                case = cases.setdefault(event.case_id, Case())
+                if case.facts.setdefault((event.device_id, event.seq), fact) is fact:
+                    records.append((_key(event.case_id, event.device_id, str(event.seq)), encode(fact)))
+                    touched.add(event.case_id)
+            # Alerts before the ledger: a worker that dies in between raises them again, under the same ids. The other
+            # way round they would be lost.
+            told = await self._tell(cases, sorted(touched), by_clock=False)
+            await self._ledger.write(chunk.tp.partition, records + told)
+        chunk.done()
+
+    async def watch(self) -> None:
+        """Looks, once a second, at the cases whose slot or day has passed; lets go of those closed long ago."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            if self._settings.replay or datetime.now(UTC) >= self._settings.sunset:
+                continue
+            for tp in sorted(self._consumer().assignment()):
+                if tp.topic == self._settings.topic(self._kind.topic.name) and await self._caught_up(tp):
+                    await self._look(tp.partition)
+
+    async def _look(self, partition: int) -> None:
+        async with self._changing(partition) as cases:
+            now_us = _now_us()
+            due = [case_id for case_id, case in cases.items() if case.look_us <= now_us]
+            for first in range(0, len(due), 200):
+                some = due[first : first + 200]
+                told = await self._tell(cases, some, by_clock=True)
+                gone = [record for case_id in some for record in self._let_go(cases, case_id, now_us)]
+                await self._ledger.write(partition, told + gone)
+                await asyncio.sleep(0)
+
+    async def _caught_up(self, tp: TP) -> bool:
+        """Whether everything that has come was taken: a report that waits in the topic is not missing."""
+        with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
+            consumer = self._consumer()
+            ledger = consumer.ledgers.get(tp)
+            read = ledger.watermark if ledger is not None else await consumer.position(tp)
+            end = consumer.highwater(tp)
+            return read is not None and end is not None and read >= end
+        return False
+
+    @contextlib.asynccontextmanager
+    async def _changing(self, partition: int) -> AsyncIterator[Cases]:
+        """The cases of a partition, read back if it was taken over since the last time.
+
+        What stops half way may not be in the ledger: then they are read back as well.
+        """
+        async with self._lock:
+            generation = self._consumer().app.consumer_generation_id
+            held = self._held.pop(partition, None)
+            if held is None or held[0] != generation:
+                held = (generation, self._read(await self._ledger.read(partition)))
+            yield held[1]
+            self._held[partition] = held
+
+    def _read(self, records: dict[bytes, bytes]) -> Cases:
+        cases: Cases = {}
+        soon = _now_us() + SETTLE_US
+        for key, value in records.items():
+            case_id, what, _ = key.decode().split("|", 2)
+            case = cases.setdefault(case_id, Case(look_us=soon))
+            if what == "!":
+                case.told.add(value.decode())
+            else:
+                fact = msgspec.json.decode(value, type=self._kind.fact)
+                case.facts[fact.device_id, fact.seq] = fact
+        return cases
+
+    def _fact(self, event: Any, record: Any) -> Any:
+        day = self._days.of(micros(event.observed_at))
+        return self._kind.facts_of(Arrived(event, day, record.timestamp, crc32(record.value), False))[0]
+
+    async def _tell(self, cases: Cases, some: Iterable[str], by_clock: bool) -> list[Record]:
+        """Raises what is new about some cases; the marks that it was raised, for the ledger."""
+        alerts = []
+        marks: list[Record] = []
+        now_us = _now_us()
+        for case_id in some:
+            case = cases[case_id]
+            if not case.facts:  # its facts are gone, only marks were left behind
+                case.look_us = now_us + KEPT_US
+                continue
+            facts = list(case.facts.values())
+            as_of = max(fact.observed_us for fact in facts) if self._settings.replay else now_us
+            outlook = self._kind.outlook(facts, self._days, as_of)
+            for alarm in outlook.alarms:
+                if not (by_clock or self._settings.replay) and alarm.rule in _ASKED:
+                    continue
+                said = alert_id(case_id, alarm)
+                if said not in case.told:
+                    case.told.add(said)
+                    alerts.append((ALERTS, alarm.place.encode(), encode(self._alert(case_id, said, alarm))))
+                    marks.append((_key(case_id, "!", said), said.encode()))
+            if not by_clock:
+                case.look_us = now_us + SETTLE_US
+            elif outlook.closed_us is not None:
+                case.look_us = outlook.closed_us + KEPT_US
+            else:
+                case.look_us = outlook.next_us or now_us + SETTLE_US
+        await self._writer.send(alerts)
+        return marks
+
+    def _alert(self, case_id: str, said: str, alarm: Alarm) -> CareAlert:
+        return CareAlert(
+            alert_id=said,
+            rule=alarm.rule,  # type: ignore[arg-type]  # one of the rules that CareAlert names
+            case_id=case_id,
+            site_id=alarm.place if self._kind.place == "site_id" else None,
+            district=alarm.place if self._kind.place == "district" else None,
+            day=alarm.day,
+            slot=alarm.slot,  # type: ignore[arg-type]  # am, pm or None
+            at=datetime.fromtimestamp(alarm.at_us / 1_000_000, UTC),
+        )
+
+    def _let_go(self, cases: Cases, case_id: str, now_us: int) -> list[Record]:
+        """The keys of a case that was closed long ago, to be deleted."""
+        case = cases[case_id]
+        outlook = self._kind.outlook(list(case.facts.values()), self._days, now_us) if case.facts else None
+        if outlook is not None and (outlook.closed_us is None or outlook.closed_us + KEPT_US > now_us):
+            return []
+        del cases[case_id]
+        keys = [_key(case_id, device, str(seq)) for device, seq in case.facts]
+        return [(key, None) for key in keys + [_key(case_id, "!", said) for said in case.told]]
+
+
+_ASKED = frozenset({"reading_missed", "visit_overdue"})
+"""What is missing is only looked for by the clock, once the case's events have settled."""
+
+
+def _key(case_id: str, what: str, which: str) -> bytes:
+    return f"{case_id}|{what}|{which}".encode()
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
