@@ -1,0 +1,333 @@
+"""Quarantine and follow-up as pure functions: the rules one by one, then anything at all against an oracle."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.logic import followups, quarantine
+from agents.logic.cases import Alarm, alert_id
+from agents.logic.days import Days, each
+from agents.logic.rules import FEVER_C
+from schemas.events import FollowupEvent, QuarantineEvent
+from schemas.rows import Arrived, FollowupFact, QuarantineFact, followup_fact, quarantine_fact
+from tests import case_oracle
+
+SHANGHAI = "Asia/Shanghai"
+ZONES = {  # a week each; all but the first change their clocks in it, São Paulo at midnight
+    SHANGHAI: datetime(2020, 2, 3, 16, tzinfo=UTC),
+    "Europe/Berlin": datetime(2020, 3, 26, 23, tzinfo=UTC),
+    "America/Sao_Paulo": datetime(2018, 11, 1, 3, tzinfo=UTC),
+    "America/New_York": datetime(2020, 10, 30, 4, tzinfo=UTC),
+    "Australia/Lord_Howe": datetime(2020, 10, 1, 13, 30, tzinfo=UTC),
+}
+
+
+def case(n: int) -> str:
+    return f"c.{n:032x}"
+
+
+def q(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any) -> dict[str, Any]:
+    """A quarantine event of case n at a local time of Shanghai, such as `04 09:30` (February 2020)."""
+    when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
+    empty = dict.fromkeys(("slot", "temperature_c", "symptoms", "to_site_id", "term_days", "reason"))
+    return {
+        "device_id": "d",
+        "seq": 0,
+        "case_id": case(n),
+        "site_id": site,
+        "observed_at": when.isoformat(),
+        "type": type_,
+        **empty,
+        **more,
+    }
+
+
+def f(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **more: Any) -> dict[str, Any]:
+    """Likewise a follow-up event."""
+    when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
+    empty = dict.fromkeys(("source", "batch_id", "visit", "closed"))
+    return {
+        "device_id": "d",
+        "seq": 0,
+        "case_id": case(n),
+        "district": district,
+        "observed_at": when.isoformat(),
+        "type": type_,
+        **empty,
+        **more,
+    }
+
+
+def facts(events: list[tuple[int, dict[str, Any]]], days: Days) -> dict[str, list[Any]]:
+    """Facts by case, through the wire types, of (arrival in ms, event)."""
+    by_case: dict[str, list[Any]] = defaultdict(list)
+    for ms, event in events:
+        wire: Any = QuarantineEvent if "site_id" in event else FollowupEvent
+        arrived = Arrived(msgspec.convert(event, wire), date(1970, 1, 1), ms, 0, False)
+        row: Any = quarantine_fact(arrived, FEVER_C) if "site_id" in event else followup_fact(arrived)
+        by_case[event["case_id"]] += row
+    return by_case
+
+
+def of(events: list[dict[str, Any]]) -> list[Any]:
+    """The facts of one case in Shanghai, numbered in the order given."""
+    numbered = [(1000 + n, event | {"seq": n}) for n, event in enumerate(events)]
+    return facts(numbered, Days(SHANGHAI))[case(1)]
+
+
+def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]) -> case_oracle.Counts:
+    """The counts of a case's row, its tail extended to the day `last`."""
+    rows: case_oracle.Counts = defaultdict(Counter)
+    for n, key in enumerate(zip(found.days, getattr(found, places), strict=True)):
+        for name in found._fields[found._fields.index(places) + 1 :]:
+            rows[key][name] += getattr(found, name)[n]
+    for day in each(found.since, last) if found.open else ():
+        rows[day, getattr(found, place)].update(tail)
+    return {key: +row for key, row in rows.items() if +row}
+
+
+def stay(*events: dict[str, Any], last: int = 6) -> dict[tuple[int, str], dict[str, int]]:
+    found = quarantine.summarise(case(1), of(list(events)), Days(SHANGHAI))
+    rows = totals(found, "sites", "site_id", date(2020, 2, last), {"present": 1, "due_am": 1, "due_pm": 1})
+    return {(day.day, site): dict(row) for (day, site), row in rows.items()}
+
+
+def test_a_stay_counts_from_the_first_admission_to_the_release() -> None:
+    assert stay(
+        q("admitted", "04 09:00"),
+        q("admitted", "04 10:00", "q2"),
+        q("reading", "04 11:00"),
+        q("reading", "05 15:00"),
+        q("reading", "05 16:00"),
+        q("released", "06 12:00"),
+        q("reading", "06 12:30"),
+    ) == {
+        (4, "q1"): {"admitted": 1, "present": 1, "due_am": 1, "due_pm": 1, "done_am": 1},
+        (4, "q2"): {"anomalies": 1},
+        (5, "q1"): {"present": 1, "due_am": 1, "due_pm": 1, "done_pm": 1},
+        (6, "q1"): {"released": 1, "due_am": 1, "anomalies": 1},
+    }
+
+
+def test_days_without_any_event_are_open_to_today() -> None:
+    day = {"present": 1, "due_am": 1, "due_pm": 1}
+    assert stay(q("admitted", "04 12:00")) == {
+        (4, "q1"): {"admitted": 1, "present": 1, "due_pm": 1},
+        (5, "q1"): day,
+        (6, "q1"): day,
+    }
+
+
+def test_a_transfer_is_out_here_and_in_there_and_the_reading_is_due_where_the_case_is_when_the_slot_ends() -> None:
+    assert stay(q("admitted", "04 08:00"), q("transferred", "04 13:00", to_site_id="q2"), q("reading", "04 12:30"), last=4) == {
+        (4, "q1"): {"admitted": 1, "transferred_out": 1, "due_am": 1},
+        (4, "q2"): {"transferred_in": 1, "present": 1, "due_pm": 1, "done_pm": 1},
+    }  # fmt: skip
+
+
+def test_a_release_by_the_wrong_site_is_taken_at_its_word_there_and_marked() -> None:
+    assert stay(q("admitted", "04 08:00"), q("released", "05 08:00", "q2")) == {
+        (4, "q1"): {"admitted": 1, "present": 1, "due_am": 1, "due_pm": 1},
+        (5, "q2"): {"released": 1, "misplaced": 1},
+    }
+
+
+def test_a_transfer_to_nowhere_keeps_the_case_in_sight() -> None:
+    rows = stay(q("admitted", "04 08:00"), q("transferred", "04 13:00"), last=5)
+    assert rows[4, "q1"]["anomalies"] == rows[5, "q1"]["present"] == 1
+
+
+def test_a_case_that_was_never_admitted_counts_in_nothing_but_anomalies() -> None:
+    found = quarantine.summarise(case(1), of([q("reading", "04 08:00"), q("released", "05 09:00")]), Days(SHANGHAI))
+    assert (found.open, found.closed_on, found.anomalies) == (0, date(2020, 2, 5), [1, 1])
+
+
+def at(local: str) -> int:
+    return int(datetime.fromisoformat(f"2020-02-{local}+08:00").timestamp()) * 1_000_000
+
+
+def told(events: list[dict[str, Any]], now: str) -> list[tuple[str, int, str | None, str]]:
+    look = quarantine.outlook if "site_id" in events[0] else followups.outlook
+    return [(a.rule, a.day.day, a.slot, a.place) for a in look(of(events), Days(SHANGHAI), at(now)).alarms]  # type: ignore[operator]
+
+
+def test_a_reading_is_missed_ten_minutes_after_its_slot_has_closed() -> None:
+    events = [q("admitted", "04 08:00"), q("reading", "04 20:00")]
+    assert told(events, "04 12:09:59") == []
+    assert told(events, "04 12:10:00") == [("reading_missed", 4, "am", "q1")]
+    assert told(events, "05 12:09:00") == [("reading_missed", 4, "am", "q1")]
+    look = quarantine.outlook(of(events), Days(SHANGHAI), at("04 12:10:00"))
+    assert look.next_us == at("05 00:10:00")
+
+
+def test_nothing_is_asked_for_after_the_release() -> None:
+    events = [q("admitted", "04 08:00"), q("released", "04 12:05")]
+    assert told(events, "09 12:00:00") == []
+    assert quarantine.outlook(of(events), Days(SHANGHAI), at("09 12:00:00")).closed_us == at("04 12:05:00")
+
+
+@pytest.mark.parametrize(("celsius", "alarmed"), [(37.2, False), (37.3, True), (41.0, True), (None, False)])
+def test_fever_begins_at_37_3(celsius: float | None, alarmed: bool) -> None:
+    found = told([q("admitted", "04 08:00"), q("reading", "04 09:00", temperature_c=celsius)], "04 09:00:01")
+    assert found == ([("fever", 4, "am", "q1")] if alarmed else [])
+
+
+def test_symptoms_raise_an_alarm_and_what_comes_after_the_release_does_not() -> None:
+    events = [
+        q("admitted", "04 08:00"),
+        q("reading", "04 09:00", "q1", symptoms=True),
+        q("released", "04 10:00"),
+        q("reading", "04 11:00", temperature_c=39.0),
+    ]
+    assert told(events, "04 12:30:00") == [("symptoms", 4, "am", "q1")]
+
+
+def test_a_follow_up_is_overdue_the_day_after_it_was_opened_and_lost_is_not_completed() -> None:
+    events = [f("opened", "04 09:00", source="push", batch_id="b1"), f("visit", "06 10:00", visit="not_reached")]
+    rows = totals(
+        followups.summarise(case(1), of(events), Days(SHANGHAI)),
+        "districts", "district", date(2020, 2, 7), {"open_at_end": 1, "overdue": 1},
+    )  # fmt: skip
+    assert {day.day: dict(row) for (day, _), row in rows.items()} == {
+        4: {"opened": 1, "open_at_end": 1},
+        5: {"open_at_end": 1, "overdue": 1},
+        6: {"visits": 1, "open_at_end": 1},
+        7: {"open_at_end": 1, "overdue": 1},
+    }
+    assert told(events, "08 00:09:59") == [("visit_overdue", 5, None, "jiyang")]
+    assert told(events, "08 00:10:00")[1:] == [("visit_overdue", 7, None, "jiyang")]
+    closed = of([*events, f("closed", "07 10:00", closed="lost"), f("closed", "08 10:00", closed="completed")])
+    found = followups.summarise(case(1), closed, Days(SHANGHAI))
+    assert (found.open, found.closed_as, found.closed_on) == (0, "lost", date(2020, 2, 7))
+    assert followups.outlook(closed, Days(SHANGHAI), at("20 12:00:00")).alarms == []
+
+
+def test_a_symptomatic_visit_raises_an_alarm() -> None:
+    events = [f("opened", "04 09:00"), f("visit", "04 10:00", visit="seen_symptomatic")]
+    assert told(events, "04 10:00:00") == [("symptoms", 4, None, "jiyang")]
+
+
+def test_an_alert_has_one_id_for_a_case_rule_day_and_slot() -> None:
+    one = Alarm("fever", date(2020, 2, 4), "am", "q1", 5)
+    assert alert_id(case(1), one) == alert_id(case(1), one._replace(place="q2", at_us=7))
+    others = [one._replace(rule="symptoms"), one._replace(day=date(2020, 2, 5)), one._replace(slot="pm")]
+    assert len({alert_id(case(1), one), alert_id(case(2), one), *(alert_id(case(1), o) for o in others)}) == 5
+
+
+MINUTES = st.one_of(
+    st.integers(0, 6 * 1440),
+    st.builds(lambda half, off: half * 720 + off, st.integers(0, 12), st.sampled_from([-61, -60, -1, 0, 1, 60])),
+)
+SITES = st.sampled_from(["q1", "q2", "q3"])
+
+
+@st.composite
+def arrivals(draw: st.DrawFn, start: datetime, kind: str) -> list[tuple[int, dict[str, Any]]]:
+    """(arrival, event) of up to three cases: in any order, some under a number that was used before."""
+    made = []
+    for n in range(draw(st.integers(1, 25))):
+        when = (start + timedelta(minutes=draw(MINUTES))).astimezone(UTC)
+        who = {"n": draw(st.integers(1, 3))}
+        if kind == "quarantine":
+            type_ = draw(
+                st.sampled_from(["admitted", "reading", "reading", "reading", "released", "transferred", "extended"])
+            )
+            event = q(
+                type_,
+                when,
+                draw(SITES),
+                **who,
+                slot=draw(st.sampled_from([None, None, "am", "pm"])),
+                to_site_id=draw(st.none() | SITES),
+            )
+        else:
+            type_ = draw(st.sampled_from(["opened", "visit", "visit", "visit", "closed"]))
+            visit = draw(st.sampled_from([None, "seen_well", "seen_symptomatic", "not_reached", "refused"]))
+            event = f(type_, when, draw(SITES), **who, visit=visit)
+        event |= {"device_id": draw(st.sampled_from(["a", "b"])), "seq": n}
+        made.append((draw(st.integers(0, 999)) * 1000 + n, event))
+    for n in range(draw(st.integers(0, 5))):
+        ms, event = draw(st.sampled_from(made))
+        again = event | {"site_id": "q3"} if "site_id" in event and draw(st.booleans()) else event
+        made.append((ms + 1_000_000 + n, again))
+    return draw(st.permutations(made))
+
+
+def compare(kind: str, zone: str, start: datetime, events: list[tuple[int, dict[str, Any]]]) -> None:
+    days, last = Days(zone), (start + timedelta(days=9)).astimezone(ZoneInfo(zone)).date()
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    got: case_oracle.Counts = defaultdict(Counter)
+    for case_id, some in facts(events, days).items():
+        if kind == "quarantine":
+            row: Any = quarantine.summarise(case_id, some, days)
+            rows = totals(row, "sites", "site_id", last, {"present": 1, "due_am": 1, "due_pm": 1})
+        else:
+            row = followups.summarise(case_id, some, days)
+            rows = totals(row, "districts", "district", last, {"open_at_end": 1, "overdue": 1})
+        for key, counted in rows.items():
+            got[key].update(counted)
+    named = {
+        "open_at_end": "open",
+        "due_am": "readings_due",
+        "due_pm": "readings_due",
+        "done_am": "readings_done",
+        "done_pm": "readings_done",
+    }
+    found: case_oracle.Counts = defaultdict(Counter)
+    for key, counted in got.items():
+        for name, n in counted.items():
+            found[key][named.get(name, name)] += n
+    expected = getattr(case_oracle, kind if kind == "quarantine" else "followups")(
+        case_oracle.first_contents(events), ZoneInfo(zone), last, now
+    )
+    for row in expected.values():
+        row.pop("readings_missed", None)
+    assert dict(found) == {key: +row for key, row in expected.items() if +row}
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("kind", ["quarantine", "followup"])
+def test_any_events_in_any_order_agree_with_the_oracle(zone: str, kind: str) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(events=arrivals(ZONES[zone], kind))
+    def agree(events: list[tuple[int, dict[str, Any]]]) -> None:
+        compare(kind, zone, ZONES[zone], events)
+
+    agree()
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=arrivals(ZONES[SHANGHAI], "quarantine"), until=st.integers(0, 9 * 1440))
+def test_whoever_looks_when_and_how_often_tells_the_same_of_an_open_case(
+    events: list[tuple[int, dict[str, Any]]], until: int
+) -> None:
+    """What was told early is told later as well, unless the case is closed by then; and each miss is due by the row."""
+    days = Days(SHANGHAI)
+    start = int(ZONES[SHANGHAI].timestamp()) * 1_000_000
+    for case_id, some in facts(events, days).items():
+        early = quarantine.outlook(some, days, start + until * 60_000_000)
+        late = quarantine.outlook(some, days, start + 10 * 1440 * 60_000_000)
+        assert set(early.alarms) <= set(late.alarms)
+        assert (early.next_us is None) == (early.closed_us is not None)
+        row = quarantine.summarise(case_id, some, days)
+        missed = Counter((a.day, a.slot) for a in late.alarms if a.rule == "reading_missed")
+        for n, day in enumerate(row.days):
+            for slot in ("am", "pm") if row.open else ():
+                lacking = getattr(row, f"due_{slot}")[n] - getattr(row, f"done_{slot}")[n]
+                assert lacking <= missed[day, slot] <= 1
+
+
+def test_facts_keep_what_the_wire_said() -> None:
+    [one] = of([q("admitted", "04 09:00", slot="am", symptoms=True, temperature_c=37.3, reason=None)])
+    assert isinstance(one, QuarantineFact)
+    assert (one.fever, one.symptoms, one.slot, one.reason, one.to_site_id) == (1, 1, "am", "", "")
+    [two] = of([f("visit", "04 09:00", visit="refused")])
+    assert isinstance(two, FollowupFact) and two.visit == "refused"
