@@ -29,7 +29,8 @@ def roll_up_cases(engine: Engine, written: Rows, days: Days) -> None:
         for first in range(0, len(touched), CASES_A_QUERY):
             some = touched[first : first + CASES_A_QUERY]
             found = [summarise(case, facts, days) for case, facts in _facts(engine, name, fact, some)]
-            engine.insert(f"ninezero_data.{name}_cases", row._fields, found)
+            if found:
+                engine.insert(f"ninezero_data.{name}_cases", row._fields, found)
 
 
 def _facts(engine: Engine, name: str, fact: Any, cases: list[str]) -> Iterator[tuple[str, list[Any]]]:
@@ -111,22 +112,22 @@ def _depart(engine: Engine, name: str, before: date) -> int:
     # The list is a table of its own: a mutation goes part by part, and must not read what it deletes; and the numbers
     # must not stand in its text, which the server keeps.
     engine.execute(
-        f"INSERT INTO ninezero_data.departing_cases SELECT case_id FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
+        f"INSERT INTO ninezero_data.{name}_departing SELECT case_id FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
         f"WHERE open = 0 AND closed_on < '{before}'"
     )
     counted = engine.query(
         f"SELECT count() AS n FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
-        "WHERE case_id IN (SELECT case_id FROM ninezero_data.departing_cases)"
+        f"WHERE case_id IN (SELECT case_id FROM ninezero_data.{name}_departing)"
     )
-    listed = engine.query("SELECT count() AS n FROM ninezero_data.departing_cases")
+    listed = engine.query(f"SELECT count() AS n FROM ninezero_data.{name}_departing")  # noqa: S608
     if int(listed[0]["n"]):
         for table in (f"{name}_facts", f"{name}_cases"):
             engine.execute(
-                f"ALTER TABLE ninezero_data.{table} DELETE WHERE case_id IN (SELECT case_id FROM ninezero_data.departing_cases)"  # noqa: S608
+                f"ALTER TABLE ninezero_data.{table} DELETE WHERE case_id IN (SELECT case_id FROM ninezero_data.{name}_departing)"  # noqa: S608
             )
         for table in (f"{name}_facts", f"{name}_cases"):
             _wait(engine, table)
-        engine.execute("TRUNCATE TABLE ninezero_data.departing_cases")
+        engine.execute(f"TRUNCATE TABLE ninezero_data.{name}_departing")
     return int(counted[0]["n"])
 
 

@@ -50,16 +50,20 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_delays_kept (
     fold UInt64, day Date, district String, seconds Int64
 ) ENGINE = MergeTree ORDER BY (day, district, fold);
 
--- Cases whose rows are being deleted: emptied when they are gone.
-CREATE TABLE IF NOT EXISTS ninezero_data.departing_cases (case_id String) ENGINE = MergeTree ORDER BY case_id;
+-- Cases whose rows are being deleted, part by part: out of every view until they are gone, then out of here.
+CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
 
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live AS
 SELECT * FROM ninezero_data.quarantine_cases FINAL
-WHERE open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine');
+WHERE (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine'))
+    AND case_id NOT IN (SELECT case_id FROM ninezero_data.quarantine_departing);
 
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_live AS
 SELECT * FROM ninezero_data.followup_cases FINAL
-WHERE open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup');
+WHERE (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup'))
+    AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_departing);
 
 -- Every (day, site) of every case: by its events, then day by day to today as things stand, and what was kept.
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_days AS
@@ -148,7 +152,7 @@ FROM (
     SELECT site_id, toUInt64(capacity) AS room, toUInt64(0) AS here FROM ninezero_data.site_register FINAL
     UNION ALL
     SELECT site_id, toUInt64(0) AS room, toUInt64(count()) AS here
-    FROM ninezero_data.quarantine_cases FINAL WHERE open = 1 GROUP BY site_id
+    FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY site_id
 ) GROUP BY site_id HAVING capacity > 0 OR present > 0;
 
 CREATE VIEW IF NOT EXISTS ninezero.followups_by_day AS
@@ -175,7 +179,7 @@ SELECT opened_on AS day, district, closed_on, open, first_visit - issued AS seco
 FROM (
     SELECT opened_on, district, closed_on, open, batch_id, first_visit FROM ninezero_data.followup_live
     WHERE first_visit > 0 AND batch_id != ''
-) AS visited ANY INNER JOIN (
+) AS visited ALL INNER JOIN (
     SELECT batch_id, min(toInt64(toUInt32(issued_at))) AS issued FROM ninezero_data.push_receipts FINAL GROUP BY batch_id
 ) AS pushed USING (batch_id);
 

@@ -1,0 +1,360 @@
+"""Cases in the real embedded engine: the views of every day agree with the oracle, and go on to after a case has gone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from agents.cases import close_cases, roll_up_cases, warnings
+from agents.logic.days import Days
+from schemas.rows import TABLES, PushReceiptRow, SiteRow
+from streams import clickhouse
+from streams.clickhouse import ClickHouseError, Engine
+from tests import case_oracle
+from tests.support import ClickHouseServer
+from tests.unit.test_cases import f, facts, q
+
+ZONE = "America/Sao_Paulo"
+DAYS = Days(ZONE)
+PLACE = {"quarantine": "site_id", "followup": "district"}
+
+Events = list[tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def chdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(made, ZONE)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def engine(chdb: Engine) -> Engine:
+    """The engine, with no case in it."""
+    empty(chdb)
+    return chdb
+
+
+def empty(engine: Engine) -> None:
+    tables = [name for name in TABLES if name.startswith(("quarantine", "followup"))]
+    kept = [
+        "case_folds",
+        "quarantine_kept",
+        "followup_kept",
+        "followup_closings_kept",
+        "followup_delays_kept",
+        "quarantine_departing",
+        "followup_departing",
+    ]
+    for table in (*tables, *kept, "push_receipts", "site_register"):
+        engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")
+
+
+def today() -> date:
+    return datetime.now(ZoneInfo(ZONE)).date()
+
+
+def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
+    """Events of some cases, most of them in a sensible order, all before now."""
+    made: Events = []
+    now = datetime.now(UTC)
+
+    def some(kind: str, n: int, at: datetime, *more: Any) -> None:
+        event = q(kind, at, *more[:1], n=n, **more[1]) if more[2] else f(kind, at, *more[:1], n=n, **more[1])
+        event |= {"device_id": rng.choice("ab"), "seq": len(made)}
+        made.append((int(at.timestamp() * 1000) + len(made), event))
+
+    for n in range(1, 13):
+        quarantined = n % 2 == 0
+        here = rng.choice(["q1", "q2", "q3"])
+        begin = now - timedelta(days=rng.randint(*reversed(days_ago)), minutes=rng.randrange(1440) + 2880)
+        steps = sorted(rng.sample(range(1, 2880), rng.randrange(2, 14)))
+        some(
+            "admitted" if quarantined else "opened",
+            n,
+            begin,
+            here,
+            {} if quarantined else {"batch_id": "b1"},
+            quarantined,
+        )
+        for step in steps:
+            at = begin + timedelta(minutes=step)
+            if not quarantined:
+                seen = rng.choice(["seen_well", "seen_symptomatic", "not_reached", "refused"])
+                some("visit", n, at, here, {"visit": seen}, False)
+            elif rng.random() < 0.15:
+                there = rng.choice(["q1", "q2", "q3"])
+                some("transferred", n, at, here, {"to_site_id": there}, True)
+                here = rng.choice([there, there, "q1"])  # now and then the wrong site has the next word
+            else:
+                some("reading", n, at, here, {"slot": rng.choice([None, "am", "pm"])}, True)
+        if rng.random() < 0.6:
+            at = begin + timedelta(minutes=2881)
+            end = {} if quarantined else {"closed": rng.choice(["completed", "lost", "quarantined"])}
+            some("released" if quarantined else "closed", n, at, here, end, quarantined)
+    for number in range(5):
+        ms, event = rng.choice(made)
+        made.append((ms + 10**9 + number, event if rng.random() < 0.5 else event | {place_of(event): "q3"}))
+    return made
+
+
+def place_of(event: dict[str, Any]) -> str:
+    return "site_id" if "site_id" in event else "district"
+
+
+def write(engine: Engine, events: Events) -> None:
+    written: dict[str, list[Any]] = {"quarantine_facts": [], "followup_facts": []}
+    for some in facts(events, DAYS).values():
+        written["quarantine_facts" if hasattr(some[0], "site_id") else "followup_facts"] += [
+            fact._replace(day=DAYS.of(fact.observed_us)) for fact in some
+        ]
+    for table, rows in written.items():
+        if rows:
+            engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
+    roll_up_cases(engine, written, DAYS)
+
+
+def view(engine: Engine, name: str, *keys: str) -> dict[Any, dict[str, Any]]:
+    rows = engine.query(f"SELECT * FROM ninezero.{name}")
+    found = {}
+    for row in rows:
+        key = tuple(date.fromisoformat(row[k]) if k == "day" else row[k] for k in keys)
+        found[key] = {
+            k: v if isinstance(v, str) and not v.lstrip("-").isdigit() else float(v)
+            for k, v in row.items()
+            if k not in keys
+        }
+    assert len(found) == len(rows), "a key came twice"
+    return found
+
+
+def everything(engine: Engine) -> dict[str, Any]:
+    """All views of cases as they stand."""
+    return {
+        name: view(engine, name, *keys)
+        for name, keys in {
+            "quarantine_by_day": ("day", "site_id"),
+            "quarantine_balance": ("day", "site_id"),
+            "quarantine_anomalies_by_day": ("day", "site_id"),
+            "quarantine_occupancy": ("site_id",),
+            "followups_by_day": ("day", "district"),
+            "followup_anomalies_by_day": ("day", "district"),
+            "followup_closings_by_day": ("day", "district", "closed"),
+            "followup_delay_by_day": ("day", "district"),
+        }.items()
+    }
+
+
+def check(engine: Engine, events: Events) -> None:
+    """The views are what the oracle says."""
+    zone, now, last = ZoneInfo(ZONE), datetime.now(UTC), today()
+    first = case_oracle.first_contents(events)
+    for kind, name, oracle in (
+        ("quarantine", "quarantine_by_day", case_oracle.quarantine),
+        ("followup", "followups_by_day", case_oracle.followups),
+    ):
+        some = [event for event in first if PLACE[kind] in event]
+        rows = oracle(some, zone, last, now) if some else {}
+        got = view(engine, name, "day", PLACE[kind])
+        beside = ("anomalies", "misplaced")
+        plain = {key: {k: v for k, v in row.items() if k not in beside} for key, row in rows.items()}
+        assert {key: {k: v for k, v in row.items() if v} for key, row in got.items()} == {
+            k: v for k, v in plain.items() if v
+        }
+        anomalies = view(engine, f"{kind}_anomalies_by_day", "day", PLACE[kind])
+        assert {k: v["anomalies"] for k, v in anomalies.items()} == {
+            k: r["anomalies"] for k, r in rows.items() if r["anomalies"]
+        }
+        if kind == "quarantine":
+            failing = view(engine, "quarantine_balance", "day", "site_id")
+            assert {
+                key: (row["present"], row["expected"], row["misplaced"]) for key, row in failing.items()
+            } == case_oracle.balance(rows, last)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_order_and_repetition_of_inserts_gives_the_views_of_the_oracle(engine: Engine, seed: int) -> None:
+    rng = random.Random(seed)
+    events = make(rng)
+    order = events + rng.sample(events, 20)
+    rng.shuffle(order)
+    for start in range(0, len(order), 25):
+        write(engine, order[start : start + 25])
+    check(engine, events)
+    before = everything(engine)
+    write(engine, rng.sample(events, 30))
+    assert everything(engine) == before
+
+
+def test_an_early_admission_that_comes_late_moves_the_case_and_leaves_nothing_behind(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    first = [(10, q("admitted", now - timedelta(days=3), "q1") | {"seq": 5})]
+    late = [(20, q("admitted", now - timedelta(days=5), "q2") | {"seq": 4})]
+    write(engine, first)
+    write(engine, late)
+    check(engine, first + late)
+    assert {site for _, site in view(engine, "quarantine_by_day", "day", "site_id")} == {"q2"}
+
+
+def test_a_writer_that_was_put_aside_and_writes_late_changes_nothing(engine: Engine) -> None:
+    events = make(random.Random(9))
+    write(engine, events[: len(events) // 2])
+    names = ", ".join(TABLES["quarantine_cases"]._fields)
+    stale = [tuple(row.values()) for row in engine.query(f"SELECT {names} FROM ninezero_data.quarantine_cases FINAL")]
+    write(engine, events)
+    before = everything(engine)
+    engine.insert("ninezero_data.quarantine_cases", TABLES["quarantine_cases"]._fields, stale)
+    assert everything(engine) == before
+
+
+def old_and_new(engine: Engine) -> Events:
+    """Cases closed long ago and lately, and cases that are open, with what the views of them join."""
+    old, new = make(random.Random(4), (40, 20)), make(random.Random(5))
+    renumbered = [
+        (ms, event | {"case_id": "c." + "f" * 30 + event["case_id"][-2:], "device_id": "z"}) for ms, event in new
+    ]
+    issued = int((datetime.now(UTC) - timedelta(days=50)).timestamp())
+    receipt = PushReceiptRow("b1", "cdc", "list", "close_contact", "delta", "applied", "", 1, 1, 0, 0, 0, issued, 1)
+    engine.insert("ninezero_data.push_receipts", PushReceiptRow._fields, [receipt])
+    write(engine, old + renumbered)
+    return old + renumbered
+
+
+def counts(engine: Engine, table: str) -> int:
+    return int(engine.query(f"SELECT count() AS n FROM ninezero_data.{table}")[0]["n"])
+
+
+def departs(engine: Engine) -> None:
+    events = old_and_new(engine)
+    before = everything(engine)
+    assert len(before["followup_delay_by_day"]) > 3 and len(before["followup_closings_by_day"]) > 3
+    cases = counts(engine, "quarantine_cases") + counts(engine, "followup_cases")
+    gone = close_cases(engine, today() - timedelta(days=14))
+    assert gone > 4
+    assert everything(engine) == before
+    assert close_cases(engine, today() - timedelta(days=14)) == 0
+    assert everything(engine) == before
+    assert counts(engine, "quarantine_departing") == counts(engine, "followup_departing") == 0
+    left = engine.query(
+        "SELECT count() AS n FROM (SELECT case_id FROM ninezero_data.quarantine_facts UNION ALL SELECT case_id FROM ninezero_data.followup_facts) WHERE case_id NOT IN (SELECT case_id FROM ninezero_data.quarantine_cases) AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_cases)"
+    )
+    assert int(left[0]["n"]) == 0
+    for kind in PLACE:
+        engine.execute(f"OPTIMIZE TABLE ninezero_data.{kind}_cases FINAL")
+    assert counts(engine, "quarantine_cases") + counts(engine, "followup_cases") <= cases - gone
+    # what was closed since leaves later, and a stray resend of a case that has gone counts no more
+    assert close_cases(engine, today() - timedelta(days=1)) >= 0
+    after = everything(engine)
+    for name in before:
+        assert after[name] == before[name], name
+    write(
+        engine,
+        [
+            (ms, event)
+            for ms, event in events
+            if event["device_id"] != "z" and event["type"] in ("admitted", "released", "opened", "closed")
+        ],
+    )
+    check_days(engine, before)
+
+
+def check_days(engine: Engine, before: dict[str, Any]) -> None:
+    """Of cases that have gone only those that look open again count: nothing that was closed is counted twice."""
+    closings = view(engine, "followup_closings_by_day", "day", "district", "closed")
+    assert closings == before["followup_closings_by_day"]
+    released = {k: r["released"] for k, r in view(engine, "quarantine_by_day", "day", "site_id").items()}
+    assert all(released.get(k, 0) == r["released"] for k, r in before["quarantine_by_day"].items())
+
+
+def test_cases_closed_long_ago_leave_and_their_counts_stay(engine: Engine) -> None:
+    departs(engine)
+
+
+class Failing:
+    """A real engine whose connection is lost before its n-th statement."""
+
+    def __init__(self, engine: Engine, after: int) -> None:
+        self._engine, self._left = engine, after
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ClickHouseError("lost")
+
+    def query(self, sql: str) -> list[clickhouse.Row]:
+        return self._engine.query(sql)
+
+    def execute(self, sql: str) -> None:
+        self._spend()
+        self._engine.execute(sql)
+
+    def insert(self, table: str, columns: Any, rows: Any) -> None:
+        self._spend()
+        self._engine.insert(table, columns, rows)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_departure_that_is_stopped_anywhere_counts_nothing_twice_and_ends_the_next_time(engine: Engine) -> None:
+    limit = today() - timedelta(days=14)
+    finished = False
+    statements = 0
+    while not finished:
+        empty(engine)
+        old_and_new(engine)
+        before = everything(engine)
+        try:
+            close_cases(Failing(engine, statements), limit)
+            finished = True
+        except ClickHouseError:
+            assert everything(engine) == before, f"after {statements} statements"
+            close_cases(engine, limit)
+        assert everything(engine) == before
+        for kind in PLACE:
+            gone = f"SELECT count() AS n FROM ninezero_data.{kind}_cases WHERE open = 0 AND closed_on < '{limit}'"
+            assert int(engine.query(gone)[0]["n"]) == counts(engine, f"{kind}_departing") == 0
+        statements += 1
+    assert statements > 12
+
+
+def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    engine.insert(
+        "ninezero_data.site_register",
+        SiteRow._fields,
+        [
+            SiteRow("q1", "quarantine", "370115", 1, 1),
+            SiteRow("q2", "quarantine", "370115", 40, 1),
+            SiteRow("road", "checkpoint", "370115", 0, 1),
+        ],
+    )
+    write(engine, [(n, q("admitted", now - timedelta(days=2), "q1", n=n) | {"seq": n}) for n in (1, 2)])
+    assert view(engine, "quarantine_occupancy", "site_id") == {
+        ("q1",): {"capacity": 1, "present": 2, "free": -1},
+        ("q2",): {"capacity": 40, "present": 0, "free": 40},
+    }
+    assert warnings(engine.query) == ["q1 holds 2 people and has room for 1"]
+    write(engine, [(9, q("released", now - timedelta(days=1), "q2", n=1) | {"seq": 9})])
+    assert warnings(engine.query)[0].startswith("the quarantine balance fails on 2 days")
+
+
+@pytest.mark.server
+def test_the_same_on_a_server(clickhouse_server: ClickHouseServer) -> None:
+    engine = clickhouse.connect(clickhouse_server.url)
+    clickhouse.migrate(engine, ZONE)
+    for seed in range(2):
+        empty(engine)
+        events = make(random.Random(seed))
+        for start in range(0, len(events), 40):
+            write(engine, events[start : start + 40])
+        check(engine, events)
+    empty(engine)
+    departs(engine)
+    engine.close()
