@@ -132,3 +132,70 @@ def followups(events: list[Event], zone: ZoneInfo, last: date, now: datetime) ->
         else:
             row["anomalies"] += 1
     return {key: +row for key, row in rows.items() if +row}
+
+
+Told = set[tuple[str, str, date, str | None, str]]
+"""(rule, case, day, slot, place) of each thing that staff must have been told."""
+
+
+def quarantine_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Told:
+    """What is told of cases whose events all came before anything was asked."""
+    where: dict[str, str] = {}
+    seen: set[str] = set()
+    read: set[tuple[str, date, str]] = set()
+    ill: Told = set()
+    due: Told = set()
+    for at, is_event, _, _, what in _agenda(events, zone, now.astimezone(zone).date()):
+        if not is_event:
+            if at + timedelta(minutes=10) <= now:
+                due |= {("reading_missed", case, *what, site) for case, site in where.items()}
+            continue
+        local, case, kind = at.astimezone(zone), what["case_id"], what["type"]
+        slot = what["slot"] or ("am" if local.hour < 12 else "pm")
+        if kind == "admitted" and case not in seen:
+            seen.add(case)
+            where[case] = what["site_id"]
+        elif case not in where or kind == "admitted" or (kind == "transferred" and not what["to_site_id"]):
+            continue
+        if kind == "released":
+            del where[case]
+            continue
+        if kind == "transferred":
+            where[case] = what["to_site_id"]
+        if kind == "reading":
+            read.add((case, local.date(), slot))
+        found = {"fever": (what["temperature_c"] or 0) >= 37.3, "symptoms": what["symptoms"]}
+        known = {one[:4] for one in ill}  # of two readings in a slot the first is told
+        ill |= {(rule, case, local.date(), slot, what["site_id"]) for rule, is_so in found.items()
+                if is_so and (rule, case, local.date(), slot) not in known}  # fmt: skip
+    return ill | {one for one in due if one[1] in where and one[1:4] not in read}
+
+
+def followup_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Told:
+    """Likewise of follow-ups."""
+    going: dict[str, tuple[str, date]] = {}
+    seen: set[str] = set()
+    visited: set[tuple[str, date]] = set()
+    ill: Told = set()
+    due: Told = set()
+    for at, is_event, _, _, what in _agenda(events, zone, now.astimezone(zone).date()):
+        if not is_event:
+            if what[1] == "pm" and at + timedelta(minutes=10) <= now:
+                due |= {
+                    ("visit_overdue", case, what[0], None, place)
+                    for case, (place, begun) in going.items()
+                    if begun < what[0]
+                }
+            continue
+        day, case = at.astimezone(zone).date(), what["case_id"]
+        if what["type"] == "visit":
+            visited.add((case, day))
+            told = ("symptoms", case, day, None)
+            if case in going and what["visit"] == "seen_symptomatic" and told not in {one[:4] for one in ill}:
+                ill.add((*told, what["district"]))
+        elif what["type"] == "opened" and case not in seen:
+            seen.add(case)
+            going[case] = what["district"], day
+        elif what["type"] == "closed":
+            going.pop(case, None)
+    return ill | {one for one in due if one[1] in going and (one[1], one[2]) not in visited}

@@ -1,0 +1,132 @@
+"""Quarantine and follow-up on a real Kafka: events in, alerts and the views of every day out, workers killed in between."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import pytest
+from kafka import KafkaProducer
+
+from streams.broker import Broker
+from tests import case_oracle
+from tests.integration.test_pipeline import read_all
+from tests.support import NINEZERO, System, four_ports, wait_for
+from tests.unit.test_case_views import PLACE, ZONE, check, make
+from tests.unit.test_cases import q
+
+TOPICS = {"quarantine": "quarantine-events", "followup": "followup-events"}
+Sent = tuple[str, bytes, bytes]
+
+
+@pytest.fixture
+def producer(kafka: Broker) -> Iterator[KafkaProducer]:
+    made = KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=2 << 20, acks="all")
+    yield made
+    made.close()
+
+
+def record(event: dict[str, Any]) -> Sent:
+    kind = next(kind for kind, place in PLACE.items() if place in event)
+    return TOPICS[kind], event["case_id"].encode(), orjson.dumps(event)
+
+
+def send(system: System, producer: KafkaProducer, records: list[Sent]) -> None:
+    for topic, key, value in records:
+        producer.send(system.prefix + topic, key=key, value=value)
+    producer.flush()
+
+
+def garbage() -> list[Sent]:
+    """Bad records, each of its own kind."""
+    old = q("admitted", datetime.now(UTC) - timedelta(days=14), n=77)
+    bad = [b"{", b"{}", b" " * 1_100_000, orjson.dumps(old), orjson.dumps(old | {"case_id": "c.370115199001011234"})]
+    return [(topic, b"c.0", value) for topic in TOPICS.values() for value in bad]
+
+
+def told(system: System) -> tuple[case_oracle.Told, dict[str, Counter[str]]]:
+    """What the alerts say, and how often each came."""
+    found: case_oracle.Told = set()
+    times: dict[str, Counter[str]] = {}
+    for alert in read_all(system, "screening-alerts"):
+        place = alert["site_id"] or alert["district"]
+        found.add((alert["rule"], alert["case_id"], date.fromisoformat(alert["day"]), alert["slot"], place))
+        times.setdefault(alert["alert_id"], Counter())[orjson.dumps(alert).decode()] += 1
+    return found, times
+
+
+def expected(events: list[dict[str, Any]]) -> case_oracle.Told:
+    zone, now = ZoneInfo(ZONE), datetime.now(UTC)
+    some = [[event for event in events if place in event] for place in PLACE.values()]
+    return case_oracle.quarantine_alerts(some[0], zone, now) | case_oracle.followup_alerts(some[1], zone, now)
+
+
+def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
+    kafka: Broker, producer: KafkaProducer, tmp_path: Path
+) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    made = make(random.Random(seed), (8, 0))
+    limit = int(datetime.now(UTC).timestamp() * 1000) + 10**8  # what arrives after it comes a second time
+    originals = [event for ms, event in made if ms < limit]
+    first = case_oracle.first_contents(made)
+    cases = sorted({event["case_id"] for event in first})
+    parts = [[record(e) for e in originals if cases.index(e["case_id"]) % 3 == n] for n in range(3)]
+    again = [record(event) for ms, event in made if ms >= limit]
+    system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_TIMEZONE=ZONE)
+    system.prepare()
+    system.start("ledgers", "recording")
+    second: subprocess.Popen[bytes] | None = None
+    try:
+        wait_for(lambda: system.ready("ledgers"), 40, "the ledgers role")
+        send(system, producer, parts[0] + garbage()[:5])
+        wait_for(lambda: told(system)[0], 30, "the first alerts")
+        with (tmp_path / "second.log").open("ab") as log:
+            env = system.env | {"NINEZERO_HTTP": f"127.0.0.1:{four_ports()}"}
+            second = subprocess.Popen([NINEZERO, "worker", "ledgers"], env=env, stdout=log, stderr=log)
+        send(system, producer, parts[1])
+        time.sleep(2)
+        system.kill("ledgers")
+        system.kill("recording")
+        send(system, producer, parts[2] + again + garbage()[5:])
+        system.start("recording")
+        wait_for(lambda: told(system)[0] == expected(first), 60, "every alert")
+        wait_for(lambda: _recorded(system) == len(first), 60, "every fact")
+        wait_for(lambda: _dead(system) == 10, 30, "every dead letter")
+        check(system, made)
+        _, times = told(system)
+        second.send_signal(signal.SIGTERM)
+        second.wait(30)
+        system.start("ledgers")
+        wait_for(lambda: system.ready("ledgers"), 40, "the ledgers role")
+        time.sleep(13)  # a restart reads its cases back, and tells nothing again
+        assert told(system)[1] == times
+        assert all(len(contents) == 1 for contents in times.values())
+        print("alerts", len(times), "records", sum(sum(c.values()) for c in times.values()))
+    finally:
+        if second is not None and second.poll() is None:
+            second.kill()
+        system.stop()
+    check(system, made)
+    assert "Traceback" not in system.logs()
+    assert "370115199001011234" not in system.logs()
+
+
+def _recorded(system: System) -> int:
+    return sum(
+        int(system.query(f"SELECT count() AS n FROM ninezero_data.{kind}_facts FINAL")[0]["n"]) for kind in PLACE
+    )
+
+
+def _dead(system: System) -> int:
+    rows = system.query("SELECT sum(records) AS n FROM ninezero.dead_letters_by_hour")
+    return int(rows[0]["n"] or 0)
