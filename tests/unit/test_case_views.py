@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -343,6 +344,39 @@ def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> N
     assert warnings(engine.query) == ["q1 holds 2 people and has room for 1"]
     write(engine, [(9, q("released", now - timedelta(days=1), "q2", n=1) | {"seq": 9})])
     assert warnings(engine.query)[0].startswith("the quarantine balance fails on 2 days")
+
+
+def test_the_line_list_of_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None:
+    """Opened at onset, visited every other day; who died is withdrawn, who recovered completes 14 days, the rest are lost."""
+    zone, made, ends = ZoneInfo(ZONE), [], []
+    for line in (Path(__file__).parents[1] / "data" / "mers_al_hofuf_2013.csv").read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        number, onset, end = line.split(",")
+        opened = datetime.fromisoformat(onset + "T09:00").replace(tzinfo=zone)
+        if end[:1].isdigit():
+            closed, how = datetime.fromisoformat(end + "T18:00").replace(tzinfo=zone), "withdrawn"
+        else:
+            closed, how = (opened + timedelta(days=14), "completed") if end else (opened + timedelta(days=28), "lost")
+        ends.append((opened.date(), closed.date(), how))
+        visits = [opened + timedelta(days=n, hours=1) for n in range(0, (closed.date() - opened.date()).days, 2)]
+        steps = [
+            ("opened", opened, {}),
+            *(("visit", at, {"visit": "seen_well"}) for at in visits),
+            ("closed", closed, {"closed": how}),
+        ]
+        made += [(len(made) + n, f(kind, at, "al-hofuf", n=int(number), **more) | {"device_id": number, "seq": n})
+                 for n, (kind, at, more) in enumerate(steps)]  # fmt: skip
+    random.Random(1).shuffle(made)
+    write(engine, made)
+    check(engine, made)
+    rows = {day: row for (day, _), row in view(engine, "followups_by_day", "day", "district").items()}
+    for day, row in rows.items():
+        assert row["open"] == sum(first <= day < last for first, last, _ in ends)
+        assert row["overdue"] == sum(first < day < last and (day - first).days % 2 for first, last, _ in ends)
+    assert sum(row["opened"] for row in rows.values()) == sum(row["closed"] for row in rows.values()) == 21
+    closings = engine.query("SELECT closed, sum(count) AS n FROM ninezero.followup_closings_by_day GROUP BY closed")
+    assert {row["closed"]: int(row["n"]) for row in closings} == {"withdrawn": 10, "completed": 8, "lost": 3}
 
 
 @pytest.mark.server
