@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -39,6 +39,17 @@ KEPT_US = 14 * 86_400 * 1_000_000
 
 _TICK_SECONDS = 1.0
 
+Record = tuple[bytes, bytes | None]
+"""A key of the ledger and its value; None deletes it."""
+
+
+@dataclass
+class Found:
+    """What is to be written: alerts, and records for the ledger."""
+
+    alerts: list[tuple[Topic, bytes, bytes]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -64,9 +75,6 @@ class Case:
 
 Cases = dict[str, Case]
 
-Record = tuple[bytes, bytes | None]
-"""A key of the ledger and its value; None deletes it."""
-
 
 class Care:
     """The cases of the partitions in hand. Each rebalance reads them back from the ledger."""
@@ -82,18 +90,22 @@ class Care:
         """Takes a chunk's events; returns when what follows from them is acknowledged, and the chunk done."""
         good = await valid_events(self._settings, self._writer, self._kind.topic, self._kind.event, chunk)
         async with self._changing(chunk.tp.partition) as cases:
-            records: list[Record] = []
+            found = Found()
             touched = set()
             for event, record in good:
                 fact = self._fact(event, record)
                 case = cases.setdefault(event.case_id, Case())
                 if case.facts.setdefault((event.device_id, event.seq), fact) is fact:
-                    records.append((_key(event.case_id, event.device_id, str(event.seq)), encode(fact)))
+                    found.records.append((_key(event.case_id, event.device_id, str(event.seq)), encode(fact)))
                     touched.add(event.case_id)
+                    if self._settings.replay:  # as if each event had come in its own time
+                        self._find(cases, event.case_id, found, by_clock=False)
+            for case_id in sorted(touched):
+                self._find(cases, case_id, found, by_clock=False)
             # Alerts before the ledger: a worker that dies in between raises them again, under the same ids. The other
             # way round they would be lost.
-            told = await self._tell(cases, sorted(touched), by_clock=False)
-            await self._ledger.write(chunk.tp.partition, records + told)
+            await self._writer.send(found.alerts)
+            await self._ledger.write(chunk.tp.partition, found.records)
         chunk.done()
 
     async def watch(self) -> None:
@@ -111,10 +123,12 @@ class Care:
             now_us = _now_us()
             due = [case_id for case_id, case in cases.items() if case.look_us <= now_us]
             for first in range(0, len(due), 200):
-                some = due[first : first + 200]
-                told = await self._tell(cases, some, by_clock=True)
-                gone = [record for case_id in some for record in self._let_go(cases, case_id, now_us)]
-                await self._ledger.write(partition, told + gone)
+                found = Found()
+                for case_id in due[first : first + 200]:
+                    self._find(cases, case_id, found, by_clock=True)
+                    found.records += self._let_go(cases, case_id, now_us)
+                await self._writer.send(found.alerts)
+                await self._ledger.write(partition, found.records)
                 await asyncio.sleep(0)
 
     async def _caught_up(self, tp: TP) -> bool:
@@ -158,35 +172,28 @@ class Care:
         day = self._days.of(micros(event.observed_at))
         return self._kind.facts_of(Arrived(event, day, record.timestamp, crc32(record.value), False))[0]
 
-    async def _tell(self, cases: Cases, some: Iterable[str], by_clock: bool) -> list[Record]:
-        """Raises what is new about some cases; the marks that it was raised, for the ledger."""
-        alerts = []
-        marks: list[Record] = []
+    def _find(self, cases: Cases, case_id: str, found: Found, by_clock: bool) -> None:
+        """Finds what staff are to be told about a case and have not been, and when to look again."""
+        case = cases[case_id]
         now_us = _now_us()
-        for case_id in some:
-            case = cases[case_id]
-            if not case.facts:  # its facts are gone, only marks were left behind
-                case.look_us = now_us + KEPT_US
+        if not case.facts:  # they are gone, only marks were left behind
+            return
+        facts = list(case.facts.values())
+        as_of = max(fact.observed_us for fact in facts) if self._settings.replay else now_us
+        outlook = self._kind.outlook(facts, self._days, as_of)
+        for alarm in outlook.alarms:
+            said = alert_id(case_id, alarm)
+            if said in case.told or (alarm.rule in _ASKED and not (by_clock or self._settings.replay)):
                 continue
-            facts = list(case.facts.values())
-            as_of = max(fact.observed_us for fact in facts) if self._settings.replay else now_us
-            outlook = self._kind.outlook(facts, self._days, as_of)
-            for alarm in outlook.alarms:
-                if not (by_clock or self._settings.replay) and alarm.rule in _ASKED:
-                    continue
-                said = alert_id(case_id, alarm)
-                if said not in case.told:
-                    case.told.add(said)
-                    alerts.append((ALERTS, alarm.place.encode(), encode(self._alert(case_id, said, alarm))))
-                    marks.append((_key(case_id, "!", said), said.encode()))
-            if not by_clock:
-                case.look_us = now_us + SETTLE_US
-            elif outlook.closed_us is not None:
-                case.look_us = outlook.closed_us + KEPT_US
-            else:
-                case.look_us = outlook.next_us or now_us + SETTLE_US
-        await self._writer.send(alerts)
-        return marks
+            case.told.add(said)
+            found.alerts.append((ALERTS, alarm.place.encode(), encode(self._alert(case_id, said, alarm))))
+            found.records.append((_key(case_id, "!", said), said.encode()))
+        if not by_clock:
+            case.look_us = now_us + SETTLE_US
+        elif outlook.closed_us is not None:
+            case.look_us = outlook.closed_us + KEPT_US
+        else:
+            case.look_us = outlook.next_us or now_us + SETTLE_US
 
     def _alert(self, case_id: str, said: str, alarm: Alarm) -> CareAlert:
         return CareAlert(

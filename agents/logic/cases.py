@@ -49,6 +49,14 @@ def in_order(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(once.values(), key=lambda fact: (fact.observed_us, fact.device_id, fact.seq))
 
 
+def once(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """One alarm a rule, day and slot: the first, wherever a second was found."""
+    first: dict[tuple[str, date, str | None], Alarm] = {}
+    for alarm in alarms:
+        first.setdefault(alarm[:3], alarm)
+    return list(first.values())
+
+
 def alert_id(case_id: str, alarm: Alarm) -> str:
     """The same for the same case, rule, day and slot, whoever finds it and how often."""
     what = "|".join((case_id, alarm.rule, alarm.day.isoformat(), alarm.slot or ""))

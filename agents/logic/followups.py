@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from agents.logic.cases import GRACE_US, Alarm, Key, Outlook, in_order
+from agents.logic.cases import GRACE_US, Alarm, Key, Outlook, in_order, once
 from agents.logic.days import ONE_DAY, Days, each
 from schemas.rows import NEVER, FollowupCase, FollowupFact
 
@@ -104,8 +104,8 @@ def outlook(facts: list[FollowupFact], days: Days, now_us: int) -> Outlook:
     """
     case = course(facts, days)
     if case.opened is None or case.closed is not None:
-        return Outlook(case.ill, None, (case.closed or in_order(facts)[-1]).observed_us)
-    found = list(case.ill)
+        return Outlook(once(case.ill), None, (case.closed or in_order(facts)[-1]).observed_us)
+    found = once(case.ill)
     for day in each(days.of(case.opened.observed_us) + ONE_DAY, days.of(now_us)):
         if days.end(day) + GRACE_US <= now_us and day not in case.visited:
             found.append(Alarm("visit_overdue", day, None, case.opened.district, days.end(day)))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from agents.logic.cases import GRACE_US, Alarm, Key, Outlook, in_order
+from agents.logic.cases import GRACE_US, Alarm, Key, Outlook, in_order, once
 from agents.logic.days import ONE_DAY, Days, each
 from schemas.rows import NEVER, QuarantineCase, QuarantineFact
 
@@ -131,8 +131,8 @@ def outlook(facts: list[QuarantineFact], days: Days, now_us: int) -> Outlook:
     case = course(facts, days)
     if not case.open:
         closed = case.released_us if case.released_us is not None else max(fact.observed_us for fact in facts)
-        return Outlook(case.ill, None, closed)
-    found = list(case.ill)
+        return Outlook(once(case.ill), None, closed)
+    found = once(case.ill)
     for day in each(days.of(case.stays[0].from_us), days.of(now_us)):
         for slot in SLOTS:
             end = days.slot_end(day, slot)

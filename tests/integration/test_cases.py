@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -73,7 +75,7 @@ def expected(events: list[dict[str, Any]]) -> case_oracle.Told:
 def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
     kafka: Broker, producer: KafkaProducer, tmp_path: Path
 ) -> None:
-    seed = random.randrange(10**6)
+    seed = int(os.environ.get("SEED") or random.randrange(10**6))
     print("seed", seed)
     made = make(random.Random(seed), (8, 0))
     limit = int(datetime.now(UTC).timestamp() * 1000) + 10**8  # what arrives after it comes a second time
@@ -99,7 +101,9 @@ def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
         system.kill("recording")
         send(system, producer, parts[2] + again + garbage()[5:])
         system.start("recording")
-        wait_for(lambda: told(system)[0] == expected(first), 60, "every alert")
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: told(system)[0] == expected(first), 60, "every alert")
+        assert told(system)[0] == expected(first)
         wait_for(lambda: _recorded(system) == len(first), 60, "every fact")
         wait_for(lambda: _dead(system) == 10, 30, "every dead letter")
         check(system, made)
