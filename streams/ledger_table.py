@@ -52,12 +52,12 @@ class LedgerTable:
 
     async def _read(self, tp: TopicPartition) -> dict[bytes, bytes]:
         held: dict[bytes, bytes] = {}
-        reader = kafka.consumer(self._settings)
+        # Not seek_to_beginning(): the reset to the end that assign() begins by default can win over it.
+        reader = kafka.consumer(self._settings, auto_offset_reset="earliest")
         try:
             await reader.start()
             reader.assign([tp])
             end = (await reader.end_offsets([tp]))[tp]
-            await reader.seek_to_beginning(tp)
             while await reader.position(tp) < end:
                 for record in (await reader.getmany(tp, timeout_ms=500)).get(tp, ()):
                     if record.value is None:

@@ -1,0 +1,42 @@
+"""The ledger on a real Kafka: what was written is read back, all of it, each time."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from streams import settings, topics
+from streams.broker import Broker
+from streams.errors import UserError
+from streams.kafka import Writer
+from streams.ledger_table import LedgerTable
+from tests.support import System
+
+
+def test_a_partition_is_read_back_whole_and_what_was_deleted_stays_away(kafka: Broker, tmp_path: Path) -> None:
+    system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path)
+    system.run("topics", "create", "--partitions", "2")
+
+    async def write_and_read() -> None:
+        given = settings.load(system.env)
+        writer = Writer(given)
+        await writer.start()
+        ledger = LedgerTable(given, writer, topics.QUARANTINE_LEDGER)
+        held: dict[bytes, bytes] = {}
+        for n in range(10):
+            some = {f"{n}.{m}".encode(): b"x" * 500 for m in range(n * 300)}
+            held |= some
+            await ledger.write(1, list(some.items()))
+            assert await ledger.read(1) == held, n
+        await ledger.write(1, [(b"9.7", None), (b"9.8", b"new")])
+        del held[b"9.7"]
+        held[b"9.8"] = b"new"
+        assert await ledger.read(1) == held
+        assert await ledger.read(0) == {}
+        with pytest.raises(UserError):
+            await ledger.read(2)
+        await writer.stop()
+
+    asyncio.run(write_and_read())
