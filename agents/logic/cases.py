@@ -12,6 +12,9 @@ from schemas.rows import FollowupFact, QuarantineFact
 GRACE_US = 600 * 1_000_000
 """A report may arrive ten minutes after its slot has closed before it is missed: what comes later is a late event."""
 
+MAX_VERSION = 2**64 - 1
+"""A case of two million events changes no more: a row that ClickHouse refuses would stop everyone's."""
+
 Fact = TypeVar("Fact", QuarantineFact, FollowupFact)
 
 Key = tuple[date, str]

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from agents.logic.cases import GRACE_US, Alarm, Key, Outlook, in_order, once
+from agents.logic.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
 from agents.logic.days import ONE_DAY, Days, each
 from schemas.rows import NEVER, FollowupCase, FollowupFact
 
@@ -82,7 +82,7 @@ def summarise(case_id: str, facts: list[FollowupFact], days: Days) -> FollowupCa
     names = FollowupCase._fields[12:]
     return FollowupCase(
         case_id,
-        sum(fact.version for fact in ordered),
+        min(sum(fact.version for fact in ordered), MAX_VERSION),
         int(case.open),
         NEVER if case.open else last,
         case.opened.district if case.opened else "",

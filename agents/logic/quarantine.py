@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from agents.logic.cases import GRACE_US, Alarm, Key, Outlook, in_order, once
+from agents.logic.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
 from agents.logic.days import ONE_DAY, Days, each
 from schemas.rows import NEVER, QuarantineCase, QuarantineFact
 
@@ -111,7 +111,7 @@ def summarise(case_id: str, facts: list[QuarantineFact], days: Days) -> Quaranti
     names = QuarantineCase._fields[8:]
     return QuarantineCase(
         case_id,
-        sum(fact.version for fact in ordered),
+        min(sum(fact.version for fact in ordered), MAX_VERSION),
         int(case.open),
         NEVER if case.open else last,
         case.stays[-1].site_id if case.open else "",
