@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +14,9 @@ from hypothesis import strategies as st
 from agents.logic import followups, quarantine
 from agents.logic.cases import Alarm, alert_id
 from agents.logic.days import Days, each
-from agents.logic.rules import FEVER_C
-from schemas.events import FollowupEvent, QuarantineEvent
-from schemas.rows import Arrived, FollowupFact, QuarantineFact, followup_fact, quarantine_fact
+from schemas.rows import FollowupFact, QuarantineFact
 from tests import case_oracle
+from tests.case_events import case, f, facts, q
 
 SHANGHAI = "Asia/Shanghai"
 ZONES = {  # a week each; all but the first change their clocks in it, São Paulo at midnight
@@ -28,53 +26,6 @@ ZONES = {  # a week each; all but the first change their clocks in it, São Paul
     "America/New_York": datetime(2020, 10, 30, 4, tzinfo=UTC),
     "Australia/Lord_Howe": datetime(2020, 10, 1, 13, 30, tzinfo=UTC),
 }
-
-
-def case(n: int) -> str:
-    return f"c.{n:032x}"
-
-
-def q(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any) -> dict[str, Any]:
-    """A quarantine event of case n at a local time of Shanghai, such as `04 09:30` (February 2020)."""
-    when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
-    empty = dict.fromkeys(("slot", "temperature_c", "symptoms", "to_site_id", "term_days", "reason"))
-    return {
-        "device_id": "d",
-        "seq": 0,
-        "case_id": case(n),
-        "site_id": site,
-        "observed_at": when.isoformat(),
-        "type": type_,
-        **empty,
-        **more,
-    }
-
-
-def f(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **more: Any) -> dict[str, Any]:
-    """Likewise a follow-up event."""
-    when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
-    empty = dict.fromkeys(("source", "batch_id", "visit", "closed"))
-    return {
-        "device_id": "d",
-        "seq": 0,
-        "case_id": case(n),
-        "district": district,
-        "observed_at": when.isoformat(),
-        "type": type_,
-        **empty,
-        **more,
-    }
-
-
-def facts(events: list[tuple[int, dict[str, Any]]], days: Days) -> dict[str, list[Any]]:
-    """Facts by case, through the wire types, of (arrival in ms, event)."""
-    by_case: dict[str, list[Any]] = defaultdict(list)
-    for ms, event in events:
-        wire: Any = QuarantineEvent if "site_id" in event else FollowupEvent
-        arrived = Arrived(msgspec.convert(event, wire), date(1970, 1, 1), ms, 0, False)
-        row: Any = quarantine_fact(arrived, FEVER_C) if "site_id" in event else followup_fact(arrived)
-        by_case[event["case_id"]] += row
-    return by_case
 
 
 def of(events: list[dict[str, Any]]) -> list[Any]:

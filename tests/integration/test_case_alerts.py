@@ -20,10 +20,9 @@ from kafka import KafkaProducer
 
 from streams.broker import Broker
 from tests import case_oracle
+from tests.case_events import PLACE, ZONE, check, make, q
 from tests.integration.test_pipeline import read_all
 from tests.support import NINEZERO, System, four_ports, wait_for
-from tests.unit.test_case_views import PLACE, ZONE, check, make
-from tests.unit.test_cases import q
 
 TOPICS = {"quarantine": "quarantine-events", "followup": "followup-events"}
 Sent = tuple[str, bytes, bytes]
