@@ -136,7 +136,9 @@ class Care:
         with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
             consumer = self._consumer()
             ledger = consumer.ledgers.get(tp)
-            read = ledger.watermark if ledger is not None else await consumer.position(tp)
+            if ledger is not None and ledger.records:
+                return False
+            read = await consumer.position(tp)  # the offset after what was taken, and after any transaction's marker
             end = consumer.highwater(tp)
             return read is not None and end is not None and read >= end
         return False
