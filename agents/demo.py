@@ -73,6 +73,14 @@ _ROWS = {
 """What the article says, and how ClickHouse is asked for it."""
 
 
+_LISTS = """
+SELECT authority, list, argMax(batch_id, issued_at) AS batch_id, toString(max(issued_at)) AS applied_at,
+    toInt64(now()) - toInt64(max(issued_at)) AS age_seconds
+FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORDER BY authority, list
+"""
+"""How fresh each list is: its last batch that was applied."""
+
+
 @dataclass
 class Facts:
     """What the sender knows of its own sending: nothing here is known to the pipeline."""
@@ -141,6 +149,7 @@ def make_report(url: str, facts: Facts) -> dict[str, Any]:
     letters = {row["reason"]: int(row["n"]) for row in dead}
     sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
     counted = int(engine.query(sql)[0]["n"] or 0)
+    lists = engine.query(_LISTS)
     engine.close()
     rows.append(
         {
@@ -170,6 +179,7 @@ def make_report(url: str, facts: Facts) -> dict[str, Any]:
         "resent": facts.resent,
         "dead_letters": letters,
         "worker_restarts": facts.restarts,
+        "lists": [row | {"age_seconds": int(row["age_seconds"])} for row in lists],
     }
 
 
@@ -191,7 +201,9 @@ def show(report: dict[str, Any]) -> None:
         f"{report['events_per_second']:,} events/s over {report['seconds']} s, recorded; alert latency "
         f"p50 {latency.get('p50', 0):,.0f} ms, p99 {latency.get('p99', 0):,.0f} ms\n"
         f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
-        + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none"),
+        + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none")
+        + "\nlists, last applied (UTC): "
+        + (", ".join(f"{row['list']} of {row['authority']} {row['applied_at']}" for row in report["lists"]) or "none"),
         highlight=False,
         soft_wrap=True,
     )
