@@ -56,11 +56,14 @@ def demo(
     ] = False,
     speed: Annotated[float, typer.Option(help="Times real time; 0: as fast as it goes.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the scenario.")] = 2020,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Another scenario than Jiyang: a file as in agents/scenarios.")
+    ] = None,
 ) -> None:
-    """The Jiyang scenario through Kafka, Faust and ClickHouse."""
+    """A scenario through Kafka, Faust and ClickHouse: Jiyang's campaign of 2020."""
     from agents.demo import run
 
-    if not run(RUN, seed=seed, speed=speed, once=once):
+    if not run(RUN, path=scenario, seed=seed, speed=speed, once=once):
         raise typer.Exit(1)
 
 
@@ -286,13 +289,14 @@ def check_document(
 @app.command()
 def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """The report of the last demo, counted anew."""
+    from agents import scenario
     from agents.demo import Facts, make_report, show
 
     try:
         facts = Facts.load(RUN)
     except OSError:
         raise Failure("no demo was run in this folder: make run") from None
-    made = make_report(query_url(), facts)
+    made = make_report(query_url(), facts, scenario.load(Path(facts.scenario) if facts.scenario else None))
     if as_json:
         print(json.dumps(made, indent=2))
     else:
