@@ -409,7 +409,7 @@ def _log() -> None:
 def main() -> None:
     """Runs the command line."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))  # its own words for a wrong command line would quote it
     except UserError as error:
         print(f"ninezero: {error}", file=sys.stderr)
         sys.exit(1)
@@ -418,9 +418,11 @@ def main() -> None:
             "ninezero: this installation is the edge's: pip install 'ninezero[worker]' adds this part", file=sys.stderr
         )
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
+        if hasattr(error, "format_message"):
+            _usage(error)
         if os.environ.get("NINEZERO_DEBUG"):
             raise
         # The message of an unforeseen error may quote an input: its type and place must do.
@@ -429,6 +431,16 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
+
+
+def _usage(error: Any) -> None:
+    """Ends on a wrong command line. Of what was typed it names only the command and the parameter, which are ours."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown
+        sys.exit(0)
+    parameter = getattr(error, "param", None)
+    what = f"{parameter.opts[0]} is missing or wrong" if parameter else "the command line is wrong"
+    print(f"ninezero: {what}: see {error.ctx.command_path if error.ctx else 'ninezero'} --help", file=sys.stderr)
+    sys.exit(1)
 
 
 if __name__ == "__main__":
