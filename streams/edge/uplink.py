@@ -112,6 +112,7 @@ class Uplink:
         """Ends both threads."""
         self._ended.set()
         self._new.set()
+        self._listening.set()
         for thread in self._threads:
             thread.join(15)
 
