@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: run test unit lint format bench faults setup engines clean
+FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ring wire
+SECONDS ?= 60
+
+.PHONY: run test unit lint format bench faults fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
@@ -29,6 +32,13 @@ bench: setup
 
 faults: setup engines
 	$(BIN)/pytest tests/integration/test_pipeline.py -m server
+
+# Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder.
+fuzz: setup
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	@for parser in $(FUZZ); do \
+		said=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$said"; exit 1; }; \
+		echo "$$parser: $$(echo "$$said" | grep -a '^Done ')"; done
 
 # Python packages, and the jars of the Kafka that deploy/kafka/pom.xml names. Java and Maven come from the machine.
 setup: $(READY)

@@ -19,11 +19,13 @@ from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents.checkpoints import CHECKPOINTS
+from agents.ledgers import valid_events
 from agents.lists import Lists
 from agents.pushes import Pushes
 from agents.recorder import projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
+from schemas.events import Disposition, FollowupEvent, QuarantineEvent
 from streams import clickhouse, metrics
 from streams.blocking import topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
@@ -32,12 +34,12 @@ from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
 from streams.sink import Sink
-from streams.topics import PUSHES, Topic
+from streams.topics import DISPOSITIONS, FOLLOWUPS, PUSHES, QUARANTINE, Topic
 
 log = logging.getLogger("ninezero")
 
-ROLES = {"screening": 0, "lists": 1, "recording": 3}
-"""Roles and the distance of their HTTP port from the first (2 is kept for the ledgers role)."""
+ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
+"""Roles and the distance of their HTTP port from the first."""
 
 
 class Role:
@@ -153,7 +155,24 @@ async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     role.agent(PUSHES, apply)
     role.task(replica.watch())
+    role.task(_after_start(role, lambda: pushes.sweep(role.app.consumer)))
+    role.task(pushes.corrected())
     role.task(_after_start(role, lambda: pushes.beat(role.app.consumer)))
+
+
+async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
+    writer = await _started(stack, Writer(role.settings))
+
+    def add(topic: Topic, kind: Any) -> None:
+        async def take_all(arriving: Any) -> None:
+            async for chunk in arriving:
+                await valid_events(role.settings, writer, topic, kind, chunk)
+                chunk.done()
+
+        role.agent(topic, take_all)
+
+    for topic, kind in ((DISPOSITIONS, Disposition), (QUARANTINE, QuarantineEvent), (FOLLOWUPS, FollowupEvent)):
+        add(topic, kind)
 
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
@@ -168,7 +187,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
         role.agent(projection[0], record_all)
 
-    for projection in projections(role.settings.timezone):
+    for projection in projections(role.settings):
         add(projection)
     role.task(_after_start(role, sink.run))
 
@@ -176,6 +195,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 _BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] = {
     "screening": _screening,
     "lists": _lists,
+    "ledgers": _ledgers,
     "recording": _recording,
 }
 

@@ -13,12 +13,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
+from typer.exceptions import TyperException
 
+from agents import cli_push, cli_watchlist
+from agents.console import RUN, Failure, print_table, query_url
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
 from streams.errors import UserError
@@ -34,14 +38,15 @@ topics_app = typer.Typer(help="Kafka topics.", no_args_is_help=True)
 sites_app = typer.Typer(help="The register of sites.", no_args_is_help=True)
 keys_app = typer.Typer(help="The key ring of the edge.", no_args_is_help=True)
 kafka_app = typer.Typer(help="A real Kafka on this machine.", no_args_is_help=True)
-for name, group in (("topics", topics_app), ("sites", sites_app), ("keys", keys_app), ("kafka", kafka_app)):
+for name, group in (
+    ("topics", topics_app),
+    ("sites", sites_app),
+    ("keys", keys_app),
+    ("kafka", kafka_app),
+    ("watchlist", cli_watchlist.app),
+):
     app.add_typer(group, name=name)
-
-RUN = Path(".run")
-
-
-class Failure(UserError):
-    """Ends the command with this line."""
+app.command()(cli_push.push)
 
 
 @app.command()
@@ -267,11 +272,11 @@ def check_document(
     """Checks document numbers, MRZ lines, plates and phones: prints CSV row,kind,flags, and no identity."""
     from streams.edge.identity import check_documents
 
+    today = datetime.now(ZoneInfo(settings_.timezone(os.environ))).date()
     with _lines(file) as lines:
-        text = (line.decode("utf-8-sig" if number == 0 else "utf-8", "replace") for number, line in enumerate(lines))
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(("row", "kind", "flags"))
-        for row, kind, flags in check_documents(text, datetime.now(UTC).date()):
+        for row, kind, flags in check_documents(lines, today):
             writer.writerow((row, kind, ";".join(flags)))
 
 
@@ -284,7 +289,7 @@ def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
         facts = Facts.load(RUN)
     except OSError:
         raise Failure("no demo was run in this folder: make run") from None
-    made = make_report(_query_url(), facts)
+    made = make_report(query_url(), facts)
     if as_json:
         print(json.dumps(made, indent=2))
     else:
@@ -301,7 +306,7 @@ def query(
     if format_ not in ("table", "json", "csv"):
         raise Failure("--format takes table, json or csv")
     clickhouse.check_read(sql)
-    engine = clickhouse.connect(_query_url())
+    engine = clickhouse.connect(query_url())
     rows = engine.query(sql)
     engine.close()
     if format_ == "json":
@@ -312,7 +317,7 @@ def query(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        _print_table(rows)
+        print_table(rows)
 
 
 @kafka_app.command("start")
@@ -345,27 +350,6 @@ def kafka_status() -> None:
     if not broker.running():
         raise Failure("Kafka does not run here: ninezero kafka start")
     print(f"Kafka answers at {broker.bootstrap}")
-
-
-def _query_url() -> str:
-    """`NINEZERO_CLICKHOUSE`, or the last demo's database."""
-    held = (RUN / "clickhouse").absolute()
-    if not os.environ.get("NINEZERO_CLICKHOUSE") and held.exists():
-        return f"chdb://{held}"
-    return settings_.clickhouse(os.environ)
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    if not rows:
-        print("no rows")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def _supervise(roles: list[str]) -> None:
@@ -403,10 +387,23 @@ def _log() -> None:
     logging.getLogger("ninezero").setLevel(logging.INFO)
 
 
+def _misused(error: TyperException) -> str:
+    """What is wrong with the command line, without the word that is: it may be anything, a name or a number too."""
+    parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    named = "" if parameter is None else max(parameter.opts, key=len) if parameter.opts else str(parameter.name)
+    what = f"{named} is missing or wrong" if named else "no such command, option or argument"
+    return f"{what}: {context.command_path if context else 'ninezero'} --help tells what there is"
+
+
 def main() -> None:
     """Runs the command line."""
     try:
-        sys.exit(app(standalone_mode=False))  # its own words for a wrong command line would quote it
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(1)
+    except TyperException as error:
+        print(f"ninezero: {_misused(error)}", file=sys.stderr)
+        sys.exit(1)
     except UserError as error:
         print(f"ninezero: {error}", file=sys.stderr)
         sys.exit(1)
@@ -415,11 +412,9 @@ def main() -> None:
             "ninezero: this installation is the edge's: pip install 'ninezero[worker]' adds this part", file=sys.stderr
         )
         sys.exit(1)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if hasattr(error, "format_message"):
-            _usage(error)
         if os.environ.get("NINEZERO_DEBUG"):
             raise
         # The message of an unforeseen error may quote an input: its type and place must do.
@@ -428,16 +423,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(1)
-
-
-def _usage(error: Any) -> None:
-    """Ends on a wrong command line. Of what was typed it names only the command and the parameter, which are ours."""
-    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been shown
-        sys.exit(0)
-    parameter = getattr(error, "param", None)
-    what = f"{parameter.opts[0]} is missing or wrong" if parameter else "the command line is wrong"
-    print(f"ninezero: {what}: see {error.ctx.command_path if error.ctx else 'ninezero'} --help", file=sys.stderr)
-    sys.exit(1)
 
 
 if __name__ == "__main__":

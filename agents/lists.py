@@ -31,6 +31,10 @@ class Lists:
         ]
         self.watchlist.apply(name, entries, remove)
 
+    def drop_below(self, name: ListName, floor: int) -> list[str]:
+        """Takes the entries off a list whose sequence is below `floor`; their ids."""
+        return self.watchlist.drop_below(name, floor)
+
     def size(self, name: ListName) -> int:
         """Number of entries on a list."""
         return len(self.watchlist.lists.get(name, ()))

@@ -1,33 +1,75 @@
 """Pushed batches → the watchlist topic and a receipt, in one Kafka transaction a batch.
 
 One process of the role is active (the topic has one partition). Its transactional id fences a predecessor that still
-lives, and an aborted transaction leaves nothing that a replica could see.
+lives, and an aborted transaction leaves nothing that a replica could see. What is remembered besides the lists can be read
+again from the topics: receipts, and where the parts of unfinished and held batches lie.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from aiokafka import TopicPartition
+from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
+from agents.corrections import Corrections
 from agents.lists import Lists
 from agents.logic.batches import Change, Judge, micros
-from agents.logic.watchlist import Entry
-from schemas.events import Heartbeat, Manifest, PushBatch, PushReceipt, Removal, WatchlistEntry, decoder, encode
-from streams import kafka, metrics, topics
+from agents.logic.parts import BatchName, Gathered, PartError, Parts
+from agents.logic.watchlist import Entry, ListName, pairs
+from schemas.events import (
+    ConfirmationCode,
+    Heartbeat,
+    Manifest,
+    PushBatch,
+    PushConfirmation,
+    PushReceipt,
+    Removal,
+    WatchlistEntry,
+    decoder,
+    encode,
+)
+from streams import kafka, metrics
 from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, dead_letter, take
 from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
+from streams.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
+from streams.transactions import Record, Transactions
 
 log = logging.getLogger("ninezero.pushes")
 
 HEARTBEAT_SECONDS = 10.0
+
+SWEEP_SECONDS = 10.0
+"""How often what has expired is taken off the lists."""
+
+SWEPT_AT_ONCE = 50_000
+"""Entries that a sweep takes off a list: more wait for the next, so that a push never waits long for a sweep."""
+
+NEVER = 2**31 - 1
+"""A number of entries that no list reaches."""
+
+TOMBSTONE_SECONDS = 600.0
+"""A removal becomes a tombstone after this: longer than any transaction, so no delayed writer can follow."""
+
+
+class _Kind(msgspec.Struct):
+    """Tells a confirmation from a batch."""
+
+    confirms: str | None = None
+
+
+class _Gone(Exception):
+    """A part is not on the topic any more."""
 
 
 class Pushes:
@@ -35,125 +77,301 @@ class Pushes:
 
     def __init__(self, settings: Settings, replica: Replica, lists: Lists, writer: Writer) -> None:
         self._settings, self._replica, self._lists, self._writer = settings, replica, lists, writer
-        self._receipts: dict[str, bytes] = {}
-        self._producer: Any = None
-        self._ledger: Ledger | None = None
+        self._corrections = Corrections(settings, writer)
+        self._transactions = Transactions(settings, "ninezero-lists")
+        self._receipts: dict[BatchName, PushReceipt] = {}
+        self._parts = Parts()
+        self._reader: Any = None
+        self._taken: Ledger | tuple[()] | None = None
+        """Under which assignment it took over: that of the chunks, () before the first chunk, None if it did not."""
+        self._lock = asyncio.Lock()
 
     async def take_chunk(self, chunk: Chunk) -> None:
-        """Applies every batch of a chunk, one after the other."""
-        if chunk.ledger is not self._ledger:
-            await self._take_over(chunk.ledger)
-        for record in chunk.records:
-            try:
-                batch: PushBatch = take(PushBatch, record.value)
-                if batch.mode != "delta" or batch.parts != 1:
-                    raise Refused("internal", "/mode")  # not applied in part, and not passed over in silence
-            except Refused as refused:
-                letter = dead_letter(topics.PUSHES.name, record, refused)
-                metrics.dead_letters.labels(topics.PUSHES.name, refused.reason).inc()
-                await self._writer.send([(topics.DEAD_LETTERS, topics.PUSHES.name.encode(), letter)])
-                continue
-            await self._apply(batch, record.timestamp)
-        chunk.done()
+        """Applies every batch of a chunk, one after the other. It is done when the corrections that follow are, too."""
+        corrections = []
+        async with self._lock:
+            if self._taken not in ((), chunk.ledger):
+                await self._take_over(chunk.start, chunk.ledger)
+            self._taken = chunk.ledger
+            for record in chunk.records:
+                try:
+                    withdrawn = await self._take(record)
+                except Refused as refused:
+                    letter = dead_letter(PUSHES.name, record, refused)
+                    metrics.dead_letters.labels(PUSHES.name, refused.reason).inc()
+                    await self._writer.send([(DEAD_LETTERS, PUSHES.name.encode(), letter)])
+                else:
+                    corrections += [withdrawn] if withdrawn else []
+        if corrections:
+            self._corrections.after(corrections, chunk.done)
+        else:
+            chunk.done()
 
     async def stop(self) -> None:
-        """Ends the producer."""
-        if self._producer is not None:
-            await self._producer.stop()
+        """Ends its connections."""
+        await self._transactions.stop()
+        await self._corrections.stop()
+        if self._reader is not None:
+            await self._reader.stop()
 
     async def beat(self, consumer: Any) -> None:
         """Writes a heartbeat every ten seconds while this process is the active one."""
-        tp = TP(self._settings.topic(topics.PUSHES.name), 0)
+        tp = TP(self._settings.topic(PUSHES.name), 0)
         while True:
             if tp not in consumer.assignment():
                 await asyncio.sleep(0.2)
                 continue
-            await self._writer.send([(topics.WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
+            await self._writer.send([(WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def _take_over(self, ledger: Ledger) -> None:
-        """Fences a predecessor, then reads what it left behind: receipts and lists, to their ends."""
-        await self.stop()
-        self._producer = kafka.producer(
-            self._settings,
-            transactional_id=self._settings.topic_prefix + "ninezero-lists",
-            transaction_timeout_ms=300_000,
-        )
-        await self._producer.start()
-        await self._read_receipts()
-        await self._replica.reached(await self._replica.end())
-        self._ledger = ledger
+    async def sweep(self, consumer: Any) -> None:
+        """Takes what has expired off the lists, and leaves tombstones for what is off them, while this process is active."""
+        tp = TP(self._settings.topic(PUSHES.name), 0)
+        while True:
+            async with self._lock:
+                if tp not in consumer.assignment():
+                    self._taken = None
+                elif not self._settings.replay:
+                    try:
+                        if self._taken is None:
+                            await self._take_over(await consumer.position(tp), ())
+                        await self._sweep(time.time())
+                    except ProducerFenced:
+                        self._taken = None  # another process was active in between
+            await asyncio.sleep(SWEEP_SECONDS)
 
-    async def _read_receipts(self) -> None:
+    async def corrected(self) -> None:
+        """Raises what ended a correction, if anything does."""
+        await self._corrections.watch()
+
+    # -- taking over -------------------------------------------------------------------------------------------------
+
+    async def _take_over(self, position: int, taken: Ledger | tuple[()]) -> None:
+        """Fences a predecessor, then reads what it left behind: receipts and lists to their ends, parts up to `position`."""
+        await self._transactions.start()
         self._receipts.clear()
-        reader = kafka.consumer(self._settings, isolation_level="read_committed", auto_offset_reset="earliest")
-        await reader.start()
-        try:
-            tp = TopicPartition(self._settings.topic(topics.RECEIPTS.name), 0)
-            reader.assign([tp])
-            end = (await reader.end_offsets([tp]))[tp]
-            while await reader.position(tp) < end:
-                for record in (await reader.getmany(tp, timeout_ms=500)).get(tp, ()):
-                    self._receipts.setdefault(decoder(PushReceipt).decode(record.value).batch_id, record.value)
-        finally:
-            await reader.stop()
+        async for record in self._read(RECEIPTS.name, 0, None):
+            receipt = decoder(PushReceipt).decode(record.value)
+            if receipt.confirmation is None:
+                self._receipts[receipt.authority, receipt.batch_id] = receipt
+        self._parts = Parts()
+        async for record in self._read(PUSHES.name, 0, position):
+            try:
+                batch = take(PushBatch, record.value)
+                if self._unfinished((batch.authority, batch.batch_id)):
+                    self._parts.take(batch, record.offset, record.timestamp)
+            except (Refused, PartError):
+                continue  # it has its dead letter
+        await self._replica.reached(await self._replica.end())
+        await self._mark_lost()
+        self._taken = taken
 
-    async def _apply(self, batch: PushBatch, timestamp_ms: int) -> None:
-        known = self._receipts.get(batch.batch_id)
+    async def _mark_lost(self) -> None:
+        """A list that receipts tell of has a manifest for ever; without one, the topic was emptied or made again. Nobody is
+        to be told "clear" by the rest: it gets a manifest that only a `full` can fulfil."""
+        told = {(r.authority, r.list) for r in self._receipts.values() if r.status == "applied"}
+        lost = sorted(told - self._replica.manifests.keys())
+        for name in lost:
+            log.error("the list %s of %s is gone from its topic: push it again with --full", name[1], name[0])
+        if lost:
+            stated = encode(Manifest(0, 0, NEVER, [], "", datetime.now(UTC), lost=True))
+            ends = await self._transactions.write((WATCHLIST, _prefix(name).encode(), stated) for name in lost)
+            await self._replica.reached(ends[WATCHLIST.name])
+
+    def _unfinished(self, name: BatchName) -> bool:
+        receipt = self._receipts.get(name)
+        return receipt is None or receipt.status == "held"
+
+    async def _read(self, topic: str, first: int, end: int | None) -> AsyncIterator[Any]:
+        """The committed records of a one-partition topic from `first` up to `end`, or to its end now."""
+        if self._reader is None:
+            self._reader = kafka.consumer(
+                self._settings, isolation_level="read_committed", auto_offset_reset="earliest",
+                max_partition_fetch_bytes=8 << 20,
+            )  # fmt: skip
+            await self._reader.start()
+        tp = TopicPartition(self._settings.topic(topic), 0)
+        self._reader.assign([tp])
+        first = max(first, (await self._reader.beginning_offsets([tp]))[tp])
+        last = (await self._reader.end_offsets([tp]))[tp]
+        end = last if end is None else min(end, last)
+        self._reader.seek(tp, first)
+        while await self._reader.position(tp) < end:
+            for record in (await self._reader.getmany(tp, timeout_ms=500)).get(tp, ()):
+                if record.offset < end:
+                    yield record
+
+    # -- one record --------------------------------------------------------------------------------------------------
+
+    async def _take(self, record: Any) -> tuple[ListName, set[str]] | None:
+        """One record of the topic. What is withdrawn as a mistake by it: the list and its entries.
+
+        Raises:
+            Refused: the record is to be dead-lettered.
+        """
+        with_name = take(_Kind, record.value)
+        if with_name.confirms is not None:
+            await self._confirm(take(PushConfirmation, record.value))
+            return None
+        batch: PushBatch = take(PushBatch, record.value)
+        name = (batch.authority, batch.batch_id)
+        known = self._receipts.get(name)
         if known is not None:
-            await self._writer.send([(topics.RECEIPTS, batch.authority.encode(), known)])
-            return
-        name = (batch.authority, batch.list)
-        now_us = micros(batch.issued_at) if self._settings.replay else timestamp_ms * 1000
+            await self._transactions.write([(RECEIPTS, batch.authority.encode(), encode(known))])
+            return self._mistaken(
+                batch, known, set(self._replica.removed_by((batch.authority, batch.list), batch.sequence))
+            )
+        manifest = self._replica.manifests.get((batch.authority, batch.list))
+        if manifest is not None and manifest.lost and batch.mode != "full":
+            raise Refused("internal", "/mode")  # applied to what is left of the list, it would pass for the whole
+        try:
+            gathered = self._parts.take(batch, record.offset, record.timestamp)
+        except PartError as error:
+            raise Refused("schema_invalid", error.path) from None
+        if not gathered.complete:
+            return None
+        try:
+            change, receipt = await self._judge(gathered, batch)
+        except _Gone:
+            log.warning("a part of a batch is older than its topic keeps: the batch waits for all its parts again")
+            self._parts.forget(name)
+            return None
+        return self._mistaken(batch, receipt, set(change.remove))
+
+    def _mistaken(self, batch: PushBatch, receipt: PushReceipt, entries: set[str]) -> tuple[ListName, set[str]] | None:
+        mistake = batch.mode == "withdraw" and batch.withdraw_reason == "mistake" and receipt.status == "applied"
+        return ((batch.authority, batch.list), entries) if mistake and entries else None
+
+    async def _confirm(self, said: PushConfirmation) -> None:
+        """A second person's word for a held batch. Whatever comes of it, the batch's receipt says it."""
+        name = (said.authority, said.confirms)
+        receipt, gathered = self._receipts.get(name), self._parts.batches.get(name)
+        if receipt is None:
+            raise Refused("schema_invalid", "/confirms")
+        manifest = self._replica.manifests.get((said.authority, receipt.list))
+        code: ConfirmationCode | None = None
+        if receipt.status != "held":
+            code = "not_held"
+        elif gathered is None:
+            code = "gone"
+        elif said.confirmed_by == gathered.head.pushed_by:
+            code = "same_person"
+        elif manifest is not None and manifest.sequence >= gathered.head.sequence:
+            code = "overtaken"
+        if code is None and gathered is not None:
+            try:
+                await self._judge(gathered, None, said)
+                return
+            except _Gone:
+                code = "gone"
+        answer = msgspec.structs.replace(receipt, confirmation=code)
+        await self._transactions.write([(RECEIPTS, said.authority.encode(), encode(answer))])
+
+    # -- one batch ---------------------------------------------------------------------------------------------------
+
+    async def _judge(
+        self, gathered: Gathered, in_hand: PushBatch | None, confirmed: PushConfirmation | None = None
+    ) -> tuple[Change, PushReceipt]:
+        """Judges a complete batch, and writes what follows from it.
+
+        Raises:
+            _Gone: a part is not on the topic any more.
+        """
+        batch, name = gathered.head, (gathered.head.authority, gathered.head.list)
+        now_us = micros(batch.issued_at) if self._settings.replay else gathered.at_ms * 1000
         manifest = self._replica.manifests.get(name)
         applied = None if manifest is None else manifest.sequence
-        judge = Judge(batch, len(batch.lines), now_us, self._lists.watchlist, applied)
+        judge = Judge(batch, len(gathered.lines), now_us, self._lists.watchlist, applied, confirmed is not None)
         if not judge.judged:
-            judge.take(batch.lines)
+            for part, offset in sorted(gathered.places.items()):
+                judge.take((in_hand if in_hand and in_hand.part == part else await self._part(offset)).lines)
+                await asyncio.sleep(0)
         change = judge.finish()
-        receipt = encode(_receipt(batch, change))
-        records = self._records(batch, change, manifest) if change.status == "applied" else []
-        last = None
-        async with self._producer.transaction():
-            pending = [
-                await self._producer.send(self._settings.topic(topics.WATCHLIST.name), value, key, partition=0)
-                for key, value in records
-            ]
-            pending.append(
-                await self._producer.send(
-                    self._settings.topic(topics.RECEIPTS.name), receipt, batch.authority.encode(), partition=0
-                )
-            )
-            written = await asyncio.gather(*pending)
-            if records:
-                last = written[len(records) - 1].offset
-        self._receipts[batch.batch_id] = receipt
-        if last is not None:
-            await self._replica.reached(last + 1)
+        receipt = _receipt(batch, change, confirmed)
+        ends = await self._transactions.write(self._records(batch, change, manifest, receipt))
+        self._receipts[batch.authority, batch.batch_id] = receipt
+        if receipt.status != "held":
+            self._parts.forget((batch.authority, batch.batch_id))
+        if WATCHLIST.name in ends:
+            await self._replica.reached(ends[WATCHLIST.name])
+        return change, receipt
 
-    def _records(self, batch: PushBatch, change: Change, manifest: Manifest | None) -> list[tuple[bytes, bytes]]:
-        prefix = f"{batch.authority}|{batch.list}|"
-        records = [((prefix + entry_id).encode(), encode(Removal(batch.sequence))) for entry_id in change.remove]
-        records += [((prefix + e.entry_id).encode(), encode(_record(e))) for e in change.put.values()]
-        entries = self._lists.watchlist.lists.get((batch.authority, batch.list), {})
-        after = {k: v for k, v in entries.items() if k not in set(change.remove)} | change.put
-        keys = {t.partition(".")[0] for e in after.values() for some in e.tokens.values() for t in some}
-        floor = 0 if manifest is None else manifest.floor
-        stated = Manifest(batch.sequence, floor, len(after), sorted(keys), batch.batch_id, datetime.now(UTC))
-        return [*records, (prefix.encode(), encode(stated))]
+    async def _part(self, offset: int) -> PushBatch:
+        async for record in self._read(PUSHES.name, offset, offset + 1):
+            return take(PushBatch, record.value)  # type: ignore[no-any-return]  # what was taken before
+        raise _Gone
+
+    def _records(
+        self, batch: PushBatch, change: Change, manifest: Manifest | None, receipt: PushReceipt
+    ) -> Iterator[Record]:
+        """What an applied batch puts on its list, and the receipt of any."""
+        if change.status == "applied":
+            name = (batch.authority, batch.list)
+            prefix, removal = _prefix(name), encode(Removal(batch.sequence))
+            for entry_id in change.remove:
+                yield WATCHLIST, (prefix + entry_id).encode(), removal
+            for entry in change.put.values():
+                yield WATCHLIST, (prefix + entry.entry_id).encode(), _record(entry, batch.sequence)
+            floor = batch.sequence if batch.mode == "full" else 0 if manifest is None else manifest.floor
+            entries, keys = self._after(name, change, whole=batch.mode == "full")
+            stated = Manifest(batch.sequence, floor, entries, keys, batch.batch_id, datetime.now(UTC))
+            yield WATCHLIST, prefix.encode(), encode(stated)
+        yield RECEIPTS, batch.authority.encode(), encode(receipt)
+
+    def _after(self, name: ListName, change: Change, *, whole: bool) -> tuple[int, list[str]]:
+        """Number of entries and key ids of a list after a change; `whole`: nothing stays but what the change puts."""
+        watchlist = self._lists.watchlist
+        counts = {} if whole else watchlist.key_counts(name)
+        for entry in () if whole else change.remove.values():
+            _count(counts, entry, -1)
+        for entry in change.put.values():
+            _count(counts, entry, 1)
+        entries = len(change.put) if whole else watchlist.size(name) - len(change.remove) + len(change.put)
+        return entries, sorted(key for key, count in counts.items() if count)
+
+    # -- what has expired --------------------------------------------------------------------------------------------
+
+    async def _sweep(self, now: float) -> None:
+        records: list[Record] = []
+        for name, manifest in self._replica.manifests.items():
+            ended = self._lists.watchlist.expired(name, int(now * 1_000_000), SWEPT_AT_ONCE)
+            gone = {i: entry for i in ended if (entry := self._lists.watchlist.get(name, i)) is not None}
+            if gone:
+                entries, keys = self._after(name, Change(remove=gone), whole=False)
+                prefix, removal = _prefix(name), encode(Removal(manifest.sequence))
+                records += [(WATCHLIST, (prefix + entry_id).encode(), removal) for entry_id in gone]
+                stated = msgspec.structs.replace(manifest, entries=entries, key_ids=keys)
+                records.append((WATCHLIST, prefix.encode(), encode(stated)))
+        for key in self._replica.cleared(now - TOMBSTONE_SECONDS, SWEPT_AT_ONCE):
+            records.append((WATCHLIST, key, None))
+        if records:
+            ends = await self._transactions.write(records)
+            await self._replica.reached(ends[WATCHLIST.name])
 
 
-def _record(entry: Entry) -> WatchlistEntry:
-    return WatchlistEntry(
-        sequence=entry.sequence,
-        category=entry.category,  # type: ignore[arg-type]  # checked with the batch
-        tokens={kind: list(some) for kind, some in entry.tokens.items()},
-        valid_from=datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
-        valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
+def _prefix(name: ListName) -> str:
+    return f"{name[0]}|{name[1]}|"
+
+
+def _count(counts: dict[str, int], entry: Entry, sign: int) -> None:
+    for _, token in pairs(entry.tokens):
+        key_id = token.partition(".")[0]
+        counts[key_id] = counts.get(key_id, 0) + sign
+
+
+def _record(entry: Entry, sequence: int) -> bytes:
+    return encode(
+        WatchlistEntry(
+            sequence=sequence,
+            category=entry.category,  # type: ignore[arg-type]  # checked with the batch
+            tokens={kind: list(some) for kind, some in entry.tokens.items()},
+            valid_from=datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
+            valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
+        )
     )
 
 
-def _receipt(batch: PushBatch, change: Change) -> PushReceipt:
+def _receipt(batch: PushBatch, change: Change, confirmed: PushConfirmation | None) -> PushReceipt:
     return PushReceipt(
         batch_id=batch.batch_id,
         authority=batch.authority,
@@ -170,4 +388,6 @@ def _receipt(batch: PushBatch, change: Change) -> PushReceipt:
         rejects=change.rejects,
         issued_at=batch.issued_at,
         at=datetime.now(UTC),
+        by=batch.pushed_by if confirmed is None else confirmed.confirmed_by,
+        confirmed=confirmed is not None,
     )

@@ -4,48 +4,97 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from zlib import crc32
 
-import msgspec
-
-from agents.logic.rules import OUTCOMES, RULES
+from agents.logic.batches import micros
+from agents.logic.rules import LATE_US, OUTCOMES, RULES
 from schemas import rows
-from schemas.events import DeadLetter, Decisions, PushReceipt, decoder
+from schemas.events import DeadLetter, Decisions, Disposition, PushReceipt
 from streams.chunks import Chunk
 from streams.clickhouse import Engine
+from streams.deadletters import Refused, check_clock, take
+from streams.settings import Settings
 from streams.sink import Rows, Sink
-from streams.topics import DEAD_LETTERS, DECISIONS, RECEIPTS, Topic
+from streams.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, RECEIPTS, Topic
 
 log = logging.getLogger("ninezero.recorder")
 
 MINUTES_A_QUERY = 4000
 
-Projection = tuple[Topic, str, Any, Callable[[Any], list[Any]]]
+OWN = {DECISIONS, RECEIPTS, DEAD_LETTERS}
+
+Rows_of = Callable[[Any], list[Any]]
+
+Read = Callable[[Any], Any]
+"""From a record to what rows are made of; raises Refused for what is not recorded."""
+
+Projection = tuple[Topic, Read, dict[str, Rows_of]]
 
 
-def projections(timezone: str) -> list[Projection]:
-    """(topic, table, wire type, rows of one record) of everything that is recorded."""
-    day_of = rows.local_day(timezone)
+def projections(settings: Settings) -> list[Projection]:
+    """(topic, how a record is read, rows by table) of everything that is recorded."""
+    day_of = rows.local_day(settings.timezone)
+
+    def arrived(kind: Any) -> Read:
+        return lambda record: read_event(record, kind, day_of, settings)
+
     return [
-        (DECISIONS, "screening_facts", Decisions, lambda record: rows.screening_facts(record, day_of)),
-        (RECEIPTS, "push_receipts", PushReceipt, lambda receipt: [rows.push_receipt(receipt)]),
-        (DEAD_LETTERS, "dead_letter_facts", DeadLetter, lambda letter: [rows.dead_letter(letter)]),
+        (
+            DECISIONS,
+            _own(Decisions),
+            {
+                "screening_facts": lambda record: rows.screening_facts(record, day_of),
+                "device_events": lambda record: rows.decided_events(record, day_of),
+            },
+        ),
+        (
+            DISPOSITIONS,
+            arrived(Disposition),
+            {"disposition_facts": rows.disposition, "device_events": rows.device_event},
+        ),
+        (RECEIPTS, _own(PushReceipt), {"push_receipts": rows.push_receipts, "push_audit": rows.audit}),
+        (DEAD_LETTERS, _own(DeadLetter), {"dead_letter_facts": rows.dead_letters}),
     ]
+
+
+def _own(kind: Any) -> Read:
+    """A record that our own workers wrote."""
+    return lambda record: take(kind, record.value)
+
+
+def read_event(record: Any, kind: Any, day_of: Callable[[int], date], settings: Settings) -> rows.Arrived:
+    """An event as a device sent it.
+
+    Raises:
+        Refused: it is dead-lettered (by the ledgers role), or came past the sunset.
+    """
+    event = take(kind, record.value)
+    at_us = micros(event.observed_at)
+    check_clock(at_us, record.timestamp, settings.replay)
+    if record.timestamp >= settings.sunset.timestamp() * 1000:
+        raise Refused("internal")
+    late = not settings.replay and record.timestamp * 1000 - at_us > LATE_US
+    return rows.Arrived(event, day_of(at_us // 60_000_000 * 60), record.timestamp, crc32(record.value), late)
 
 
 async def record(sink: Sink, projection: Projection, chunk: Chunk) -> None:
     """Hands a chunk's rows to the sink, which finishes it once they are durable."""
-    topic, table, kind, rows_of = projection
-    decode = decoder(kind).decode
-    found: list[Any] = []
+    topic, read, tables = projection
+    found: Rows = {table: [] for table in tables}
     for item in chunk.records:
         try:
-            found.extend(rows_of(decode(item.value)))
-        except msgspec.DecodeError:
-            # Only our own workers write these topics (ACL); a stranger's record must not stop the counts.
-            log.error("a record of %s cannot be read (offset %d); it is left out", topic.name, item.offset)
-    await sink.put(chunk, {table: found})
+            value = read(item)
+        except Refused as refused:
+            if (
+                topic in OWN
+            ):  # only our own workers write these topics (ACL); a stranger's record must not stop the counts
+                log.error("a record of %s is left out: %s (offset %d)", topic.name, refused.reason, item.offset)
+            continue
+        for table, rows_of in tables.items():
+            found[table] += rows_of(value)
+    await sink.put(chunk, found)
 
 
 def roll_up(engine: Engine, written: Rows) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from zlib import crc32
 
 from agents.lists import Lists
 from agents.logic import rules
@@ -26,9 +27,6 @@ from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
 from streams.topics import Topic
-
-LATE_US = 600 * 1_000_000
-"""An event is late when it reaches Kafka more than ten minutes after it was observed."""
 
 RECORD_BYTES = 400_000
 """About how large a record of outcomes or decisions may become."""
@@ -83,7 +81,7 @@ class Screening:
         home, replay, watchlist = self.settings.home, self.settings.replay, self.lists.watchlist
         outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
         decisions: dict[str, list[Decision]] = defaultdict(list)
-        seen: set[tuple[str, int]] = set()
+        seen: set[tuple[str, int, int]] = set()
         out: list[Record] = []
         alerts: list[int] = []
         counts: dict[str, int] = defaultdict(int)
@@ -106,7 +104,7 @@ class Screening:
                 counts["order_ended"] += 1
                 continue
             verdict = kind.decide(event, at_us, watchlist, home, stale)
-            late = not replay and record.timestamp * 1000 - at_us > LATE_US
+            late = not replay and record.timestamp * 1000 - at_us > rules.LATE_US
             late_count += late
             counts[verdict.outcome] += 1
             outcomes[site].append(
@@ -115,14 +113,15 @@ class Screening:
             if verdict.reasons:
                 out.append((topics.ALERTS, site.encode(), encode(_alert(event, verdict, late, now, version))))
                 alerts.append(record.timestamp)
-            if (event.device_id, event.seq) in seen:
+            content = (event.device_id, event.seq, crc32(record.value))
+            if content in seen:
                 duplicates += 1
                 continue
-            seen.add((event.device_id, event.seq))
+            seen.add(content)
             what, direction, stage, people = kind.facts(event)
             decisions[site].append(
                 Decision(event.device_id, event.seq, at_us // 1000, what, direction, stage, people, verdict.outcome, late,
-                         [why.rule for why in verdict.reasons])
+                         [why.rule for why in verdict.reasons], content[2])
             )  # fmt: skip
         decided_ms = int(now.timestamp() * 1000)
         for site, some in outcomes.items():

@@ -281,7 +281,10 @@ class Removal(Struct, tag="removal", tag_field="record"):
 
 
 class Manifest(Struct, tag="manifest", tag_field="record"):
-    """What complete means for a list (key `authority|list|`): records below `floor` are ignored."""
+    """What complete means for a list (key `authority|list|`): records below `floor` are ignored.
+
+    `lost`: receipts tell of the list, but its topic was emptied. No worker is ready until it is pushed in full.
+    """
 
     sequence: int
     floor: int
@@ -289,6 +292,7 @@ class Manifest(Struct, tag="manifest", tag_field="record"):
     key_ids: list[str]
     batch_id: str
     at: datetime
+    lost: bool = False
 
 
 class Heartbeat(Struct, tag="heartbeat", tag_field="record"):
@@ -360,7 +364,8 @@ class Decision(Struct, array_like=True):
     """One event as it was decided: token-free, and all that the counts need.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `observed_ms` is Unix time in ms;
-    `people` counts persons; `reasons` names a rule once for every person (or plate) it applied to.
+    `people` counts persons; `reasons` names a rule once for every person (or plate) it applied to; `digest` is the CRC-32
+    of the value as it came, by which two contents under one number are told apart.
     """
 
     device_id: str
@@ -373,6 +378,7 @@ class Decision(Struct, array_like=True):
     outcome: str
     late: bool
     reasons: list[str]
+    digest: int = 0
 
 
 class Decisions(Struct):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from schemas.events import DeadLetter, Decisions, PushReceipt
@@ -32,6 +32,32 @@ class ScreeningFact(NamedTuple):
     version: int
 
 
+class DeviceEvent(NamedTuple):
+    """One event of a device, on whatever topic: what completeness is counted from. `site_id` is the district for follow-ups."""
+
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    digest: int
+    late: int
+    version: int
+
+
+class DispositionFact(NamedTuple):
+    """What staff did, and about which event."""
+
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    of_device: str
+    of_seq: int
+    action: str
+    override: str
+    version: int
+
+
 class PushReceiptRow(NamedTuple):
     """One receipt; `issued_at` is Unix time in s."""
 
@@ -49,6 +75,18 @@ class PushReceiptRow(NamedTuple):
     withdrawn: int
     issued_at: int
     version: int
+
+
+class AuditRow(NamedTuple):
+    """Who did what to which list; `at` is Unix time in s, `lines` what the batch declared."""
+
+    at: int
+    who: str
+    action: str
+    batch_id: str
+    authority: str
+    list: str
+    lines: int
 
 
 class DeadLetterRow(NamedTuple):
@@ -83,7 +121,10 @@ class ProgressRow(NamedTuple):
 
 TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
+    "device_events": DeviceEvent,
+    "disposition_facts": DispositionFact,
     "push_receipts": PushReceiptRow,
+    "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
     "site_register": SiteRow,
     "recorder_progress": ProgressRow,
@@ -103,19 +144,75 @@ def screening_facts(record: Decisions, day_of: Callable[[int], date]) -> list[Sc
     ]  # fmt: skip
 
 
-def push_receipt(receipt: PushReceipt) -> PushReceiptRow:
-    """The row of one receipt."""
+def decided_events(record: Decisions, day_of: Callable[[int], date]) -> list[DeviceEvent]:
+    """The events of one decisions record."""
+    version = FIRST_WINS - record.decided_ms
+    return [
+        DeviceEvent(
+            day_of(d.observed_ms // 60_000 * 60), d.device_id, d.seq, record.site_id, d.digest, int(d.late), version
+        )
+        for d in record.decisions
+    ]
+
+
+class Arrived(NamedTuple):
+    """An event that workers read as devices sent it: decoded, its local day, and what Kafka and its bytes say of it."""
+
+    event: Any
+    day: date
+    kafka_ms: int
+    digest: int
+    late: bool
+
+
+def device_event(arrived: Arrived) -> list[DeviceEvent]:
+    """The row of one event of a device."""
+    event, site = arrived.event, getattr(arrived.event, "site_id", None) or arrived.event.district
+    return [
+        DeviceEvent(
+            arrived.day,
+            event.device_id,
+            event.seq,
+            site,
+            arrived.digest,
+            int(arrived.late),
+            FIRST_WINS - arrived.kafka_ms,
+        )
+    ]
+
+
+def disposition(arrived: Arrived) -> list[DispositionFact]:
+    """The row of one disposition."""
+    e = arrived.event
+    return [DispositionFact(arrived.day, e.device_id, e.seq, e.site_id, e.of.device_id, e.of.seq, e.action, e.override or "",
+                            FIRST_WINS - arrived.kafka_ms)]  # fmt: skip
+
+
+def push_receipts(receipt: PushReceipt) -> list[PushReceiptRow]:
+    """The row of one receipt: a confirmed one wins over the held one before it, else the first stays."""
     r = receipt
-    return PushReceiptRow(
+    if r.confirmation is not None:  # a confirmation that changed nothing
+        return []
+    version = (FIRST_WINS << r.confirmed) - int(r.at.timestamp() * 1000)
+    return [PushReceiptRow(
         r.batch_id, r.authority, r.list, r.category, r.mode, r.status, r.code or "", r.lines_declared, r.accepted,
-        r.duplicate, r.rejected, r.withdrawn, min(max(int(r.issued_at.timestamp()), 0), 2**32 - 1), FIRST_WINS - int(r.at.timestamp() * 1000),
-    )  # fmt: skip
+        r.duplicate, r.rejected, r.withdrawn, min(max(int(r.issued_at.timestamp()), 0), 2**32 - 1), version,
+    )]  # fmt: skip
 
 
-def dead_letter(letter: DeadLetter) -> DeadLetterRow:
+def audit(receipt: PushReceipt) -> list[AuditRow]:
+    """What a receipt tells of who did something: `push`, `withdraw` or `confirm`."""
+    r = receipt
+    if r.confirmation is not None:
+        return []
+    action = "confirm" if r.confirmed else "withdraw" if r.mode == "withdraw" else "push"
+    return [AuditRow(int(r.at.timestamp()), r.by, action, r.batch_id, r.authority, r.list, r.lines_declared)]
+
+
+def dead_letters(letter: DeadLetter) -> list[DeadLetterRow]:
     """The row of one dead letter."""
     hour = int(letter.at.timestamp()) // 3600 * 3600
-    return DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason)
+    return [DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason)]
 
 
 def local_day(timezone: str) -> Callable[[int], date]:

@@ -50,12 +50,15 @@ def take(kind: Any, value: bytes | None) -> Any:
         raise Refused("not_json")
     if len(value) > MAX_VALUE_BYTES:
         raise Refused("too_large")
+    told = ""
     try:
         return decoder(kind).decode(value)
     except msgspec.ValidationError as error:
-        raise _refused(value, str(error)) from None
+        told = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused("not_json") from None
+        pass
+    # Raised here, so that the first error, which quotes the value, is left behind.
+    raise _refused(value, told) if told else Refused("not_json")
 
 
 def check_clock(observed_us: int, kafka_ms: int, replay: bool) -> None:

@@ -30,6 +30,9 @@ class Lists(Protocol):
     def apply(self, name: Name, put: dict[str, WatchlistEntry], remove: list[str]) -> None:
         """Takes entries off a list, then puts entries on it; all in one step."""
 
+    def drop_below(self, name: Name, floor: int) -> list[str]:
+        """Takes the entries off a list whose sequence is below `floor`; their ids."""
+
     def size(self, name: Name) -> int:
         """Number of entries on a list."""
 
@@ -46,6 +49,7 @@ class Replica:
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
         self.manifests: dict[Name, Manifest] = {}
+        self._removed: dict[bytes, tuple[int, float]] = {}
         self.version = -1
         self.position = 0
         self.heartbeat: float | None = None
@@ -89,6 +93,19 @@ class Replica:
         tp = TopicPartition(self._settings.topic(topics.WATCHLIST.name), 0)
         return int((await self._consumer.end_offsets([tp]))[tp])
 
+    def removed_by(self, name: Name, sequence: int) -> list[str]:
+        """Ids of the entries that the batch of that sequence removed, while their removals are no tombstones yet."""
+        prefix = f"{name[0]}|{name[1]}|".encode()
+        return [
+            key[len(prefix) :].decode()
+            for key, (by, _) in self._removed.items()
+            if by == sequence and key.startswith(prefix)
+        ]
+
+    def cleared(self, before: float, limit: int) -> list[bytes]:
+        """At most `limit` keys without a live entry, whose tombstone is due: removed before that Unix time."""
+        return [key for key, (_, at) in self._removed.items() if at < before][:limit]
+
     async def _follow(self, tp: TopicPartition) -> None:
         goal = await self.end()
         while True:
@@ -123,7 +140,8 @@ class Replica:
         authority, _, rest = record.key.decode().partition("|")
         name, entry_id = (authority, rest.partition("|")[0]), rest.partition("|")[2]
         if record.value is None:
-            return  # a tombstone: the removal before it has said so already
+            self._removed.pop(record.key, None)  # a tombstone: the removal before it has said so already
+            return
         try:
             value = decoder(WatchlistRecord).decode(record.value)
         except msgspec.DecodeError:
@@ -134,12 +152,15 @@ class Replica:
         elif isinstance(value, Manifest):
             self._switch(name, value, record.offset)
         else:
+            if isinstance(value, Removal):
+                self._removed[record.key] = (value.sequence, record.timestamp / 1000)
             self._staged.setdefault(name, {})[entry_id] = value
 
     def _switch(self, name: Name, manifest: Manifest, offset: int) -> None:
         staged = self._staged.pop(name, {})
         put = {k: v for k, v in staged.items() if isinstance(v, WatchlistEntry) and v.sequence >= manifest.floor}
         self._lists.apply(name, put, [k for k in staged if k not in put])
+        self._lists.drop_below(name, manifest.floor)
         self.manifests[name] = manifest
         self.version = offset
         self._on_change()

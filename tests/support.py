@@ -16,6 +16,10 @@ from typing import Any
 
 import orjson
 
+from agents.logic.batches import Change, Judge
+from agents.logic.watchlist import Watchlist
+from schemas.events import PushBatch
+
 NINEZERO = str(Path(sys.executable).parent / "ninezero")
 
 
@@ -164,3 +168,11 @@ def wait_for(done: Any, seconds: float, what: str) -> None:
     while not done():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.1)
+
+
+def judge(batch: PushBatch, now_us: int, watchlist: Watchlist, applied: int | None, **given: bool) -> Change:
+    """The verdict on a batch of one part."""
+    judge = Judge(batch, len(batch.lines), now_us, watchlist, applied, **given)
+    if not judge.judged:
+        judge.take(batch.lines)
+    return judge.finish()

@@ -45,7 +45,7 @@ class Change(Struct):
     withdrawn: int = 0
     rejects: list[Reject] = field(default_factory=list)
     put: dict[str, Entry] = field(default_factory=dict)
-    remove: list[str] = field(default_factory=list)
+    remove: dict[str, Entry] = field(default_factory=dict)
 
 
 class Judge:
@@ -116,6 +116,9 @@ class Judge:
             if self._batch.mode == "full":  # it stays under its own name, above the new floor
                 self._change.put.setdefault(fits[0].entry_id, fits[0])
             return
+        namesake = self._watchlist.get(self._name, entry.entry_id)  # a batch_id used again after its receipt was gone
+        if namesake is not None and namesake.entry_id not in self._gone:
+            fits = [*(old for old in fits if old.entry_id != namesake.entry_id), namesake]
         for old in fits:
             self._drop(old)
         self._change.put[entry.entry_id] = entry
@@ -161,7 +164,7 @@ class Judge:
         self._gone.add(old.entry_id)
         self._change.put.pop(old.entry_id, None)
         if self._batch.mode != "full":
-            self._change.remove.append(old.entry_id)
+            self._change.remove[old.entry_id] = old
 
 
 def _tokens(line: PushLine) -> Tokens:

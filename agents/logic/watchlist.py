@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 
 from msgspec import Struct
 
@@ -58,9 +59,28 @@ class Watchlist:
         sets = [set(keys) for keys in self._key_ids.values() if keys]
         self.common_keys = frozenset(set.intersection(*sets)) if sets else None
 
-    def clear(self, name: ListName) -> None:
-        """Empties a list."""
-        self.apply(name, (), list(self.lists.get(name, ())))
+    def drop_below(self, name: ListName, floor: int) -> list[str]:
+        """Takes the entries off a list whose sequence is below `floor`; their ids."""
+        gone = [entry_id for entry_id, entry in self.lists.get(name, {}).items() if entry.sequence < floor]
+        self.apply(name, (), gone)
+        return gone
+
+    def size(self, name: ListName) -> int:
+        """Number of entries on a list, ended ones included."""
+        return len(self.lists.get(name, ()))
+
+    def get(self, name: ListName, entry_id: str) -> Entry | None:
+        """An entry by its id."""
+        return self.lists.get(name, {}).get(entry_id)
+
+    def expired(self, name: ListName, now_us: int, limit: int) -> list[str]:
+        """Ids of at most `limit` entries that have ended at `now_us` (µs)."""
+        found = (entry_id for entry_id, entry in self.lists.get(name, {}).items() if entry.to_us <= now_us)
+        return list(islice(found, limit))
+
+    def key_counts(self, name: ListName) -> dict[str, int]:
+        """Key ids that occur on a list, each with its number of tokens."""
+        return dict(self._key_ids.get(name, {}))
 
     def key_ids(self, name: ListName) -> list[str]:
         """Key ids that occur on a list, sorted."""

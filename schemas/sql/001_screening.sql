@@ -20,7 +20,12 @@ CREATE TABLE IF NOT EXISTS ninezero_data.push_receipts (
     batch_id String, authority String, list String, category String, mode String, status String, code String,
     lines_declared UInt32, accepted UInt32, duplicate UInt32, rejected UInt32, withdrawn UInt32,
     issued_at DateTime('UTC'), version UInt64
-) ENGINE = ReplacingMergeTree(version) ORDER BY batch_id;
+) ENGINE = ReplacingMergeTree(version) ORDER BY (authority, batch_id);
+
+-- Who pushed, withdrew or confirmed. A receipt that is read twice gives the same row.
+CREATE TABLE IF NOT EXISTS ninezero_data.push_audit (
+    at DateTime('UTC'), who String, action String, batch_id String, authority String, list String, lines UInt32
+) ENGINE = ReplacingMergeTree ORDER BY (authority, batch_id, action, at, who);
 
 CREATE TABLE IF NOT EXISTS ninezero_data.dead_letter_facts (
     hour DateTime('UTC'), topic String, partition UInt32, offset UInt64, sha256 String, reason String
@@ -65,6 +70,9 @@ CREATE VIEW IF NOT EXISTS ninezero.push_batches AS
 SELECT batch_id, authority, list, category, mode, status, code, lines_declared, accepted, duplicate, rejected, withdrawn,
     issued_at
 FROM ninezero_data.push_receipts FINAL;
+
+CREATE VIEW IF NOT EXISTS ninezero.watchlist_audit AS
+SELECT at, who, action, batch_id, authority, list, lines FROM ninezero_data.push_audit FINAL;
 
 CREATE VIEW IF NOT EXISTS ninezero.dead_letters_by_hour AS
 SELECT hour, topic, reason, count() AS records FROM ninezero_data.dead_letter_facts FINAL GROUP BY hour, topic, reason;

@@ -21,6 +21,8 @@ DEEPEST = 64
 DAMAGED = "the workbook is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8"
 TOO_LARGE = "the workbook unpacks to more than a list needs: save the sheet alone as CSV UTF-8"
 
+_MOST_RATIO = 250
+"""Bytes unpacked for one of the file, if they are many: sheets of blank rows have about 25, deflate can do 1,000."""
 _MOST_DIRECTORY = 4 << 20
 _MOST_PLAIN = 32 << 20
 """Bytes of a part that is neither a sheet nor its texts."""
@@ -41,10 +43,11 @@ def open_archive(path: Path) -> ZipFile:
         raise Unreadable(TOO_LARGE)
     archive = ZipFile(path)
     parts = archive.infolist()
+    most = min(MOST_UNPACKED, max(_MOST_PLAIN, _MOST_RATIO * path.stat().st_size))
     fault = ""
     if any(part.flag_bits & 1 for part in parts):
         fault = "it is protected by a password: remove the password and save it again"
-    elif sum(part.file_size for part in parts) > MOST_UNPACKED:  # zipfile unpacks no more than is declared
+    elif sum(part.file_size for part in parts) > most:  # zipfile unpacks no more than is declared
         fault = TOO_LARGE
     elif any(part.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for part in parts):
         fault = DAMAGED

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping as Cells
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -32,17 +33,21 @@ _HEADERS: dict[str, str] = {
     "pass": "通行证 通行证号 通行证号码 通行证编号 健康通行证 健康通行证号 健康通行证号码 健康通行证编号 健康证明编号 pass passno"
     " passnumber healthpass healthpassno healthpassnumber",
     "valid_from": "起始 起始日期 起始时间 开始 开始日期 开始时间 生效 生效日期 生效时间 有效期起 有效期自 隔离开始 隔离开始日期"
-    " 隔离开始时间 隔离起始日期 起始日 开始日 validfrom startdate starttime start",
+    " 隔离开始时间 隔离起始日期 隔离起始时间 开始隔离日期 开始隔离时间 医学观察开始日期 医学观察起始日期 起始日 开始日 validfrom startdate starttime start",
     "valid_to": "截止 截止日期 截止时间 截至 截至日期 截至时间 到期 到期日期 到期时间 到期日 结束 结束日期 结束时间 有效期止 有效期至 失效日期"
     " 失效时间 终止日期 隔离截止 隔离截止日期 隔离结束 隔离结束日期 隔离结束时间 解除 解除日期 解除时间 解除隔离 解除隔离日期"
-    " 解除隔离时间 拟解除日期 截止日 validto validuntil enddate endtime end expiry expirydate expires until",
+    " 解除隔离时间 拟解除日期 拟解除时间 拟解除隔离日期 拟解除隔离时间 预计解除日期 预计解除时间 预计解除隔离日期 隔离到期日期 隔离期满日期"
+    " 医学观察结束日期 医学观察截止日期 解除医学观察日期 截止日 validto validuntil enddate endtime end expiry expirydate expires until",
 }
 _FIELD_OF = {header: field for field, headers in _HEADERS.items() for header in headers.split()}
 # What a form says about its column. Anything else in brackets may make it another person's: 身份证号(监护人) is a guardian's.
 _REMARK = re.compile(
-    r"\((?:必填项?|选填|可选|\*|(?:15|18|11|15位?或18)位数?字?|文本(?:格式)?|格式.{0,20}|[ymdhs年月日时分秒:/. -]{4,25}|required|optional)\)"
+    r"\((?:必填项?|选填|可选|如有|\*|本人|(?:本人)?手机号?码?|(?:15|18|11|15位?或18)位数?字?|文本(?:格式)?|格式.{0,20}|[ymdhs年月日时分秒:/. -]{4,25}|required|optional)\)"
 )
+_PART = re.compile(r"[/／\n()（）]")
 _LONGEST_HEADER = 64
+_MOST_HEADERS = 1000
+"""Filled cells of a row, from the left, that may be headers; what stands further right can be given by its letters."""
 _PLACE = re.compile("[A-Za-z]|[0-9]+")
 """What a mapping means by place alone; more letters may be a header (`tel`) or a place (`AB`), in this order."""
 _SHOWN = 'give a mapping, for example {"id": "C"}: fields to columns\' headers, letters or numbers'
@@ -125,11 +130,20 @@ def _recognised(head: Sequence[tuple[int, Cells[int, Cell]]]) -> Layout:
 def _headers(cells: Cells[int, Cell]) -> dict[str, list[int]]:
     """The fields that a row names and their columns; none if it names no identity."""
     found: dict[str, list[int]] = {}
-    for column, cell in cells.items():
-        field = _FIELD_OF.get(_plain(cell))
+    for column, cell in islice(cells.items(), _MOST_HEADERS):
+        field = _field(cell)
         if field is not None:
             found.setdefault(field, []).append(column)
     return found if IDENTITIES & found.keys() else {}
+
+
+def _field(cell: Cell) -> str | None:
+    """The field of a header that is known, or of which every part is known for the same: in two languages, or 手机/电话."""
+    field = _FIELD_OF.get(_plain(cell))
+    if field is None and isinstance(cell, str) and len(cell) <= _LONGEST_HEADER:
+        parts = {_FIELD_OF.get(_plain(part)) for part in _PART.split(cell) if _plain(part)}
+        field = parts.pop() if len(parts) == 1 else None
+    return field
 
 
 def _mapped(head: Sequence[tuple[int, Cells[int, Cell]]], mapping: Mapping) -> Layout:
@@ -139,10 +153,10 @@ def _mapped(head: Sequence[tuple[int, Cells[int, Cell]]], mapping: Mapping) -> L
     texts = {field: _plain(name) for field, name in given.items() if not _PLACE.fullmatch(name.strip())}
     row, cells, found = 0, dict[int, Cell](), dict[str, list[int]]()
     for number, some in head:
-        named = {
-            text: [column for column, cell in some.items() if _plain(cell) == text] for text in texts.values() if text
-        }
-        here = {field: named[text] for field, text in texts.items() if named.get(text)}
+        named: dict[str, list[int]] = {}
+        for place, cell in islice(some.items(), _MOST_HEADERS):
+            named.setdefault(_plain(cell), []).append(place)
+        here = {field: named[text] for field, text in texts.items() if text and text in named}
         if len(here) > len(found):
             row, cells, found = number, dict(some), here
     widest = max(max(some, default=-1) for _, some in head)

@@ -18,7 +18,7 @@ _DATE = (
 )
 _CLOCK = (
     r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<fraction>[0-9]{1,9}))?)?"
-    r"|[时点](?:(?P<minute2>[0-9]{1,2})分)?)"
+    r"|[时点](?:(?P<minute2>[0-9]{1,2})分(?:(?P<second2>[0-9]{1,2})秒)?)?)"
 )
 _TIME = re.compile(rf"{_DATE}(?:[T ]?\s*{_CLOCK}\s*(?P<zone>Z|[+-][0-9]{{2}}:?[0-5][0-9])?)?", re.IGNORECASE)
 
@@ -61,12 +61,15 @@ def _serial(number: float, epoch_1904: bool) -> tuple[datetime, bool, tzinfo | N
 def _written(text: str) -> tuple[datetime, bool, tzinfo | None] | None:
     if len(text) > LONGEST_CELL:
         return None
-    match = _TIME.fullmatch(unicodedata.normalize("NFKC", text).strip())
+    text = unicodedata.normalize("NFKC", text).strip()
+    if "日" in text or "号" in text:  # the day ends there, so that blanks say nothing: 2020 年 2 月 3 日
+        text = "".join(text.split())
+    match = _TIME.fullmatch(text)
     if match is None:
         return None
     part = match.groupdict()
     hour = int(part["hour"] or 0)
-    minute, second = int(part["minute"] or part["minute2"] or 0), int(part["second"] or 0)
+    minute, second = int(part["minute"] or part["minute2"] or 0), int(part["second"] or part["second2"] or 0)
     midnight = hour == 24 and not minute and not second  # the end of the day, as timetables and forms write it
     try:
         naive = datetime(

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,7 @@ from importlib.resources import files
 from streams.edge import plates
 from streams.edge.mrz import Zone, check_digit, mrz
 from streams.edge.pseudonyms import Domain, check_character, normalise, passport
+from streams.edge.texts import misread
 
 __all__ = ["Zone", "check", "check_documents", "mrz"]
 
@@ -59,8 +61,8 @@ def check_documents(lines: Iterable[bytes | str], today: date) -> Iterator[tuple
     """Row, kind and flags of every record of a CSV `kind,value[,line2,line3]`, as they come.
 
     A row is the line where the record begins, from 1, a header not counted; blank lines give nothing. A kind that is not one
-    is shown as `unknown` and flagged `bad_character`: what was not checked is never in order. Memory is bounded by the longest
-    line. Never raises, whatever the lines hold.
+    is shown as `unknown` and flagged `bad_character`: what was not checked is never in order. Bytes are UTF-8 or GB18030, line
+    by line. Memory is bounded by the longest line. Never raises, whatever the lines hold.
     """
     header = 0
     for row, text in _records(lines):
@@ -146,7 +148,7 @@ def _records(lines: Iterable[bytes | str]) -> Iterator[tuple[int, str]]:
     A quoted cell may hold line ends (a zone is often pasted as one cell): two more lines at most, and none with a comma,
     which would be a record. A quote that is never closed thus costs no line but its own.
     """
-    source, ahead, row = map(_text, lines), deque[str](), 0
+    source, ahead, row = (text for line in lines for text in _texts(line)), deque[str](), 0
     while (text := ahead.popleft() if ahead else next(source, None)) is not None:
         record = [text.removeprefix("\ufeff") if row == 0 else text]
         while _open(record) and len(record) < 3:
@@ -166,6 +168,17 @@ def _open(record: list[str]) -> bool:
     return sum(line.count('"') for line in record) % 2 == 1
 
 
-def _text(line: bytes | str) -> str:
-    cut = line[:_LONGEST_LINE]
-    return (cut if isinstance(cut, str) else cut.decode("utf-8", "replace")).rstrip("\r\n")
+def _texts(line: bytes | str) -> list[str]:
+    """A line's text; several where a carriage return alone ends a line, as in old files."""
+    if isinstance(line, str):
+        return [text[:_LONGEST_LINE] for text in line.rstrip("\r\n").split("\r")]
+    return [_decoded(text[:_LONGEST_LINE]) for text in line.rstrip(b"\r\n").split(b"\r")]
+
+
+def _decoded(line: bytes) -> str:
+    """UTF-8, or else GB18030."""
+    text = line.decode("utf-8", "replace")
+    if "\ufffd" in text or misread(text):
+        with suppress(UnicodeDecodeError):
+            return line.decode("gb18030")
+    return text

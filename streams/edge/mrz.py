@@ -74,8 +74,9 @@ def mrz(lines: Iterable[str], today: date) -> Zone:
         flags.append("empty")
     if not passport(state, number or "0"):
         flags.append("no_issuing_state")
+    if not _number_holds(fields.number, fields.number_check):
+        flags.append("mrz_number_failed")
     checks = (
-        ("mrz_number_failed", fields.number, fields.number_check),
         ("mrz_birth_failed", fields.birth, fields.birth_check),
         ("mrz_expiry_failed", fields.expiry, fields.expiry_check),
         ("mrz_optional_failed", fields.optional, fields.optional_check),
@@ -98,6 +99,12 @@ def check_digit(text: str) -> str:
 def _holds(text: str, check: str) -> bool:
     """Whether a check digit fits. An unused field may have a filler for its zero (9303-4 §4.2.2.2 note, and in practice)."""
     return check == check_digit(text) or (check == "<" and not text.strip("<"))
+
+
+def _number_holds(number: str, check: str) -> bool:
+    """A long number has a filler in its tenth place. Some issuers count it (Portugal's and some of Belgium's published
+    specimens), some do not (other Belgian ones); the example of 9303-5 fits both."""
+    return _holds(number, check) or (len(number) > 9 and _holds(number[:9] + number[10:], check))
 
 
 def _lines(lines: Iterable[str]) -> list[str] | None:
@@ -152,9 +159,9 @@ def _td1(first: str, second: str) -> _Fields:
 
 def _long(number: str, check: str, optional: str) -> tuple[str, str]:
     """Doc 9303-5 and -6 §4.2.2.2, note j: a filler for the check digit sends the rest of a long number, and then its check
-    digit, to the beginning of the optional data, up to the next filler."""
+    digit, to the beginning of the optional data, up to the next filler. The number comes with the filler between."""
     rest = optional.partition("<")[0]
-    return (number + rest[:-1], rest[-1]) if check == "<" and number[-1] != "<" and rest else (number, check)
+    return (f"{number}<{rest[:-1]}", rest[-1]) if check == "<" and number[-1] != "<" and rest else (number, check)
 
 
 def _birth_is_possible(text: str) -> bool:

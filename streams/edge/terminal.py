@@ -39,7 +39,8 @@ class Terminal:
     def lines(self) -> Iterator[str]:
         """Each line as it is ended; ends with Ctrl-D on an empty line, or with the terminal."""
         decode = codecs.getincrementaldecoder(self._screen.encoding)("replace").decode
-        with _quiet(self._keyboard):
+        with _quiet(self._keyboard), contextlib.ExitStack() as ending:
+            ending.callback(self._take)  # Ctrl-C leaves nothing to be read either
             after_cr = escape = False
             while some := os.read(self._keyboard, 4096):
                 for char in decode(some):

@@ -114,6 +114,12 @@ def _swallowed(cell: str, separator: str, width: int) -> bool:
 # -- encodings -------------------------------------------------------------------------------------------------------
 
 
+def misread(text: str) -> bool:
+    """Whether text read as UTF-8 is GB18030: the bytes of 鲁 and 豫 are valid UTF-8 too, for ³ and ԥ. Nobody writes those,
+    unless there is Chinese about."""
+    return ("³" in text or "ԥ" in text) and max(text) < "\u0800"
+
+
 def _encoding(file: BinaryIO) -> str:
     """The one encoding in which the whole file is valid. Reads all of it once, or twice if it is not UTF-8."""
     start = file.read(4)
@@ -125,7 +131,7 @@ def _encoding(file: BinaryIO) -> str:
         return "utf-16"
     fault = _fault(file, "utf-8")
     if fault is None:
-        return "utf-8-sig"
+        return "gb18030" if _all_misread(file) and _fault(file, "gb18030") is None else "utf-8-sig"
     if _mostly_utf8(file, fault):  # GB18030 would read it too, and make other characters of its plates
         raise Unreadable("it is UTF-8 with damaged characters in it: save it again as CSV UTF-8")
     if _fault(file, "gb18030") is not None:
@@ -149,6 +155,18 @@ def _fault(file: BinaryIO, encoding: str) -> int | None:
         if not chunk:
             return None
         offset += len(chunk)
+
+
+def _all_misread(file: BinaryIO) -> bool:
+    """`misread` of a whole file, which is valid UTF-8; most have something Chinese near the beginning."""
+    decoder, found = codecs.getincrementaldecoder("utf-8")(), False
+    file.seek(0)
+    while chunk := file.read(_CHUNK):
+        text = "" if chunk.isascii() else decoder.decode(chunk)
+        if text and max(text) >= "\u0800":
+            return False
+        found = found or misread(text)
+    return found
 
 
 def _mostly_utf8(file: BinaryIO, fault: int) -> bool:

@@ -10,12 +10,13 @@ import msgspec
 import orjson
 import pytest
 
-from agents.logic.batches import delta, micros
+from agents.logic.batches import micros
 from agents.logic.rules import decide_scan
 from agents.logic.watchlist import Watchlist
 from schemas.events import PushBatch, Scan
 from streams.deadletters import Refused, take
 from tests.acceptance import oracle
+from tests.support import judge
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -88,7 +89,7 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
         assert receipt is not None
         made = msgspec.convert(pushed, PushBatch, strict=False)
         name = (made.authority, made.list)
-        change = delta(made, micros(NOW), ours, last.get(name))
+        change = judge(made, micros(NOW), ours, last.get(name))
         if change.status == "applied":
             ours.apply(name, change.put.values(), change.remove)
             last[name] = made.sequence

@@ -46,13 +46,22 @@ def device(system: System, name: str = "gate-a", **arguments: Any) -> Device:
     return Device(settings_.load(system.env, edge=True), site_id="road-01", device_id=name, **arguments)
 
 
-def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1) -> None:
-    """A delta of confirmed cases, and its receipt; more than the two seconds later it matches."""
+def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1, mode: str = "delta") -> None:
+    """A batch of confirmed cases, and its receipt; more than the two seconds later it matches."""
+    before = len(read(system, "push-receipts"))
+    send(system, *tokens, sequence=sequence, mode=mode)
+    wait_for(lambda: len(read(system, "push-receipts")) > before, 30, "the receipt")
+    assert read(system, "push-receipts")[-1]["accepted"] == len(tokens)
+    time.sleep(2)
+
+
+def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str = "delta") -> None:
+    """A batch of confirmed cases, sent."""
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])
     now = datetime.now(UTC)
     batch = {
         "batch_id": f"b{sequence}", "authority": "cdc", "pushed_by": "op1", "list": "cases", "category": "confirmed_case",
-        "mode": "delta", "sequence": sequence, "issued_at": now, "legal_basis": "LAW-1", "purpose": "epidemic_control",
+        "mode": mode, "sequence": sequence, "issued_at": now, "legal_basis": "LAW-1", "purpose": "epidemic_control",
         "declared_lines": len(tokens),
         "lines": [
             {"line": n, "tokens": some, "valid_from": now - timedelta(hours=1), "valid_to": now + timedelta(days=7)}
@@ -61,9 +70,6 @@ def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1) -> No
     }  # fmt: skip
     producer.send(system.prefix + "watchlist-pushes", orjson.dumps(batch), b"cdc").get(10)
     producer.close()
-    wait_for(lambda: len(read(system, "push-receipts")) >= sequence, 30, "the receipt")
-    assert read(system, "push-receipts")[-1]["accepted"] == len(tokens)
-    time.sleep(2)
 
 
 def read(system: System, topic: str) -> list[dict[str, Any]]:

@@ -180,7 +180,7 @@ def test_ctrl_c_ends_it_at_once_and_gives_the_terminal_back(sit: Any) -> None:
     typist.sees(ID)
     typist.types("\x03")
     typist.ends(130)
-    assert "Traceback" not in typist.screen()
+    assert "Traceback" not in typist.screen() and ID not in typist.screen()
 
 
 def test_without_a_broker_a_passage_is_kept_and_said_to_be_not_checked(sit: Any, settings: Settings) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.logic.batches import Change, Judge, micros
+from agents.logic.batches import Change, micros
 from agents.logic.watchlist import Watchlist
 from schemas.events import PushBatch
+from tests.support import judge
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -31,9 +32,7 @@ def batch(*lines: dict[str, Any], sequence: int = 1, **given: Any) -> PushBatch:
 
 
 def apply(watchlist: Watchlist, pushed: PushBatch, last: int | None = None) -> Change:
-    judge = Judge(pushed, len(pushed.lines), micros(NOW), watchlist, last)
-    judge.take(() if judge.judged else pushed.lines)
-    change = judge.finish()
+    change = judge(pushed, micros(NOW), watchlist, last)
     watchlist.apply(("a", "l"), change.put.values(), change.remove)
     return change
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from agents.cli import app
 from schemas import events
 from streams.edge import identity
 from streams.edge.identity import Zone, check, check_documents, mrz
@@ -364,6 +366,37 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_only() -> None:
     assert findings('id,"1101\n', "plate,鲁A12345\n", 'id,"1\n', 'pass,"A\n') == [
         (1, "id", ["bad_length"]), (2, "plate", []), (3, "id", ["bad_length"]), (4, "pass", []),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_command_reads_any_line_end_and_shows_no_identity(end: str) -> None:
+    lines = [
+        "\ufeffkind,value",
+        "id,11010519491231002X",
+        f'mrz,"{PASSPORT[0]}',
+        f'{PASSPORT[1]}"',
+        "",
+        "name,张三",
+        "phone,1380013800O",
+    ]
+    shown = CliRunner().invoke(app, ["check-document", "-"], input=end.join(lines).encode())
+    assert shown.exit_code == 0 and shown.stdout.splitlines() == [
+        "row,kind,flags", "1,id,", "2,mrz,document_expired", "5,unknown,bad_character", "6,phone,phone_invalid",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("plate", ["鲁A12345", "鲁A·12345", "豫A12345", "京AD12345", "WJ鲁1234X"])
+def test_records_are_read_in_utf_8_and_in_gb18030(plate: str) -> None:
+    record, dotted = f"plate,{plate}\r\n", "id,110105·19491231·002X\n"
+    for encoding in ("utf-8", "gb18030"):
+        assert findings(record.encode(encoding), dotted.encode(encoding)) == [(1, "plate", []), (2, "id", [])]
+
+
+def test_what_is_in_neither_encoding_is_flagged() -> None:
+    assert findings(b"plate,\xffA12345\n", b"id,\x81\n") == [
+        (1, "plate", ["bad_character"]),
+        (2, "id", ["bad_character"]),
+    ]
 
 
 def test_an_unknown_kind_is_never_in_order_and_never_repeated() -> None:

@@ -1,0 +1,245 @@
+"""`ninezero push`: files as health authorities have them, to the watchlist; and a second person's confirmation."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import typer
+
+from agents.console import Failure
+from schemas.events import CATEGORIES, PushBatch, PushReceipt
+from streams import settings as settings_
+
+SHOWN = 20
+"""So many refused lines are shown; the rejects file has all."""
+
+_HELD = {
+    "count_mismatch": "it has not as many lines as it declares",
+    "would_empty": "it would empty the list",
+    "would_shrink": "it would take over half of the list away",
+}
+_REJECTED = {
+    "no_legal_basis": "it names no legal basis: give --basis",
+    "unknown_category": "its category is not one of the closed list",
+    "stale_sequence": "the list has had a batch of the same or a higher sequence: leave --sequence out, or give a higher one",
+}
+_CONFIRMATION = {
+    "same_person": "whoever pushed a batch can't confirm it: a second person has to",
+    "overtaken": "a later batch of the list was applied since: push the files again",
+    "not_held": "the batch is not held",
+    "gone": "the batch is too old, its lines are gone: push the files again",
+}
+
+
+def push(
+    files: Annotated[list[Path] | None, typer.Argument(help="CSV or .xlsx files: one batch, in this order.")] = None,
+    authority: Annotated[str, typer.Option(help="The health authority that pushes.")] = "",
+    list_: Annotated[str, typer.Option("--list", help="The name of its list.")] = "",
+    category: Annotated[str, typer.Option(help=", ".join(sorted(CATEGORIES)))] = "",
+    by: Annotated[str, typer.Option(help="Who pushes, or confirms.")] = "",
+    basis: Annotated[str, typer.Option(help="The legal basis, an identifier.")] = "",
+    full: Annotated[bool, typer.Option("--full", help="The files are the whole list, and replace it.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take those in the files off the list.")] = False,
+    reason: Annotated[str, typer.Option(help="With --withdraw: expired, cleared or mistake.")] = "",
+    confirm: Annotated[str, typer.Option(metavar="BATCH_ID", help="Apply a held batch, as a second person.")] = "",
+    days: Annotated[int, typer.Option(min=0, max=36_500, help="Days a line without an end is valid.")] = 0,
+    valid_from: Annotated[str, typer.Option(help="Beginning of lines without one, RFC 3339 (default: now).")] = "",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FIELD=COLUMN", help="For example --map id=C --map phone=联系人电话"),
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="A saved mapping.")] = None,
+    save_mapping: Annotated[Path | None, typer.Option(help="Save the mapping made with --map.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="A workbook's sheet, by name or number.")] = None,
+    rejects: Annotated[Path | None, typer.Option(help="The rejects file (default rejects-BATCH_ID.csv).")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Read and judge the files, and send nothing.")] = False,
+    batch_id: Annotated[str, typer.Option(help="To send a batch again, or to number batches your own way.")] = "",
+    sequence: Annotated[int, typer.Option(min=0, help="Must rise with every batch of a list (default: the time).")] = 0,
+) -> None:
+    """Pushes lists: every line becomes tokens here, and is told what became of it."""
+    settings = settings_.load(edge=True)
+    if confirm:
+        _confirm(settings, confirm, by, authority)
+        return
+    if not files:
+        raise Failure("name the files to push, or --confirm BATCH_ID; ninezero push --help tells more")
+    if withdraw and full:
+        raise Failure("--full and --withdraw exclude each other")
+    if withdraw != bool(reason):
+        raise Failure("--withdraw and --reason (expired, cleared or mistake) go together")
+    now = datetime.now(UTC)
+    head = _head(
+        {
+            "batch_id": batch_id or f"{list_[:30] or 'batch'}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            "authority": authority,
+            "pushed_by": by,
+            "list": list_,
+            "category": category,
+            "mode": "withdraw" if withdraw else "full" if full else "delta",
+            "sequence": sequence or int(now.timestamp() * 1000),
+            "issued_at": now,
+            "legal_basis": basis,
+            "purpose": "epidemic_control",
+            "declared_lines": 0,
+            "withdraw_reason": reason or None,
+            "lines": [],
+        }
+    )
+    given = _mapping(columns, mapping, save_mapping)
+    _Push(settings, head, files, given, sheet, days, valid_from).run(rejects, check)
+
+
+class _Push:
+    """One push: the files are read once to be judged and shown, once to be sent, and once for the rejects file."""
+
+    def __init__(
+        self, settings: Any, head: PushBatch, files: list[Path], mapping: Any, sheet: str | None, days: int, since: str
+    ) -> None:
+        from streams.edge.lines import Terms
+        from streams.edge.pseudonyms import KeyRing, KeyRingError
+        from streams.edge.sheets import open_sheet
+
+        if settings.keys is None:
+            raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
+        self._settings, self._head = settings, head
+        self._ring = KeyRing.load(settings.keys)
+        self._sheets = [open_sheet(path, number, mapping, sheet) for number, path in enumerate(files, 1)]
+        start = None
+        if since:
+            try:
+                start = msgspec.convert(since, datetime)
+            except msgspec.ValidationError:
+                start = None
+            if start is None or start.tzinfo is None:
+                raise Failure("--valid-from is no time: give RFC 3339 with an offset")
+        self._terms = Terms(head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None)
+
+    def run(self, rejects: Path | None, check: bool) -> None:
+        from streams.edge.lines import summarise
+        from streams.edge.push import header_bytes, send
+
+        for sheet in self._sheets:
+            found = ", ".join(f"{field} {column}" for field, column in sheet.columns.items())
+            more = (
+                f"; {sheet.other_sheets} more sheets are not read: name one with --sheet" if sheet.other_sheets else ""
+            )
+            print(f"file {sheet.file}: columns {found}{more}")
+        summary = summarise(self._lines(), header_bytes(self._head))
+        print(
+            f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_listed(summary.codes)}{_listed(summary.findings)}"
+        )
+        path = rejects or Path(f"rejects-{self._head.batch_id}.csv")
+        if check:
+            self._reject(path, {})
+            print("nothing was sent")
+            return
+        head = msgspec.structs.replace(self._head, declared_lines=summary.lines)
+        shown = f"batch {head.batch_id}, sequence {head.sequence}"
+        print(f"sending as {shown}" + (f", in {summary.parts} parts" if summary.parts > 1 else ""))
+        receipt = send(
+            self._settings, head, self._lines(), parts_count=summary.parts, progress=_progress(summary.lines)
+        )
+        if summary.codes or summary.findings or receipt.rejects:
+            self._reject(path, {reject.line: reject.code for reject in receipt.rejects})
+        _tell(receipt)
+
+    def _lines(self) -> Iterator[Any]:
+        from streams.edge.identity import check
+        from streams.edge.lines import read_lines
+
+        return read_lines(self._sheets, self._ring, self._terms, check)
+
+    def _reject(self, path: Path, codes: dict[int, str]) -> None:
+        """Shows the lines that were refused or have findings, and writes the rejects file, if there are any."""
+        from streams.edge.lines import summarise
+        from streams.edge.push import header_bytes
+
+        def judged() -> Iterator[Any]:
+            for line in self._lines():
+                yield line._replace(code=codes.get(line.push.line, line.code))
+
+        count = 0
+        for line in judged():
+            if line.code is not None or line.findings:
+                count += 1
+                if count <= SHOWN:
+                    print(f"file {line.file} row {line.row}: {' '.join([line.code or 'sent', *line.findings])}")
+        if count:
+            summarise(judged(), header_bytes(self._head), path)
+            print(f"{count:,} to look at: all of them are in the rejects file {path}")
+
+
+def _head(fields: dict[str, Any]) -> PushBatch:
+    if fields["category"] not in CATEGORIES:
+        raise Failure(f"--category is one of {', '.join(sorted(CATEGORIES))}")
+    if not fields["legal_basis"]:
+        raise Failure("--basis is missing: every batch states its legal basis")
+    try:
+        return msgspec.convert(fields, PushBatch)
+    except msgspec.ValidationError as error:
+        field = str(error).rpartition("`$.")[2].rstrip("`")
+        option = {"pushed_by": "by", "legal_basis": "basis", "withdraw_reason": "reason"}.get(field, field)
+        raise Failure(
+            f"--{option.replace('_', '-')} is missing or wrong: give letters, digits, '.', '_' and '-', at most 64,"
+            " no eleven digits in a row" + (" (expired, cleared or mistake)" if option == "reason" else "")
+        ) from None
+
+
+def _mapping(columns: list[str] | None, path: Path | None, save: Path | None) -> Any:
+    from streams.edge.columns import FIELDS, Mapping
+
+    if columns and path:
+        raise Failure("--map and --mapping exclude each other")
+    if not columns:
+        return Mapping.load(path) if path else None
+    pairs = dict(column.partition("=")[::2] for column in columns)
+    if not all(pairs.values()) or not pairs.keys() <= set(FIELDS):
+        raise Failure(f"--map is FIELD=COLUMN: the fields are {', '.join(FIELDS)}")
+    made = msgspec.convert(pairs, Mapping)
+    if save:
+        made.save(save)
+    return made
+
+
+def _confirm(settings: Any, batch_id: str, who: str, authority: str) -> None:
+    from streams.edge.push import confirm
+
+    if not who:
+        raise Failure("--by is missing: say who confirms")
+    receipt = confirm(settings, batch_id, who, authority or None)
+    if receipt.confirmation is not None:
+        raise Failure(f"not confirmed: {_CONFIRMATION[receipt.confirmation]}")
+    _tell(receipt)
+
+
+def _tell(receipt: PushReceipt) -> None:
+    if receipt.status == "applied":
+        print(
+            f"applied: {receipt.accepted:,} accepted, {receipt.duplicate:,} duplicate, {receipt.rejected:,} rejected,"
+            f" {receipt.withdrawn:,} withdrawn"
+        )
+    elif receipt.status == "held":
+        raise Failure(
+            f"held ({receipt.code}): {_HELD[str(receipt.code)]}; the list stays as it was. If it is right, a second person"
+            f" says: ninezero push --confirm {receipt.batch_id} --by WHO"
+        )
+    else:
+        raise Failure(f"rejected ({receipt.code}): {_REJECTED[str(receipt.code)]}; the list stays as it was")
+
+
+def _listed(counts: Any) -> str:
+    return "".join(f", {name} {count:,}" for name, count in counts.most_common())
+
+
+def _progress(total: int) -> Any:
+    """Shows how many lines are sent, on a terminal only."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+    return lambda sent: print(f"\r{sent:,} of {total:,} lines", end="\n" if sent == total else "", file=sys.stderr)

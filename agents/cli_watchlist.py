@@ -1,0 +1,136 @@
+"""`ninezero watchlist`: what is on the lists, and who put it there. The answer to a complaint, by token, never by name."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from agents.console import Failure, print_table, query_url
+from schemas.events import (
+    TOKEN_PATTERN,
+    Identifier,
+    Manifest,
+    WatchlistEntry,
+    WatchlistRecord,
+    decoder,
+)
+from streams import settings as settings_
+from streams.settings import Settings
+
+app = typer.Typer(help="The lists: what is on them, and who put it there.", no_args_is_help=True)
+
+_ENTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,10}")
+
+
+@app.command()
+def show(
+    which: Annotated[
+        str, typer.Argument(metavar="[TOKEN|ENTRY_ID]", help="Without it, every list with its size and age.")
+    ] = "",
+) -> None:
+    """Shows the lists, or every entry that has a token, or an entry that an alert named."""
+    if which and not re.match(TOKEN_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
+        raise Failure("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as alerts name it")
+    manifests, entries = asyncio.run(_read(settings_.load(), which))
+    now = datetime.now(UTC)
+    if which:
+        print_table([_entry(key, entry, now) for key, entry in entries.items()])
+        return
+    print_table(
+        [
+            {
+                "authority": name[0], "list": name[1], "entries": m.entries, "keys": " ".join(m.key_ids),
+                "sequence": m.sequence, "batch_id": m.batch_id, "at": f"{m.at:%Y-%m-%dT%H:%M:%SZ}",
+                "age_s": round((now - m.at).total_seconds()),
+            }
+            for name, m in sorted(manifests.items())
+        ]
+    )  # fmt: skip
+
+
+@app.command()
+def audit(
+    authority: Annotated[str, typer.Option(help="Of this authority only.")] = "",
+    list_: Annotated[str, typer.Option("--list", help="Of this list only.")] = "",
+    batch_id: Annotated[str, typer.Option(help="Of this batch only.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+) -> None:
+    """Who pushed, withdrew and confirmed, the latest first."""
+    import msgspec
+
+    from streams import clickhouse
+
+    where = []
+    for column, value in (("authority", authority), ("list", list_), ("batch_id", batch_id)):
+        if value:
+            try:
+                where.append(f"{column} = '{msgspec.convert(value, Identifier)}'")
+            except msgspec.ValidationError:
+                raise Failure(
+                    f"--{column.replace('_', '-')} is no identifier: letters, digits, '.', '_', '-'"
+                ) from None
+    engine = clickhouse.connect(query_url())
+    rows = engine.query(
+        "SELECT at, who, action, batch_id, authority, list, lines FROM ninezero.watchlist_audit "  # noqa: S608  # identifiers only
+        f"{'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY at DESC, batch_id LIMIT {limit}"
+    )
+    engine.close()
+    print_table(rows)
+
+
+def _entry(key: tuple[str, str, str], entry: WatchlistEntry, now: datetime) -> dict[str, Any]:
+    authority, list_, entry_id = key
+    state = "expired" if entry.valid_to <= now else "not yet" if entry.valid_from > now else "valid"
+    return {
+        "authority": authority, "list": list_, "entry_id": entry_id, "category": entry.category, "state": state,
+        "valid_from": f"{entry.valid_from:%Y-%m-%dT%H:%M:%SZ}", "valid_to": f"{entry.valid_to:%Y-%m-%dT%H:%M:%SZ}",
+    }  # fmt: skip
+
+
+async def _read(
+    settings: Settings, which: str
+) -> tuple[dict[tuple[str, str], Manifest], dict[tuple[str, str, str], WatchlistEntry]]:
+    """Manifests by list, and the live entries by (authority, list, entry_id) that have the token or the id."""
+    from aiokafka import TopicPartition
+
+    from streams import kafka
+    from streams.topics import WATCHLIST
+
+    manifests: dict[tuple[str, str], Manifest] = {}
+    found: dict[bytes, WatchlistEntry] = {}
+    quoted, ending = f'"{which}"'.encode(), f"|{which}".encode()
+    await kafka.check(settings)
+    reader = kafka.consumer(settings, isolation_level="read_committed", auto_offset_reset="earliest")
+    await reader.start()
+    try:
+        tp = TopicPartition(settings.topic(WATCHLIST.name), 0)
+        reader.assign([tp])
+        end = (await reader.end_offsets([tp]))[tp]
+        while await reader.position(tp) < end:
+            for record in (await reader.getmany(tp, timeout_ms=500)).get(tp, ()):
+                wanted = bool(which) and (quoted in (record.value or b"") or record.key.endswith(ending))
+                if not wanted and record.key not in found and not record.key.endswith(b"|"):
+                    continue
+                found.pop(record.key, None)
+                value = None if record.value is None else decoder(WatchlistRecord).decode(record.value)
+                if isinstance(value, Manifest):
+                    manifests[_named(record.key)[:2]] = value
+                elif isinstance(value, WatchlistEntry):
+                    found[record.key] = value
+    finally:
+        await reader.stop()
+    live = {_named(key): entry for key, entry in found.items()}
+    return manifests, {
+        key: entry
+        for key, entry in live.items()
+        if (manifest := manifests.get(key[:2])) is not None and manifest.floor <= entry.sequence <= manifest.sequence
+    }
+
+
+def _named(key: bytes) -> tuple[str, str, str]:
+    authority, list_, entry_id = key.decode().split("|", 2)
+    return authority, list_, entry_id

@@ -1,0 +1,39 @@
+"""What the commands share: where the local run is, how rows are shown, and the failure that ends one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from streams import settings
+from streams.errors import UserError
+
+RUN = Path(".run")
+
+
+class Failure(UserError):
+    """Ends the command with this line."""
+
+
+def query_url() -> str:
+    """`NINEZERO_CLICKHOUSE`, or the last demo's database."""
+    held = (RUN / "clickhouse").absolute()
+    if not os.environ.get("NINEZERO_CLICKHOUSE") and held.exists():
+        return f"chdb://{held}"
+    return settings.clickhouse(os.environ)
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Rows as a table, in the order of the first one's columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        print("no rows")
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

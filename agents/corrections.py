@@ -1,0 +1,109 @@
+"""Corrections: a withdrawal for `mistake` takes back every alert of the last 72 hours in which its entries were a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from agents.logic.watchlist import ListName
+from schemas.events import Alert, Correction, decoder, encode
+from streams import kafka
+from streams.kafka import Writer
+from streams.settings import Settings
+from streams.topics import ALERTS
+
+log = logging.getLogger("ninezero.corrections")
+
+SETTLED_SECONDS = 3.0
+"""A withdrawn entry matches for at most two seconds more: the alerts of those are there by then."""
+
+Withdrawn = tuple[ListName, set[str]]
+"""A list, and ids of entries that were on it by mistake."""
+
+
+class Corrections:
+    """Reads the alerts and writes what takes them back. An alert that has its correction gets no second one."""
+
+    def __init__(self, settings: Settings, writer: Writer) -> None:
+        self._settings, self._writer = settings, writer
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def after(self, withdrawn: list[Withdrawn], done: Callable[[], None]) -> None:
+        """Corrects in the background, then calls `done`."""
+        task = asyncio.create_task(self._correct(withdrawn, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def watch(self) -> None:
+        """Raises what ended a correction, if anything does."""
+        await self._failed
+
+    async def stop(self) -> None:
+        """Drops what is under way: its batch is not done, and comes again."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _correct(self, withdrawn: list[Withdrawn], done: Callable[[], None]) -> None:
+        await asyncio.sleep(SETTLED_SECONDS)
+        found: dict[str, str] = {}
+        corrected: set[str] = set()
+        wanted = [f'"{entry}"'.encode() for _, entries in withdrawn for entry in entries]
+        async for value in self._alerts():
+            if b'"correction_of"' in value:
+                corrected.add(decoder(Correction).decode(value).correction_of)
+            elif len(wanted) > 100 or any(entry in value for entry in wanted):
+                alert = decoder(Alert).decode(value)
+                if any(_concerns(alert, name, entries) for name, entries in withdrawn):
+                    found[alert.alert_id] = alert.site_id
+        now = datetime.now(UTC)
+        await self._writer.send(
+            (ALERTS, site.encode(), encode(Correction(alert_id, site, now, "mistake")))
+            for alert_id, site in found.items()
+            if alert_id not in corrected
+        )
+        log.info("%d alerts taken back", len(found.keys() - corrected))
+        done()
+
+    async def _alerts(self) -> Any:
+        """The values on the topic of the alerts that are not older than it keeps them."""
+        reader = kafka.consumer(self._settings)
+        await reader.start()
+        try:
+            tps = [
+                TopicPartition(self._settings.topic(ALERTS.name), p)
+                for p in range(await self._writer.partitions(self._settings.topic(ALERTS.name)))
+            ]
+            reader.assign(tps)
+            since = int(time.time() * 1000) - (ALERTS.hours or 0) * 3_600_000
+            ends = await reader.end_offsets(tps)
+            for tp, first in (await reader.offsets_for_times(dict.fromkeys(tps, since))).items():
+                reader.seek(tp, ends[tp] if first is None else first.offset)
+            while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
+                for value in _values(await reader.getmany(timeout_ms=500)):
+                    yield value
+        finally:
+            await reader.stop()
+
+
+def _values(fetched: dict[Any, list[Any]]) -> Iterator[bytes]:
+    return (record.value for records in fetched.values() for record in records)
+
+
+def _concerns(alert: Alert, name: ListName, entries: Iterable[str]) -> bool:
+    return any(
+        (entry.authority, entry.list) == name and entry.entry_id in entries
+        for reason in alert.reasons
+        for entry in reason.entries
+    )

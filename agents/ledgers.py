@@ -1,0 +1,44 @@
+"""What staff report after the match: dispositions, quarantine, follow-up. Here they are checked, and refused if bad."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from agents.logic.batches import micros
+from agents.logic.rules import LATE_US
+from streams import metrics, topics
+from streams.chunks import Chunk
+from streams.deadletters import Refused, check_clock, dead_letter, take
+from streams.kafka import Writer
+from streams.settings import Settings
+from streams.topics import Topic
+
+
+async def valid_events(
+    settings: Settings, writer: Writer, topic: Topic, kind: Any, chunk: Chunk
+) -> list[tuple[Any, Any]]:
+    """(event, record) of each good record of a chunk; the bad ones have their dead letters, acknowledged, when it returns.
+
+    Past the sunset all are discarded and counted.
+    """
+    good, letters = [], []
+    ended = datetime.now(UTC) >= settings.sunset
+    for record in chunk.records:
+        try:
+            event = take(kind, record.value)
+            at_us = micros(event.observed_at)
+            check_clock(at_us, record.timestamp, settings.replay)
+        except Refused as refused:
+            letters.append((topics.DEAD_LETTERS, topic.name.encode(), dead_letter(topic.name, record, refused)))
+            metrics.dead_letters.labels(topic.name, refused.reason).inc()
+            continue
+        if ended:
+            metrics.events.labels(topic.name, "order_ended").inc()
+            continue
+        metrics.events.labels(topic.name, "recorded").inc()
+        if not settings.replay and record.timestamp * 1000 - at_us > LATE_US:
+            metrics.late_events.labels(topic.name).inc()
+        good.append((event, record))
+    await writer.send(letters)
+    return good

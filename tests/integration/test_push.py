@@ -1,0 +1,258 @@
+"""Lists pushed by command, on a real broker and real workers: from a clerk's file to what a checkpoint is told."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from kafka import KafkaProducer
+from openpyxl import Workbook
+
+from agents import cli
+from streams import settings as settings_
+from streams.broker import Broker
+from streams.edge.device import Device, Traveller
+from streams.edge.pseudonyms import check_character, new_ring
+from tests.integration.test_device import read
+from tests.support import System, wait_for
+
+WHO = ("--authority", "cdc", "--category", "confirmed_case", "--by", "op1", "--basis", "LAW-1")
+
+
+def resident(n: int) -> str:
+    seventeen = f"110105{1950 + n % 50}0{1 + n % 9}{10 + n % 19}{n % 1000:03d}"
+    return seventeen + check_character(seventeen)
+
+
+PEOPLE = list(dict.fromkeys(resident(n) for n in range(12_000)))
+
+
+@pytest.fixture(scope="module")
+def system(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("push")
+    new_ring(folder / "keys.json")
+    made = System(
+        kafka.bootstrap, f"chdb://{folder}/db", folder,
+        NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=str(folder / "outbox"),
+    )  # fmt: skip
+    made.prepare()
+    made.start("lists", "screening")
+    yield made
+    made.stop()
+
+
+class Lists:
+    """One list of an authority with people of its own, and a checkpoint that asks about them."""
+
+    _names = itertools.count()
+
+    def __init__(self, system: System, gate: Device) -> None:
+        number = next(self._names)
+        self.system, self._gate, self.name = system, gate, f"l{number}"
+        self.people = PEOPLE[number * 50 : number * 50 + 50]
+
+    def push(self, *arguments: str, fails: str = "") -> str:
+        """`ninezero push` and what it showed; no identity among it."""
+        done = self.system.run("push", *arguments, *(() if "--confirm" in arguments else (*WHO, "--list", self.name)))
+        shown, told = done.stdout.decode(), done.stderr.decode()
+        assert not any(word in shown + told for word in (*self.people, "张三", "138000")), "an identity on the screen"
+        assert (done.returncode, told[:10]) == ((1, "ninezero: ") if fails else (0, "")), shown + told
+        assert fails in told and told.count("\n") == bool(fails), told
+        return shown
+
+    def csv(self, people: list[str], header: str = "id") -> str:
+        path = self.system.folder / f"{time.time_ns()}.csv"
+        path.write_text("\n".join([header, *people]) + "\n")
+        return str(path)
+
+    def told(self, *people: str) -> list[str]:
+        """What the checkpoint is told of each."""
+        passers = [Traveller(role="pedestrian", id=person, temperature_c=36.5) for person in people]
+        tickets = [self._gate.scan("pedestrian", [passer]) for passer in passers]
+        return [ticket.wait(20).said for ticket in tickets]
+
+    def restart(self, *roles: str) -> None:
+        for role in roles:
+            self.system.kill(role)
+        self.system.start(*roles)
+        wait_for(lambda: all(self.system.ready(role) for role in roles), 60, "the restarted roles")
+
+
+@pytest.fixture(scope="module")
+def gate(system: System) -> Iterator[Device]:
+    with Device(settings_.load(system.env, edge=True), site_id="road-01", device_id="gate-a") as made:
+        yield made
+
+
+@pytest.fixture
+def lists(system: System, gate: Device) -> Lists:
+    return Lists(system, gate)
+
+
+def settled() -> None:
+    """From the receipt on a batch matches within two seconds."""
+    time.sleep(2)
+
+
+def test_a_clerks_files_become_one_batch_and_every_line_is_told_what_became_of_it(lists: Lists) -> None:
+    people, until = lists.people, f"{datetime.now() + timedelta(days=5):%Y年%m月%d日}"
+    wide = str.maketrans("0123456789X", "０１２３４５６７８９Ｘ")
+    rows = [f"张三;{person.translate(wide)};13800013800;{until}" for person in people[:3]]
+    rows += [f"张三;;;{until}", f"张三;{people[3]};;"]
+    text = "\n".join(["附件：密切接触者名单", "姓名;身份证号;联系电话;隔离截止日期", *rows])
+    first, second, rejects = (lists.system.folder / name for name in ("list.csv", "list.xlsx", "rejects.csv"))
+    first.write_bytes(text.encode("gb18030"))
+    book = Workbook()
+    book.active.append(["证件号码", "手机号", "截止"])
+    book.active.append([people[4], 13800013801.0, datetime.now() + timedelta(days=3)])
+    book.active.append([1.1010519491231e17, 1380001380, None])
+    book.save(second)
+    call = (str(first), str(second), "--rejects", str(rejects), "--batch-id", "b1")
+    assert "nothing was sent" in lists.push(*call, "--check")
+    shown = lists.push(*call).splitlines()
+    assert shown[:2] == ["file 1: columns id B, phone C, valid_to D", "file 2: columns id A, phone B, valid_to C"]
+    assert shown[-1] == "applied: 4 accepted, 0 duplicate, 3 rejected, 0 withdrawn"
+    told = ["file 1 row 6: no_token", "file 1 row 7: no_window"]
+    assert shown[4:7] == [*told, "file 2 row 3: no_token id:digits_lost phone:phone_invalid"]
+    assert rejects.read_text("utf-8-sig").splitlines() == [
+        "file,row,code,findings", "1,6,no_token,", "1,7,no_window,", "2,3,no_token,id:digits_lost;phone:phone_invalid",
+    ]  # fmt: skip
+    settled()
+    assert lists.told(*people[:6]) == ["refer"] * 3 + ["clear", "refer", "clear"]
+    assert lists.push(*call).splitlines()[-1] == shown[-1], "the same batch again gets the same receipt"
+
+
+def test_a_column_mapping_can_be_made_and_saved(lists: Lists) -> None:
+    path, saved = lists.csv([f"{lists.people[0]},x"], "Nummer,sonst"), str(lists.system.folder / "map.json")
+    lists.push(path, "--days", "5", fails="file 1: no column is known")
+    assert "1 accepted" in lists.push(path, "--days", "5", "--map", "id=Nummer", "--save-mapping", saved)
+    assert "1 accepted" in lists.push(path, "--days", "6", "--mapping", saved)
+
+
+def test_a_large_list_goes_in_parts_replaces_the_old_one_and_outlives_restarts(lists: Lists) -> None:
+    first = lists.push(lists.csv(PEOPLE[1000:10_000]), "--days", "5", "--full")
+    assert "in 2 parts" in first and "applied: 9,000 accepted" in first
+    settled()
+    some = (PEOPLE[1000], PEOPLE[5000], PEOPLE[9999])
+    assert lists.told(*some) == ["refer"] * 3
+    second = lists.push(lists.csv(PEOPLE[4000:10_000]), "--days", "6", "--full")
+    assert "applied: 6,000 accepted, 0 duplicate, 0 rejected, 3,000 withdrawn" in second
+    settled()
+    assert lists.told(*some) == ["clear", "refer", "refer"]
+    lists.restart("lists", "screening")
+    assert lists.told(*some) == ["clear", "refer", "refer"]
+    third = lists.push(lists.csv(PEOPLE[4000:4010]), "--withdraw", "--reason", "cleared")
+    assert "0 rejected, 10 withdrawn" in third
+
+
+def test_a_shrinking_list_is_held_until_a_second_person_confirms_it(lists: Lists) -> None:
+    people = lists.people
+    lists.push(lists.csv(people[:30]), "--days", "5")
+    few, none = lists.csv(people[:5]), lists.csv(["???"])
+    lists.push(few, "--days", "5", "--full", "--batch-id", "few", fails="held (would_shrink)")
+    lists.push(none, "--days", "5", "--full", "--batch-id", "none", fails="held (would_empty)")
+    settled()
+    assert lists.told(people[0], people[29]) == ["refer", "refer"], "the last good list serves on"
+    lists.push("--confirm", "few", "--by", "op1", fails="a second person has to")
+    lists.push("--confirm", "unheard-of", "--by", "op2", fails="no receipt of such a batch")
+    lists.restart("lists")
+    assert "applied: 5 accepted" in lists.push("--confirm", "few", "--by", "op2")
+    lists.push("--confirm", "few", "--by", "op2", fails="not held")
+    lists.push(lists.csv(people[:6]), "--days", "5")
+    lists.push("--confirm", "none", "--by", "op2", fails="a later batch")
+    settled()
+    assert lists.told(people[0], people[5], people[29]) == ["refer", "refer", "clear"]
+
+
+def test_a_withdrawal_for_mistake_takes_the_alerts_back_once_each(lists: Lists) -> None:
+    people = lists.people
+    lists.push(lists.csv(people[:3]), "--days", "5", "--batch-id", "a1")
+    settled()
+    assert lists.told(people[0], people[0], people[1]) == ["refer"] * 3
+    call = (lists.csv([people[0], people[8]]), "--withdraw", "--reason", "mistake", "--batch-id", "w1")
+    shown = lists.push(*call)
+    assert "file 1 row 3: not_listed" in shown and "1 rejected, 1 withdrawn" in shown
+    settled()
+    assert lists.told(people[0], people[1]) == ["clear", "refer"]
+
+    def corrections() -> list[dict[str, Any]]:
+        return [alert for alert in read(lists.system, "screening-alerts") if "correction_of" in alert]
+
+    wait_for(lambda: len(corrections()) == 2, 20, "the corrections")
+    lists.push(*call)
+    time.sleep(4)
+    alerts = [alert for alert in read(lists.system, "screening-alerts") if "alert_id" in alert]
+    wrong = {a["alert_id"] for a in alerts if a["reasons"][0]["entries"][0]["entry_id"] == "a1:1"}
+    assert {c["correction_of"] for c in corrections()} == wrong and len(corrections()) == len(wrong) == 2
+    assert {(c["site_id"], c["why"]) for c in corrections()} == {("road-01", "mistake")}
+
+
+def test_what_expires_stops_matching_and_leaves_the_topic_and_the_memory(lists: Lists) -> None:
+    people, soon = lists.people, f"{datetime.now(UTC) + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
+    later = f"{datetime.now(UTC) + timedelta(days=6):%Y-%m-%d}"
+    path = lists.csv([f"{people[0]},{soon}", f"{people[1]},{later}"], "id,valid_to")
+    lists.push(path, "--batch-id", "x1", "--valid-from", f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}")
+    settled()
+    assert lists.told(people[0]) == ["refer"]
+
+    def shown(entry: str) -> str:
+        return lists.system.run("watchlist", "show", entry).stdout.decode()
+
+    assert "confirmed_case" in shown("x1:1")
+    wait_for(lambda: datetime.now(UTC).isoformat() > soon, 10, "the end")
+    time.sleep(0.5)
+    assert lists.told(people[0]) == ["clear"]
+    wait_for(lambda: "no rows" in shown("x1:1"), 20, "the sweep")
+    assert lists.system.ready("screening") and lists.told(people[1]) == ["refer"]
+    assert "valid" in shown("x1:2")
+
+
+def test_a_delayed_writer_brings_nothing_back(lists: Lists) -> None:
+    people = lists.people
+    lists.push(lists.csv(people[:3]), "--days", "5", "--batch-id", "d1")
+    old = [record for record in read(lists.system, "watchlist") if record["record"] == "entry"][-3]
+    lists.push(lists.csv(people[:1]), "--withdraw", "--reason", "cleared")
+    producer = KafkaProducer(bootstrap_servers=lists.system.env["NINEZERO_KAFKA"])
+    key = f"cdc|{lists.name}|d1:1".encode()
+    producer.send(lists.system.prefix + "watchlist", orjson.dumps(old), key).get(10)
+    producer.close()
+    lists.push(lists.csv(people[5:6]), "--days", "5")
+    settled()
+    assert lists.told(people[0], people[1], people[5]) == ["clear", "refer", "refer"]
+    lists.restart("screening")
+    assert lists.told(people[0], people[1], people[5]) == ["clear", "refer", "refer"]
+
+
+def test_wrong_calls_say_what_is_wrong_in_a_line(
+    lists: Lists, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, person, who = lists.csv(lists.people[:3]), lists.people[0], (*WHO, "--list", lists.name)
+    for name, value in lists.system.env.items():
+        monkeypatch.setenv(name, value)
+    for arguments, line in (
+        ((), "name the files to push"),
+        ((path,), "--category is one of"),
+        ((path, *WHO[:4], "--list", "l", "--basis", "x", "--by", person), "--by is missing or wrong"),
+        ((path, *who, "--withdraw"), "go together"),
+        ((path, *who, "--withdraw", "--full", "--reason", "mistake"), "exclude each other"),
+        ((path, *who, "--withdraw", "--reason", person), "--reason is missing or wrong"),
+        ((path, *who, "--map", person), "--map is FIELD=COLUMN"),
+        ((path, *who, "--valid-from", person), "--valid-from is no time"),
+        ((f"{lists.system.folder}/{person}", *who), "there is no such file"),
+        ((path, *who, "--days", person), "--days is missing or wrong"),
+        (("--confirm", "b1"), "--by is missing"),
+        ((path, *who, f"--{person}"), "no such command, option or argument"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["ninezero", "push", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr().err
+        assert (ended.value.code, told.count("\n")) == (1, 1) and line in told and person not in told
+    monkeypatch.setitem(lists.system.env, "NINEZERO_KAFKA", "127.0.0.1:9")
+    lists.push(path, "--days", "5", fails="Kafka does not answer")

@@ -1,0 +1,178 @@
+"""Whatever is fed to a parser: it answers in its own closed terms, soon, and repeats nothing of what it was fed.
+
+The same parsers meet atheris in tests/fuzz. Zones, sheets and workbooks have more properties in tests of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import typing
+import zipfile
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from schemas import events
+from streams.deadletters import Refused, take
+from streams.edge.dates import FOREVER, moment
+from streams.edge.identity import check, check_documents, mrz
+from streams.edge.lines import Terms, read_lines
+from streams.edge.pseudonyms import KeyRing, KeyRingError, normalise, passport
+from streams.edge.sheets import Mapping, SheetError, open_sheet
+
+TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")
+FLAGS = set(typing.get_args(events.QualityFlag))
+KINDS: tuple[Any, ...] = ("id", "passport", "phone", "plate", "pass")
+WIRE = [events.Scan, events.Arrival, events.PushBatch, events.Disposition, events.QuarantineEvent, events.FollowupEvent]
+TERMS = Terms("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), CHINA, days=14)
+RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
+PLANTED = "11010519491231002X"
+
+anything = st.binary(max_size=200) | st.text(st.characters(), max_size=80).map(
+    lambda text: text.encode("utf-8", "surrogatepass")
+)
+dated = st.text("0123456789-/.:T+Zz年月日号时点分秒 　２０\n", max_size=30)
+# JSON that is nearly what is wanted: the right names, with whatever in them.
+names = st.sampled_from(
+    ["device_id", "seq", "site_id", "observed_at", "kind", "people", "tokens", "id", "phone", "active", "keys", "k1", "hex",
+     "not_after", "lines", "mode", "first_row"]
+)  # fmt: skip
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(PLANTED),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=6),
+    max_leaves=12,
+)
+jsons = st.dictionaries(names, values, max_size=8).map(lambda value: json.dumps(value).encode())
+quietly = settings(deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def repeats_nothing(error: Exception) -> bool:
+    """Neither in its line nor in the errors that it came from, which a traceback would show."""
+    shown = f"{error!r} {error.__cause__!r} {error.__context__!r}"
+    return "\n" not in str(error) and PLANTED not in shown
+
+
+@given(st.text(st.characters(), max_size=60), st.text("CHNDUTO<- ", max_size=5))
+@example("ﷺ" * 60, "UTO")
+def test_a_normal_form_is_plain_and_has_a_token(text: str, state: str) -> None:
+    for kind in KINDS:
+        normal = normalise(kind, text)
+        assert not normal or (RING.token(kind, normal) and normal == normal.upper() and " " not in normal)
+        assert normal or check(kind, text, TODAY)
+    found = passport(state, text)
+    assert not found or normalise("passport", f"{state}/{text}") == found
+
+
+@given(st.lists(anything, max_size=6))
+def test_records_of_documents_give_their_closed_lists_only(lines: list[bytes]) -> None:
+    for row, kind, flags in check_documents(lines, TODAY):
+        assert (
+            1 <= row <= len(lines) + b"".join(lines).count(b"\r")
+            and kind in (*KINDS, "mrz", "unknown")
+            and set(flags) <= FLAGS
+        )
+
+
+@given(dated | st.text(max_size=40) | st.floats() | st.none(), st.booleans(), st.booleans())
+def test_a_time_is_a_moment_or_nothing(cell: str | float | None, end: bool, old_mac: bool) -> None:
+    found = moment(cell, CHINA, end=end, epoch_1904=old_mac)
+    assert found is None or (found.tzinfo is UTC and found <= FOREVER)
+
+
+@quietly
+@given(anything | jsons)
+def test_any_mapping_file_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "mapping").write_bytes(content)
+    try:
+        read = Mapping.load(tmp_path / "mapping")
+    except SheetError as error:
+        assert repeats_nothing(error)
+    else:
+        read.save(tmp_path / "again")
+        assert Mapping.load(tmp_path / "again") == read
+
+
+@quietly
+@given(anything | jsons)
+def test_any_key_ring_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "keys"
+    path.touch(0o600)
+    path.write_bytes(content)
+    try:
+        KeyRing.load(path)
+    except KeyRingError as error:
+        assert repeats_nothing(error)
+
+
+@given(anything | jsons)
+@example(json.dumps({"kind": PLANTED}).encode())
+@example(b"[" * 1_000_000)
+@example(b'{"seq":' + b"9" * 100_000 + b"}")
+@example(b'{"a":' * 100_000)
+def test_any_value_on_the_wire_is_taken_or_refused(content: bytes) -> None:
+    for kind in WIRE:
+        try:
+            assert isinstance(take(kind, content), kind)
+        except Refused as error:
+            assert error.reason in ("not_json", "schema_invalid", "too_large") and repeats_nothing(error)
+            assert PLANTED not in error.path
+
+
+# --- Nothing hangs
+
+
+def sheet(content: bytes, folder: Path) -> int:
+    path = folder / "list"
+    path.write_bytes(content)
+    try:
+        return sum(1 for _ in read_lines([open_sheet(path)], RING, TERMS, check))
+    except SheetError as error:
+        assert repeats_nothing(error)
+        return 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"id\n" + "ﷺ".encode() * 4000 + b"\n", ("id,截止\n1,2020年2月" + " " * 4000 + "3\n").encode() * 200,
+        b'id,x\n"' + b"a," * 400_000, b"id,x\n" + b'"a,b\n' * 20_000, b'id,x\n"' + b'"' * 999_000,
+        "\n".join("".join(f"a{i}/b{j}{',;|'[i % 3]}" for i in range(40_000)) for j in range(20)).encode(),
+        b" " * 10_000_000 + b"id", b"\n" * 1_000_000 + b"id", b"id\n" + b"+" * 4000 + b"\n",
+    ],
+    ids=["compatibility forms", "blanks in dates", "a quote in a megabyte", "quotes in every row", "only quotes",
+         "columns by the thousand", "blanks", "blank lines", "signs"],
+)  # fmt: skip
+def test_no_text_file_takes_long(tmp_path: Path, content: bytes) -> None:
+    began = time.monotonic()
+    sheet(content, tmp_path)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("xml", [b"<x/>", b"<row/>", b"<c/>", b"<x><x></x></x>", b" "])
+def test_a_workbook_that_unpacks_to_a_thousand_times_its_size_is_refused_at_once(tmp_path: Path, xml: bytes) -> None:
+    packed, began = io.BytesIO(), time.monotonic()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/workbook.xml", b"<workbook>" + xml * ((64 << 20) // len(xml)))
+    assert sheet(packed.getvalue(), tmp_path) == 0
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("piece", ["P<UTO", "<", "\n", ",", '"', "P<UTO\n", "ﷺ", "\u0300", "a\u0300", "\0"])
+def test_no_pasted_text_takes_long(piece: str) -> None:
+    text, began = piece * 200_000, time.monotonic()
+    for make in (
+        lambda: mrz([text], TODAY),
+        lambda: mrz(text.split("\n"), TODAY),
+        lambda: passport(text[:4000], text[:4000]),
+    ):
+        make()
+    assert moment(text, CHINA, end=True) is None
+    assert list(check_documents([text, *text[:5000].split("\n")], TODAY)) is not None
+    assert time.monotonic() - began < 5

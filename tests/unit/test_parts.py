@@ -1,0 +1,80 @@
+"""Parts of a batch make one batch, in whatever order they come, and never a mixture."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.logic.parts import PartError, Parts
+from schemas.events import PushBatch, PushLine, PushTokens
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+
+
+def part(number: int, parts: int, *lines: int, **given: Any) -> PushBatch:
+    fields: dict[str, Any] = {
+        "batch_id": "b", "authority": "a", "pushed_by": "p", "list": "l", "category": "close_contact", "mode": "delta",
+        "sequence": 1, "issued_at": NOW, "purpose": "epidemic_control", "declared_lines": 0, "legal_basis": "o",
+    }  # fmt: skip
+    made = [PushLine(line, PushTokens()) for line in lines]
+    return PushBatch(**{**fields, **given}, part=number, parts=parts, lines=made)
+
+
+@given(st.permutations(range(1, 6)), st.lists(st.integers(1, 5), max_size=5))
+def test_a_batch_is_complete_when_every_part_is_there_whatever_their_order(order: list[int], again: list[int]) -> None:
+    parts, seen = Parts(), set[int]()
+    for offset, number in enumerate([*again, *order]):
+        found = parts.take(part(number, 5, number * 10, number * 10 + 1), offset, offset)
+        seen.add(number)
+        assert found.complete == (len(seen) == 5)
+    assert len(found.lines) == 10 and found.at_ms == len(again) + 4
+    assert found.places == {n: len(again) + order.index(n) for n in range(1, 6)}, "the last of each part counts"
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"list": "m"}, "/list"),
+        ({"sequence": 2}, "/sequence"),
+        ({"mode": "full"}, "/mode"),
+        ({"declared_lines": 9}, "/declared_lines"),
+        ({"issued_at": NOW - timedelta(seconds=1)}, "/issued_at"),
+    ],
+)
+def test_a_part_of_another_batch_is_refused_with_the_field_that_tells(given: dict[str, Any], path: str) -> None:
+    parts = Parts()
+    parts.take(part(1, 2, 1), 0, 0)
+    with pytest.raises(PartError) as refused:
+        parts.take(part(2, 2, 2, **given), 1, 1)
+    assert refused.value.path == path
+    assert parts.take(part(2, 2, 2), 2, 2).complete
+
+
+def test_a_line_number_comes_once_over_all_parts() -> None:
+    parts = Parts()
+    parts.take(part(1, 2, 1, 2), 0, 0)
+    for lines, path in (((3, 3), "/lines/1/line"), ((5, 2), "/lines/1/line")):
+        with pytest.raises(PartError) as refused:
+            parts.take(part(2, 2, *lines), 1, 1)
+        assert refused.value.path == path
+    assert parts.take(part(2, 2, 3), 2, 2).complete
+
+
+def test_a_later_attempt_begins_the_batch_anew() -> None:
+    parts = Parts()
+    parts.take(part(1, 2, 1), 0, 0)
+    later = NOW + timedelta(seconds=1)
+    assert not parts.take(part(2, 2, 2, issued_at=later), 1, 1).complete
+    found = parts.take(part(1, 2, 1, issued_at=later), 2, 2)
+    assert found.complete and found.places == {1: 2, 2: 1}
+
+
+def test_two_authorities_may_use_the_same_id() -> None:
+    parts = Parts()
+    parts.take(part(1, 2, 1), 0, 0)
+    assert not parts.take(part(2, 2, 1, authority="other"), 1, 1).complete
+    assert parts.take(part(2, 2, 2), 2, 2).complete
