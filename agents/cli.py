@@ -218,6 +218,7 @@ def scan(
     if bool(site) != bool(device):
         raise Failure("--site and --device go together; without both, lines are ready-made Scan events")
     settings = settings_.load(edge=True)
+    logging.disable()  # what is wrong is said line by line, and at the end
     with _lines(file) as lines:
         if site:
             refused, unchecked = Lines(settings, site, device).send(lines)
@@ -259,16 +260,12 @@ def device(
     device_: Annotated[str, typer.Option("--device", help="Its name, of which the outbox keeps the counter.")],
 ) -> None:
     """A small screen for a person with a keyboard or a barcode scanner."""
-    from rich.console import Console
-
-    from streams.edge.device import Device
     from streams.edge.screen import run
 
-    settings = settings_.load(edge=True)
-    with Device(settings, site_id=site, device_id=device_) as made:
-        run(made, sys.stdin, Console(highlight=False))
-        if not made.flush(5):
-            raise Failure(f"{made.status().waiting} events wait in the outbox for Kafka: start the device again")
+    logging.disable()  # the screen is the operator's, and says itself what is wrong
+    waiting = run(settings_.load(edge=True), site, device_)
+    if waiting:
+        raise Failure(f"{waiting} events wait in the outbox for Kafka: start the device again")
 
 
 @app.command("check-document")

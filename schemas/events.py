@@ -6,6 +6,7 @@ required one left out. Decoding *is* validation: `decoder(Scan).decode(value)` e
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -203,6 +204,8 @@ class PushBatch(_Event):
     def __post_init__(self) -> None:
         if self.part > self.parts:
             raise ValueError("part is greater than parts")
+        if not re.fullmatch("[a-z_]{1,32}", self.category):  # receipts repeat it: no field holds free text
+            self.category = ""
 
 
 class PushConfirmation(_Event):

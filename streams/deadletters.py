@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from schemas import events
 from schemas.events import MAX_VALUE_BYTES, DeadLetter, DeadReason, decoder, encode
 
 FUTURE_US = 600 * 1_000_000
@@ -19,8 +20,15 @@ PAST_US = 13 * 86_400 * 1_000_000
 EARLIEST_US = 86_400 * 1_000_000
 """Nothing was observed before 2 January 1970: a time before it has no local day that ClickHouse could hold."""
 
-_AT = re.compile(r" - at `\$?([^`]*)`")
-_MISSING = re.compile(r"missing required field `([a-z_]+)`")
+_AT = re.compile(r".* - at `\$([^`]*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
+_NAMES = {
+    name
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    for name in kind.__struct_encode_fields__
+}
+"""Every field name of the contract."""
 
 
 class Refused(Exception):
@@ -80,15 +88,30 @@ def dead_letter(topic: str, record: Any, refused: Refused) -> bytes:
 
 def _refused(value: bytes, message: str) -> Refused:
     """Tells a value that is not JSON at all from one that breaks the schema (msgspec stops at the first fault)."""
+    content = None
     try:
-        msgspec.json.decode(value)
+        content = msgspec.json.decode(value)
     except msgspec.ValidationError:
         pass  # a number out of range: JSON all the same
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Refused("not_json")
-    found = _AT.search(message)
-    pointer = re.sub(r"[.\[\]]+", "/", found.group(1)).rstrip("/") if found else ""
-    missing = _MISSING.search(message)
-    # `...` is msgspec's word for a key of a mapping: not a name of the contract.
-    parts = [part for part in pointer.split("/") if part] + ([missing.group(1)] if missing else [])
-    return Refused("schema_invalid", "".join(f"/{part}" for part in parts))
+    found, missing = _AT.match(message), _MISSING.match(message)
+    parts = _real(re.split(r"[.\[\]]+", found.group(1)) if found else [], content)
+    return Refused("schema_invalid", "".join(f"/{part}" for part in parts + ([missing.group(1)] if missing else [])))
+
+
+def _real(parts: list[str], content: Any) -> list[str]:
+    """The path as far as it is one of the contract's, and of this value.
+
+    The message quotes an unknown field's name, which is the sender's text and may read like a path of msgspec's.
+    """
+    real = []
+    for part in filter(None, parts):
+        if isinstance(content, list) and part.isdecimal() and len(part) < 8 and int(part) < len(content):
+            content = content[int(part)]
+        elif part in _NAMES and (content is None or isinstance(content, dict)):
+            content = None if content is None else content.get(part)
+        else:
+            break
+        real.append(part)
+    return real

@@ -105,3 +105,9 @@ def test_a_batch_that_is_not_applied_changes_nothing_and_counts_nothing(
     change = apply(watchlist, batch(line(1, id=[t(1)]), **given), last)
     assert (change.status, change.code) == expected
     assert not watchlist.lists["a", "l"] and change.accepted == change.duplicate == len(change.rejects) == 0
+
+
+@pytest.mark.parametrize("text", ["370115199001011234", "张三", "L898902C3", "a b", "x" * 33])
+def test_a_receipt_repeats_no_free_text_as_the_category(text: str) -> None:
+    pushed = batch(line(1, id=[t(1)]), category=text)
+    assert (pushed.category, apply(Watchlist(), pushed).code) == ("", "unknown_category")
