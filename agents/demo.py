@@ -68,8 +68,8 @@ FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORD
 """How fresh each list is: its last batch that was applied."""
 
 
-_RECORDED = (topics.DECISIONS, topics.DISPOSITIONS, topics.RECEIPTS, topics.DEAD_LETTERS)
-"""Topics that the recorder must have read to their ends before the report is made."""
+_RECORDED = (topics.DECISIONS, topics.DISPOSITIONS, topics.DEAD_LETTERS)
+"""Topics that the recorder must have read to their ends before the report is made. (Receipts end in a transaction's marker.)"""
 
 
 @dataclass
