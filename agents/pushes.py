@@ -135,7 +135,7 @@ class Pushes:
         prefix = f"{batch.authority}|{batch.list}|"
         records = [((prefix + entry_id).encode(), encode(Removal(batch.sequence))) for entry_id in change.remove]
         records += [((prefix + e.entry_id).encode(), encode(_record(e))) for e in change.put.values()]
-        entries = self._lists.watchlist.lists.get((batch.authority, batch.list), {})
+        entries = {e.entry_id: e for e in self._lists.watchlist.entries((batch.authority, batch.list))}
         after = {k: v for k, v in entries.items() if k not in set(change.remove)} | change.put
         keys = {t.partition(".")[0] for e in after.values() for some in e.tokens.values() for t in some}
         floor = 0 if manifest is None else manifest.floor
