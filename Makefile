@@ -25,6 +25,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench.screening
+	$(BIN)/python -m tests.bench.watchlist
 
 faults: setup engines
 	$(BIN)/pytest tests/integration/test_pipeline.py -m server

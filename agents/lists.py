@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from agents.logic.batches import micros
+import numpy as np
+import numpy.typing as npt
+
 from agents.logic.watchlist import ListName, Slice, Watchlist
 from schemas.events import WatchlistEntry
 from streams import metrics
@@ -24,7 +27,7 @@ class Lists:
         self.watchlist.stage_removals(name, remove)
         try:
             self._stage(name, put)
-        except ValueError:
+        except (ValueError, KeyError):
             if len(put) == 1:
                 log.error("an entry of list %s has a token of a wrong form; it is left out", "/".join(name))
             else:
@@ -63,9 +66,15 @@ class Lists:
             Slice(
                 entry_ids=list(put),
                 categories=[record.category for record in records],
-                from_us=[micros(record.valid_from) for record in records],
-                to_us=[micros(record.valid_to) for record in records],
+                from_us=_micros([record.valid_from for record in records]),
+                to_us=_micros([record.valid_to for record in records]),
                 tokens=[record.tokens for record in records],
                 sequences=[record.sequence for record in records],
             ),
         )
+
+
+def _micros(times: Sequence[datetime]) -> npt.NDArray[np.int64]:
+    """Unix times in µs, as `batches.micros` gives them one by one."""
+    rounded: npt.NDArray[np.float64] = np.rint(np.array([time.timestamp() for time in times]) * 1_000_000)
+    return rounded.astype(np.int64)

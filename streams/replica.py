@@ -164,7 +164,8 @@ class Replica:
                     self._refuse(name, entry_id, record.key)
                 else:
                     self._pending.setdefault(name, {})[entry_id] = value
-                    self._removed.pop(record.key, None)
+                    if self._removed:
+                        self._removed.pop(record.key, None)
             elif isinstance(value, Heartbeat):
                 self.heartbeat = record.timestamp / 1000
             elif isinstance(value, Manifest):
@@ -228,8 +229,7 @@ class Replica:
             raise TopicLost
 
     def _judge_ready(self) -> None:
-        complete = all(self._lists.size(name) == manifest.entries for name, manifest in self.manifests.items())
-        if self.caught_up.is_set() and self.manifests and complete:
+        if self.caught_up.is_set() and self.manifests and all(map(self._complete, self.manifests)):
             self.ready.set()
         else:
             self.ready.clear()
@@ -252,13 +252,19 @@ class Replica:
         self._pending.setdefault(name, {})[entry_id] = removal
 
     def _bury(self, name: Name, entry_id: str, key: bytes) -> None:
-        """A tombstone. The removal before it has said so already, unless compaction took that away while we read."""
+        """A tombstone. Of a complete list it takes nothing off: the removal before it has said so already.
+
+        Before that it counts: compaction may have taken that removal away while we read.
+        """
         self._removed.pop(key, None)
-        if not self.caught_up.is_set():
+        if not (self.caught_up.is_set() and self._complete(name)):
             self._stage(name)
             self._lists.remove_now(name, entry_id)
         elif self._lists.has(name, entry_id):
             self.overwritten[key] = None
+
+    def _complete(self, name: Name) -> bool:
+        return name in self.manifests and self._lists.size(name) == self.manifests[name].entries
 
     def _stage(self, name: Name) -> None:
         records = self._pending.pop(name, {})

@@ -68,12 +68,18 @@ class Rows:
             count -= len(part)
         if count:
             end = self.end + count
-            for column in self._columns:
-                if end > len(column):
-                    column.grow(max(end, len(column) * 3 // 2))
+            self._make_room(end)
             parts.append(np.arange(self.end, end))
             self.end = end
         return np.concatenate(parts) if len(parts) != 1 else parts[0]
+
+    def _make_room(self, end: int) -> None:
+        early = True
+        for column in self._columns:
+            # Copying a large column takes its time, so they grow before they must, one at a time.
+            if end > len(column) or (early and end > len(column) * 0.9):
+                column.grow(max(end, len(column) * 3 // 2))
+                early = False
 
     def give_back(self, rows: Array) -> None:
         """These rows are free."""
@@ -160,7 +166,7 @@ class Table:
         if not len(rows):
             return
         buckets = self._buckets(tags)
-        order = np.argsort(buckets, kind="stable")
+        order = np.argsort(buckets)
         rows, buckets = rows[order], buckets[order]
         follows = buckets[1:] == buckets[:-1]
         after = np.empty(len(rows), np.uint32)

@@ -38,7 +38,7 @@ class Tokens:
     def __len__(self) -> int:
         return self._rows.used
 
-    def check(self, kinds: Sequence[int], texts: Sequence[str]) -> tuple[Array, Array]:
+    def check(self, kinds: Array, texts: Sequence[str]) -> tuple[Array, Array]:
         """Digests and codes of tokens.
 
         Raises:
@@ -53,7 +53,7 @@ class Tokens:
             at = np.flatnonzero(lengths == length)
             some = texts if len(at) == len(texts) else [texts[n] for n in at.tolist()]
             digests[at], keys[at] = self._parse(some, length)
-        return digests, keys * 8 + np.array(kinds, np.uint32)
+        return digests, keys * 8 + kinds
 
     def add(self, owners: Array, texts: Sequence[str], checked: tuple[Array, Array]) -> Array:
         """Stores tokens; those of one owner stand together. Their rows."""

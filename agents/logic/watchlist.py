@@ -25,6 +25,7 @@ ListName = tuple[str, str]
 
 _DEAD, _STAGED, _LIVE = 0, 1, 2
 _NO_LINE = -1
+_LINES = 2**31
 
 
 class Entry(Struct, gc=False, frozen=True):
@@ -50,9 +51,9 @@ class Slice(NamedTuple):
 
     entry_ids: Sequence[str]
     categories: Sequence[str]
-    from_us: Sequence[int]
-    to_us: Sequence[int]
-    tokens: Sequence[Mapping[str, Iterable[str]]]
+    from_us: Sequence[int] | Array
+    to_us: Sequence[int] | Array
+    tokens: Sequence[Mapping[str, Sequence[str]]]
     sequences: Sequence[int]
 
 
@@ -190,21 +191,22 @@ class Watchlist:
         """Prepares entries that the list's next switch puts on it. The last of an id counts.
 
         Raises:
-            ValueError: a token has not the form of one, or its domain is none; nothing is staged.
+            ValueError: a token has not the form of one; nothing is staged.
+        KeyError: a domain is none; likewise.
         """
         if not put.entry_ids:
             return
-        owners, kinds, texts = [], [], []
+        owners: list[int] = []
+        kinds: list[int] = []
+        counts: list[int] = []
+        texts: list[str] = []
         for n, tokens in enumerate(put.tokens):
             for kind, some in tokens.items():
-                number = KIND.get(kind)
-                if number is None:
-                    raise ValueError("no domain of tokens")
-                for text in some:
-                    owners.append(n)
-                    kinds.append(number)
-                    texts.append(text)
-        checked = self._tokens.check(kinds, texts)
+                owners.append(n)
+                kinds.append(KIND[kind])
+                counts.append(len(some))
+                texts += some
+        checked = self._tokens.check(np.repeat(np.array(kinds, np.uint32), counts), texts)
         groups, lines = self._place(name, put)
         marks = tags(put.entry_ids, hash(name))
         self._displace(name, put.entry_ids, marks, lines)
@@ -214,7 +216,7 @@ class Watchlist:
         self._first.array[rows] = NONE
         self._table.add(rows, marks)
         if texts:
-            owned = np.array(owners)
+            owned = np.repeat(np.array(owners), counts)
             made = self._tokens.add(rows[owned], texts, checked)
             starts = np.flatnonzero(np.append(True, owned[1:] != owned[:-1]))
             self._first.array[rows[owned[starts]]] = made[starts]
@@ -308,7 +310,6 @@ class Watchlist:
 
     def _namesakes(self, name: ListName, entry_ids: Sequence[str], marks: Array, lines: Array) -> Array:
         """Rows, live or staged, of those ids."""
-        rows: Array
         places, rows = self._table.search(marks)
         alive = self._state.array[self._group.array[rows]] != _DEAD
         alive &= self._line.array[rows] == lines[places]
@@ -317,7 +318,8 @@ class Watchlist:
             (group := self._known(number)).name == name and group.batch == _split(entry_ids[place])[0]
             for place, number in zip(places.tolist(), self._group.array[rows].tolist(), strict=True)
         ]
-        return rows[np.array(same, bool)]
+        chosen: Array = rows[np.array(same, bool)]
+        return chosen
 
     def _displace(self, name: ListName, entry_ids: Sequence[str], marks: Array, lines: Array) -> None:
         rows = self._namesakes(name, entry_ids, marks, lines)
@@ -374,21 +376,13 @@ class Watchlist:
 
     def _place(self, name: ListName, put: Slice) -> tuple[Array, Array]:
         """Group number and line of each entry."""
+        batches, lines = zip(*map(_split, put.entry_ids), strict=True)
+        keys = list(zip(batches, put.categories, put.sequences, strict=True))
         staged = self._list(name).staged
-        groups, lines = [], []
-        last, number = None, NONE
-        for entry_id, category, sequence in zip(put.entry_ids, put.categories, put.sequences, strict=True):
-            batch, line = _split(entry_id)
-            key = (batch, category, sequence)
-            if key != last:
-                last = key
-                group = staged.get(key)
-                if group is None:
-                    group = staged[key] = self._new_group(name, *key, _STAGED)
-                number = group.number
-            groups.append(number)
-            lines.append(line)
-        return np.array(groups, np.int64), np.array(lines, np.int64)
+        for key in dict.fromkeys(keys):
+            if key not in staged:
+                staged[key] = self._new_group(name, *key, _STAGED)
+        return np.array([staged[key].number for key in keys]), np.array(lines)
 
     def _new_group(self, name: ListName, batch: str, category: str, sequence: int, state: int) -> _Group:
         number = self._spare.pop() if self._spare else len(self._groups)
@@ -439,9 +433,13 @@ class Watchlist:
 
 def _split(entry_id: str) -> tuple[str, int]:
     """Batch and line of an entry id; an id of another form is a batch of its own, without a line."""
-    batch, _, line = entry_id.rpartition(":")
-    if line.isdecimal() and len(line) < 10 and line.isascii() and (line[0] != "0" or line == "0") and batch:
-        return batch, int(line)
+    batch, _, text = entry_id.rpartition(":")
+    try:
+        line = int(text)
+    except ValueError:
+        return entry_id, _NO_LINE
+    if str(line) == text and 0 <= line < _LINES and batch:
+        return batch, line
     return entry_id, _NO_LINE
 
 
