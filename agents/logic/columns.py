@@ -16,9 +16,6 @@ Array = npt.NDArray[Any]
 NONE = 0
 """Row 0 of any column is never given out: as a reference it means none."""
 
-_LOAD = 0.5
-"""Rows a bucket: more would save memory and cost a look-up another cache miss."""
-
 _GONE = 0xFFFF_FFFF
 
 
@@ -90,6 +87,9 @@ class Rows:
 class Table:
     """Finds rows by a 32-bit tag: a head for every bucket, then from row to row.
 
+    Before them stands a byte a bucket with a bit set for each row in it: small enough for the processor's caches, it
+    answers seven in eight of the look-ups that find nothing, and most do.
+
     Tags come from Python's own `hash` of a string, which is keyed by a secret of the process, so nobody outside can make
     tags collide. Equal tags are no proof: the caller compares what it looks for. The table grows a few buckets at a time
     (linear hashing, Litwin 1980), so no insertion waits for a rebuild.
@@ -99,6 +99,7 @@ class Table:
         self.link = Column(np.uint32, width=2)
         """Of each row its tag and the next row: side by side, since a look-up needs both."""
         self._heads = Column(np.uint32, size=2048)
+        self._bits = Column(np.uint8, size=2048)
         self._mask = 1023
         self._split = 0
         """Buckets below it have been split in two already, by one bit more of the tag."""
@@ -109,9 +110,9 @@ class Table:
         bucket = tag & self._mask
         if bucket < self._split:
             bucket = tag & (self._mask * 2 + 1)
-        row = self._heads.view[bucket]
-        if not row:
+        if not self._bits.view[bucket] >> (tag >> 29) & 1:
             return ()
+        row = self._heads.view[bucket]
         link = self.link.view
         found = []
         while row:
@@ -143,7 +144,7 @@ class Table:
         self.link.array[rows, 0] = tags
         self._chain(rows, tags)
         self._count += len(rows)
-        while self._count > (self._mask + 1 + self._split) * _LOAD:
+        while self._count > self._mask + 1 + self._split:
             self._grow(max(1024, 4 * len(rows)))
 
     def remove(self, rows: Array) -> None:
@@ -151,7 +152,7 @@ class Table:
         buckets = np.unique(self._buckets(self.link.array[rows, 0]))
         members = self._members(buckets)
         self.link.array[rows, 1] = _GONE
-        self._heads.array[buckets] = NONE
+        self._clear(buckets)
         links = self.link.array[members]
         stay = links[:, 1] != _GONE
         self._chain(members[stay], links[stay, 0])
@@ -174,7 +175,14 @@ class Table:
         after[1:] = np.where(follows, rows[:-1], self._heads.array[buckets[1:]])
         self.link.array[rows, 1] = after
         last = np.append(~follows, True)
-        self._heads.array[buckets[last]] = rows[last]
+        ends = buckets[last]
+        self._heads.array[ends] = rows[last]
+        bits = np.left_shift(np.uint8(1), (tags[order] >> 29).astype(np.uint8))
+        self._bits.array[ends] |= np.bitwise_or.reduceat(bits, np.flatnonzero(np.append(True, ~follows)))
+
+    def _clear(self, buckets: Array) -> None:
+        self._heads.array[buckets] = NONE
+        self._bits.array[buckets] = 0
 
     def _members(self, buckets: Array) -> Array:
         rows = self._heads.array[buckets]
@@ -192,12 +200,13 @@ class Table:
         end = min(self._split + count, self._mask + 1)
         buckets = np.arange(self._split, end, dtype=np.uint32)
         members = self._members(buckets)
-        self._heads.array[buckets] = NONE
+        self._clear(buckets)
         self._split = end
         self._chain(members, self.link.array[members, 0])
         if self._split > self._mask:
             self._mask, self._split = self._mask * 2 + 1, 0
             self._heads.grow((self._mask + 1) * 2)
+            self._bits.grow((self._mask + 1) * 2)
 
 
 def tags(texts: Sequence[str], salt: int = 0) -> Array:
