@@ -227,6 +227,7 @@ class Watchlist:
     def stage_removals(self, name: ListName, entry_ids: Sequence[str]) -> None:
         """Prepares removals for the list's next switch. An entry that is staged is so no longer."""
         if entry_ids:
+            entry_ids = list(dict.fromkeys(entry_ids))
             lines = np.array([_split(entry_id)[1] for entry_id in entry_ids], np.int64)
             self._displace(name, entry_ids, tags(entry_ids, hash(name)), lines)
 

@@ -217,6 +217,16 @@ def test_a_text_that_is_no_token_stages_nothing(bad: str) -> None:
     assert watchlist.size(("a", "l")) == 0 and not watchlist.find("id", bad)
 
 
+def test_an_id_named_twice_is_removed_once() -> None:
+    watchlist = Watchlist()
+    watchlist.apply(("a", "l"), [entry(1), entry(2)], [])
+    staged(watchlist, entry(3))
+    watchlist.apply(("a", "l"), [], ["b1:1", "b1:1", "b1:3", "b1:3"])
+    while watchlist.tidy(9):
+        pass
+    assert [e.entry_id for e in watchlist.entries(("a", "l"))] == ["b1:2"]
+
+
 def test_churn_uses_rows_and_groups_again() -> None:
     watchlist = Watchlist()
     for sequence in range(1, 40):
