@@ -145,7 +145,7 @@ async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
     writer, lists = await _started(stack, Writer(role.settings)), Lists()
-    replica = await _started(stack, Replica(role.settings, lists, lists.measure))
+    replica = await _started(stack, Replica(role.settings, lists, lists.measure, keeps_removed=True))
     pushes = Pushes(role.settings, replica, lists, writer)
     stack.push_async_callback(pushes.stop)
 

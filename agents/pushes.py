@@ -40,7 +40,7 @@ from streams import kafka, metrics
 from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, dead_letter, take
 from streams.kafka import Writer
-from streams.replica import Replica
+from streams.replica import Replica, split
 from streams.settings import Settings
 from streams.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from streams.transactions import Record, Transactions
@@ -81,6 +81,8 @@ class Pushes:
         self._transactions = Transactions(settings, "ninezero-lists")
         self._receipts: dict[BatchName, PushReceipt] = {}
         self._parts = Parts()
+        self._rewritten: set[bytes] = set()
+        """Entries that were written once more after a stranger's record of the same key. (The replica refuses both.)"""
         self._reader: Any = None
         self._taken: Ledger | tuple[()] | None = None
         """Under which assignment it took over: that of the chunks, () before the first chunk, None if it did not."""
@@ -342,6 +344,12 @@ class Pushes:
                 records += [(WATCHLIST, (prefix + entry_id).encode(), removal) for entry_id in gone]
                 stated = msgspec.structs.replace(manifest, entries=entries, key_ids=keys)
                 records.append((WATCHLIST, prefix.encode(), encode(stated)))
+        for key in self._replica.overwritten.keys() - self._rewritten:
+            entry = self._lists.watchlist.get(*split(key))
+            if entry is not None:
+                records.append((WATCHLIST, key, _record(entry, entry.sequence)))
+        self._rewritten |= self._replica.overwritten.keys()
+        self._replica.overwritten.clear()
         for key in self._replica.cleared(now - TOMBSTONE_SECONDS, SWEPT_AT_ONCE):
             records.append((WATCHLIST, key, None))
         if records:
