@@ -160,7 +160,7 @@ class Pushes:
         async for record in self._read(PUSHES.name, 0, position):
             try:
                 batch = take(PushBatch, record.value)
-                if self._unfinished((batch.authority, batch.batch_id)):
+                if (batch.authority, batch.batch_id) not in self._receipts:
                     self._parts.take(batch, record.offset, record.timestamp)
             except (Refused, PartError):
                 continue  # it has its dead letter
@@ -179,10 +179,6 @@ class Pushes:
             stated = encode(Manifest(0, 0, NEVER, [], "", datetime.now(UTC), lost=True))
             ends = await self._transactions.write((WATCHLIST, _prefix(name).encode(), stated) for name in lost)
             await self._replica.reached(ends[WATCHLIST.name])
-
-    def _unfinished(self, name: BatchName) -> bool:
-        receipt = self._receipts.get(name)
-        return receipt is None or receipt.status == "held"
 
     async def _read(self, topic: str, first: int, end: int | None) -> AsyncIterator[Any]:
         """The committed records of a one-partition topic from `first` up to `end`, or to its end now."""
@@ -232,11 +228,11 @@ class Pushes:
             raise Refused("schema_invalid", error.path) from None
         if not gathered.complete:
             return None
+        self._parts.forget(name)
         try:
             change, receipt = await self._judge(gathered, batch)
         except _Gone:
             log.warning("a part of a batch is older than its topic keeps: the batch waits for all its parts again")
-            self._parts.forget(name)
             return None
         return self._mistaken(batch, receipt, set(change.remove))
 
@@ -246,28 +242,38 @@ class Pushes:
 
     async def _confirm(self, said: PushConfirmation) -> None:
         """A second person's word for a held batch. Whatever comes of it, the batch's receipt says it."""
-        name = (said.authority, said.confirms)
-        receipt, gathered = self._receipts.get(name), self._parts.batches.get(name)
+        receipt = self._receipts.get((said.authority, said.confirms))
         if receipt is None:
             raise Refused("schema_invalid", "/confirms")
         manifest = self._replica.manifests.get((said.authority, receipt.list))
         code: ConfirmationCode | None = None
-        if receipt.status != "held":
+        gathered = None
+        if receipt.confirmed and receipt.by == said.confirmed_by:
+            pass  # the same word again is answered with the same receipt
+        elif receipt.status != "held":
             code = "not_held"
-        elif gathered is None:
+        elif (gathered := await self._held(receipt)) is None:
             code = "gone"
-        elif said.confirmed_by == gathered.head.pushed_by:
+        elif said.confirmed_by == receipt.by:
             code = "same_person"
         elif manifest is not None and manifest.sequence >= gathered.head.sequence:
             code = "overtaken"
-        if code is None and gathered is not None:
-            try:
-                await self._judge(gathered, None, said)
-                return
-            except _Gone:
-                code = "gone"
+        else:
+            await self._judge(gathered, None, said)
+            return
         answer = msgspec.structs.replace(receipt, confirmation=code)
         await self._transactions.write([(RECEIPTS, said.authority.encode(), encode(answer))])
+
+    async def _held(self, receipt: PushReceipt) -> Gathered | None:
+        """A held batch as it was judged; None if the topic does not have it any more."""
+        parts, gathered = Parts(), None
+        for place in receipt.places:
+            try:
+                record = await self._record(place)
+            except _Gone:
+                return None
+            gathered = parts.take(take(PushBatch, record.value), place, record.timestamp)
+        return gathered
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
@@ -289,18 +295,19 @@ class Pushes:
                 judge.take((in_hand if in_hand and in_hand.part == part else await self._part(offset)).lines)
                 await asyncio.sleep(0)
         change = judge.finish()
-        receipt = _receipt(batch, change, confirmed)
+        receipt = _receipt(gathered, change, confirmed)
         ends = await self._transactions.write(self._records(batch, change, manifest, receipt))
         self._receipts[batch.authority, batch.batch_id] = receipt
-        if receipt.status != "held":
-            self._parts.forget((batch.authority, batch.batch_id))
         if WATCHLIST.name in ends:
             await self._replica.reached(ends[WATCHLIST.name])
         return change, receipt
 
     async def _part(self, offset: int) -> PushBatch:
+        return take(PushBatch, (await self._record(offset)).value)  # type: ignore[no-any-return]  # what was taken before
+
+    async def _record(self, offset: int) -> Any:
         async for record in self._read(PUSHES.name, offset, offset + 1):
-            return take(PushBatch, record.value)  # type: ignore[no-any-return]  # what was taken before
+            return record
         raise _Gone
 
     def _records(
@@ -340,7 +347,7 @@ class Pushes:
             gone = {i: entry for i in ended if (entry := self._lists.watchlist.get(name, i)) is not None}
             if gone:
                 entries, keys = self._after(name, Change(remove=gone), whole=False)
-                prefix, removal = _prefix(name), encode(Removal(manifest.sequence))
+                prefix, removal = _prefix(name), encode(Removal(manifest.sequence, expired=True))
                 records += [(WATCHLIST, (prefix + entry_id).encode(), removal) for entry_id in gone]
                 stated = msgspec.structs.replace(manifest, entries=entries, key_ids=keys)
                 records.append((WATCHLIST, prefix.encode(), encode(stated)))
@@ -379,7 +386,8 @@ def _record(entry: Entry, sequence: int) -> bytes:
     )
 
 
-def _receipt(batch: PushBatch, change: Change, confirmed: PushConfirmation | None) -> PushReceipt:
+def _receipt(gathered: Gathered, change: Change, confirmed: PushConfirmation | None) -> PushReceipt:
+    batch = gathered.head
     return PushReceipt(
         batch_id=batch.batch_id,
         authority=batch.authority,
@@ -398,4 +406,5 @@ def _receipt(batch: PushBatch, change: Change, confirmed: PushConfirmation | Non
         at=datetime.now(UTC),
         by=batch.pushed_by if confirmed is None else confirmed.confirmed_by,
         confirmed=confirmed is not None,
+        places=[place for _, place in sorted(gathered.places.items())] if change.status == "held" else [],
     )

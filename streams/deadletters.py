@@ -20,6 +20,11 @@ PAST_US = 13 * 86_400 * 1_000_000
 EARLIEST_US = 86_400 * 1_000_000
 """Nothing was observed before 2 January 1970: a time before it has no local day that ClickHouse could hold."""
 
+_TIMES = {"observed_at", "issued_at", "valid_from", "valid_to", "at"}
+_LOOSE = re.compile(rb'[0-9][+-][0-9]{4}"')
+_LOOSE_TIME = re.compile(r".*:.*[+-][0-9]{4}")
+"""ISO 8601 knows `+0800`, RFC 3339 does not; msgspec reads both."""
+
 _AT = re.compile(r".* - at `\$([^`]*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
 _NAMES = {
@@ -52,13 +57,25 @@ def take(kind: Any, value: bytes | None) -> Any:
         raise Refused("too_large")
     told = ""
     try:
-        return decoder(kind).decode(value)
+        made = decoder(kind).decode(value)
+        if _LOOSE.search(value):  # decoded first: every name that a path may show is the contract's
+            _check_times(msgspec.json.decode(value), "")
+        return made
     except msgspec.ValidationError as error:
         told = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     # Raised here, so that the first error, which quotes the value, is left behind.
     raise _refused(value, told) if told else Refused("not_json")
+
+
+def _check_times(item: Any, path: str) -> None:
+    """Refuses a time whose offset has no colon."""
+    for key, inner in item.items() if isinstance(item, dict) else enumerate(item):
+        if isinstance(inner, dict | list):
+            _check_times(inner, f"{path}/{key}")
+        elif key in _TIMES and isinstance(inner, str) and _LOOSE_TIME.fullmatch(inner):
+            raise Refused("schema_invalid", f"{path}/{key}")
 
 
 def check_clock(observed_us: int, kafka_ms: int, replay: bool) -> None:

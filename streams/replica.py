@@ -77,7 +77,7 @@ class Replica:
         self._on_change = on_change
         self._keeps_removed = keeps_removed
         self._removed: dict[bytes, tuple[int, float]] = {}
-        """Key → sequence that removed it (-1: a floor, or refused) and when (Unix time; 0: long enough ago)."""
+        """Key → sequence that removed it (-1: no batch did) and when (Unix time; 0: long enough ago)."""
         self._pending: dict[Name, dict[str, WatchlistEntry | Removal]] = {}
         """Records of the slice in hand."""
         self._consumer: Any = None
@@ -248,7 +248,7 @@ class Replica:
             self._refuse(name, entry_id, record.key)
             return
         if self._keeps_removed:
-            self._removed[record.key] = (removal.sequence, record.timestamp / 1000)
+            self._removed[record.key] = (-1 if removal.expired else removal.sequence, record.timestamp / 1000)
         self._pending.setdefault(name, {})[entry_id] = removal
 
     def _bury(self, name: Name, entry_id: str, key: bytes) -> None:

@@ -65,14 +65,14 @@ class Desk:
                 self.watchlist.drop_below(name, batch.sequence)
 
     def sweep(self, now_us: int) -> None:
-        for name in self.watchlist.lists:
+        for name in self.applied:
             self.watchlist.apply(name, (), self.watchlist.expired(name, now_us, 1000))
 
     def live(self, now_us: int) -> list[tuple[str, str, str]]:
         return sorted(
             (*name, entry.entry_id)
-            for name, entries in self.watchlist.lists.items()
-            for entry in entries.values()
+            for name in self.applied
+            for entry in self.watchlist.entries(name)
             if entry.to_us > now_us
         )
 
