@@ -86,6 +86,9 @@ def worker(
     _log()
     import uvloop
 
+    from streams.memory import settle
+
+    settle()
     why = uvloop.run(run(role, settings))
     if why is not None:
         print(f"ninezero: the {role} role ended: {why}", file=sys.stderr, flush=True)

@@ -96,7 +96,7 @@ class Replica:
         """Starts reading from the beginning."""
         self._consumer = kafka.consumer(
             self._settings, isolation_level="read_committed", auto_offset_reset="none", fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=4 << 20,
+            max_partition_fetch_bytes=8 << 20,
         )  # fmt: skip
         await self._consumer.start()
         tp = TopicPartition(self._settings.topic(topics.WATCHLIST.name), 0)
@@ -151,9 +151,13 @@ class Replica:
     def take(self, records: Sequence[Any]) -> None:
         """Takes the next records of the topic: stages changes, and applies those whose manifest is among them."""
         decode = decoder(WatchlistRecord).decode
+        names: dict[bytes, Name] = {}
         for record in records:
             try:
-                name, entry_id = split(record.key or b"")
+                prefix, _, entry = (record.key or b"").rpartition(b"|")
+                if (name := names.get(prefix)) is None:
+                    name = names[prefix] = split(record.key or b"")[0]
+                entry_id = entry.decode()
                 value = None if record.value is None else decode(record.value)
             except ValueError:  # msgspec's are, too
                 log.error("a record of the watchlist topic cannot be read (offset %d); it is left out", record.offset)

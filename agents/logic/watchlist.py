@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -377,13 +378,17 @@ class Watchlist:
 
     def _place(self, name: ListName, put: Slice) -> tuple[Array, Array]:
         """Group number and line of each entry."""
-        batches, lines = zip(*map(_split, put.entry_ids), strict=True)
-        keys = list(zip(batches, put.categories, put.sequences, strict=True))
+        batches, lines = _split_all(put.entry_ids)
         staged = self._list(name).staged
+        if len(set(batches)) == len(set(put.categories)) == len(set(put.sequences)) == 1:  # as a slice nearly always is
+            keys = [(batches[0], put.categories[0], put.sequences[0])]
+        else:
+            keys = list(zip(batches, put.categories, put.sequences, strict=True))
         for key in dict.fromkeys(keys):
             if key not in staged:
                 staged[key] = self._new_group(name, *key, _STAGED)
-        return np.array([staged[key].number for key in keys]), np.array(lines)
+        numbers = np.array([staged[key].number for key in keys])
+        return (np.repeat(numbers, len(lines)) if len(keys) == 1 else numbers), np.array(lines)
 
     def _new_group(self, name: ListName, batch: str, category: str, sequence: int, state: int) -> _Group:
         number = self._spare.pop() if self._spare else len(self._groups)
@@ -442,6 +447,18 @@ def _split(entry_id: str) -> tuple[str, int]:
     if str(line) == text and 0 <= line < _LINES and batch:
         return batch, line
     return entry_id, _NO_LINE
+
+
+def _split_all(entry_ids: Sequence[str]) -> tuple[Sequence[str], Sequence[int]]:
+    """As `_split`, of many: quick when all have the usual form."""
+    batches, _, texts = zip(*(entry_id.rpartition(":") for entry_id in entry_ids), strict=True)
+    lines: Sequence[int] = ()
+    with suppress(ValueError):
+        lines = list(map(int, texts))
+    if lines and tuple(map(str, lines)) == texts and min(lines) >= 0 and max(lines) < _LINES and all(batches):
+        return batches, lines
+    batches, lines = zip(*map(_split, entry_ids), strict=True)
+    return batches, lines
 
 
 def _counted(values: Array) -> tuple[list[int], list[int]]:

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import uvloop
 
 from agents.lists import Lists
 from agents.logic import rules
 from schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
 from streams import kafka, topics
 from streams.broker import Broker
+from streams.memory import settle
 from streams.replica import SLICE, Replica
 from streams.settings import Settings
 
@@ -191,7 +193,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.measure:
         size = int(given.measure[1])
-        print(json.dumps(asyncio.run(measure(settings(given.measure[0], size), size))))
+        settle()  # as a worker does
+        print(json.dumps(uvloop.run(measure(settings(given.measure[0], size), size))))
         return
     report = []
     with tempfile.TemporaryDirectory() as folder:
