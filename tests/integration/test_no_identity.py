@@ -289,8 +289,46 @@ def use_the_commands(system: System, planted: Planted) -> list[bytes]:
     )  # fmt: skip
     csv = system.folder / "in.csv"
     csv.write_bytes(f"site_id,kind,division,capacity\n{planted.one('phone')},{planted.one('name')},370115,1\n".encode())
+    people = system.folder / "people.csv"
+    rows = [
+        f"{planted.one('name')},{planted.one(kind)},{planted.one('phone')},{planted.one('plate')}"
+        for kind in ("id", "old_id", "pass")
+    ]
+    rows += [
+        f'{planted.one("name")},"{planted.one("id")},,',
+        planted.one("id"),
+        f",,{planted.one('id')},,,{planted.one('phone')}",
+    ]
+    people.write_bytes(
+        "\n".join([f"{planted.one('name')} 名单", "姓名,身份证号,手机号,车牌号", *rows]).encode("gb18030")
+    )
+    bare = system.folder / "bare.csv"
+    bare.write_text(f"{planted.one('name')},{planted.one('id')}\n{planted.one('name')},{planted.one('id')}\n")
+    who = (
+        "--authority",
+        "cdc",
+        "--list",
+        "planted",
+        "--category",
+        "close_contact",
+        "--by",
+        "op1",
+        "--basis",
+        "LAW-1",
+        "--days",
+        "5",
+    )
+    rejects = ("--rejects", str(system.folder / "rejects.csv"))
     pool = ThreadPoolExecutor(4)
     running = [
+        pool.submit(system.run, "push", str(people), *who, *rejects),
+        pool.submit(system.run, "push", str(bare), *who),
+        pool.submit(system.run, "push", str(people), *who, "--check", "--map", f"id={planted.one('id')}"),
+        pool.submit(system.run, "push", str(people), *who, "--batch-id", planted.one("phone")),
+        pool.submit(system.run, "push", str(people.with_name(planted.one("id"))), *who),
+        pool.submit(system.run, "push", "--confirm", planted.one("id"), "--by", planted.one("name")),
+        pool.submit(system.run, "watchlist", "show", planted.one("id")),
+        pool.submit(system.run, "watchlist", "audit", "--authority", planted.one("phone")),
         pool.submit(system.run, "scan", "-", "--site", "road-01", "--device", "gate-b", stdin=passages),
         pool.submit(system.run, "scan", "-", stdin=lines(event)),
         *(pool.submit(system.run, "scan", "-", stdin=lines(bad)) for bad in (
@@ -312,7 +350,9 @@ def use_the_commands(system: System, planted: Planted) -> list[bytes]:
     ]  # fmt: skip
     done = [future.result() for future in running]
     pool.shutdown()
-    csv.unlink()
+    assert b"applied" in done[0].stdout, done[0].stderr
+    for path in (csv, people, bare):
+        path.unlink()
     wrong = []
     for name in settings_.NAMES:
         try:
