@@ -31,6 +31,7 @@ bench: setup
 	$(BIN)/python -m tests.bench.device
 	$(BIN)/python -m tests.bench.watchlist
 	$(BIN)/python -m tests.bench.push
+	$(BIN)/python -m tests.bench.freshness
 
 faults: setup engines
 	$(BIN)/pytest tests/integration/test_pipeline.py -m server
