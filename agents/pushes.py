@@ -196,7 +196,7 @@ class Pushes:
         self._reader.seek(tp, first)
         while await self._reader.position(tp) < end:
             for record in (await self._reader.getmany(tp, timeout_ms=500)).get(tp, ()):
-                if record.offset < end:
+                if first <= record.offset < end:  # assign() may look for a beginning of its own meanwhile
                     yield record
 
     # -- one record --------------------------------------------------------------------------------------------------
@@ -207,8 +207,7 @@ class Pushes:
         Raises:
             Refused: the record is to be dead-lettered.
         """
-        with_name = take(_Kind, record.value)
-        if with_name.confirms is not None:
+        if take(_Kind, record.value).confirms is not None:
             await self._confirm(take(PushConfirmation, record.value))
             return None
         batch: PushBatch = take(PushBatch, record.value)
@@ -298,6 +297,7 @@ class Pushes:
         receipt = _receipt(gathered, change, confirmed)
         ends = await self._transactions.write(self._records(batch, change, manifest, receipt))
         self._receipts[batch.authority, batch.batch_id] = receipt
+        metrics.events.labels(PUSHES.name, receipt.status).inc()
         if WATCHLIST.name in ends:
             await self._replica.reached(ends[WATCHLIST.name])
         return change, receipt
