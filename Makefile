@@ -28,6 +28,10 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench.screening
+	$(BIN)/python -m tests.bench.device
+	$(BIN)/python -m tests.bench.watchlist
+	$(BIN)/python -m tests.bench.push
+	$(BIN)/python -m tests.bench.freshness
 
 faults: setup engines
 	$(BIN)/pytest tests/integration/test_pipeline.py -m server

@@ -150,7 +150,7 @@ async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
     writer, lists = await _started(stack, Writer(role.settings)), Lists()
-    replica = await _started(stack, Replica(role.settings, lists, lists.measure))
+    replica = await _started(stack, Replica(role.settings, lists, lists.measure, keeps_removed=True))
     pushes = Pushes(role.settings, replica, lists, writer)
     stack.push_async_callback(pushes.stop)
 
@@ -245,8 +245,11 @@ async def _after_start(role: Role, work: Callable[[], Coroutine[Any, Any, None]]
 
 async def _age(replica: Replica) -> None:
     while True:
-        for (_, name), manifest in replica.manifests.items():
-            metrics.watchlist_age.labels(name).set(time.time() - manifest.at.timestamp())
+        oldest: dict[str, float] = {}
+        for (_, name), manifest in replica.manifests.items():  # two authorities may have a list of one name
+            oldest[name] = min(manifest.at.timestamp(), oldest.get(name, manifest.at.timestamp()))
+        for name, at in oldest.items():
+            metrics.watchlist_age.labels(name).set(time.time() - at)
         await asyncio.sleep(5)
 
 

@@ -56,11 +56,14 @@ def demo(
     ] = False,
     speed: Annotated[float, typer.Option(help="Times real time; 0: as fast as it goes.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the scenario.")] = 2020,
+    scenario: Annotated[
+        Path | None, typer.Option(help="Another scenario than Jiyang: a file as in agents/scenarios.")
+    ] = None,
 ) -> None:
-    """The Jiyang scenario through Kafka, Faust and ClickHouse."""
+    """A scenario through Kafka, Faust and ClickHouse: Jiyang's campaign of 2020."""
     from agents.demo import run
 
-    if not run(RUN, seed=seed, speed=speed, once=once):
+    if not run(RUN, path=scenario, seed=seed, speed=speed, once=once):
         raise typer.Exit(1)
 
 
@@ -83,6 +86,9 @@ def worker(
     _log()
     import uvloop
 
+    from streams.memory import settle
+
+    settle()
     why = uvloop.run(run(role, settings))
     if why is not None:
         print(f"ninezero: the {role} role ended: {why}", file=sys.stderr, flush=True)
@@ -215,6 +221,7 @@ def scan(
     if bool(site) != bool(device):
         raise Failure("--site and --device go together; without both, lines are ready-made Scan events")
     settings = settings_.load(edge=True)
+    logging.disable()  # what is wrong is said line by line, and at the end
     with _lines(file) as lines:
         if site:
             refused, unchecked = Lines(settings, site, device).send(lines)
@@ -256,16 +263,12 @@ def device(
     device_: Annotated[str, typer.Option("--device", help="Its name, of which the outbox keeps the counter.")],
 ) -> None:
     """A small screen for a person with a keyboard or a barcode scanner."""
-    from rich.console import Console
-
-    from streams.edge.device import Device
     from streams.edge.screen import run
 
-    settings = settings_.load(edge=True)
-    with Device(settings, site_id=site, device_id=device_) as made:
-        run(made, sys.stdin, Console(highlight=False))
-        if not made.flush(5):
-            raise Failure(f"{made.status().waiting} events wait in the outbox for Kafka: start the device again")
+    logging.disable()  # the screen is the operator's, and says itself what is wrong
+    waiting = run(settings_.load(edge=True), site, device_)
+    if waiting:
+        raise Failure(f"{waiting} events wait in the outbox for Kafka: start the device again")
 
 
 @app.command("check-document")
@@ -286,13 +289,14 @@ def check_document(
 @app.command()
 def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """The report of the last demo, counted anew."""
+    from agents import scenario
     from agents.demo import Facts, make_report, show
 
     try:
         facts = Facts.load(RUN)
     except OSError:
         raise Failure("no demo was run in this folder: make run") from None
-    made = make_report(query_url(), facts)
+    made = make_report(query_url(), facts, scenario.load(Path(facts.scenario) if facts.scenario else None))
     if as_json:
         print(json.dumps(made, indent=2))
     else:

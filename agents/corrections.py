@@ -33,6 +33,8 @@ class Corrections:
     def __init__(self, settings: Settings, writer: Writer) -> None:
         self._settings, self._writer = settings, writer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._one = asyncio.Lock()
+        """One at a time: two that read before either has written would both take an alert back."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def after(self, withdrawn: list[Withdrawn], done: Callable[[], None]) -> None:
@@ -57,6 +59,11 @@ class Corrections:
 
     async def _correct(self, withdrawn: list[Withdrawn], done: Callable[[], None]) -> None:
         await asyncio.sleep(SETTLED_SECONDS)
+        async with self._one:
+            await self._take_back(withdrawn)
+        done()
+
+    async def _take_back(self, withdrawn: list[Withdrawn]) -> None:
         found: dict[str, str] = {}
         corrected: set[str] = set()
         wanted = [f'"{entry}"'.encode() for _, entries in withdrawn for entry in entries]
@@ -76,7 +83,6 @@ class Corrections:
             if alert_id not in corrected
         )
         log.info("%d alerts taken back", len(found.keys() - corrected))
-        done()
 
     async def _alerts(self) -> Any:
         """The values on the topic of the alerts that are not older than it keeps them."""

@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from agents import scenario
-from agents.scenario import Day, Jiyang
+from agents.scenario import Day, Scenario, Spec
 from schemas.events import Outcomes, PushReceipt, decoder
 from streams import blocking, clickhouse, kafka, settings, topics
 from streams.broker import Broker, _free
@@ -39,38 +39,37 @@ SENT_AT_ONCE = 2_000
 UNANSWERED = 12_000
 """Devices wait for answers: with more events than this unanswered, none is sent. It bounds the latency that is shown."""
 
+
+def _day(table: str, column: str, where: str = "1") -> str:
+    return f"SELECT toUInt64(sum({column})) AS n FROM ninezero.{table} WHERE {where}"  # noqa: S608  # our own words only
+
+
 _ROWS = {
-    "vehicle checks": (
-        scenario.VEHICLE_CHECKS,
-        "SELECT sum(passages) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
-    ),
-    "vehicles turned back": (
-        scenario.TURNED_BACK,
-        "SELECT sum(turn_back) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
-    ),
-    "station passengers delivered": (
-        scenario.DELIVERED,
-        "SELECT sum(people) AS n FROM ninezero.arrivals_by_day WHERE stage = 'delivered'",
-    ),
-    "push batches": (
-        scenario.BATCHES,
+    "vehicle_checks": ("vehicle checks", _day("screening_by_day", "passages", "kind = 'vehicle'")),
+    "turned_back": ("vehicles turned back, decided", _day("screening_by_day", "turn_back", "kind = 'vehicle'")),
+    "delivered": ("station passengers delivered", _day("arrivals_by_day", "people", "stage = 'delivered'")),
+    "push_batches": (
+        "push batches",
         "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'",
     ),
-    "person-times pushed": (
-        scenario.PERSON_TIMES,
-        "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category != 'health_pass'",
-    ),
-    "health passes": (
-        scenario.PASSES,
-        "SELECT sum(accepted) AS n FROM ninezero.push_batches WHERE category = 'health_pass'",
-    ),
-    "road checkpoints": (
-        9,
-        "SELECT count() AS n FROM ninezero.sites WHERE kind IN ('national_road', 'expressway', 'public_security')",
-    ),
-    "village checkpoints": (1200, "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
+    "person_times": ("person-times pushed", _day("push_batches", "accepted", "category != 'health_pass'")),
+    "health_passes": ("health passes", _day("push_batches", "accepted", "category = 'health_pass'")),
+    "road_checkpoints": ("road checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE site_id LIKE 'road-%'"),
+    "village_checkpoints": ("village checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
 }
-"""What the article says, and how ClickHouse is asked for it."""
+"""Published figures: their name in the report, and how ClickHouse is asked for each."""
+
+
+_LISTS = """
+SELECT authority, list, argMax(batch_id, issued_at) AS batch_id, toString(max(issued_at)) AS applied_at,
+    toInt64(now()) - toInt64(max(issued_at)) AS age_seconds
+FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORDER BY authority, list
+"""
+"""How fresh each list is: its last batch that was applied."""
+
+
+_RECORDED = (topics.DECISIONS, topics.DISPOSITIONS, topics.DEAD_LETTERS)
+"""Topics that the recorder must have read to their ends before the report is made. (Receipts end in a transaction's marker.)"""
 
 
 @dataclass
@@ -83,6 +82,8 @@ class Facts:
     screened: int = 0
     seconds: float = 0.0
     restarts: int = 0
+    scenario: str = ""
+    """Path of the scenario's file; empty: Jiyang."""
     latency_ms: dict[str, float] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -95,24 +96,26 @@ class Facts:
         return cls(**json.loads((folder / "demo.json").read_text()))
 
 
-def run(folder: Path, *, seed: int, speed: float, once: bool) -> bool:
-    """Runs the demo and prints its report; whether every row agrees."""
+def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool) -> bool:
+    """Runs the demo of a scenario file (None: Jiyang) and prints its report; whether every row agrees."""
+    spec = scenario.load(path)
     console = Console(stderr=True)
     folder.mkdir(exist_ok=True)
     broker = Broker(folder / "kafka")
     console.print("starting Kafka …", highlight=False)
     broker.start()
-    base = _prepare(folder, broker)
+    base = _prepare(folder, broker, spec)
     made = settings.load(base)
     blocking.create_topics(made)
     from agents.cli import load_sites
 
-    load_sites(made.clickhouse, Jiyang.sites())
+    load_sites(made.clickhouse, spec.sites())
     worker = _Worker(base, folder / "worker.log")
     try:
-        facts = asyncio.run(_Feed(made, worker, seed, speed, console).run())
+        facts = asyncio.run(_Feed(made, worker, spec, seed, speed, console).run())
+        facts.scenario = "" if path is None else str(path.absolute())
         facts.save(folder)
-        report = make_report(made.clickhouse, facts)
+        report = make_report(made.clickhouse, facts, spec)
         (folder / "report.json").write_text(json.dumps(report, indent=2))
         show(report)
         if not once:
@@ -128,19 +131,23 @@ def run(folder: Path, *, seed: int, speed: float, once: bool) -> bool:
     return bool(report["agrees"])
 
 
-def make_report(url: str, facts: Facts) -> dict[str, Any]:
+def make_report(url: str, facts: Facts, spec: Spec) -> dict[str, Any]:
     """Asks ClickHouse; the rows for programs."""
     engine = clickhouse.connect(url)
     rows = []
-    for name, (article, sql) in _ROWS.items():
-        counted = int(engine.query(sql)[0]["n"] or 0)
-        rows.append({"what": name, "article": article, "clickhouse": counted, "agrees": article == counted, "sql": sql})
+    for field_, (name, sql) in _ROWS.items():
+        published = getattr(spec.published, field_)
+        counted = int(engine.query(sql.format(last_day=spec.last_day))[0]["n"] or 0)
+        rows.append(
+            {"what": name, "published": published, "clickhouse": counted, "agrees": published == counted, "sql": sql}
+        )
     dead = engine.query(
         "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
     )
     letters = {row["reason"]: int(row["n"]) for row in dead}
     sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
     counted = int(engine.query(sql)[0]["n"] or 0)
+    lists = engine.query(_LISTS)
     engine.close()
     rows.append(
         {
@@ -161,6 +168,7 @@ def make_report(url: str, facts: Facts) -> dict[str, Any]:
         }
     )
     return {
+        "title": spec.title,
         "rows": rows,
         "agrees": all(row["agrees"] for row in rows),
         "events_per_second": round((facts.events + facts.resent) / facts.seconds) if facts.seconds else 0,
@@ -170,16 +178,17 @@ def make_report(url: str, facts: Facts) -> dict[str, Any]:
         "resent": facts.resent,
         "dead_letters": letters,
         "worker_restarts": facts.restarts,
+        "lists": [row | {"age_seconds": int(row["age_seconds"])} for row in lists],
     }
 
 
 def show(report: dict[str, Any]) -> None:
     """The report as a table."""
-    table = Table("", "article", "sent", "ClickHouse", "", title="Jiyang, 24 January to 10 March 2020")
+    table = Table("", "published", "sent", "ClickHouse", "", title=report["title"])
     for row in report["rows"]:
         table.add_row(
             row["what"],
-            _n(row.get("article")),
+            _n(row.get("published")),
             _n(row.get("sent")),
             _n(row["clickhouse"]),
             "✓" if row["agrees"] else "✗ differs",
@@ -191,7 +200,9 @@ def show(report: dict[str, Any]) -> None:
         f"{report['events_per_second']:,} events/s over {report['seconds']} s, recorded; alert latency "
         f"p50 {latency.get('p50', 0):,.0f} ms, p99 {latency.get('p99', 0):,.0f} ms\n"
         f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
-        + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none"),
+        + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none")
+        + "\nlists, last applied (UTC): "
+        + (", ".join(f"{row['list']} of {row['authority']} {row['applied_at']}" for row in report["lists"]) or "none"),
         highlight=False,
         soft_wrap=True,
     )
@@ -201,7 +212,7 @@ def _n(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _prepare(folder: Path, broker: Broker) -> dict[str, str]:
+def _prepare(folder: Path, broker: Broker, spec: Spec) -> dict[str, str]:
     """A fresh database (unless NINEZERO_CLICKHOUSE names one), key ring and topic prefix; the workers' environment."""
     data = (folder / "clickhouse").absolute()
     shutil.rmtree(data, ignore_errors=True)
@@ -213,7 +224,8 @@ def _prepare(folder: Path, broker: Broker) -> dict[str, str]:
         "NINEZERO_KAFKA": broker.bootstrap,
         "NINEZERO_CLICKHOUSE": os.environ.get("NINEZERO_CLICKHOUSE") or f"chdb://{data}",
         "NINEZERO_KEYS": str(keys.absolute()),
-        "NINEZERO_ORDER": "JIYANG-2020-DEMO",
+        "NINEZERO_ORDER": "DEMO",
+        "NINEZERO_HOME": spec.home,
         "NINEZERO_SUNSET": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
         "NINEZERO_TOPIC_PREFIX": f"demo-{int(time.time())}.",
         "NINEZERO_REPLAY": "1",
@@ -266,10 +278,10 @@ class _Worker:
 class _Feed:
     """Sends the days and waits until all is answered and recorded."""
 
-    def __init__(self, made: Settings, worker: _Worker, seed: int, speed: float, console: Console) -> None:
+    def __init__(self, made: Settings, worker: _Worker, spec: Spec, seed: int, speed: float, console: Console) -> None:
         self._settings, self._worker, self._speed, self._console = made, worker, speed, console
         assert made.keys is not None
-        self._scenario = Jiyang(seed, KeyRing.load(made.keys))
+        self._scenario = Scenario(spec, seed, KeyRing.load(made.keys))
         self._writer = Writer(made)
         self._facts = Facts()
         self._receipts: dict[str, float] = {}
@@ -334,6 +346,7 @@ class _Feed:
             if self._speed:
                 due = began + 86_400 / self._speed * (first + SENT_AT_ONCE) / len(day.events)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await self._write(day.reports)
         self._facts.events += day.good
         self._facts.resent += day.resent
         self._facts.malformed += day.malformed
@@ -373,7 +386,7 @@ class _Feed:
         await reader.start()
         try:
             found = {}
-            for topic in (topics.DECISIONS, topics.DEAD_LETTERS):
+            for topic in _RECORDED:
                 name = self._settings.topic(topic.name)
                 tps = [kafka.TopicPartition(name, p) for p in range(await self._writer.partitions(name))]
                 found.update({(tp.topic, tp.partition): end for tp, end in (await reader.end_offsets(tps)).items()})

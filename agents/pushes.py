@@ -40,7 +40,7 @@ from streams import kafka, metrics
 from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, dead_letter, take
 from streams.kafka import Writer
-from streams.replica import Replica
+from streams.replica import Replica, split
 from streams.settings import Settings
 from streams.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from streams.transactions import Record, Transactions
@@ -81,6 +81,8 @@ class Pushes:
         self._transactions = Transactions(settings, "ninezero-lists")
         self._receipts: dict[BatchName, PushReceipt] = {}
         self._parts = Parts()
+        self._rewritten: set[bytes] = set()
+        """Entries that were written once more after a stranger's record of the same key. (The replica refuses both.)"""
         self._reader: Any = None
         self._taken: Ledger | tuple[()] | None = None
         """Under which assignment it took over: that of the chunks, () before the first chunk, None if it did not."""
@@ -158,7 +160,7 @@ class Pushes:
         async for record in self._read(PUSHES.name, 0, position):
             try:
                 batch = take(PushBatch, record.value)
-                if self._unfinished((batch.authority, batch.batch_id)):
+                if (batch.authority, batch.batch_id) not in self._receipts:
                     self._parts.take(batch, record.offset, record.timestamp)
             except (Refused, PartError):
                 continue  # it has its dead letter
@@ -178,10 +180,6 @@ class Pushes:
             ends = await self._transactions.write((WATCHLIST, _prefix(name).encode(), stated) for name in lost)
             await self._replica.reached(ends[WATCHLIST.name])
 
-    def _unfinished(self, name: BatchName) -> bool:
-        receipt = self._receipts.get(name)
-        return receipt is None or receipt.status == "held"
-
     async def _read(self, topic: str, first: int, end: int | None) -> AsyncIterator[Any]:
         """The committed records of a one-partition topic from `first` up to `end`, or to its end now."""
         if self._reader is None:
@@ -198,7 +196,7 @@ class Pushes:
         self._reader.seek(tp, first)
         while await self._reader.position(tp) < end:
             for record in (await self._reader.getmany(tp, timeout_ms=500)).get(tp, ()):
-                if record.offset < end:
+                if first <= record.offset < end:  # assign() may look for a beginning of its own meanwhile
                     yield record
 
     # -- one record --------------------------------------------------------------------------------------------------
@@ -209,8 +207,7 @@ class Pushes:
         Raises:
             Refused: the record is to be dead-lettered.
         """
-        with_name = take(_Kind, record.value)
-        if with_name.confirms is not None:
+        if take(_Kind, record.value).confirms is not None:
             await self._confirm(take(PushConfirmation, record.value))
             return None
         batch: PushBatch = take(PushBatch, record.value)
@@ -230,11 +227,11 @@ class Pushes:
             raise Refused("schema_invalid", error.path) from None
         if not gathered.complete:
             return None
+        self._parts.forget(name)
         try:
             change, receipt = await self._judge(gathered, batch)
         except _Gone:
             log.warning("a part of a batch is older than its topic keeps: the batch waits for all its parts again")
-            self._parts.forget(name)
             return None
         return self._mistaken(batch, receipt, set(change.remove))
 
@@ -244,28 +241,38 @@ class Pushes:
 
     async def _confirm(self, said: PushConfirmation) -> None:
         """A second person's word for a held batch. Whatever comes of it, the batch's receipt says it."""
-        name = (said.authority, said.confirms)
-        receipt, gathered = self._receipts.get(name), self._parts.batches.get(name)
+        receipt = self._receipts.get((said.authority, said.confirms))
         if receipt is None:
             raise Refused("schema_invalid", "/confirms")
         manifest = self._replica.manifests.get((said.authority, receipt.list))
         code: ConfirmationCode | None = None
-        if receipt.status != "held":
+        gathered = None
+        if receipt.confirmed and receipt.by == said.confirmed_by:
+            pass  # the same word again is answered with the same receipt
+        elif receipt.status != "held":
             code = "not_held"
-        elif gathered is None:
+        elif (gathered := await self._held(receipt)) is None:
             code = "gone"
-        elif said.confirmed_by == gathered.head.pushed_by:
+        elif said.confirmed_by == receipt.by:
             code = "same_person"
         elif manifest is not None and manifest.sequence >= gathered.head.sequence:
             code = "overtaken"
-        if code is None and gathered is not None:
-            try:
-                await self._judge(gathered, None, said)
-                return
-            except _Gone:
-                code = "gone"
+        else:
+            await self._judge(gathered, None, said)
+            return
         answer = msgspec.structs.replace(receipt, confirmation=code)
         await self._transactions.write([(RECEIPTS, said.authority.encode(), encode(answer))])
+
+    async def _held(self, receipt: PushReceipt) -> Gathered | None:
+        """A held batch as it was judged; None if the topic does not have it any more."""
+        parts, gathered = Parts(), None
+        for place in receipt.places:
+            try:
+                record = await self._record(place)
+            except _Gone:
+                return None
+            gathered = parts.take(take(PushBatch, record.value), place, record.timestamp)
+        return gathered
 
     # -- one batch ---------------------------------------------------------------------------------------------------
 
@@ -287,18 +294,20 @@ class Pushes:
                 judge.take((in_hand if in_hand and in_hand.part == part else await self._part(offset)).lines)
                 await asyncio.sleep(0)
         change = judge.finish()
-        receipt = _receipt(batch, change, confirmed)
+        receipt = _receipt(gathered, change, confirmed)
         ends = await self._transactions.write(self._records(batch, change, manifest, receipt))
         self._receipts[batch.authority, batch.batch_id] = receipt
-        if receipt.status != "held":
-            self._parts.forget((batch.authority, batch.batch_id))
+        metrics.events.labels(PUSHES.name, receipt.status).inc()
         if WATCHLIST.name in ends:
             await self._replica.reached(ends[WATCHLIST.name])
         return change, receipt
 
     async def _part(self, offset: int) -> PushBatch:
+        return take(PushBatch, (await self._record(offset)).value)  # type: ignore[no-any-return]  # what was taken before
+
+    async def _record(self, offset: int) -> Any:
         async for record in self._read(PUSHES.name, offset, offset + 1):
-            return take(PushBatch, record.value)  # type: ignore[no-any-return]  # what was taken before
+            return record
         raise _Gone
 
     def _records(
@@ -338,10 +347,16 @@ class Pushes:
             gone = {i: entry for i in ended if (entry := self._lists.watchlist.get(name, i)) is not None}
             if gone:
                 entries, keys = self._after(name, Change(remove=gone), whole=False)
-                prefix, removal = _prefix(name), encode(Removal(manifest.sequence))
+                prefix, removal = _prefix(name), encode(Removal(manifest.sequence, expired=True))
                 records += [(WATCHLIST, (prefix + entry_id).encode(), removal) for entry_id in gone]
                 stated = msgspec.structs.replace(manifest, entries=entries, key_ids=keys)
                 records.append((WATCHLIST, prefix.encode(), encode(stated)))
+        for key in self._replica.overwritten.keys() - self._rewritten:
+            entry = self._lists.watchlist.get(*split(key))
+            if entry is not None:
+                records.append((WATCHLIST, key, _record(entry, entry.sequence)))
+        self._rewritten |= self._replica.overwritten.keys()
+        self._replica.overwritten.clear()
         for key in self._replica.cleared(now - TOMBSTONE_SECONDS, SWEPT_AT_ONCE):
             records.append((WATCHLIST, key, None))
         if records:
@@ -371,7 +386,8 @@ def _record(entry: Entry, sequence: int) -> bytes:
     )
 
 
-def _receipt(batch: PushBatch, change: Change, confirmed: PushConfirmation | None) -> PushReceipt:
+def _receipt(gathered: Gathered, change: Change, confirmed: PushConfirmation | None) -> PushReceipt:
+    batch = gathered.head
     return PushReceipt(
         batch_id=batch.batch_id,
         authority=batch.authority,
@@ -390,4 +406,5 @@ def _receipt(batch: PushBatch, change: Change, confirmed: PushConfirmation | Non
         at=datetime.now(UTC),
         by=batch.pushed_by if confirmed is None else confirmed.confirmed_by,
         confirmed=confirmed is not None,
+        places=[place for _, place in sorted(gathered.places.items())] if change.status == "held" else [],
     )

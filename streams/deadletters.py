@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from schemas import events
 from schemas.events import MAX_VALUE_BYTES, DeadLetter, DeadReason, decoder, encode
 
 FUTURE_US = 600 * 1_000_000
@@ -19,8 +20,20 @@ PAST_US = 13 * 86_400 * 1_000_000
 EARLIEST_US = 86_400 * 1_000_000
 """Nothing was observed before 2 January 1970: a time before it has no local day that ClickHouse could hold."""
 
-_AT = re.compile(r" - at `\$?([^`]*)`")
-_MISSING = re.compile(r"missing required field `([a-z_]+)`")
+_TIMES = {"observed_at", "issued_at", "valid_from", "valid_to", "at"}
+_LOOSE = re.compile(rb'[0-9][+-][0-9]{4}"')
+_LOOSE_TIME = re.compile(r".*:.*[+-][0-9]{4}")
+"""ISO 8601 knows `+0800`, RFC 3339 does not; msgspec reads both."""
+
+_AT = re.compile(r".* - at `\$([^`]*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
+_NAMES = {
+    name
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    for name in kind.__struct_encode_fields__
+}
+"""Every field name of the contract."""
 
 
 class Refused(Exception):
@@ -44,13 +57,25 @@ def take(kind: Any, value: bytes | None) -> Any:
         raise Refused("too_large")
     told = ""
     try:
-        return decoder(kind).decode(value)
+        made = decoder(kind).decode(value)
+        if _LOOSE.search(value):  # decoded first: every name that a path may show is the contract's
+            _check_times(msgspec.json.decode(value), "")
+        return made
     except msgspec.ValidationError as error:
         told = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     # Raised here, so that the first error, which quotes the value, is left behind.
     raise _refused(value, told) if told else Refused("not_json")
+
+
+def _check_times(item: Any, path: str) -> None:
+    """Refuses a time whose offset has no colon."""
+    for key, inner in item.items() if isinstance(item, dict) else enumerate(item):
+        if isinstance(inner, dict | list):
+            _check_times(inner, f"{path}/{key}")
+        elif key in _TIMES and isinstance(inner, str) and _LOOSE_TIME.fullmatch(inner):
+            raise Refused("schema_invalid", f"{path}/{key}")
 
 
 def check_clock(observed_us: int, kafka_ms: int, replay: bool) -> None:
@@ -80,15 +105,30 @@ def dead_letter(topic: str, record: Any, refused: Refused) -> bytes:
 
 def _refused(value: bytes, message: str) -> Refused:
     """Tells a value that is not JSON at all from one that breaks the schema (msgspec stops at the first fault)."""
+    content = None
     try:
-        msgspec.json.decode(value)
+        content = msgspec.json.decode(value)
     except msgspec.ValidationError:
         pass  # a number out of range: JSON all the same
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Refused("not_json")
-    found = _AT.search(message)
-    pointer = re.sub(r"[.\[\]]+", "/", found.group(1)).rstrip("/") if found else ""
-    missing = _MISSING.search(message)
-    # `...` is msgspec's word for a key of a mapping: not a name of the contract.
-    parts = [part for part in pointer.split("/") if part] + ([missing.group(1)] if missing else [])
-    return Refused("schema_invalid", "".join(f"/{part}" for part in parts))
+    found, missing = _AT.match(message), _MISSING.match(message)
+    parts = _real(re.split(r"[.\[\]]+", found.group(1)) if found else [], content)
+    return Refused("schema_invalid", "".join(f"/{part}" for part in parts + ([missing.group(1)] if missing else [])))
+
+
+def _real(parts: list[str], content: Any) -> list[str]:
+    """The path as far as it is one of the contract's, and of this value.
+
+    The message quotes an unknown field's name, which is the sender's text and may read like a path of msgspec's.
+    """
+    real = []
+    for part in filter(None, parts):
+        if isinstance(content, list) and part.isdecimal() and len(part) < 8 and int(part) < len(content):
+            content = content[int(part)]
+        elif part in _NAMES and (content is None or isinstance(content, dict)):
+            content = None if content is None else content.get(part)
+        else:
+            break
+        real.append(part)
+    return real

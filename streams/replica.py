@@ -1,6 +1,7 @@
 """The watchlist topic, read to its end and then followed: every worker's own copy of the lists.
 
-Changes are staged until their list's manifest and applied in one step, so a scan meets a batch wholly or not at all.
+Changes are staged until their list's manifest and applied in one step, so a scan meets a batch wholly or not at all. What
+follows a manifest but belongs before it (a delayed writer's) is refused.
 """
 
 from __future__ import annotations
@@ -8,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import msgspec
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, WatchlistRecord, decoder
 from streams import kafka, metrics, topics
@@ -21,35 +21,71 @@ from streams.settings import Settings
 
 log = logging.getLogger("ninezero.replica")
 
+SLICE = 2000
+"""Records, or rows, handled without a pause: about 10 ms, so that outcomes need not wait for a list of millions."""
+
+CHECK_SECONDS = 5.0
+"""How often the topic is asked whether it is still the one that was read."""
+
+HELD_KEYS = 200_000
+"""Keys to write tombstones for are gathered up to this number; the rest wait in memory, unmatched."""
+
 Name = tuple[str, str]
 
 
 class Lists(Protocol):
     """What the replica fills: it knows keys and sequences, not what an entry means."""
 
-    def apply(self, name: Name, put: dict[str, WatchlistEntry], remove: list[str]) -> None:
-        """Takes entries off a list, then puts entries on it; all in one step."""
+    def stage(self, name: Name, put: Mapping[str, WatchlistEntry], remove: Sequence[str]) -> None:
+        """Prepares what the list's next switch puts on it and takes off it. No id is in both."""
 
-    def drop_below(self, name: Name, floor: int) -> list[str]:
-        """Takes the entries off a list whose sequence is below `floor`; their ids."""
+    def switch(self, name: Name, floor: int) -> None:
+        """Applies what is staged, and drops what is below the floor; all in one step."""
 
     def size(self, name: Name) -> int:
         """Number of entries on a list."""
 
+    def has(self, name: Name, entry_id: str) -> bool:
+        """Whether a list has an entry."""
+
+    def remove_now(self, name: Name, entry_id: str) -> None:
+        """Takes an entry off at once, live or staged."""
+
+    def tidy(self, limit: int, gone: list[tuple[Name, str]] | None = None) -> bool:
+        """Clears away some of what is off the lists, into `gone`; whether there may be more."""
+
+
+class TopicLost(Exception):
+    """The watchlist topic is not the one that was read: deleted, emptied or made anew. Start again, and read it anew."""
+
 
 class Replica:
-    """Follows the topic. `version` is the offset last applied, `ready` whether every list equals its manifest."""
+    """Follows the topic. `version` is the offset last applied, `ready` whether every list equals its manifest.
 
-    def __init__(self, settings: Settings, lists: Lists, on_change: Callable[[], None] = lambda: None) -> None:
+    With `keeps_removed`, for the process that writes tombstones, it remembers which keys are off the lists.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lists: Lists,
+        on_change: Callable[[], None] = lambda: None,
+        keeps_removed: bool = False,
+    ) -> None:
         self._settings = settings
         self._lists = lists
         self._on_change = on_change
-        self._staged: dict[Name, dict[str, WatchlistEntry | Removal]] = {}
+        self._keeps_removed = keeps_removed
+        self._removed: dict[bytes, tuple[int, float]] = {}
+        """Key → sequence that removed it (-1: no batch did) and when (Unix time; 0: long enough ago)."""
+        self._pending: dict[Name, dict[str, WatchlistEntry | Removal]] = {}
+        """Records of the slice in hand."""
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
+        self.overwritten: dict[bytes, None] = {}
+        """Keys of live entries that the topic has a refused record or a tombstone of instead: to be written again."""
         self.manifests: dict[Name, Manifest] = {}
-        self._removed: dict[bytes, tuple[int, float]] = {}
         self.version = -1
         self.position = 0
         self.heartbeat: float | None = None
@@ -59,8 +95,8 @@ class Replica:
     async def start(self) -> None:
         """Starts reading from the beginning."""
         self._consumer = kafka.consumer(
-            self._settings, isolation_level="read_committed", auto_offset_reset="earliest", fetch_max_wait_ms=100,
-            max_partition_fetch_bytes=4 << 20,
+            self._settings, isolation_level="read_committed", auto_offset_reset="none", fetch_max_wait_ms=100,
+            max_partition_fetch_bytes=8 << 20,
         )  # fmt: skip
         await self._consumer.start()
         tp = TopicPartition(self._settings.topic(topics.WATCHLIST.name), 0)
@@ -103,23 +139,73 @@ class Replica:
         ]
 
     def cleared(self, before: float, limit: int) -> list[bytes]:
-        """At most `limit` keys without a live entry, whose tombstone is due: removed before that Unix time."""
-        return [key for key, (_, at) in self._removed.items() if at < before][:limit]
+        """At most `limit` keys without a live entry whose tombstone is due: off the lists before that Unix time."""
+        found = []
+        for key, (_, at) in self._removed.items():
+            if at < before and not self._lists.has(*split(key)):
+                found.append(key)
+                if len(found) == limit:
+                    break
+        return found
+
+    def take(self, records: Sequence[Any]) -> None:
+        """Takes the next records of the topic: stages changes, and applies those whose manifest is among them."""
+        decode = decoder(WatchlistRecord).decode
+        names: dict[bytes, Name] = {}
+        for record in records:
+            try:
+                prefix, _, entry = (record.key or b"").rpartition(b"|")
+                if (name := names.get(prefix)) is None:
+                    name = names[prefix] = split(record.key or b"")[0]
+                entry_id = entry.decode()
+                value = None if record.value is None else decode(record.value)
+            except ValueError:  # msgspec's are, too
+                log.error("a record of the watchlist topic cannot be read (offset %d); it is left out", record.offset)
+                continue
+            if isinstance(value, WatchlistEntry):
+                manifest = self.manifests.get(name)
+                if manifest is not None and value.sequence <= manifest.sequence:
+                    self._refuse(name, entry_id, record.key)
+                else:
+                    self._pending.setdefault(name, {})[entry_id] = value
+                    if self._removed:
+                        self._removed.pop(record.key, None)
+            elif isinstance(value, Heartbeat):
+                self.heartbeat = record.timestamp / 1000
+            elif isinstance(value, Manifest):
+                self._stage(name)
+                self._switch(name, value, record.offset)
+            elif value is None:
+                self._bury(name, entry_id, record.key)
+            else:
+                self._remove(name, entry_id, value, record)
+        for name in list(self._pending):
+            self._stage(name)
 
     async def _follow(self, tp: TopicPartition) -> None:
-        goal = await self.end()
+        await self._consumer.seek_to_beginning(tp)
+        first, goal = await self._consumer.position(tp), await self.end()
+        checked = time.monotonic()
         while True:
             try:
-                fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=5000)
-                for record in fetched.get(tp, ()):
-                    self._take(record)
+                fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=SLICE)
                 position = await self._consumer.position(tp)
+                if time.monotonic() - checked > CHECK_SECONDS:
+                    await self._check(tp, first, position)
+                    checked = time.monotonic()
+            except (OffsetOutOfRangeError, TopicLost):
+                self.ready.clear()
+                metrics.watchlist_ready.set(False)
+                log.error("the watchlist topic was deleted, emptied or made anew; nothing is decided by the old one")
+                raise TopicLost from None
             except KafkaError as error:
                 log.warning(
                     "the watchlist topic cannot be read (%s); the last good lists serve on", type(error).__name__
                 )
                 await asyncio.sleep(1)
                 continue
+            self.take(fetched.get(tp, ()))
+            self._tidy()
             if position != self.position or fetched:
                 async with self._moved:
                     self.position = position
@@ -127,40 +213,87 @@ class Replica:
             if self.position >= goal:
                 self.caught_up.set()
             self._judge_ready()
+            await asyncio.sleep(0)  # what is fetched already comes without a pause, and outcomes want their turn
+
+    async def _check(self, tp: TopicPartition, first: int, position: int) -> None:
+        """Whether the topic goes on where it was read; a broker that is away says nothing about it.
+
+        Raises:
+            TopicLost: it is shorter than what was read of it, its beginning is gone, or it is not there.
+        """
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                begins, ends = (await self._consumer.beginning_offsets([tp]))[tp], await self.end()
+        except TimeoutError:  # aiokafka asks on and on for a topic that is not there
+            async with asyncio.timeout(CHECK_SECONDS):
+                if tp.topic not in await self._consumer.topics():
+                    raise TopicLost from None
+            return
+        if ends < position or begins > first:
+            raise TopicLost
 
     def _judge_ready(self) -> None:
-        complete = all(self._lists.size(name) == manifest.entries for name, manifest in self.manifests.items())
-        if self.caught_up.is_set() and self.manifests and complete:
+        if self.caught_up.is_set() and self.manifests and all(map(self._complete, self.manifests)):
             self.ready.set()
         else:
             self.ready.clear()
         metrics.watchlist_ready.set(self.ready.is_set())
 
-    def _take(self, record: Any) -> None:
-        authority, _, rest = record.key.decode().partition("|")
-        name, entry_id = (authority, rest.partition("|")[0]), rest.partition("|")[2]
-        if record.value is None:
-            self._removed.pop(record.key, None)  # a tombstone: the removal before it has said so already
+    def _refuse(self, name: Name, entry_id: str, key: bytes) -> None:
+        """A record that belongs before a manifest that was read already: a delayed writer's."""
+        if self._lists.has(name, entry_id):
+            self.overwritten[key] = None
+        elif self._keeps_removed:
+            self._removed.setdefault(key, (-1, 0.0))
+
+    def _remove(self, name: Name, entry_id: str, removal: Removal, record: Any) -> None:
+        manifest = self.manifests.get(name)
+        if manifest is not None and removal.sequence < manifest.sequence:
+            self._refuse(name, entry_id, record.key)
             return
-        try:
-            value = decoder(WatchlistRecord).decode(record.value)
-        except msgspec.DecodeError:
-            log.error("a record of the watchlist topic cannot be read (offset %d); it is left out", record.offset)
-            return
-        if isinstance(value, Heartbeat):
-            self.heartbeat = record.timestamp / 1000
-        elif isinstance(value, Manifest):
-            self._switch(name, value, record.offset)
-        else:
-            if isinstance(value, Removal):
-                self._removed[record.key] = (value.sequence, record.timestamp / 1000)
-            self._staged.setdefault(name, {})[entry_id] = value
+        if self._keeps_removed:
+            self._removed[record.key] = (-1 if removal.expired else removal.sequence, record.timestamp / 1000)
+        self._pending.setdefault(name, {})[entry_id] = removal
+
+    def _bury(self, name: Name, entry_id: str, key: bytes) -> None:
+        """A tombstone. Of a complete list it takes nothing off: the removal before it has said so already.
+
+        Before that it counts: compaction may have taken that removal away while we read.
+        """
+        self._removed.pop(key, None)
+        if not (self.caught_up.is_set() and self._complete(name)):
+            self._stage(name)
+            self._lists.remove_now(name, entry_id)
+        elif self._lists.has(name, entry_id):
+            self.overwritten[key] = None
+
+    def _complete(self, name: Name) -> bool:
+        return name in self.manifests and self._lists.size(name) == self.manifests[name].entries
+
+    def _stage(self, name: Name) -> None:
+        records = self._pending.pop(name, {})
+        put = {key: value for key, value in records.items() if isinstance(value, WatchlistEntry)}
+        self._lists.stage(name, put, [key for key in records if key not in put])
 
     def _switch(self, name: Name, manifest: Manifest, offset: int) -> None:
-        staged = self._staged.pop(name, {})
-        put = {k: v for k, v in staged.items() if isinstance(v, WatchlistEntry) and v.sequence >= manifest.floor}
-        self._lists.apply(name, put, [k for k in staged if k not in put])
-        self._lists.drop_below(name, manifest.floor)
+        self._lists.switch(name, manifest.floor)
         self.manifests[name] = manifest
         self.version = offset
         self._on_change()
+
+    def _tidy(self) -> None:
+        gone: list[tuple[Name, str]] | None = [] if self._keeps_removed else None
+        if len(self._removed) < HELD_KEYS:
+            self._lists.tidy(SLICE, gone)
+        for name, entry_id in gone or ():
+            self._removed.setdefault(f"{name[0]}|{name[1]}|{entry_id}".encode(), (-1, 0.0))
+
+
+def split(key: bytes) -> tuple[Name, str]:
+    """List and entry id of a record's key; the id of a manifest is empty.
+
+    Raises:
+        ValueError: no such key.
+    """
+    authority, name, entry_id = key.decode().split("|", 2)
+    return (authority, name), entry_id

@@ -38,7 +38,7 @@ class Gathered(Struct):
 
 
 class Parts:
-    """Batches that are not complete, and held ones, which wait for a second person. Contents stay on the topic."""
+    """Batches that are not complete. Contents stay on the topic."""
 
     def __init__(self) -> None:
         self.batches: dict[BatchName, Gathered] = {}
@@ -71,5 +71,5 @@ class Parts:
         return found
 
     def forget(self, name: BatchName) -> None:
-        """The batch is applied or rejected."""
+        """The batch is judged."""
         self.batches.pop(name, None)

@@ -177,12 +177,12 @@ def _has_pass(tokens: Any, at_us: int, watchlist: Watchlist) -> bool:
 
 def _matches(watchlist: Watchlist, tokens: Iterable[tuple[str, Any]], at_us: int) -> list[tuple[str, Entry]]:
     """Valid entries (health passes apart) that have one of the tokens, each with the first domain that matches."""
-    found: dict[int, tuple[str, Entry]] = {}
+    found: dict[tuple[str, str, str], tuple[str, Entry]] = {}
     for kind, token in tokens:
-        if token is not UNSET and token in watchlist.found[kind]:
+        if token is not UNSET:
             for entry in watchlist.valid(kind, token, at_us):
                 if entry.category != _PASS:
-                    found.setdefault(id(entry), (kind, entry))
+                    found.setdefault((entry.authority, entry.list, entry.entry_id), (kind, entry))
     return list(found.values())
 
 

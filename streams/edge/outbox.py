@@ -4,9 +4,14 @@ SQLite in WAL mode. Every event is on disk (`synchronous=FULL`) before `add` ret
 needs no such care, since losing it to a power cut only means a resend, which is counted once. The sequence counter lives
 in the same transaction as the event, so it has no gaps. No content stays behind an acknowledgement: only the number of an
 event whose outcome is still awaited.
+
+A counter that went back (an old copy of the file was restored, or two machines have copies of one) can't be seen in the
+file. The uplink sees it when Kafka has an outcome of a number that was not given here yet; from then on nothing is
+accepted (`disown`), since events under numbers that were used before would not be counted.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
@@ -19,6 +24,9 @@ from streams.errors import UserError
 
 CAPACITY = 200_000
 """Events: a week of a busy checkpoint."""
+
+RESERVE_BYTES = 8 << 20
+"""Free disk that is left for acknowledgements: events can only leave a full disk by writing to it."""
 
 ANSWER_HOURS = 24
 """An outcome can be read for as long as its topic keeps it."""
@@ -82,9 +90,9 @@ class Outbox:
             with self._lock, self._transaction(self._durable) as db:
                 self._own(db, device_id)
                 self._events = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             os.close(self._held)
-            raise _refused(error) from None
+            raise _fault(error) from None
         except OutboxError:
             os.close(self._held)
             raise
@@ -93,7 +101,7 @@ class Outbox:
         """Takes events in, all or none, and returns their sequence numbers; on disk when it returns.
 
         Raises:
-            OutboxError: it is full, or the disk is; nothing was taken in and no number was used.
+            OutboxError: it is full, or the disk is, or its counter is lost; nothing was taken in, no number was used.
         """
         with self._lock:
             if self._events + len(new) > self.capacity:
@@ -101,8 +109,14 @@ class Outbox:
                     "the outbox is full and the event was NOT accepted: bring the device in reach of Kafka"
                 )
             try:
+                if self._room() < RESERVE_BYTES:
+                    raise OSError(errno.ENOSPC, "")
                 with self._transaction(self._durable) as db:
-                    first = int(db.execute("SELECT next_seq FROM device").fetchone()[0])
+                    first = _next_seq(db)
+                    if first is None:
+                        raise OutboxError(
+                            "the outbox has lost count and the event was NOT accepted: start a new one under a new device_id"
+                        )
                     seqs = range(first, first + len(new))
                     db.executemany(
                         "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?)",
@@ -112,39 +126,40 @@ class Outbox:
                         ],
                     )
                     db.execute("UPDATE device SET next_seq = ?", (seqs.stop,))
-            except sqlite3.Error as error:
-                raise _refused(error) from None
+            except (sqlite3.Error, OSError) as error:
+                raise _fault(error, " and the event was NOT accepted") from None
             self._events += len(new)
             return seqs
 
-    def after(self, seq: int, limit: int) -> list[Row]:
-        """The next events after a sequence number, in order."""
-        with self._lock:
-            rows = self._relaxed.execute("SELECT * FROM unsent WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit))
-            return [Row(*row) for row in rows]
+    def after(self, seq: int, limit: int, without: Sequence[str] = ()) -> list[Row]:
+        """The next events after a sequence number, in order; not those of the topics `without`."""
+        marks = ",".join("?" * len(without))
+        sql = f"SELECT * FROM unsent WHERE seq > ? AND topic NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # marks
+        with self._using(self._relaxed) as db:
+            return [Row(*row) for row in db.execute(sql, (seq, *without, limit))]
 
     def acknowledge(self, acknowledged: Iterable[tuple[int, int | None]]) -> None:
         """Lets events go that Kafka has: (seq, Kafka's time in ms if an outcome is awaited, else None)."""
         pairs = list(acknowledged)
-        with self._lock:
+        with self._using(self._relaxed):
             awaited = [(seq, at) for seq, at in pairs if at is not None and seq not in self._early]
-            self._early.difference_update(seq for seq, _ in pairs)
             with self._transaction(self._relaxed) as db:
                 gone = db.executemany("DELETE FROM unsent WHERE seq = ?", [(seq,) for seq, _ in pairs]).rowcount
                 db.executemany("INSERT OR REPLACE INTO unanswered VALUES (?, ?)", awaited)
                 if awaited:
                     horizon = max(kafka_ms for _, kafka_ms in awaited) - ANSWER_HOURS * 3_600_000
                     db.execute("DELETE FROM unanswered WHERE kafka_ms < ?", (horizon,))
+            self._early.difference_update(seq for seq, _ in pairs)
             self._events -= gone
 
     def restamp(self, seq: int, value: bytes) -> None:
         """Gives an event another value, after Kafka's clock showed that the worker refuses the one it had."""
-        with self._lock, self._transaction(self._durable) as db:
+        with self._using(self._durable), self._transaction(self._durable) as db:
             db.execute("UPDATE unsent SET value = ? WHERE seq = ?", (value, seq))
 
     def answered(self, seqs: Iterable[int]) -> None:
         """Notes outcomes; one may come before the acknowledgement of its event is seen."""
-        with self._lock, self._transaction(self._relaxed) as db:
+        with self._using(self._relaxed), self._transaction(self._relaxed) as db:
             for seq in seqs:
                 if not db.execute("DELETE FROM unanswered WHERE seq = ?", (seq,)).rowcount and (
                     db.execute("SELECT 1 FROM unsent WHERE seq = ?", (seq,)).fetchone()
@@ -153,14 +168,25 @@ class Outbox:
 
     def oldest_unanswered(self) -> int | None:
         """Kafka's time, in ms, of the oldest event without an outcome."""
-        with self._lock:
-            found = self._relaxed.execute("SELECT min(kafka_ms) FROM unanswered").fetchone()[0]
+        with self._using(self._relaxed) as db:
+            found = db.execute("SELECT min(kafka_ms) FROM unanswered").fetchone()[0]
             return None if found is None else int(found)
+
+    def lags(self, seq: int) -> bool:
+        """Whether a number that Kafka knows was never given here: the counter went back, or another device has the name."""
+        with self._using(self._relaxed) as db:
+            next_seq = _next_seq(db)
+            return next_seq is not None and seq >= next_seq
+
+    def disown(self) -> None:
+        """Accepts nothing more, also after a restart. What it holds may still be sent."""
+        with self._using(self._durable), self._transaction(self._durable) as db:
+            db.execute("UPDATE device SET next_seq = -1")
 
     def fill(self) -> Fill:
         """How full it is."""
-        with self._lock:
-            unanswered = self._relaxed.execute("SELECT count(*) FROM unanswered").fetchone()[0]
+        with self._using(self._relaxed) as db:
+            unanswered = db.execute("SELECT count(*) FROM unanswered").fetchone()[0]
             return Fill(self._events, self.capacity, int(unanswered))
 
     def close(self) -> None:
@@ -201,6 +227,23 @@ class Outbox:
         elif owner[0] != device_id:
             raise OutboxError("the outbox belongs to another device: give that device's name, or another file")
 
+    def _room(self) -> int:
+        """Bytes: free on the disk, and in the file, which does not shrink."""
+        disk = os.statvfs(self._path)
+        free = disk.f_bavail * disk.f_frsize
+        if free < RESERVE_BYTES:
+            pages, size = (self._durable.execute(f"PRAGMA {n}").fetchone()[0] for n in ("freelist_count", "page_size"))
+            free += int(pages) * int(size)
+        return free
+
+    @contextlib.contextmanager
+    def _using(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                yield db
+            except sqlite3.Error as error:
+                raise _fault(error) from None
+
     @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         db.execute("BEGIN IMMEDIATE")
@@ -213,11 +256,18 @@ class Outbox:
             raise
 
 
-def _refused(error: sqlite3.Error) -> OutboxError:
-    if error.sqlite_errorname in ("SQLITE_FULL", "SQLITE_IOERR_WRITE"):
-        return OutboxError("the disk of the outbox is full and the event was NOT accepted: free some space")
-    if error.sqlite_errorname in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+def _next_seq(db: sqlite3.Connection) -> int | None:
+    """None: the counter is lost."""
+    found = int(db.execute("SELECT next_seq FROM device").fetchone()[0])
+    return None if found < 0 else found
+
+
+def _fault(error: sqlite3.Error | OSError, outcome: str = "") -> OutboxError:
+    name = error.sqlite_errorname if isinstance(error, sqlite3.Error) else ""
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") or getattr(error, "errno", None) == errno.ENOSPC:
+        return OutboxError(f"the disk of the outbox is full{outcome}: free some space")
+    if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return OutboxError(
-            "the outbox file is damaged: keep it for analysis, and start a new one under a new device_id"
+            f"the outbox file is damaged{outcome}: keep it for analysis, and start a new one under a new device_id"
         )
-    return OutboxError("the outbox cannot be used: check its folder, its owner and the disk")
+    return OutboxError(f"the outbox cannot be used{outcome}: check its folder, its owner and the disk")

@@ -14,8 +14,9 @@ import msgspec
 
 from schemas.events import Outcomes, decoder
 from streams import topics
-from streams.blocking import KafkaUnreachable, consumer, producer
-from streams.edge.outbox import Outbox, Row
+from streams.blocking import consumer, producer, unreachable
+from streams.edge.outbox import Outbox, OutboxError, Row
+from streams.errors import UserError
 from streams.settings import Settings
 
 log = logging.getLogger("ninezero.device")
@@ -30,8 +31,20 @@ PAST_MS = 13 * 86_400_000
 FIRST_RELEASE = datetime(2026, 1, 1, tzinfo=UTC)
 """No device ran before: an older clock was never set."""
 
+REST_SECONDS = 60
+"""A topic that takes no event is left alone for so long, while the others go on."""
+SILENT_SECONDS = 3
+"""A broker that acknowledges nothing for so long is taken for away; the producer goes on trying."""
+LOOK_BACK = 5_000
+"""Records of outcomes looked through at the start, for numbers that this device's outbox does not know."""
+
 ANSWERED = {topics.SCANS.name, topics.ARRIVALS.name}
 """Topics whose events get an outcome."""
+
+
+class _TopicRefused(Exception):
+    """A topic takes no event while the broker answers."""
+
 
 _Settled = tuple[Row, Any]
 """An event, and what Kafka said of it: its metadata or an exception."""
@@ -86,6 +99,7 @@ class Uplink:
         self._site_id, self._device_id, self._on_outcome = site_id, device_id, on_outcome
         self._ended, self._new, self._listening = threading.Event(), threading.Event(), threading.Event()
         self.connected, self.problem, self.too_late = False, "", 0
+        self._resting: dict[str, float] = {}
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._listen)]
         for thread in self._threads:
             thread.start()
@@ -98,6 +112,7 @@ class Uplink:
         """Ends both threads."""
         self._ended.set()
         self._new.set()
+        self._listening.set()
         for thread in self._threads:
             thread.join(15)
 
@@ -113,6 +128,9 @@ class Uplink:
                 )  # fmt: skip
                 pause = 0.5
                 self._send_on(kafka)
+            except _TopicRefused:  # the producer is of no more use, but the broker is
+                self.problem = self._rest()
+                log.warning("%s", self.problem)
             except Exception as error:  # a new connection sends again whatever was not acknowledged
                 self.connected, self.problem = False, _in_a_line(error)
                 log.warning("%s; trying again in %.1f s", self.problem, pause)
@@ -122,32 +140,62 @@ class Uplink:
     def _send_on(self, kafka: Any) -> None:
         """Sends everything in order until the device ends; raises what Kafka says other than an acknowledgement."""
         settled: queue.SimpleQueue[_Settled] = queue.SimpleQueue()
-        last, in_flight = -1, 0
+        last, in_flight, heard = -1, 0, time.monotonic()
         try:
             self._listening.wait(5)  # outcomes are read from here on; events must go even if they can't be
             while not self._ended.is_set():
                 self._new.clear()
-                rows = self._outbox.after(last, IN_FLIGHT - in_flight) if in_flight < IN_FLIGHT else []
-                for row in rows:
-                    future = kafka.send(self._settings.topic(row.topic), key=row.key, value=row.value)
-                    future.add_both(_putter(settled, row))
+                room = IN_FLIGHT - in_flight
+                for row in self._outbox.after(last, room, tuple(self._resting)) if room else ():
+                    self._put(kafka, row, settled)
                     last, in_flight = row.seq, in_flight + 1
-                if not in_flight:
+                some = _drain(settled, 0.05) if in_flight else []
+                in_flight -= len(some)
+                if some or not in_flight:
+                    heard = time.monotonic()
+                self.connected = time.monotonic() - heard < SILENT_SECONDS
+                self.problem = self._rest() if self.connected else str(unreachable())
+                rested = self._rested()
+                if not in_flight and not some and not rested:
                     self._new.wait(1)
                     continue
-                some = _drain(settled, 0.05)
-                in_flight -= len(some)
-                if not self._settle(some):
-                    while in_flight:  # all that is under way first: then the corrected events are read again
+                if not self._settle(some) or rested:
+                    while in_flight:  # all that is under way first: then what was left behind is read again
                         some = _drain(settled, 1)
                         in_flight -= len(some)
                         self._settle(some)
                     last = -1
-                self.connected, self.problem = True, ""
         finally:
             kafka.close(timeout=2)
             with contextlib.suppress(Exception):  # what was acknowledged meanwhile need not go again
                 self._settle([(row, said) for row, said in _drain(settled, 0.01) if not isinstance(said, Exception)])
+
+    def _put(self, kafka: Any, row: Row, settled: "queue.SimpleQueue[_Settled]") -> None:
+        from kafka.errors import KafkaTimeoutError
+
+        try:
+            future = kafka.send(self._settings.topic(row.topic), key=row.key, value=row.value)
+        except KafkaTimeoutError as error:
+            with contextlib.closing(consumer(self._settings, bootstrap_timeout_ms=3_000)) as reader:
+                if self._settings.topic(row.topic) in reader.topics():
+                    raise
+            self._resting[row.topic] = time.monotonic() + REST_SECONDS
+            raise _TopicRefused from error
+        except _topic_errors() as error:
+            raise self._blamed(row, error) from error
+        future.add_both(_putter(settled, row))
+
+    def _rested(self) -> bool:
+        """Whether a topic is to be tried again."""
+        over = [topic for topic, until in self._resting.items() if until < time.monotonic()]
+        for topic in over:
+            del self._resting[topic]
+        return bool(over)
+
+    def _rest(self) -> str:
+        """What is wrong with topics that take no event, in a line."""
+        names = ", ".join(sorted(self._resting))
+        return names and f"Kafka takes no {names}: create the topic, or mend its size limit or this device's rights"
 
     def _settle(self, settled: list[_Settled]) -> bool:
         """Lets go of acknowledged events; false if one has to be sent again with a corrected time."""
@@ -155,15 +203,28 @@ class Uplink:
         good = True
         for row, said in settled:
             if isinstance(said, Exception):
-                raise said
+                raise self._blamed(row, said)
             self._clock.learn(said.timestamp)
             if self._corrected(row, said.timestamp):
                 good = False
             else:
                 done.append((row.seq, said.timestamp if row.topic in ANSWERED else None))
-        if done:
-            self._outbox.acknowledge(done)
+        while done:
+            try:
+                self._outbox.acknowledge(done)
+                break
+            except OutboxError as error:  # Kafka has them: to send them again would not help a full disk
+                self.problem = str(error)
+                if self._ended.wait(1):
+                    raise
         return good
+
+    def _blamed(self, row: Row, said: Exception) -> Exception:
+        """The first event that Kafka refuses takes the producer with it, but only its own topic is to blame."""
+        if not isinstance(said, _topic_errors()):
+            return said
+        self._resting[row.topic] = time.monotonic() + REST_SECONDS
+        return _TopicRefused()
 
     def _corrected(self, row: Row, kafka_ms: int) -> bool:
         """Whether the workers refuse the event's time, and it has a better one now.
@@ -204,44 +265,66 @@ class Uplink:
 
     def _listen_on(self, reader: Any) -> None:
         name, count, looked = self._settings.topic(topics.OUTCOMES.name), 0, float("-inf")
+        first = end = 0
         while not self._ended.is_set():
             if time.monotonic() - looked > (60 if count else 1):  # partitions may be added while it runs
                 looked, found = time.monotonic(), len(reader.partitions_for_topic(name) or ())
                 if found and found != count:
                     count = found
-                    self._seek(reader, name, count)
-                    self._listening.set()
+                    first, end = self._seek(reader, name, count)
             if not count:
                 self._ended.wait(0.2)
                 continue
             for records in reader.poll(timeout_ms=200).values():
                 for record in records:
                     with contextlib.suppress(msgspec.MsgspecError):
-                        self._take(decoder(Outcomes).decode(record.value))
+                        self._take(decoder(Outcomes).decode(record.value), known=record.offset < first)
+            if not self._listening.is_set() and all(reader.position(tp) >= end for tp in reader.assignment()):
+                self._listening.set()
 
-    def _seek(self, reader: Any, name: str, partitions: int) -> None:
-        """To the oldest event without an outcome, or to the end, of the partition that has this site's outcomes."""
+    def _seek(self, reader: Any, name: str, partitions: int) -> tuple[int, int]:
+        """Reads on the partition that has this site's outcomes, from a little before what is not known yet.
+
+        Returns the offset of the oldest outcome that may not be known (of the oldest event without one), and the end.
+        """
         from kafka import TopicPartition
         from kafka.partitioner.default import murmur2
 
         tp = TopicPartition(name, (murmur2(self._site_id.encode()) & 0x7FFFFFFF) % partitions)
         reader.assign([tp])
+        end = int(reader.end_offsets([tp])[tp])
         since = self._outbox.oldest_unanswered()
         found = None if since is None else reader.offsets_for_times({tp: since}, timeout_ms=5_000).get(tp)
-        if found is None:
-            reader.seek_to_end(tp)
-        else:
-            reader.seek(tp, found.offset)
-        reader.position(tp, timeout_ms=5_000)
+        first = end if found is None else int(found.offset)
+        reader.seek(tp, max(min(first, end - LOOK_BACK), int(reader.beginning_offsets([tp])[tp])))
+        return first, end
 
-    def _take(self, outcomes: Outcomes) -> None:
+    def _take(self, outcomes: Outcomes, *, known: bool) -> None:
         ours = [
             (seq, outcome, people) for device, seq, outcome, people in outcomes.outcomes if device == self._device_id
         ]
-        if ours:
-            self._outbox.answered([seq for seq, _, _ in ours])
-        for seq, outcome, people in ours:
+        if not ours:
+            return
+        try:
+            if self._outbox.lags(max(seq for seq, _, _ in ours)):
+                log.error("Kafka has events of this device that its outbox does not know: nothing more is accepted")
+                self._outbox.disown()
+            if not known:
+                self._outbox.answered([seq for seq, _, _ in ours])
+        except OutboxError as error:  # the operator is told all the same
+            log.warning("an outcome could not be noted: %s", error)
+        for seq, outcome, people in () if known else ours:
             self._on_outcome(seq, outcome, people)
+
+
+def _topic_errors() -> tuple[type[Exception], ...]:
+    """What Kafka refuses because of its topic."""
+    from kafka import errors
+
+    return (
+        errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidTopicError,
+        errors.TopicAuthorizationFailedError, errors.PolicyViolationError, errors.InvalidRecordError,
+    )  # fmt: skip
 
 
 def _time(ms: int) -> datetime:
@@ -264,4 +347,4 @@ def _drain(settled: "queue.SimpleQueue[_Settled]", seconds: float) -> list[_Sett
 
 def _in_a_line(error: Exception) -> str:
     """A client's own message is not quoted: it may hold a record."""
-    return str(error) if isinstance(error, KafkaUnreachable) else f"Kafka took no event ({type(error).__name__})"
+    return str(error) if isinstance(error, UserError) else f"Kafka took no event ({type(error).__name__})"

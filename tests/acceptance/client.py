@@ -686,7 +686,11 @@ class Tail:
     def __init__(self, bootstrap: str, prefix: str, topics: Iterable[str], wait: float = 60) -> None:
         self._prefix = prefix
         self._consumer: Any = KafkaConsumer(
-            bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest", group_id=None
+            bootstrap_servers=bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            group_id=None,
+            isolation_level="read_committed",
         )
         self.records: dict[str, list[Record]] = {topic: [] for topic in topics}
         assigned = []

@@ -17,6 +17,33 @@ R5  The key ids of a list are those of all tokens of all its entries; a list of 
 R6  `lines_declared` of a held or rejected batch is what it declared ("count 0" is for the outcomes of lines).
 R7  The clock bounds and `late` compare exact instants: "over" and "exceeds" are strict.
 R8  A site that was never loaded is screened like any other: nothing in §4 names it a fault.
+
+Of §5 (R9 to R16 stand in test_acceptance.py):
+
+R17 A batch is (authority, batch_id): two authorities may use the same batch_id. A batch_id that was answered is
+    answered again whatever the new record says.
+R18 "Now" is the Kafka timestamp of the record that completes the batch; its parts may come in any order, and their
+    lines apply in the order of the parts. A part that comes again before the batch is complete changes nothing.
+R19 `declared_lines` is the whole batch's number, the same in every part.
+R20 Codes of a batch go in the order of the text: no_legal_basis, unknown_category, stale_sequence, then what holds.
+    So a rejected batch is never held: a confirmation could not mend it.
+R21 "Withdrawals are never held for these" speaks of all three codes, count_mismatch too.
+R22 A withdrawal's lines have the codes no_token, bad_token and not_listed only ("need tokens only"): their windows
+    are not looked at. `withdrawn` counts lines, as accepted and rejected do; only a full's counts entries. The
+    category of the entry does not matter.
+R23 A `full` applies its lines in order to the list as it stands, then removes what none of them is or replaces;
+    that is what it "removed" (`withdrawn`, would_shrink). It replaces the list, whatever the entries' categories.
+R24 An entry that expired is not live: it is not a duplicate, not replaced, not withdrawn (`not_listed`), not counted.
+R25 Only an applied batch overtakes a held one. Held again is never said of a confirmed one, whatever it was held for.
+R26 A confirmation is judged when it comes, its batch as when that came. One that is refused changes nothing; of several
+    grounds any one may be named. A confirmation delivered twice may be answered `not_held` the second time. What
+    answers one of a batch that is not known is open.
+R27 The audit has one row for each batch, whatever became of it, and one for each confirmation that was not refused;
+    `lines` is `lines_declared`, `who` is pushed_by or confirmed_by.
+R28 The view push_batches has one row for each batch, with its last receipt.
+R29 A Correction belongs to an alert, not to an entry: one for each alert_id. An entry that a `full` removed, a line
+    replaced or that expired was not withdrawn.
+R30 The same tokens and window under another category in the same list stay open: by the letter a `duplicate`.
 """
 
 from __future__ import annotations
@@ -30,6 +57,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -118,6 +146,7 @@ _TIME = re.compile(
 )
 
 
+@cache
 def instant(text: str) -> int | None:
     """An RFC 3339 time with an offset, in microseconds since 1970; None for anything else."""
     match = _TIME.fullmatch(text)
@@ -151,6 +180,7 @@ Check = Callable[[Any, str, Paths], None]
 _PERSON_NAMES = ("role", "tokens", "temperature_c", "temperature_confirmed_c", "health_code", "origin", "quality")
 _SCAN_NAMES = ("device_id", "seq", "site_id", "observed_at", "kind", "direction", "plate", "people")
 _ARRIVAL_NAMES = ("mode", "service", "stage", "transfer_id", "destination", "person")
+_CONFIRMATION_NAMES = ("confirms", "authority", "confirmed_by", "at")
 NAMES = {*_PERSON_NAMES, *_SCAN_NAMES, *_ARRIVAL_NAMES, "id", "passport", "phone", "pass"}
 """Field names of the contract that a path may repeat even where the field does not belong."""
 
@@ -325,6 +355,12 @@ _SCHEMAS: dict[str, Check] = {
 }
 
 
+_CONFIRMATION = _object(
+    {**dict.fromkeys(("confirms", "authority", "confirmed_by"), _identifier), "at": _time},
+    {},
+)
+
+
 @dataclass(frozen=True)
 class Fault:
     """Why a record must be dead-lettered: the reasons and the paths that the contract allows."""
@@ -368,7 +404,8 @@ def read(record: Record) -> dict[str, Any] | Fault:
     except ValueError:
         return _only("not_json")
     paths: Paths = set()
-    _SCHEMAS[record.topic](value, "", paths)
+    is_confirmation = record.topic == PUSHES and isinstance(value, dict) and "confirms" in value
+    (_CONFIRMATION if is_confirmation else _SCHEMAS[record.topic])(value, "", paths)
     if paths and _has_huge_integer(value):
         return Fault(frozenset({"not_json", "schema_invalid"}), frozenset(paths | {None, ""}))  # R3
     if paths:
@@ -387,12 +424,15 @@ def _at(text: str) -> int:
     return moment
 
 
-# --- §5: lists and delta batches --------------------------------------------------------------------------------
+# --- §5: lists and batches --------------------------------------------------------------------------------------
+
+Tokens = Mapping[str, frozenset[str]]
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One live line of a list; the window is half open."""
+    """One line of a list that was accepted; the window is half open."""
 
     authority: str
     list: str
@@ -408,24 +448,26 @@ class Entry:
         return f"{self.batch_id}:{self.line}"
 
     def has(self, kind: str, token_: str | None) -> bool:
-        return token_ is not None and token_ in self.tokens.get(kind, frozenset())
+        return token_ is not None and token_ in self.tokens.get(kind, _NONE)
 
-    def is_same_subject(self, tokens: Mapping[str, frozenset[str]]) -> bool:
+    def is_same_subject(self, tokens: Tokens) -> bool:
         """§5: shares an id, passport or pass token; or, where neither has any of these, a phone or plate."""
-        if any(self.tokens.get(kind, frozenset()) & tokens.get(kind, frozenset()) for kind in STRONG):
+        if any(self.tokens.get(kind, _NONE) & tokens.get(kind, _NONE) for kind in STRONG):
             return True
         if any(self.tokens.get(kind) or tokens.get(kind) for kind in STRONG):
             return False
-        return any(self.tokens.get(kind, frozenset()) & tokens.get(kind, frozenset()) for kind in ("phone", "plate"))
+        return any(self.tokens.get(kind, _NONE) & tokens.get(kind, _NONE) for kind in ("phone", "plate"))
 
 
-def line_code(line: Mapping[str, Any], category: str, now: int) -> str | None:
+def line_code(line: Mapping[str, Any], category: str, now: int, mode: str = "delta") -> str | None:
     """The first code of §5, in its order, for which a line is rejected; None for a good line."""
     tokens = [text for texts in line["tokens"].values() for text in texts]
     if not tokens:
         return "no_token"
     if any(TOKEN.fullmatch(text) is None for text in tokens):
         return "bad_token"
+    if mode == "withdraw":
+        return None  # R22
     if "valid_from" not in line or "valid_to" not in line:
         return "no_window"
     start, end = _at(line["valid_from"]), _at(line["valid_to"])
@@ -439,104 +481,239 @@ def line_code(line: Mapping[str, Any], category: str, now: int) -> str | None:
 
 
 @dataclass
+class Trial:
+    """What a batch would do to a list: the entries after it, and what its receipt would count."""
+
+    after: list[Entry]
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("accepted", "duplicate", "rejected", "withdrawn"), 0)
+    )
+    rejects: list[dict[str, Any]] = field(default_factory=list)
+    withdrawn: list[Entry] = field(default_factory=list)
+    meant: set[str] = field(default_factory=set)
+    """The entry_ids that some line of the batch is."""
+
+    def reject(self, line: int, code: str) -> None:
+        self.counts["rejected"] += 1
+        self.rejects.append({"line": line, "code": code})
+
+    def withdraw(self, line: int, tokens: Tokens) -> None:
+        same = [entry for entry in self.after if entry.is_same_subject(tokens)]
+        if not same:
+            self.reject(line, "not_listed")
+            return
+        self.counts["withdrawn"] += 1
+        self.withdrawn += same
+        self.after = [entry for entry in self.after if entry not in same]
+
+    def put(self, new: Entry) -> None:
+        same = [entry for entry in self.after if entry.is_same_subject(new.tokens)]
+        shape = (new.tokens, new.valid_from, new.valid_to)
+        if any((e.tokens, e.valid_from, e.valid_to) == shape for e in same):
+            assert len(same) == 1, "what is equal to an entry and fits another would mean that these two fit"
+            if same[0].category != new.category:
+                raise Ambiguous("the same tokens and window in one list under two categories")
+            self.counts["duplicate"] += 1
+            self.meant.add(same[0].entry_id)
+            return
+        self.counts["accepted"] += 1
+        self.after = [entry for entry in self.after if entry not in same] + [new]
+        self.meant.add(new.entry_id)
+
+    def drop_the_rest(self) -> None:
+        """The end of a `full` (R23)."""
+        kept = [entry for entry in self.after if entry.entry_id in self.meant]
+        self.counts["withdrawn"] = len(self.after) - len(kept)
+        self.after = kept
+
+
+@dataclass
+class Batch:
+    """A batch as far as it has come: the first head, the parts by number, and its last receipt."""
+
+    head: dict[str, Any]
+    parts: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+    receipt: dict[str, Any] | None = None
+    at: int = 0
+    """The Kafka timestamp of the record that completed it."""
+
+    def add(self, record: dict[str, Any]) -> None:
+        if _head(record) != _head(self.head):
+            raise Ambiguous("parts that differ in what they have in common")
+        number = record.get("part", 1)
+        if self.parts.setdefault(number, record["lines"]) != record["lines"]:
+            raise Ambiguous("a part that comes twice with different lines")
+
+    @property
+    def complete(self) -> bool:
+        return len(self.parts) == int(self.head.get("parts", 1))
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        lines = [line for number in sorted(self.parts) for line in self.parts[number]]
+        if len({line["line"] for line in lines}) != len(lines):
+            raise Ambiguous("a line number used twice")
+        return lines
+
+
+def _head(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in ("part", "lines")}
+
+
+@dataclass
 class Lists:
     """Every list as it stands, and what is remembered of the batches."""
 
     entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
     applied: dict[tuple[str, str], int] = field(default_factory=dict)
-    receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    batches: dict[str, dict[str, Any]] = field(default_factory=dict)
-    parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    batches: dict[tuple[str, str], Batch] = field(default_factory=dict)
+    audit: list[tuple[str, str, str, str, str, int]] = field(default_factory=list)
+    expired: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
+    """What had expired when its list was changed: only `decide` sees it, where it is open whether it is still there."""
+    mistakes: list[Entry] = field(default_factory=list)
+    """Entries that a withdrawal for `mistake` took off, in order."""
 
-    def push(self, record: Record, batch: dict[str, Any]) -> dict[str, Any] | None:
-        """Take one PushBatch record; the receipt after a batch's last part, else None."""
-        batch_id = batch["batch_id"]
-        if batch_id in self.receipts:
-            return self.receipts[batch_id]
-        parts = self.parts.setdefault(batch_id, [])
-        parts.append(batch)
-        if [p.get("part", 1) for p in parts] != list(range(1, len(parts) + 1)):
-            raise Ambiguous("parts out of order")
-        if len(parts) < batch.get("parts", 1):
+    def take(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
+        """Take one record of the topic of pushes; the receipt that answers it, or None."""
+        return self.confirm(record, value) if "confirms" in value else self.push(record, value)
+
+    def push(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
+        """Take a batch or a part of one; the receipt after the last part, else None."""
+        batch = self.batches.setdefault((value["authority"], value["batch_id"]), Batch(value))
+        if batch.receipt is not None:
+            return batch.receipt  # R17
+        batch.add(value)
+        if not batch.complete:
             return None
-        receipt = self._decide([line for part in parts for line in part["lines"]], batch, record.at)
-        self.receipts[batch_id] = receipt
-        self.batches[batch_id] = batch
-        return receipt
+        batch.at = record.at
+        status, code = self.verdict(batch, record.at)
+        action = "withdraw" if batch.head["mode"] == "withdraw" else "push"
+        self._keep(batch.head["pushed_by"], action, batch.head)
+        return self._answer(batch, status, code)
 
-    def _decide(self, lines: list[dict[str, Any]], batch: dict[str, Any], now: int) -> dict[str, Any]:
-        if batch["mode"] != "delta":
-            raise Ambiguous("full and withdraw come with a later issue")
-        if len({line["line"] for line in lines}) != len(lines):
-            raise Ambiguous("a line number used twice")
-        where = (batch["authority"], batch["list"])
-        refused = [
-            code
-            for code, applies in (
-                ("no_legal_basis", not batch.get("legal_basis")),
-                ("unknown_category", batch["category"] not in CATEGORIES),
-                ("stale_sequence", where in self.applied and batch["sequence"] <= self.applied[where]),
-                ("count_mismatch", batch["declared_lines"] != len(lines)),
+    def confirm(self, record: Record, word: dict[str, Any]) -> dict[str, Any]:
+        """Take a second person's word for a held batch; the receipt that answers it.
+
+        Its `confirmation` is the set of codes that may be named (R26), empty where the batch is applied.
+        """
+        batch = self.batches.get((word["authority"], word["confirms"]))
+        if batch is None or batch.receipt is None:
+            raise Ambiguous("a confirmation of what is not known")
+        sequence, where = batch.head["sequence"], (batch.head["authority"], batch.head["list"])
+        grounds = {
+            ground
+            for ground, applies in (
+                ("not_held", batch.receipt["status"] != "held"),
+                ("same_person", word["confirmed_by"] == batch.head["pushed_by"]),
+                ("overtaken", where in self.applied and sequence <= self.applied[where]),
             )
             if applies
-        ]
-        if len(refused) > 1:
-            raise Ambiguous("several codes for a batch and no order between them")
-        receipt = {name: batch[name] for name in ("batch_id", "authority", "list", "category", "mode")} | {
-            "status": "applied",
-            "code": None,
-            "lines_declared": batch["declared_lines"],
-            **dict.fromkeys(("accepted", "duplicate", "rejected", "withdrawn"), 0),
-            "rejects": [],
         }
-        if refused:
-            status = "held" if refused[0] == "count_mismatch" else "rejected"
-            return receipt | {"status": status, "code": refused[0]}
-        self.applied[where] = batch["sequence"]
-        for line in lines:
-            self._apply(line, batch, now, receipt)
-        receipt["rejects"] = receipt["rejects"][:1000]
-        return receipt
+        if grounds:
+            return batch.receipt | {"confirmed": False, "confirmation": grounds}
+        if self.trial(batch, batch.at) != self.trial(batch, record.at):
+            raise Ambiguous("a window ended between a batch and its confirmation")
+        self._keep(word["confirmed_by"], "confirm", batch.head)
+        return self._answer(batch, "applied", None, confirmed=True)
 
-    def _apply(self, line: dict[str, Any], batch: dict[str, Any], now: int, receipt: dict[str, Any]) -> None:
-        code = line_code(line, batch["category"], now)
-        if code is not None:
-            receipt["rejected"] += 1
-            receipt["rejects"].append({"line": line["line"], "code": code})
-            return
-        tokens = {kind: frozenset(texts) for kind, texts in line["tokens"].items() if texts}
-        start, end = _at(line["valid_from"]), _at(line["valid_to"])
-        where = (batch["authority"], batch["list"])
-        live = [entry for entry in self.entries.get(where, []) if entry.valid_to > now]
-        same = [entry for entry in live if entry.is_same_subject(tokens)]
-        if any(entry.category != batch["category"] for entry in same):
-            raise Ambiguous("the same subject in one list under two categories")
-        equal = [e for e in same if (e.tokens, e.valid_from, e.valid_to) == (tokens, start, end)]
-        if equal and len(same) > 1:
-            raise Ambiguous("equal to one entry and fitting another")
-        if equal:
-            receipt["duplicate"] += 1
-            return
-        receipt["accepted"] += 1
-        entry = Entry(*where, batch["category"], batch["batch_id"], line["line"], tokens, start, end)
-        self.entries[where] = [e for e in live if e not in same] + [entry]
+    def verdict(self, batch: Batch, now: int) -> tuple[str, str | None]:
+        """Status and code of a complete batch (R20)."""
+        head = batch.head
+        where = (head["authority"], head["list"])
+        if not head.get("legal_basis"):
+            return "rejected", "no_legal_basis"
+        if head["category"] not in CATEGORIES:
+            return "rejected", "unknown_category"
+        if where in self.applied and head["sequence"] <= self.applied[where]:
+            return "rejected", "stale_sequence"
+        if head["mode"] == "withdraw":
+            return "applied", None  # R21
+        if head["declared_lines"] != len(batch.lines):
+            return "held", "count_mismatch"
+        if head["mode"] == "full":
+            live, trial = len(self.live(where, now)), self.trial(batch, now)
+            if live > 0 and not trial.after:
+                return "held", "would_empty"
+            if live >= 10 and 2 * trial.counts["withdrawn"] > live:
+                return "held", "would_shrink"
+        return "applied", None
+
+    def live(self, where: tuple[str, str], now: int) -> list[Entry]:
+        return [entry for entry in self.entries.get(where, []) if entry.valid_to > now]
+
+    def trial(self, batch: Batch, now: int) -> Trial:
+        """What the batch would do now; nothing is changed."""
+        head = batch.head
+        where = (head["authority"], head["list"])
+        trial = Trial(self.live(where, now))
+        for line in batch.lines:
+            code = line_code(line, head["category"], now, head["mode"])
+            tokens = {kind: frozenset(texts) for kind, texts in line["tokens"].items() if texts}
+            if code is not None:
+                trial.reject(line["line"], code)
+            elif head["mode"] == "withdraw":
+                trial.withdraw(line["line"], tokens)
+            else:
+                window = _at(line["valid_from"]), _at(line["valid_to"])
+                trial.put(Entry(*where, head["category"], head["batch_id"], line["line"], tokens, *window))
+        if head["mode"] == "full":
+            trial.drop_the_rest()
+        return trial
+
+    def _answer(self, batch: Batch, status: str, code: str | None, *, confirmed: bool = False) -> dict[str, Any]:
+        head = batch.head
+        trial = Trial([])
+        if status == "applied":
+            trial = self.trial(batch, batch.at)
+            where = (head["authority"], head["list"])
+            gone = self.expired.get(where, []) if head["mode"] != "full" else []
+            gone += [entry for entry in self.entries.get(where, []) if entry.valid_to <= batch.at]
+            self.expired[where], self.entries[where] = gone, trial.after
+            self.applied[where] = head["sequence"]
+            if head["mode"] == "withdraw" and head.get("withdraw_reason") == "mistake":
+                self.mistakes += trial.withdrawn
+        batch.receipt = {name: head[name] for name in ("batch_id", "authority", "list", "category", "mode")} | {
+            "status": status,
+            "code": code,
+            "lines_declared": head["declared_lines"],
+            **trial.counts,
+            "rejects": trial.rejects[:1000],
+            "confirmed": confirmed,
+            "confirmation": set(),
+        }
+        return batch.receipt
+
+    def _keep(self, who: str, action: str, head: dict[str, Any]) -> None:
+        names = ("batch_id", "authority", "list", "declared_lines")
+        self.audit.append((who, action, *(head[name] for name in names)))
 
     def all(self) -> list[Entry]:
         return [entry for entries in self.entries.values() for entry in entries]
 
-    def lacks_key(self, token_: str) -> bool:
+    def lacks_key(self, token_: str, decided_at: int) -> bool:
         """Whether some non-empty list has no token of this token's key (R5)."""
         key_id = token_.partition(".")[0]
-        return any(
-            all(
-                text.partition(".")[0] != key_id
-                for entry in entries
-                for texts in entry.tokens.values()
-                for text in texts
-            )
-            for entries in self.entries.values()
-            if entries
-        )
+
+        every = [entries + self.expired.get(where, []) for where, entries in self.entries.items()]
+        answers = {_lacks(entries, key_id, decided_at) for entries in every}
+        if True in answers:
+            return True
+        if None in answers:
+            raise Ambiguous("whether what has expired still counts for the keys of a list")
+        return False
+
+
+def _lacks(entries: list[Entry], key_id: str, now: int) -> bool | None:
+    """Whether a list is not empty and lacks a key; None where it depends on which of its expired entries remain."""
+    live = [entry for entry in entries if entry.valid_to > now]
+    if any(key_id in key_ids(entry) for entry in live) or all(key_id in key_ids(entry) for entry in entries):
+        return False
+    return True if live and not any(key_id in key_ids(entry) for entry in entries) else None
+
+
+def key_ids(entry: Entry) -> set[str]:
+    """The key ids of an entry's tokens."""
+    return {text.partition(".")[0] for texts in entry.tokens.values() for text in texts}
 
 
 # --- §3: the decision table, version 1 --------------------------------------------------------------------------
@@ -554,13 +731,13 @@ class Reason:
 def _listed(entries: Iterable[Entry], tokens: Mapping[str, str], kinds: tuple[str, ...]) -> tuple[Any, ...]:
     """The entries that have a token of one of these kinds, each with the first kind that matches."""
     found = []
-    for entry in sorted(entries, key=lambda e: (e.authority, e.list, e.entry_id)):
+    for entry in entries:
         matched = next((kind for kind in kinds if entry.has(kind, tokens.get(kind))), None)
         if matched is not None:
             found.append(
                 (matched, entry.category, entry.authority, entry.list, entry.batch_id, entry.entry_id, entry.valid_to)
             )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda one: (one[2], one[3], one[5])))
 
 
 def _temperature_rules(first: float | None, confirmed: float | None, is_scan: bool) -> Iterable[tuple[str, str]]:
@@ -592,7 +769,7 @@ def _person(index: int, person: Mapping[str, Any], event: _Event, lists: Lists, 
     reasons: list[Reason] = []
     if "id" not in tokens and "passport" not in tokens:
         plain.append(("no_identity", "hold"))
-    if any(lists.lacks_key(text) for text in tokens.values()):
+    if any(lists.lacks_key(text, event.decided_at) for text in tokens.values()):
         plain.append(("unknown_key", "hold"))
     for category in FIVE:
         found = _listed((e for e in valid if e.category == category), tokens, ("id", "passport"))
@@ -621,7 +798,8 @@ class _Event:
     decided_at: int
 
     def valid(self, lists: Lists) -> list[Entry]:
-        valid = [e for e in lists.all() if e.valid_from <= self.observed_at < e.valid_to]
+        gone = [entry for entries in lists.expired.values() for entry in entries]
+        valid = [e for e in lists.all() + gone if e.valid_from <= self.observed_at < e.valid_to]
         if any(e.valid_to <= self.decided_at for e in valid):
             raise Ambiguous("an entry that was valid when observed and has expired by the worker's clock")
         return valid
@@ -636,7 +814,7 @@ def decide(event: Mapping[str, Any], lists: Lists, decided_at: int, home: str = 
     reasons = [r for index, person in enumerate(people) for r in _person(index, person, frame, lists, home)]
     plate = event.get("plate") if is_scan else None
     if plate is not None:
-        if lists.lacks_key(plate):
+        if lists.lacks_key(plate, decided_at):
             reasons.append(Reason(None, "unknown_key", "hold"))
         found = _listed((e for e in frame.valid(lists) if e.category in FIVE), {"plate": plate}, ("plate",))
         if found:
@@ -695,7 +873,7 @@ class Expected:
             self.dead[where] = Dead(event, len(record.value), hashlib.sha256(record.value).hexdigest())
             return
         if record.topic == PUSHES:
-            receipt = self.lists.push(record, event)
+            receipt = self.lists.take(record, event)
             if receipt is not None:
                 self.receipts.append(receipt)
             return
@@ -787,16 +965,23 @@ def dead_letters_by_hour(letters: Iterable[tuple[int, str, str]]) -> Rows:
 
 
 def push_batches(lists: Lists) -> Rows:
-    names = ("authority", "list", "category", "mode", "status", "code")
+    """R28."""
+    names = ("list", "category", "mode", "status", "code")
     counts = ("lines_declared", "accepted", "duplicate", "rejected", "withdrawn")
     return {
-        (batch_id,): (
-            *(receipt[name] or "" for name in names),
-            *(receipt[name] for name in counts),
-            _at(lists.batches[batch_id]["issued_at"]) // SECOND,
+        (batch.head["batch_id"], batch.head["authority"]): (
+            *(batch.receipt[name] or "" for name in names),
+            *(batch.receipt[name] for name in counts),
+            _at(batch.head["issued_at"]) // SECOND,
         )
-        for batch_id, receipt in lists.receipts.items()
+        for batch in lists.batches.values()
+        if batch.receipt is not None
     }
+
+
+def watchlist_audit(lists: Lists) -> Rows:
+    """How often each (who, action, batch_id, authority, list, lines) was kept (R27)."""
+    return dict(Counter(lists.audit))
 
 
 # --- comparing --------------------------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def test_a_key_that_some_non_empty_list_lacks_is_unknown() -> None:
 
 def test_an_empty_list_lacks_no_key() -> None:
     lists = listed(batch(entry_line()), batch(entry_line(tokens={}), list="l2", batch_id="b2"))
-    assert lists.receipts["b2"]["rejects"] == [{"line": 1, "code": "no_token"}]
+    assert receipt_of(lists, "b2")["rejects"] == [{"line": 1, "code": "no_token"}]
     assert rules(scan(person(tokens={"id": tok("0")})), lists) == []
 
 
@@ -374,8 +374,14 @@ def test_late_means_more_than_ten_minutes() -> None:
 # --- §5 ---------------------------------------------------------------------------------------------------------
 
 
+def receipt_of(lists: Lists, batch_id: str, authority: str = "cdc") -> dict[str, Any]:
+    receipt = lists.batches[authority, batch_id].receipt
+    assert receipt is not None
+    return receipt
+
+
 def counts(lists: Lists, batch_id: str) -> tuple[int, int, int]:
-    receipt = lists.receipts[batch_id]
+    receipt = receipt_of(lists, batch_id)
     return receipt["accepted"], receipt["duplicate"], receipt["rejected"]
 
 
@@ -432,7 +438,7 @@ def test_line_codes_in_their_order(line: dict[str, Any], code: str | None) -> No
 )
 def test_a_rejected_batch_changes_nothing_and_counts_nothing(fields: dict[str, Any], code: str) -> None:
     lists = listed(batch(entry_line()), batch(entry_line(2), **({"batch_id": "b2", "sequence": 2} | fields)))
-    receipt = lists.receipts["b2"]
+    receipt = receipt_of(lists, "b2")
     assert (receipt["status"], receipt["code"], counts(lists, "b2")) == ("rejected", code, (0, 0, 0))
     assert [e.entry_id for e in lists.all()] == ["b1:1"]
 
@@ -444,6 +450,86 @@ def test_parts_have_one_receipt_and_a_repeated_batch_the_same() -> None:
     assert len(expected.receipts) == 2
     assert expected.receipts[0] == expected.receipts[1]
     assert expected.receipts[0]["accepted"] == 2
+
+
+OTHER = {"id": [tok("f")]}
+
+
+def lines(count: int, days: int = 6) -> list[dict[str, Any]]:
+    end = {"valid_to": f"2026-11-{24 + days}T00:00:00Z"}
+    return [entry_line(n, tokens={"id": [f"k1.{n:032x}"]}, **end) for n in range(1, count + 1)]
+
+
+def test_parts_come_in_any_order_and_twice_and_apply_in_their_order() -> None:
+    one = batch(entry_line(1), part=1, parts=2, declared_lines=2)
+    two = one | {"part": 2, "lines": [entry_line(2, valid_to="2026-11-29T00:00:00Z")]}
+    lists = listed(two, two, one)
+    assert counts(lists, "b1") == (2, 0, 0)
+    assert [e.entry_id for e in lists.all()] == ["b1:2"]
+    assert not listed(two, two).all()
+
+
+def test_two_authorities_may_use_the_same_batch_id() -> None:
+    lists = listed(batch(entry_line()), batch(entry_line(), authority="port"))
+    assert [e.authority for e in lists.all()] == ["cdc", "port"]
+
+
+def test_a_full_keeps_what_it_names_and_removes_the_rest() -> None:
+    kept, changed = lines(3)[0], lines(3, days=5)[1] | {"line": 7}
+    lists = listed(batch(*lines(3)), batch(kept, changed, batch_id="b2", mode="full", sequence=2))
+    assert counts(lists, "b2") == (1, 1, 0)
+    assert receipt_of(lists, "b2")["withdrawn"] == 1
+    assert sorted(e.entry_id for e in lists.all()) == ["b1:1", "b2:7"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [
+        (10, lines(5), None),
+        (10, lines(4), "would_shrink"),
+        (9, lines(1), None),
+        (1, [], "would_empty"),
+        (12, [entry_line(1, tokens={})], "would_empty"),
+        (0, [], None),
+    ],
+)
+def test_a_full_that_takes_too_much_is_held(before: int, after: list[dict[str, Any]], code: str | None) -> None:
+    lists = listed(batch(*lines(before)), batch(*after, batch_id="b2", mode="full", sequence=2))
+    assert receipt_of(lists, "b2")["code"] == code
+    assert len(lists.all()) == (before if code else len(after))
+
+
+def test_withdrawing_takes_off_whole_entries_and_is_never_held() -> None:
+    gone = batch({"line": 1, "tokens": {"id": [ID]}}, {"line": 2, "tokens": {"id": [ID]}}, batch_id="b2", sequence=2)
+    both = entry_line(tokens={"id": [ID], "phone": [PHONE]})
+    lists = listed(batch(both), gone | {"mode": "withdraw", "declared_lines": 9, "withdraw_reason": "mistake"})
+    receipt = receipt_of(lists, "b2")
+    assert (receipt["status"], receipt["withdrawn"], receipt["rejects"]) == (
+        "applied",
+        1,
+        [{"line": 2, "code": "not_listed"}],
+    )
+    assert [e.entry_id for e in lists.mistakes] == ["b1:1"] and not lists.all()
+
+
+def test_only_a_second_person_confirms_and_only_until_a_higher_sequence_was_applied() -> None:
+    held = batch(entry_line(), declared_lines=2, batch_id="held", sequence=2)
+    word = {"confirms": "held", "authority": "cdc", "confirmed_by": "chen", "at": AT}
+    later = batch(entry_line(2, tokens=OTHER), batch_id="later", sequence=3)
+    lists = listed(held, word | {"confirmed_by": "li"})
+    assert receipt_of(lists, "held")["code"] == "count_mismatch" and not lists.all()
+    lists = listed(held, word)
+    assert receipt_of(lists, "held") == receipt_of(lists, "held") | {"status": "applied", "confirmed": True}
+    assert [row[:2] for row in lists.audit] == [("li", "push"), ("chen", "confirm")]
+    assert [e.batch_id for e in listed(held, later, word).all()] == ["later"]
+    assert "not_held" in lists.confirm(record(b"", PUSHES), word)["confirmation"]
+
+
+def test_what_has_expired_is_not_on_the_list_any_more() -> None:
+    brief = batch(entry_line(valid_to="2026-11-24T00:01:00Z"))
+    again = batch({"line": 1, "tokens": {"id": [ID]}}, batch_id="b2", sequence=2, mode="withdraw")
+    sent = [record(brief, PUSHES), record(again, PUSHES, 1, NOW_MS + 60_000)]
+    assert receipt_of(oracle.expect(sent).lists, "b2")["rejects"] == [{"line": 1, "code": "not_listed"}]
 
 
 # --- §6 ---------------------------------------------------------------------------------------------------------
@@ -481,7 +567,7 @@ def test_one_identity_with_two_contents_is_open() -> None:
 def test_push_batches_and_dead_letters() -> None:
     lists = listed(batch(entry_line(), entry_line(2, tokens={})))
     assert oracle.push_batches(lists) == {
-        ("b1",): ("cdc", "l1", "confirmed_case", "delta", "applied", "", 2, 1, 0, 1, 0, NOW // SECOND)
+        ("b1", "cdc"): ("l1", "confirmed_case", "delta", "applied", "", 2, 1, 0, 1, 0, NOW // SECOND)
     }
     letters = [(NOW + MINUTE, SCANS, "not_json"), (NOW + 2 * MINUTE, SCANS, "not_json")]
     assert oracle.dead_letters_by_hour(letters) == {(NOW // SECOND, SCANS, "not_json"): 2}

@@ -15,7 +15,7 @@ from agents.logic.rules import decide_scan
 from agents.logic.watchlist import Watchlist
 from schemas.events import PushBatch, Scan
 from streams.deadletters import Refused, take
-from tests.acceptance import oracle
+from tests.acceptance import client, oracle
 from tests.support import judge
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -101,7 +101,9 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
             "rejected": len(change.rejects),
         }
         assert found == {key: receipt[key] for key in found}
-        assert sorted(ours.lists.get(name, {})) == sorted(e.entry_id for e in theirs.entries.get(name, []))
+        assert sorted(e.entry_id for e in ours.entries(name)) == sorted(
+            e.entry_id for e in theirs.entries.get(name, [])
+        )
     compared = 0
     for n in range(200):
         event = scan(rng, n)
@@ -151,3 +153,10 @@ def test_refusals_agree_with_the_oracle(seed: int) -> None:
             assert isinstance(found, oracle.Fault), value
             assert refused.reason in found.reasons
             assert refused.path in found.paths
+
+
+@pytest.mark.parametrize("text", [time for time in client._BAD_TIMES if isinstance(time, str)])
+def test_a_time_that_is_not_rfc_3339_is_refused(text: str) -> None:
+    with pytest.raises(Refused) as refused:
+        take(Scan, orjson.dumps(scan(random.Random(1), 0) | {"observed_at": text}))
+    assert (refused.value.reason, refused.value.path) == ("schema_invalid", "/observed_at")

@@ -73,14 +73,14 @@ def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str
 
 
 def read(system: System, topic: str) -> list[dict[str, Any]]:
-    """All values on a topic now."""
+    """All values on a topic now, tombstones left out."""
     consumer = KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"], auto_offset_reset="earliest")
     name = system.prefix + topic
     tps = [TopicPartition(name, p) for p in consumer.partitions_for_topic(name) or ()]
     consumer.assign(tps)
     ends, found = consumer.end_offsets(tps), []
     while any(consumer.position(tp) < ends[tp] for tp in tps):
-        found += [orjson.loads(r.value) for some in consumer.poll(timeout_ms=200).values() for r in some]
+        found += [orjson.loads(r.value) for some in consumer.poll(timeout_ms=200).values() for r in some if r.value]
     consumer.close()
     return found
 

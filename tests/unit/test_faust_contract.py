@@ -4,6 +4,7 @@ import inspect
 from importlib.metadata import version
 
 import faust
+from aiokafka import AIOKafkaConsumer
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers import by_url
@@ -35,6 +36,12 @@ def test_what_we_override_is_still_there_and_called_by_faust() -> None:
     assert "self._new_offset(tp)" in inspect.getsource(stock.Consumer._filter_committable_offsets)
     assert "_filter_tps_with_pending_acks" in inspect.getsource(stock.Consumer.force_commit)
     assert "consumer.wait_empty()" in inspect.getsource(faust.App._consumer_wait_empty)
+
+
+def test_our_thread_makes_consumers_that_read_what_is_committed() -> None:
+    assert "AIOKafkaConsumerThread(self, " in inspect.getsource(driver.Consumer._new_consumer_thread)
+    assert "_create_worker_consumer(transport)" in inspect.getsource(driver.AIOKafkaConsumerThread)
+    assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
 
 
 def test_what_we_call_is_still_there() -> None:

@@ -1,0 +1,273 @@
+"""A deployment with two screening workers, and an independent pusher and device beside it, all following one model."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+
+from tests.support import NINEZERO, System, four_ports, wait_for
+
+from . import oracle
+from .client import Tail, rfc3339
+from .oracle import MIB, PUSHES, SCANS, SECOND, Fault, Lists, Record
+from .test_acceptance import _entry
+
+PARTITIONS = 4
+SECOND_WORKER = "screening-2"
+Reasons = tuple[tuple[int | None, str, tuple[Any, ...]], ...]
+
+
+class Fleet(System):
+    """Roles as processes of their own; screening runs twice, in one group."""
+
+    def __init__(self, kafka: str, folder: Path) -> None:
+        super().__init__(kafka, f"chdb://{folder}/ch", folder)
+        self.second_http = four_ports()
+
+    def start(self, *roles: str) -> None:
+        super().start(*(role for role in roles if role != SECOND_WORKER))
+        if SECOND_WORKER in roles:
+            env = self.env | {"NINEZERO_HTTP": f"127.0.0.1:{self.second_http}"}
+            with (self.folder / f"{SECOND_WORKER}.log").open("ab") as log:
+                process = subprocess.Popen([NINEZERO, "worker", "screening"], env=env, stdout=log, stderr=log)
+                self.workers[SECOND_WORKER] = process
+
+    def ready(self, role: str) -> bool:
+        if role != SECOND_WORKER:
+            return super().ready(role)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.second_http}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def wait_ready(self, seconds: float = 40) -> None:
+        """Until both screening workers have lists and partitions."""
+        for role in ("screening", SECOND_WORKER):
+            wait_for(lambda role=role: self.ready(role), seconds, f"{role} to be ready")
+
+
+@dataclass
+class World:
+    """The fleet, what was sent to it, and what the model makes of that."""
+
+    fleet: Fleet
+    seed: int
+    lists: Lists = field(default_factory=Lists)
+    receipts: list[dict[str, Any]] = field(default_factory=list)
+    dead: dict[tuple[str, int, int], Fault] = field(default_factory=dict)
+    scans: dict[int, tuple[dict[str, Any], Record]] = field(default_factory=dict)
+    """By seq; all are of one device."""
+
+    def __post_init__(self) -> None:
+        kafka, prefix = self.fleet.env["NINEZERO_KAFKA"], self.fleet.prefix
+        self.rng = random.Random(self.seed)
+        self.producer: Any = KafkaProducer(bootstrap_servers=kafka, acks="all", max_request_size=3 * MIB, linger_ms=2)
+        self.tail = Tail(kafka, prefix, ("push-receipts", "dead-letters", "screening-outcomes", "screening-alerts"))
+        self._read = dict.fromkeys(self.tail.records, 0)
+        self.outcomes: dict[int, tuple[str, int]] = {}
+        """What was said of a scan, and when, by seq."""
+        self.alerts: dict[int, list[dict[str, Any]]] = {}
+        self.corrections: list[tuple[bytes | None, dict[str, Any]]] = []
+        self.answers: list[dict[str, Any]] = []
+        self.answered_ms: dict[tuple[str, str], int] = {}
+        """The Kafka timestamp of a batch's first receipt."""
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def push(self, value: bytes | dict[str, Any]) -> Record:
+        """Sends a record to the topic of pushes, and tells the model when the broker has it."""
+        raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+        meta = self.producer.send(self.fleet.prefix + PUSHES, key=b"office", value=raw).get(30)
+        record = Record(PUSHES, meta.partition, meta.offset, meta.timestamp, b"office", raw)
+        event = oracle.read(record)
+        if isinstance(event, Fault):
+            self.dead[PUSHES, record.partition, record.offset] = event
+        elif (receipt := self.lists.take(record, event)) is not None:
+            self.receipts.append(dict(receipt))
+        return record
+
+    def batch(self, authority: str, name: str, mode: str, *lines: dict[str, Any], **given: Any) -> dict[str, Any]:
+        """A batch of one part, with the next sequence of its list."""
+        return {
+            "batch_id": f"{name}-{len(self.lists.batches)}",
+            "authority": authority,
+            "pushed_by": "li",
+            "list": name,
+            "category": "close_contact",
+            "mode": mode,
+            "sequence": self.lists.applied.get((authority, name), 0) + 1,
+            "issued_at": rfc3339(now() // 1000 * 1000),
+            "legal_basis": "JN-2026-17",
+            "purpose": "epidemic_control",
+            "declared_lines": len(lines),
+            "lines": [{"line": number, **line} for number, line in enumerate(lines, 1)],
+        } | given
+
+    def scan(self, event: dict[str, Any], partition: int) -> Any:
+        """Sends a scan to a partition; its future."""
+        raw = json.dumps(event).encode()
+        key = event["site_id"].encode()
+        return self.producer.send(self.fleet.prefix + SCANS, key=key, value=raw, partition=partition)
+
+    def scan_all(self, events: Iterable[dict[str, Any]]) -> list[int]:
+        """Sends scans, to every partition in turn; their seqs."""
+        sent = [(event, self.scan(event, n % PARTITIONS)) for n, event in enumerate(events)]
+        self.producer.flush()
+        for event, future in sent:
+            self.note(event, future)
+        return [event["seq"] for event, _ in sent]
+
+    def note(self, event: dict[str, Any], future: Any) -> Record:
+        """Keeps a scan that the broker has."""
+        meta = future.get(30)
+        record = Record(SCANS, meta.partition, meta.offset, meta.timestamp, None, b"")
+        self.scans[event["seq"]] = (event, record)
+        return record
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Reads what has come."""
+        self.tail.poll()
+        for topic, records in self.tail.records.items():
+            for record in records[self._read[topic] :]:
+                self._take(topic, record, json.loads(record.value))
+            self._read[topic] = len(records)
+
+    def _take(self, topic: str, record: Record, said: dict[str, Any]) -> None:
+        if topic == "push-receipts":
+            self.answers.append(said)
+            self.answered_ms.setdefault((said["authority"], said["batch_id"]), record.timestamp_ms)
+        elif topic == "screening-outcomes":
+            for _, seq, outcome, _ in said["outcomes"]:
+                self.outcomes.setdefault(seq, (outcome, oracle._at(said["at"])))
+        elif topic == "screening-alerts" and "correction_of" in said:
+            self.corrections.append((record.key, said))
+        elif topic == "screening-alerts":
+            self.alerts.setdefault(said["seq"], []).append(said)
+
+    def until(self, done: Any, seconds: float, what: str) -> None:
+        """Reads until `done()`."""
+
+        def polled() -> bool:
+            self.poll()
+            return bool(done())
+
+        wait_for(polled, seconds, what)
+
+    def rest(self, seconds: float) -> None:
+        """Reads for so long."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.poll()
+
+    def wait_answered(self, seconds: float = 30) -> None:
+        """Until every batch has the receipts that the model gave it, and two seconds more (§5)."""
+        try:
+            self.until(lambda: not self.missing_receipts(), seconds, f"receipts (seed {self.seed})")
+        except AssertionError as error:
+            missing = self.missing_receipts()
+            self.receipts = [one for one in self.receipts if one not in missing]  # the next test has its own
+            lines = [f"missing {sorted(_allowed(one), key=str)}" for one in missing]
+            raise AssertionError("\n".join([str(error), *lines, *self.unexpected_receipts()])) from None
+        time.sleep(2)
+
+    # --- comparing ----------------------------------------------------------------------------------------------
+
+    def missing_receipts(self) -> list[Any]:
+        found = {_said(answer) for answer in self.answers}
+        return [one for one in self.receipts if not found & _allowed(one)]
+
+    def unexpected_receipts(self, batch_id: str = "") -> list[str]:
+        """Receipts (of one batch) that the model did not give, each with those that it gave for the batch."""
+        allowed = {said for one in self.receipts for said in _allowed(one) | _when_heard_again(one)}
+        lines = []
+        for answer in self.answers:
+            if _said(answer) not in allowed and batch_id in ("", answer["batch_id"]):
+                mine = [one for one in self.receipts if all(one[n] == answer[n] for n in ("authority", "batch_id"))]
+                lines += [
+                    f"unexpected {_said(answer)}",
+                    *(f"  expected {sorted(_allowed(one), key=str)}" for one in mine),
+                ]
+        return lines
+
+    def changed_receipts(self) -> list[str]:
+        """Receipts of a batch that say the same of it, and are not the same (§5)."""
+        first: dict[Any, dict[str, Any]] = {}
+        return [
+            f"{first[_said(answer)]}\n  and {answer}"
+            for answer in self.answers
+            if answer.get("confirmation") is None and first.setdefault(_said(answer), answer) != answer
+        ]
+
+    def decided(self, seq: int) -> tuple[str, Reasons]:
+        """What was said of a scan: its outcome, and the reasons of its alert."""
+        outcome = self.outcomes[seq][0]
+        if outcome == "clear":
+            return outcome, ()
+        reasons = self.alerts[seq][0]["reasons"]
+        return outcome, tuple((r["person"], r["rule"], tuple(_entry(e) for e in r["entries"])) for r in reasons)
+
+    def expected(self, seq: int) -> tuple[str, Reasons]:
+        """What the model says of a scan, when it was decided.
+
+        Raises:
+            Ambiguous: it depends on what had just expired.
+        """
+        event, record = self.scans[seq]
+        reasons = oracle.decide(event, self.lists, max(self.outcomes[seq][1], record.at))
+        outcome = oracle.Decided(SCANS, event, b"", reasons, set()).outcome
+        return outcome, tuple((r.person, r.rule, r.entries) for r in reasons)
+
+    def wait_decided(self, seqs: Iterable[int], seconds: float = 40) -> None:
+        """Until every scan has its outcome, and its alert if it needs one."""
+        wanted = set(seqs)
+
+        def all_there() -> bool:
+            return all(
+                seq in self.outcomes and (self.outcomes[seq][0] == "clear" or seq in self.alerts) for seq in wanted
+            )
+
+        self.until(all_there, seconds, f"outcomes (seed {self.seed})")
+
+
+def now() -> int:
+    """Microseconds since 1970."""
+    return int(time.time() * 1000) * 1000
+
+
+def window(seconds: float = 86_400) -> dict[str, str]:
+    """A window that began a day ago and lasts so long from now."""
+    moment = now()
+    return {"valid_from": rfc3339(moment - 86_400 * SECOND), "valid_to": rfc3339(moment + int(seconds * SECOND))}
+
+
+_NAMES = ("batch_id", "authority", "list", "category", "mode", "status", "code")
+_NUMBERS = ("lines_declared", "accepted", "duplicate", "rejected", "withdrawn")
+
+
+def _said(answer: dict[str, Any]) -> tuple[Any, ...]:
+    rejects = tuple((reject["line"], reject["code"]) for reject in answer["rejects"])
+    code = answer.get("confirmation")
+    confirmed = answer.get("confirmed", False) and code is None
+    return (*(answer[name] for name in (*_NAMES, *_NUMBERS)), rejects, confirmed, code)
+
+
+def _allowed(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
+    """A receipt as the model gives it, once for every code that a refused confirmation may name (R26)."""
+    return {_said(receipt | {"confirmation": code}) for code in receipt["confirmation"] or (None,)}
+
+
+def _when_heard_again(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
+    """What else is said of a confirmed batch if its confirmation is delivered twice, as after a kill (R26)."""
+    return {_said(receipt | {"confirmation": "not_held"})} if receipt["confirmed"] else set()

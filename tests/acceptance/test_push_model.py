@@ -1,0 +1,185 @@
+"""What the pipeline's logic makes of random pushes, against the model that was written from the contract alone."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from agents.logic.batches import Change, Judge, micros
+from agents.logic.parts import Gathered, Parts
+from agents.logic.rules import decide_scan
+from agents.logic.watchlist import Watchlist
+from schemas.events import PushBatch, PushConfirmation, Scan
+from streams.deadletters import Refused, take
+from tests.acceptance import oracle
+from tests.acceptance.office import Office, scan
+from tests.acceptance.oracle import DAY, Ambiguous, Fault, Lists, Record
+
+START = 1_777_636_800_000_000  # 2026-05-01T12:00:00Z
+COUNTS = ("accepted", "duplicate", "withdrawn")
+
+
+@dataclass
+class Desk:
+    """The least that surrounds the logic: the topic as a list, and what it remembers."""
+
+    watchlist: Watchlist = field(default_factory=Watchlist)
+    parts: Parts = field(default_factory=Parts)
+    topic: list[Any] = field(default_factory=list)
+    applied: dict[tuple[str, str], int] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Change] = field(default_factory=dict)
+
+    def take(self, value: bytes, now_ms: int) -> Change | None:
+        """One record of a batch; the verdict if it completes the batch, or came after it."""
+        part: PushBatch = take(PushBatch, value)
+        self.topic.append(part)
+        name = (part.authority, part.batch_id)
+        if name not in self.answers:
+            gathered = self.parts.take(part, len(self.topic) - 1, now_ms)
+            if not gathered.complete:
+                return None
+            self.judge(gathered)
+        return self.answers[name]
+
+    def judge(self, gathered: Gathered, confirmed: bool = False) -> None:
+        batch = gathered.head
+        name = (batch.authority, batch.list)
+        now_us = gathered.at_ms * 1000
+        judge = Judge(batch, len(gathered.lines), now_us, self.watchlist, self.applied.get(name), confirmed)
+        if not judge.judged:
+            for _, offset in sorted(gathered.places.items()):
+                judge.take(self.topic[offset].lines)
+        change = judge.finish()
+        self.answers[batch.authority, batch.batch_id] = change
+        if change.status == "applied":
+            self.applied[name] = batch.sequence
+            put = [msgspec.structs.replace(entry, sequence=batch.sequence) for entry in change.put.values()]
+            self.watchlist.apply(name, put, change.remove)
+            if batch.mode == "full":
+                self.watchlist.drop_below(name, batch.sequence)
+
+    def sweep(self, now_us: int) -> None:
+        for name in self.applied:
+            self.watchlist.apply(name, (), self.watchlist.expired(name, now_us, 1000))
+
+    def live(self, now_us: int) -> list[tuple[str, str, str]]:
+        return sorted(
+            (*name, entry.entry_id)
+            for name in self.applied
+            for entry in self.watchlist.entries(name)
+            if entry.to_us > now_us
+        )
+
+
+@dataclass
+class Run:
+    """One random sequence, to both."""
+
+    rng: random.Random
+    now_ms: int = START // 1000
+    model: Lists = field(default_factory=Lists)
+    desk: Desk = field(default_factory=Desk)
+    seen: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def now(self) -> int:
+        return self.now_ms * 1000
+
+    def send(self, value: bytes) -> None:
+        """One record; what both answer is the same, and so are the lists afterwards."""
+        record = Record(oracle.PUSHES, 0, len(self.desk.topic), self.now_ms, None, value)
+        event = oracle.read(record)
+        kind = PushConfirmation if b'"confirms"' in value else PushBatch
+        if isinstance(event, Fault):
+            with pytest.raises(Refused) as refused:
+                take(kind, value)
+            assert refused.value.reason in event.reasons
+            assert refused.value.path in event.paths
+            self.seen[refused.value.reason] += 1
+            return
+        wanted = self.model.take(record, event)
+        if "confirms" in event:
+            if wanted is not None and not wanted["confirmation"]:
+                self.desk.judge(self.desk.parts.batches[event["authority"], event["confirms"]], confirmed=True)
+                self.compare(wanted, self.desk.answers[event["authority"], event["confirms"]])
+                self.seen["confirmed"] += 1
+        else:
+            found = self.desk.take(value, self.now_ms)
+            assert (found is None) == (wanted is None)
+            if found is not None and wanted is not None:
+                self.compare(wanted, found)
+        live = [(*where, e.entry_id) for where in self.model.entries for e in self.model.live(where, self.now)]
+        assert self.desk.live(self.now) == sorted(live)
+
+    def compare(self, wanted: dict[str, Any], found: Change) -> None:
+        counts = {name: getattr(found, name) for name in COUNTS} | {"rejected": found.rejected}
+        rejects = [{"line": reject.line, "code": reject.code} for reject in found.rejects]
+        got = {"status": found.status, "code": found.code, "rejects": rejects, **counts}
+        assert got == {name: wanted[name] for name in got}, wanted
+        self.seen[f"{wanted['mode']} {found.code or found.status}"] += 1
+
+    def scan(self, seq: int) -> None:
+        """A scan that is decided as it is observed; both say the same."""
+        event = scan(self.rng, "d", seq, "s", self.now)
+        try:
+            expected = oracle.decide(event, self.model, self.now)
+        except Ambiguous:
+            self.seen["open scans"] += 1
+            return
+        made = take(Scan, orjson.dumps(event))
+        verdict = decide_scan(made, micros(made.observed_at), self.desk.watchlist, "370115", False)
+        got = [
+            (
+                why.person,
+                why.rule,
+                tuple((m, e.category, e.authority, e.list, e.batch_id, e.entry_id, e.to_us) for m, e in why.entries),
+            )
+            for why in verdict.reasons
+        ]
+        assert got == [(r.person, r.rule, r.entries) for r in expected]
+        self.seen["scans"] += 1
+
+
+def run(seed: int, acts: int = 30) -> Counter[str]:
+    """A random sequence of acts; what occurred in it."""
+    now = Run(random.Random(seed))
+    office = Office(now.rng, "r", now.model, lambda: now.now)
+    for number in range(acts):
+        for value in office.act():
+            try:
+                now.send(value)
+            except Ambiguous as why:
+                now.seen[f"open: {why}"] += 1
+                return now.seen
+            now.now_ms += now.rng.choice((0, 1, 500, 5_000))
+        now.now_ms += now.rng.choice((0, 60_000, 600_000, DAY // 5000))
+        if now.rng.random() < 0.2:
+            now.desk.sweep(now.now)
+        for seq in range(4):
+            now.scan(number * 4 + seq)
+    return now.seen
+
+
+@pytest.mark.parametrize("first", range(0, 100, 10))
+def test_receipts_lists_and_decisions_agree_with_the_model(first: int) -> None:
+    for seed in range(first, first + 10):
+        try:
+            run(seed)
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+
+def test_the_random_office_tries_everything() -> None:
+    seen = sum((run(seed) for seed in range(1000, 1020)), Counter[str]())
+    wanted = {f"{mode} {code}" for mode in ("delta", "full", "withdraw") for code in ("applied", "stale_sequence")}
+    wanted |= {f"{mode} {code}" for mode in ("delta", "full") for code in ("count_mismatch", "no_legal_basis")}
+    wanted |= {"full would_empty", "full would_shrink", "delta unknown_category", "confirmed", "scans"}
+    wanted |= {"not_json", "schema_invalid", "too_large"}
+    assert wanted <= seen.keys()
+    assert seen["open scans"] < seen["scans"] / 4

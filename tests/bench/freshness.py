@@ -1,0 +1,140 @@
+"""How soon a pushed batch matches while scans stream by: from its receipt's Kafka timestamp to the first probe that is referred,
+and to the last that is still clear. CONTRACT §5: at most two seconds.
+
+python -m tests.bench.freshness [SCANS_A_SECOND …]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from kafka import KafkaProducer
+
+from schemas.events import Outcomes, PushReceipt, decoder
+from streams import kafka, topics
+from streams import settings as settings_
+from streams.broker import Broker
+from streams.kafka import Writer
+from tests.bench.screening import token
+from tests.support import System, free_port, wait_for
+
+SECONDS = 15
+PUSH_AT = (4, 8, 12)
+"""Seconds after the start at which one more probe is listed."""
+TICK = 0.05
+
+
+def main(rates: list[int]) -> None:
+    """Prints a line a rate."""
+    for rate in rates:
+        with tempfile.TemporaryDirectory() as name:
+            broker = Broker(Path(name) / "kafka", free_port())
+            broker.start()
+            system = System(broker.bootstrap, f"chdb://{name}/db", Path(name))
+            try:
+                system.prepare()
+                system.start("lists", "screening")
+                list_one(system, 0, 1)
+                wait_for(lambda: system.ready("screening"), 60, "screening")  # noqa: B023  # called at once
+                asyncio.run(measure(system, rate))
+            finally:
+                system.stop()
+                broker.stop()
+
+
+def list_one(system: System, person: int, sequence: int) -> None:
+    """A delta with one person."""
+    now = datetime.now(UTC)
+    batch = {
+        "batch_id": f"b{sequence}", "authority": "a", "pushed_by": "p", "list": "l", "category": "confirmed_case", "mode": "delta",
+        "sequence": sequence, "issued_at": now, "legal_basis": "o", "purpose": "epidemic_control", "declared_lines": 1,
+        "lines": [{"line": 1, "tokens": {"id": [token(person)]}, "valid_from": now - timedelta(1), "valid_to": now + timedelta(5)}],
+    }  # fmt: skip
+    producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])
+    producer.send(system.prefix + "watchlist-pushes", orjson.dumps(batch), b"a").get(10)
+    producer.close()
+
+
+async def measure(system: System, rate: int) -> None:
+    """Streams for SECONDS, pushes in between, and reads what was told."""
+    made = settings_.load(system.env)
+    writer = Writer(made)
+    await writer.start()
+    sent: dict[int, int] = {}
+    probes: dict[int, int] = {}
+    started, seq = time.monotonic(), 0
+    pushes = [(at, 10 + n) for n, at in enumerate(PUSH_AT)]
+    due = [person for _, person in pushes]
+    while (now := time.monotonic() - started) < SECONDS:
+        if pushes and now >= pushes[0][0]:
+            _, person = pushes.pop(0)
+            await asyncio.to_thread(list_one, system, person, person)
+        records: list[tuple[Any, bytes, bytes]] = []
+        for n in range(max(int(rate * (time.monotonic() - started)) - seq, 0)):
+            person = due[n % 3] if n < 3 else 10**6 + seq
+            probes |= {seq: person} if n < 3 else {}
+            records.append((topics.SCANS, b"s%d" % (seq % 100), scan(seq, person)))
+            seq += 1
+        await writer.send(records)
+        await asyncio.sleep(TICK)
+    sent_all = time.monotonic() - started
+    await writer.stop()
+    outcomes = await answers(system, seq)
+    receipts = {r.batch_id: at for r, at in await read(system, topics.RECEIPTS, PushReceipt)}
+    for record, at in await read(system, topics.SCANS, dict):
+        sent[record["seq"]] = at
+    print(f"{rate:>7,} scans a second asked, {seq / sent_all:,.0f} sent")
+    for person in due:
+        receipt = receipts[f"b{person}"]
+        mine = [(sent[n] - receipt, outcomes[n]) for n, who in probes.items() if who == person]
+        first = min(after for after, said in mine if said == "refer")
+        last = max(after for after, said in mine if said != "refer")
+        print(f"        referred from {first / 1000:+.2f} s after the receipt, clear until {last / 1000:+.2f} s")
+
+
+def scan(seq: int, person: int) -> bytes:
+    """A passage of a person."""
+    return (
+        f'{{"device_id":"d","seq":{seq},"site_id":"s{seq % 100}","observed_at":"{datetime.now(UTC).isoformat()}","kind":"vehicle",'
+        f'"people":[{{"role":"driver","tokens":{{"id":"{token(person)}","phone":"{token(seq + 10**7)}"}},"temperature_c":36.5}}]}}'
+    ).encode()
+
+
+async def answers(system: System, count: int) -> dict[int, str]:
+    """Every outcome, by sequence number."""
+    found: dict[int, str] = {}
+    deadline = time.monotonic() + 120
+    while len(found) < count and time.monotonic() < deadline:
+        for record, _ in await read(system, topics.OUTCOMES, Outcomes):
+            found |= {seq: outcome for _, seq, outcome, _ in record.outcomes}
+        await asyncio.sleep(0.5)
+    return found
+
+
+async def read(system: System, topic: topics.Topic, kind: Any) -> list[tuple[Any, int]]:
+    """(value, Kafka timestamp in ms) of all records of a topic."""
+    made = settings_.load(system.env)
+    reader = kafka.consumer(made, isolation_level="read_committed", auto_offset_reset="earliest")
+    await reader.start()
+    name = made.topic(topic.name)
+    tps = [
+        kafka.TopicPartition(name, p) for p in sorted(reader.partitions_for_topic(name) or range(topic.partitions or 4))
+    ]
+    reader.assign(tps)
+    ends, found = await reader.end_offsets(tps), []
+    while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
+        for records in (await reader.getmany(timeout_ms=200)).values():
+            found += [(decoder(kind).decode(record.value), record.timestamp) for record in records]
+    await reader.stop()
+    return found
+
+
+if __name__ == "__main__":
+    main([int(word) for word in sys.argv[1:]] or [1_000, 20_000])

@@ -1,0 +1,337 @@
+"""What can go wrong around a device, on real parts: each time every accepted scan reaches Kafka, under numbers without a gap."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+
+from schemas.events import Disposition, EventRef, Outcomes, encode
+from streams import blocking
+from streams import settings as settings_
+from streams.broker import Broker
+from streams.edge.device import Device, Traveller
+from streams.edge.outbox import OutboxError
+from streams.edge.pseudonyms import new_ring
+from streams.edge.uplink import Clock
+from streams.settings import Settings
+from tests.support import free_port, wait_for
+
+WELL = Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)
+
+
+def made_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
+    """A deployment's own topics and key ring."""
+    if not (folder / "keys.json").exists():
+        new_ring(folder / "keys.json")
+    return settings_.load(
+        {
+            "NINEZERO_KAFKA": bootstrap, "NINEZERO_ORDER": "TEST-1", "NINEZERO_TOPIC_PREFIX": f"t{time.time_ns()}.",
+            "NINEZERO_SUNSET": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            "NINEZERO_KEYS": str(folder / "keys.json"), "NINEZERO_OUTBOX": str(folder / "outbox"), **more,
+        },
+        edge=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def settings(kafka: Broker, tmp_path: Path) -> Settings:
+    made = made_settings(kafka.bootstrap, tmp_path)
+    blocking.create_topics(made, partitions=2)
+    return made
+
+
+def gate(settings: Settings, **more: Any) -> Device:
+    return Device(settings, site_id="road-01", device_id="gate-a", **more)
+
+
+def scan(device: Device, times: int = 1) -> list[int]:
+    return [device.scan("pedestrian", [WELL]).seq for _ in range(times)]
+
+
+def arrived(settings: Settings, topic: str = "checkpoint-scans") -> list[int]:
+    """The numbers on a topic, in order of arrival at the site's partition."""
+    return [event["seq"] for event in records(settings, topic)]
+
+
+def records(settings: Settings, topic: str) -> list[dict[str, Any]]:
+    import json
+
+    reader = KafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
+    name = settings.topic(topic)
+    tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
+    reader.assign(tps)
+    ends, found = reader.end_offsets(tps), []
+    while any(reader.position(tp) < ends[tp] for tp in tps):
+        found += [json.loads(r.value) for some in reader.poll(timeout_ms=200).values() for r in some]
+    reader.close()
+    return found
+
+
+def answer(settings: Settings, *seqs: int, device: str = "gate-a") -> None:
+    """Outcomes, as a screening worker writes them."""
+    producer = blocking.producer(settings)
+    outcomes = Outcomes("road-01", datetime.now(UTC), 1, [(device, seq, "clear", []) for seq in seqs])
+    producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=encode(outcomes)).get(10)
+    producer.close()
+
+
+def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng = random.Random(seed)
+    broker = Broker(tmp_path / "kafka", free_port())
+    broker.start()
+    try:
+        settings = made_settings(broker.bootstrap, tmp_path)
+        blocking.create_topics(settings, partitions=2)
+        with gate(settings) as device:
+            scan(device, rng.randrange(1, 400))
+            time.sleep(rng.random())
+            broker.kill() if rng.random() < 0.5 else broker.stop()
+            scan(device, rng.randrange(1, 400))
+            time.sleep(rng.random() * 4)
+            wait_for(lambda: not device.status().connected, 45, "the device to notice")
+            assert "Kafka" in device.status().problem
+            broker.start()
+            last = scan(device)[-1]
+            assert device.flush(60)
+            assert device.status()[:2] == (True, 0)
+        sent = arrived(settings)
+        assert list(dict.fromkeys(sent)) == list(range(last + 1))
+    finally:
+        broker.stop()
+
+
+def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settings, monkeypatch: Any) -> None:
+    monkeypatch.setattr("streams.edge.uplink.REST_SECONDS", 3)
+    admin = blocking.admin(settings)
+    name = settings.topic("dispositions")
+    admin.delete_topics([name])
+    released = {"of": EventRef("gate-a", 0), "action": "released", "override": None}
+    with contextlib.closing(admin), gate(settings) as device:
+        scan(device)
+        device.report(Disposition, **released)
+        scan(device, 20)
+        wait_for(lambda: arrived(settings) == [0, *range(2, 22)], 30, "the scans to pass the disposition")
+        wait_for(lambda: "Kafka takes no dispositions: create the topic" in device.status().problem, 10, "the line")
+        assert device.status().connected and device.status().waiting == 1
+        blocking.create_topics(settings, partitions=2)
+        assert device.flush(30)
+        limit(admin, name, 80)
+        device.report(Disposition, **released)
+        scan(device, 20)
+        wait_for(lambda: len(arrived(settings)) >= 41, 30, "the scans to pass what is too large")
+        assert device.status().waiting == 1
+        limit(admin, name, 1 << 20)
+        assert device.flush(30)
+        wait_for(lambda: device.status().problem == "", 10, "the line to go")
+    assert set(arrived(settings)) | set(arrived(settings, "dispositions")) == set(range(43))
+    assert set(arrived(settings, "dispositions")) == {1, 22}
+
+
+def limit(admin: Any, topic: str, size: int) -> None:
+    from kafka.admin import ConfigResource, ConfigResourceType
+
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": str(size)})])
+
+
+def test_an_outbox_from_a_backup_accepts_nothing_once_kafka_shows_that_it_lost_count(settings: Settings) -> None:
+    folder, copy = settings.outbox, settings.outbox.with_name("backup")
+    with gate(settings) as device:
+        scan(device, 3)
+        assert device.flush(20)
+    shutil.copytree(folder, copy)
+    with gate(settings) as device:
+        scan(device, 3)
+        assert device.flush(20)
+    answer(settings, *range(6))
+    shutil.rmtree(folder)
+    shutil.copytree(copy, folder)
+    answered: list[int] = []
+    with gate(settings, on_answer=lambda said: answered.append(said.seq)) as device:
+        wait_for(lambda: refuses(device), 20, "the device to notice")
+    with gate(settings) as device:
+        assert refuses(device), "and it is not forgotten"
+    with Device(settings, site_id="road-01", device_id="gate-b") as device:
+        assert scan(device) == [0]
+        assert device.flush(20)
+
+
+def refuses(device: Device) -> bool:
+    try:
+        scan(device)
+    except OutboxError as error:
+        assert "NOT accepted: start a new one under a new device_id" in str(error)
+        return True
+    return False
+
+
+def test_two_devices_under_one_name_are_noticed_while_they_run(settings: Settings) -> None:
+    with gate(settings) as device:
+        scan(device)
+        assert device.flush(20)
+        time.sleep(0.5)
+        answer(settings, 0, 1, device="gate-c")
+        answer(settings, 0)
+        wait_for(lambda: device.status().unanswered == 0, 10, "the answer")
+        scan(device)
+        answer(settings, 7)
+        wait_for(lambda: refuses(device), 10, "the device to notice")
+        assert device.flush(20), "what it had accepted is sent"
+
+
+class Wrong(Clock):
+    """A device's clock, set wrongly, in a machine that may have started again."""
+
+    def __init__(self, ahead: timedelta, boot: str) -> None:
+        super().__init__()
+        self.ahead_ms, self.boot = int(ahead.total_seconds() * 1000), boot
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.ahead_ms
+
+
+@pytest.mark.parametrize("boots", [("one", "one"), ("one", "two")], ids=["same-boot", "rebooted"])
+def test_events_wait_through_jumps_of_the_clock_and_get_their_time(
+    boots: tuple[str, str], settings: Settings, tmp_path: Path
+) -> None:
+    """Offline: a clock in 1970, then in 2100, then right; online again, after a restart and (once) a reboot."""
+    away = made_settings(f"127.0.0.1:{free_port()}", tmp_path)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    clock = Wrong(timedelta(days=-20_400), boots[0])
+    with gate(away, clock=clock) as device:
+        for ahead in (-20_400, 27_000, 0):
+            clock.ahead_ms = ahead * 86_400_000
+            scan(device, 10)
+    with gate(settings, clock=Wrong(timedelta(days=30), boots[1])) as device:
+        scan(device, 10)
+        assert device.flush(30)
+        scan(device, 10)
+        assert device.flush(30)
+    times = {
+        event["seq"]: datetime.fromisoformat(event["observed_at"]) for event in records(settings, "checkpoint-scans")
+    }
+    assert set(times) == set(range(50)), "the last under a number is the one that the workers take"
+    assert all(before <= time <= datetime.now(UTC) + timedelta(seconds=1) for time in times.values()), times
+
+
+SMALL_DISK = """
+import sys, time
+from streams import settings
+from streams.edge.device import Device, Traveller
+from streams.errors import UserError
+with Device(settings.load(edge=True), site_id="road-01", device_id="gate-a") as device:
+    for line in sys.stdin:
+        refused = 0
+        while refused < 3 if line.strip() == "fill" else line.strip() == "one" and not refused:
+            try:
+                print(device.scan("pedestrian", [Traveller(role="pedestrian", temperature_c=36.5)]).seq)
+                if line.strip() == "one":
+                    break
+            except UserError as error:
+                refused += 1
+                print(error)
+        if line.strip() == "flush":
+            print(device.flush(30))
+        print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 14 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a file system needs root")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+class Child:
+    """A device in a process of its own."""
+
+    def __init__(self, settings: Settings, disk: Path, bootstrap: str) -> None:
+        env = {
+            "NINEZERO_KAFKA": bootstrap, "NINEZERO_ORDER": "T", "NINEZERO_TOPIC_PREFIX": settings.topic_prefix,
+            "NINEZERO_SUNSET": settings.sunset.isoformat(), "NINEZERO_KEYS": str(settings.keys),
+            "NINEZERO_OUTBOX": str(disk / "outbox"),
+        }  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", SMALL_DISK], env=env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def do(self, order: str) -> list[str]:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(order + "\n")
+        self._process.stdin.flush()
+        said: list[str] = []
+        for line in self._process.stdout:
+            if line == "done\n":
+                return said
+            said.append(line.strip())
+        raise AssertionError(f"the device ended after {said[-1:]}")
+
+    def end(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        assert self._process.wait(30) == 0
+
+
+def test_a_full_disk_refuses_loudly_and_work_goes_on_when_there_is_space(settings: Settings, small_disk: Path) -> None:
+    """First with the broker away until nothing fits, then with a disk filled by something else while events are acknowledged."""
+    child = Child(settings, small_disk, f"127.0.0.1:{free_port()}")
+    said = child.do("fill")
+    full = "the disk of the outbox is full and the event was NOT accepted: free some space"
+    assert said[-3:] == [full] * 3, said[-3:]
+    child.end()
+    taken = [int(line) for line in said if line != full]
+    assert taken == list(range(len(taken))) and len(taken) > 300
+
+    child = Child(settings, small_disk, settings.kafka)
+    assert child.do("flush") == ["True"]
+    assert child.do("one") == [str(len(taken))], "no number was used by what was refused"
+    (small_disk / "ballast").write_bytes(b"")
+    with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x" * 4096)
+    said = child.do("fill")
+    assert said[-3:] == [full] * 3
+    taken += [len(taken), *(int(line) for line in said if line != full)]
+    (small_disk / "ballast").unlink()
+    assert child.do("one") == [str(len(taken))]
+    assert child.do("flush") == ["True"]
+    child.end()
+    assert list(dict.fromkeys(arrived(settings))) == list(range(len(taken) + 1))
+
+
+def test_a_read_only_disk_is_said_and_takes_nothing(settings: Settings, small_disk: Path) -> None:
+    child = Child(settings, small_disk, settings.kafka)
+    assert child.do("one") == ["0"]
+    assert child.do("flush") == ["True"]
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], capture_output=True)
+    child.end()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OutboxError, match="cannot be opened: check its folder, its owner and the disk"):
+        Device(
+            made_settings(settings.kafka, small_disk.parent, NINEZERO_OUTBOX=str(small_disk / "outbox")),
+            site_id="s",
+            device_id="gate-a",
+        )
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    child = Child(settings, small_disk, settings.kafka)
+    assert child.do("one") == ["1"]
+    child.end()

@@ -1,0 +1,101 @@
+"""A device against a broker that asks for TLS and a password (SASL_SSL), and against one that it must not trust."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from streams import blocking
+from streams.broker import Broker
+from tests.integration.test_device_faults import arrived, gate, made_settings, scan
+from tests.support import free_port, wait_for
+
+
+class Secured(NamedTuple):
+    """A broker, its listener with TLS, and the certificate of who signed its own."""
+
+    broker: Broker
+    address: str
+    ca: Path
+
+
+def certificates(folder: Path) -> Path:
+    """A signer, and a key and certificate of 127.0.0.1 in one PEM file; the signer's certificate."""
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    def key(name: str) -> None:
+        openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", f"{name}.key")
+
+    key("ca")
+    openssl("req", "-x509", "-new", "-key", "ca.key", "-days", "2", "-subj", "/CN=ca", "-out", "ca.pem")
+    key("broker")
+    openssl("req", "-new", "-key", "broker.key", "-subj", "/CN=127.0.0.1", "-out", "broker.csr")
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "names", "-out", "broker.crt")  # fmt: skip
+    (folder / "broker.pem").write_text((folder / "broker.key").read_text() + (folder / "broker.crt").read_text())
+    return folder / "ca.pem"
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    ca = certificates(folder)
+    plain, tls, controller = free_port(), free_port(), free_port()
+    login = 'org.apache.kafka.common.security.plain.PlainLoginModule required user_gate="right";'
+    broker = Broker(folder / "kafka", plain, more={
+        "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{tls},CONTROLLER://127.0.0.1:{controller}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{plain},SECURE://127.0.0.1:{tls}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT",
+        "listener.name.secure.sasl.enabled.mechanisms": "PLAIN", "listener.name.secure.plain.sasl.jaas.config": login,
+        "ssl.keystore.type": "PEM", "ssl.keystore.location": str(folder / "broker.pem"),
+    })  # fmt: skip
+    broker.start()
+    yield Secured(broker, f"127.0.0.1:{tls}", ca)
+    broker.stop()
+
+
+def test_a_device_works_over_tls_with_its_password(secured: Secured, tmp_path: Path) -> None:
+    settings = made_settings(
+        secured.address, tmp_path, NINEZERO_KAFKA_TLS_CA=str(secured.ca), NINEZERO_KAFKA_SASL_MECHANISM="PLAIN",
+        NINEZERO_KAFKA_SASL_USER="gate", NINEZERO_KAFKA_SASL_PASSWORD="right",
+    )  # fmt: skip
+    blocking.create_topics(settings, partitions=2)
+    with gate(settings) as device:
+        scan(device, 50)
+        assert device.flush(30)
+        assert device.status().connected
+    plain = made_settings(secured.broker.bootstrap, tmp_path, NINEZERO_TOPIC_PREFIX=settings.topic_prefix)
+    assert arrived(plain) == list(range(50))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"NINEZERO_KAFKA_SASL_PASSWORD": "wrong"}, {"NINEZERO_KAFKA_TLS_CA": "another"}, {"NINEZERO_KAFKA": "localhost"}],
+    ids=["password", "signer", "name"],
+)
+def test_without_trust_nothing_is_sent_and_everything_is_kept(
+    wrong: dict[str, str], secured: Secured, tmp_path: Path
+) -> None:
+    if "NINEZERO_KAFKA_TLS_CA" in wrong:
+        wrong = {"NINEZERO_KAFKA_TLS_CA": str(certificates(tmp_path))}
+    if "NINEZERO_KAFKA" in wrong:
+        wrong = {"NINEZERO_KAFKA": secured.address.replace("127.0.0.1", "localhost")}
+    given = {
+        "NINEZERO_KAFKA_TLS_CA": str(secured.ca), "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN",
+        "NINEZERO_KAFKA_SASL_USER": "gate", "NINEZERO_KAFKA_SASL_PASSWORD": "right", **wrong,
+    }  # fmt: skip
+    with gate(made_settings(secured.address, tmp_path, **given)) as device:
+        scan(device, 5)
+        wait_for(lambda: device.status().problem != "", 30, "the line")
+        time.sleep(1)
+        assert device.status()[:2] == (False, 5)
+        assert "right" not in device.status().problem and "wrong" not in device.status().problem

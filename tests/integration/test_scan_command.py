@@ -1,0 +1,70 @@
+"""`ninezero scan` with ready-made events: an outcome for each, resends too, and never `clear` for what was not checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from streams import blocking
+from streams.broker import Broker
+from streams.settings import Settings
+from tests.integration.test_device_faults import answer, made_settings, records
+from tests.support import NINEZERO, free_port, wait_for
+
+
+@pytest.fixture
+def settings(kafka: Broker, tmp_path: Path) -> Settings:
+    made = made_settings(kafka.bootstrap, tmp_path)
+    blocking.create_topics(made, partitions=2)
+    return made
+
+
+def scan(settings: Settings, *seqs: int) -> subprocess.Popen[str]:
+    env = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")}, "NINEZERO_KAFKA": settings.kafka, "NINEZERO_ORDER": "T",
+        "NINEZERO_SUNSET": settings.sunset.isoformat(), "NINEZERO_TOPIC_PREFIX": settings.topic_prefix,
+    }  # fmt: skip
+    event = {"device_id": "gate-a", "site_id": "road-01", "observed_at": datetime.now(UTC).isoformat(), "kind": "pedestrian",
+             "people": [{"role": "pedestrian", "tokens": {}, "temperature_c": 36.5}]}  # fmt: skip
+    process = subprocess.Popen(
+        [NINEZERO, "scan", "-"],
+        env=env,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin
+    process.stdin.write("\n".join(json.dumps(event | {"seq": seq}) for seq in seqs))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def test_each_event_gets_its_outcome_a_resend_again_and_the_rest_is_not_checked(settings: Settings) -> None:
+    first = scan(settings, 0, 1, 0)
+    wait_for(lambda: len(records(settings, "checkpoint-scans")) == 3, 20, "the scans")
+    answer(settings, 0, 1, 0)
+    assert first.communicate(timeout=30) == ("gate-a 0: clear\ngate-a 1: clear\ngate-a 0: clear\n", "")
+    assert first.returncode == 0
+    second = scan(settings, 1, 2)
+    wait_for(lambda: len(records(settings, "checkpoint-scans")) == 5, 20, "the scans")
+    answer(settings, 1)
+    said, why = second.communicate(timeout=30)
+    assert said == "gate-a 1: clear\ngate-a 2: not checked\n"
+    assert (second.returncode, why.count("\n")) == (1, 1) and "do not read that as clear" in why
+
+
+def test_without_a_broker_or_topics_it_says_so_in_a_line(settings: Settings, tmp_path: Path) -> None:
+    for other, says in (
+        (made_settings(settings.kafka, tmp_path), "topics are missing on the broker"),
+        (made_settings(f"127.0.0.1:{free_port()}", tmp_path), "Kafka does not answer at NINEZERO_KAFKA"),
+    ):
+        process = scan(other, 0)
+        said, why = process.communicate(timeout=60)
+        assert (process.returncode, said, why.count("\n")) == (1, "", 1) and says in why

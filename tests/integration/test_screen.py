@@ -1,0 +1,204 @@
+"""`ninezero device` in a terminal, as its user and a barcode scanner use it, against a real broker."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import termios
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.events import Outcomes, encode
+from streams import blocking
+from streams.broker import Broker
+from streams.settings import Settings
+from tests.integration.test_device_faults import made_settings, records
+from tests.support import NINEZERO, free_port, wait_for
+
+ID, OTHER, PLATE = "440524188001010014", "11010519491231002X", "鲁A12345"
+MRZ = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F1204159ZE184226B<<<<<10"]
+
+
+class Typist:
+    """Someone at the terminal of a device."""
+
+    def __init__(self, settings: Settings, **more: str) -> None:
+        env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")}, "TERM": "xterm", "LC_ALL": "C.UTF-8",
+            "NINEZERO_KAFKA": settings.kafka, "NINEZERO_ORDER": "T", "NINEZERO_TOPIC_PREFIX": settings.topic_prefix,
+            "NINEZERO_SUNSET": settings.sunset.isoformat(), "NINEZERO_KEYS": str(settings.keys),
+            "NINEZERO_OUTBOX": str(settings.outbox), **more,
+        }  # fmt: skip
+        self.master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (40, 100))
+        self.before = termios.tcgetattr(slave)
+        self.slave, self.output = slave, b""
+        self.process = subprocess.Popen(
+            [NINEZERO, "device", "--site", "road-01", "--device", "gate-a"],
+            stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, preexec_fn=lambda: _control(slave),
+        )  # fmt: skip
+        self.sees("? for help")
+
+    def types(self, text: str | bytes) -> None:
+        os.write(self.master, text if isinstance(text, bytes) else text.encode())
+
+    def screen(self) -> str:
+        """What is to be read on the screen now."""
+        while select.select([self.master], [], [], 0.05)[0]:
+            try:
+                self.output += os.read(self.master, 65_536)
+            except OSError:  # the device has ended
+                break
+        rows = [""]
+        for part in re.findall(
+            r"\x1b\[2K|\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", self.output.decode(errors="replace")
+        ):
+            if part == "\n":
+                rows.append("")
+            elif part == "\x1b[2K":
+                rows[-1] = ""
+            elif part[0] not in "\x1b\r":
+                rows[-1] += part
+        return "\n".join(rows)
+
+    def sees(self, *some: str, seconds: float = 20) -> None:
+        wait_for(lambda: all(one in self.screen() for one in some), seconds, f"{some} on the screen:\n{self.screen()}")
+
+    def ends(self, status: int) -> None:
+        wait_for(lambda: self.screen() and self.process.poll() is not None, 30, "the device to end")
+        assert self.process.returncode == status, self.screen()
+        assert termios.tcgetattr(self.slave) == self.before, "the terminal is as it was"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def _control(slave: int) -> None:
+    import fcntl
+
+    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def settings(kafka: Broker, tmp_path: Path) -> Settings:
+    made = made_settings(kafka.bootstrap, tmp_path)
+    blocking.create_topics(made, partitions=2)
+    return made
+
+
+@pytest.fixture
+def sit(settings: Settings) -> Iterator[Any]:
+    typists: list[Typist] = []
+
+    def down(**more: str) -> Typist:
+        typists.append(Typist(settings, **more))
+        return typists[-1]
+
+    yield down
+    for typist in typists:
+        typist.close()
+
+
+def answer(settings: Settings, seq: int, outcome: str, *people: int) -> None:
+    """An outcome, as a screening worker writes it."""
+    producer = blocking.producer(settings)
+    outcomes = Outcomes("road-01", datetime.now(UTC), 1, [("gate-a", seq, outcome, list(people))])
+    producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=encode(outcomes)).get(10)
+    producer.close()
+
+
+def sent(settings: Settings, count: int) -> list[dict[str, Any]]:
+    wait_for(lambda: len(records(settings, "checkpoint-scans")) >= count, 20, f"{count} scans")
+    return records(settings, "checkpoint-scans")
+
+
+def test_what_is_typed_is_seen_until_it_is_taken_and_then_nowhere(sit: Any, settings: Settings) -> None:
+    typist = sit()
+    typist.types(PLATE[:4] + "X\x7f\x1b[D")
+    typist.sees(PLATE[:4])
+    assert PLATE[:4] + "X" not in typist.screen()
+    typist.types(PLATE[4:] + "\r" + "1" * 150)
+    typist.sees("  plate", "1" * 50)
+    typist.types("\x15" + ID + "\r36.5\r+\r" + "\r".join(MRZ) + "\r36.6\r")
+    typist.sees("identity card", "person 2", "document line 1 of 2", "travel document")
+    typist.types(f"{OTHER}\r{ID}\r")
+    typist.sees("this person has another identity card already, nothing was taken")
+    typist.types("pass JZ-7\r\r")
+    scan = sent(settings, 1)[0]
+    assert scan["plate"] and [sorted(p["tokens"]) for p in scan["people"]] == [["id"], ["id", "pass", "passport"]]
+    typist.types(f"{ID}\r")  # ahead, while the answer is awaited
+    time.sleep(0.3)
+    answer(settings, 0, "refer", 1)
+    typist.sees("转诊 REFER · person 2")
+    typist.types("\x04q\r")
+    typist.ends(0)
+    assert "the last passage was not sent" in typist.screen()
+    for secret in (ID, OTHER, PLATE, "12345", "JZ-7", "1111", *MRZ):
+        assert secret not in typist.screen()
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"], ids=["CR", "LF", "CRLF"])
+def test_a_scanner_may_end_its_lines_as_it_likes(end: str, sit: Any, settings: Settings) -> None:
+    typist = sit()
+    typist.types(f"{ID}{end}" + "".join(MRZ) + end + f"36.5{end}")
+    typist.sees("identity card", "travel document", "temperature")
+    assert not records(settings, "checkpoint-scans"), "no end of a line is taken for an empty line"
+    typist.types("\r")
+    assert sorted(sent(settings, 1)[0]["people"][0]["tokens"]) == ["id", "passport"]
+
+
+def test_not_checked_is_said_after_five_seconds_and_a_late_answer_when_it_comes(sit: Any, settings: Settings) -> None:
+    typist = sit()
+    typist.types(f"{ID}\r36.5\r\r")
+    typist.sees("未核验 NOT CHECKED  #0")
+    typist.types(f"{OTHER}")
+    answer(settings, 0, "refer", 0)
+    typist.sees("转诊 REFER · person 1  #0", OTHER)
+    typist.types("\r\r")
+    sent(settings, 2)
+    answer(settings, 1, "order_ended")
+    typist.sees("应急令已终止 ORDER ENDED  #1")
+    typist.types("\x04")
+    typist.ends(0)
+
+
+def test_ctrl_c_ends_it_at_once_and_gives_the_terminal_back(sit: Any) -> None:
+    typist = sit()
+    typist.types(ID)
+    typist.sees(ID)
+    typist.types("\x03")
+    typist.ends(130)
+    assert "Traceback" not in typist.screen() and ID not in typist.screen()
+
+
+def test_without_a_broker_a_passage_is_kept_and_said_to_be_not_checked(sit: Any, settings: Settings) -> None:
+    typist = sit(NINEZERO_KAFKA=f"127.0.0.1:{free_port()}")
+    typist.types(f"{ID}\r36.5\r\r")
+    typist.sees("NOT CHECKED", "1 of 200000 events wait for Kafka", "Kafka does not answer")
+    typist.types("q\r")
+    typist.ends(1)
+    assert "1 events wait in the outbox for Kafka: start the device again" in typist.screen().replace("\n", "")
+    again = sit()
+    sent(settings, 1)
+    again.process.send_signal(signal.SIGINT)
+
+
+def test_a_terminal_without_utf_8_is_good_enough(sit: Any, settings: Settings) -> None:
+    typist = sit(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
+    typist.types(b"\xc2\xb3A12345\r" + ID.encode() + b"\r36.5\r\r")
+    typist.sees("identity card")
+    sent(settings, 1)
+    answer(settings, 0, "clear")
+    typist.sees("CLEAR  #0")

@@ -1,0 +1,254 @@
+"""The replica's rules over random histories of the topic, cut into slices, compacted, and read again."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.lists import Lists
+from schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, encode
+from streams.replica import Replica
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+NAMES = [("a", "l"), ("b", "m")]
+
+
+class Record(NamedTuple):
+    """A record as a consumer hands it out."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int = 5000
+
+
+def t(n: int) -> str:
+    return f"k1.{n:032x}"
+
+
+def item(sequence: int, n: int = 1) -> WatchlistEntry:
+    return WatchlistEntry(sequence, "close_contact", {"id": [t(n)]}, NOW, NOW)
+
+
+def manifest(sequence: int, entries: int, floor: int = 0) -> Manifest:
+    return Manifest(sequence, floor, entries, ["k1"], "b", NOW)
+
+
+def log(*records: tuple[str, Any]) -> list[Record]:
+    return [Record(n, key.encode(), None if value is None else encode(value)) for n, (key, value) in enumerate(records)]
+
+
+def read(records: list[Record], replica: Replica | None = None, caught_up: bool = True) -> Replica:
+    replica = replica or Replica(None, Lists(), keeps_removed=True)  # type: ignore[arg-type]  # it connects to nothing
+    replica.take(records)
+    if caught_up:
+        replica.caught_up.set()
+    replica._tidy()
+    replica._judge_ready()
+    return replica
+
+
+def listed(replica: Replica, name: tuple[str, str] = ("a", "l")) -> dict[str, int]:
+    return {e.entry_id: e.sequence for e in replica._lists.watchlist.entries(name)}  # type: ignore[attr-defined]
+
+
+def test_a_list_is_switched_at_its_manifest_and_ready_when_its_count_is_right() -> None:
+    records = log(("a|l|b:1", item(1)), ("a|l|", manifest(1, 1)))
+    replica = read(records[:1])
+    assert not listed(replica) and not replica.ready.is_set()
+    read(records[1:], replica)
+    assert listed(replica) == {"b:1": 1} and replica.ready.is_set() and replica.version == 1
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [("||", Heartbeat(NOW))],
+        [("a|l|b:1", item(1))],
+        [("a|l|", manifest(1, 1))],
+        [("a|l|b:1", item(1)), ("a|l|", manifest(1, 0))],
+    ],
+)
+def test_without_a_manifest_or_with_another_count_it_is_not_ready(records: list[tuple[str, Any]]) -> None:
+    assert not read(log(*records)).ready.is_set()
+
+
+def test_the_last_record_of_a_key_wins() -> None:
+    replica = read(
+        log(("a|l|b:1", item(1)), ("a|l|b:2", item(1)), ("a|l|b:1", Removal(1)), ("a|l|b:2", Removal(1)), ("a|l|b:2", item(2)),
+            ("a|l|", manifest(2, 1)))
+    )  # fmt: skip
+    assert listed(replica) == {"b:2": 2} and replica.ready.is_set()
+
+
+def test_what_is_below_the_floor_is_ignored_and_dropped() -> None:
+    replica = read(
+        log(
+            ("a|l|b:1", item(1)),
+            ("a|l|", manifest(1, 1)),
+            ("a|l|b:2", item(2)),
+            ("a|l|c:1", item(3)),
+            ("a|l|", manifest(3, 1, 3)),
+        )
+    )
+    assert listed(replica) == {"c:1": 3} and replica.ready.is_set()
+    assert sorted(replica.cleared(1.0, 10)) == [b"a|l|b:1", b"a|l|b:2"]
+
+
+def test_a_delayed_writer_brings_nothing_back_and_its_keys_are_gathered() -> None:
+    before = log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)))
+    replica = read([*before, *log(("a|l|b:9", item(2)), ("a|l|b:1", Removal(1)), ("a|l|", manifest(3, 1)))])
+    assert listed(replica) == {"b:1": 2} and replica.ready.is_set()
+    assert replica.cleared(1.0, 10) == [b"a|l|b:9"] and list(replica.overwritten) == [b"a|l|b:1"]
+
+
+def test_a_sweep_removes_with_the_sequence_of_the_manifest() -> None:
+    replica = read(
+        log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)), ("a|l|b:1", Removal(2)), ("a|l|", manifest(2, 0)))
+    )
+    assert not listed(replica) and replica.ready.is_set()
+    assert replica.removed_by(("a", "l"), 2) == ["b:1"]
+    assert replica.cleared(4.0, 10) == [] and replica.cleared(6.0, 10) == [b"a|l|b:1"]
+    read(log(("a|l|b:1", None)), replica)
+    assert replica.cleared(6.0, 10) == [] and replica.ready.is_set()
+
+
+def test_a_tombstone_takes_nothing_off_a_complete_list() -> None:
+    replica = read(log(("a|l|b:1", item(1)), ("a|l|", manifest(1, 1))))
+    read(log(("a|l|b:1", None), ("a|l|b:7", None)), replica)
+    assert listed(replica) == {"b:1": 1} and list(replica.overwritten) == [b"a|l|b:1"]
+
+
+def test_what_cannot_be_read_is_left_out() -> None:
+    records = [Record(0, b"a|l|b:1", b"{"), Record(1, None, b"{}"), Record(2, b"\xff||", b"{}"), Record(3, b"x", None)]
+    bad = log(
+        ("a|l|b:2", WatchlistEntry(1, "close_contact", {"id": ["?"]}, NOW, NOW)),
+        ("a|l|b:4", WatchlistEntry(1, "close_contact", {"?": [t(1)]}, NOW, NOW)),
+    )
+    replica = read([*records, *bad, *log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))])
+    assert listed(replica) == {"b:3": 1} and replica.ready.is_set()
+
+
+class Writer:
+    """Writes a history by the rules of the lists process, and remembers what each list should hold."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.records: list[tuple[str, Any]] = []
+        self.lists: dict[tuple[str, str], dict[str, int]] = {name: {} for name in NAMES}
+        self.last: dict[tuple[str, str], tuple[int, int]] = {}
+        self.off: dict[str, None] = {}
+
+    def write(self, name: tuple[str, str], entry_id: str, value: Any) -> None:
+        self.records.append((f"{name[0]}|{name[1]}|{entry_id}", value))
+
+    def put(self, name: tuple[str, str], entry_id: str, sequence: int) -> None:
+        self.write(name, entry_id, item(sequence, self.rng.randrange(9)))
+        self.lists[name][entry_id] = sequence
+        self.off.pop(f"{name[0]}|{name[1]}|{entry_id}", None)
+
+    def remove(self, name: tuple[str, str], entry_id: str, sequence: int) -> None:
+        self.write(name, entry_id, Removal(sequence))
+        self.lists[name].pop(entry_id)
+        self.off[f"{name[0]}|{name[1]}|{entry_id}"] = None
+
+    def step(self) -> None:
+        rng, name = self.rng, self.rng.choice(NAMES)
+        mine = self.lists[name]
+        sequence, floor = self.last.get(name, (0, 0))
+        what = rng.choice(["delta", "full", "sweep", "tombstones", "late", "beat"])
+        if what == "delta":
+            sequence += rng.randrange(1, 3)
+            for _ in range(rng.randrange(6)):
+                if mine and rng.random() < 0.4:
+                    self.remove(name, rng.choice(sorted(mine)), sequence)
+                else:
+                    self.put(name, f"b{rng.randrange(sequence)}:{rng.randrange(3)}", sequence)
+        elif what == "full":
+            sequence += rng.randrange(1, 3)
+            floor, before = sequence, sorted(mine)
+            for entry_id in rng.sample(before, rng.randrange(len(before) + 1)):
+                self.put(name, entry_id, sequence)
+            for n in range(rng.randrange(4)):
+                self.put(name, f"b{sequence}:{n}", sequence)
+            for entry_id in before:
+                if mine[entry_id] < floor:
+                    del mine[entry_id]
+                    self.off[f"{name[0]}|{name[1]}|{entry_id}"] = None
+        elif what == "sweep" and name in self.last:
+            for entry_id in rng.sample(sorted(mine), rng.randrange(len(mine) + 1)):
+                self.remove(name, entry_id, sequence)
+        elif what == "tombstones":
+            for key in rng.sample(sorted(self.off), rng.randrange(len(self.off) + 1)):
+                self.records.append((key, None))
+                del self.off[key]
+            return
+        elif what == "late" and name in self.last:
+            entry_id = f"b{rng.randrange(9)}:{rng.randrange(3)}"
+            if entry_id not in mine:
+                self.write(name, entry_id, item(rng.randrange(sequence + 1)))
+                self.off[f"{name[0]}|{name[1]}|{entry_id}"] = None
+            return
+        else:
+            self.write(("", ""), "", Heartbeat(NOW))
+            return
+        self.last[name] = (sequence, floor)
+        self.write(name, "", manifest(sequence, len(mine), floor))
+
+    def compacted(self, end: int, all_tombstones: bool) -> list[Record]:
+        """What the broker may have left of the records before `end`: the last of each key, of tombstones maybe none."""
+        records = log(*self.records)
+        last = {record.key: record.offset for record in records[:end]}
+        return [
+            r for r in records
+            if r.offset >= end or (last[r.key] == r.offset and (r.value is not None or all_tombstones or self.rng.random() < 0.5))
+        ]  # fmt: skip
+
+
+def sliced(rng: random.Random, records: list[Record], replica: Replica) -> None:
+    """Reads records in slices of any size."""
+    start = 0
+    while start < len(records):
+        end = start + rng.randrange(1, 8)
+        read(records[start:end], replica, caught_up=end >= len(records))
+        start = end
+
+
+@given(st.integers(0, 2**32), st.integers(1, 25))
+def test_every_reader_ends_with_what_the_writer_wrote(seed: int, steps: int) -> None:
+    rng = random.Random(seed)
+    writer = Writer(rng)
+    follower = Replica(None, Lists(), keeps_removed=True)  # type: ignore[arg-type]
+    read([], follower)
+    for _ in range(steps):
+        start = len(writer.records)
+        writer.step()
+        sliced(rng, log(*writer.records)[start:], follower)
+        for name in NAMES:
+            assert listed(follower, name) == writer.lists[name]
+        assert follower.ready.is_set() == bool(writer.last) and not follower.overwritten
+    while follower._lists.tidy(2, gone := []):
+        follower._removed |= {f"{a}|{b}|{i}".encode(): (-1, 0.0) for (a, b), i in gone}
+    assert {key.decode() for key in follower.cleared(1e9, 1000)} <= set(writer.off)
+
+    for key in list(writer.off):
+        writer.records.append((key, None))
+    for end in (0, rng.randrange(len(writer.records) + 1), len(writer.records)):
+        kept = writer.compacted(end, all_tombstones=rng.random() < 0.5)
+        again = Replica(None, Lists())  # type: ignore[arg-type]
+        sliced(rng, kept, again)
+        overtaken = Replica(None, Lists())  # type: ignore[arg-type]  # the compaction happens while it reads
+        middle = rng.randrange(len(writer.records) + 1)
+        kept = writer.compacted(end, all_tombstones=True)
+        sliced(rng, log(*writer.records)[:middle] + [r for r in kept if r.offset >= middle], overtaken)
+        for replica in (again, overtaken):
+            read([], replica)
+            for name in NAMES:
+                assert listed(replica, name) == writer.lists[name]
+            assert replica.ready.is_set() == bool(writer.last)
