@@ -84,6 +84,7 @@ class Care:
         self._ledger = LedgerTable(settings, writer, kind.ledger)
         self._days = Days(settings.timezone)
         self._held: dict[int, tuple[int, Cases]] = {}
+        self._reached: dict[TP, int | None] = {}
         self._lock = asyncio.Lock()
 
     async def take(self, chunk: Chunk) -> None:
@@ -132,16 +133,19 @@ class Care:
                 await asyncio.sleep(0)
 
     async def _caught_up(self, tp: TP) -> bool:
-        """Whether everything that has come was taken: a report that waits in the topic is not missing."""
+        """Whether everything that has come was taken: a report that waits in the topic is not missing.
+
+        For two looks in a row: what was fetched may be on its way to the agent.
+        """
+        before, self._reached[tp] = self._reached.get(tp), None
         with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
             consumer = self._consumer()
             ledger = consumer.ledgers.get(tp)
-            if ledger is not None and ledger.records:
-                return False
-            read = await consumer.position(tp)  # the offset after what was taken, and after any transaction's marker
+            reached = await consumer.position(tp)  # the offset after what was fetched, and after a transaction's marker
             end = consumer.highwater(tp)
-            return read is not None and end is not None and read >= end
-        return False
+            if reached is not None and end is not None and reached >= end and not (ledger and ledger.records):
+                self._reached[tp] = reached
+        return before is not None and before == self._reached[tp]
 
     @contextlib.asynccontextmanager
     async def _changing(self, partition: int) -> AsyncIterator[Cases]:
