@@ -47,6 +47,8 @@ def _facts(engine: Engine, name: str, fact: Any, cases: list[str]) -> Iterator[t
 
 # -- departure -------------------------------------------------------------------------------------------------------
 
+FOREVER = date(2100, 1, 1)
+
 _SUMS = {
     "quarantine": [
         (
@@ -95,16 +97,40 @@ def close_cases(engine: Engine, before: date) -> int:
     return leaving
 
 
+def end_cases(engine: Engine) -> int:
+    """Lets go of every case, open ones as they stand today, before a deployment is erased; how many of them.
+
+    Like `close_cases` it may be stopped anywhere and run again. No case counts afterwards.
+
+    Raises:
+        ClickHouseError: a step failed.
+    """
+    leaving = 0
+    for name, _, _, _ in _KINDS:
+        _fold(engine, name, FOREVER)
+        leaving += _depart(engine, name, FOREVER)
+    return leaving
+
+
 def _fold(engine: Engine, name: str, before: date) -> None:
     fold = time.time_ns()
     ends = engine.query(f"SELECT max(ends) AS ends FROM ninezero_data.case_folds FINAL WHERE cases = '{name}'")  # noqa: S608
     begins = date.fromisoformat(ends[0]["ends"]) if ends and ends[0]["ends"] > "1970-01-01" else date(1970, 1, 1)
     if before <= begins:
         return
-    for into, what, then in _SUMS[name]:
+    sums = _SUMS[name]
+    if before == FOREVER:
+        into, _, _ = sums[0]
+        columns = into[into.index("(fold, ") + 7 : -1]
         engine.execute(
-            f"INSERT INTO ninezero_data.{into} SELECT {fold}, {what} WHERE open = 0 AND closed_on < '{before}' {then}"
+            f"INSERT INTO ninezero_data.{into} SELECT {fold}, {columns} FROM ninezero_data.{name}_live_days"  # noqa: S608
         )
+        sums = sums[1:]
+    for into, what, then in sums:
+        ready = f"open = 0 AND closed_on < '{before}'"
+        if before == FOREVER and "delays" in into:
+            ready = "1 = 1"
+        engine.execute(f"INSERT INTO ninezero_data.{into} SELECT {fold}, {what} WHERE {ready} {then}")
     engine.insert("ninezero_data.case_folds", ("cases", "begins", "ends", "fold"), [(name, begins, before, fold)])
 
 
@@ -113,7 +139,7 @@ def _depart(engine: Engine, name: str, before: date) -> int:
     # must not stand in its text, which the server keeps.
     engine.execute(
         f"INSERT INTO ninezero_data.{name}_departing SELECT case_id FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
-        f"WHERE open = 0 AND closed_on < '{before}'"
+        + ("" if before == FOREVER else f"WHERE open = 0 AND closed_on < '{before}'")
     )
     counted = engine.query(
         f"SELECT count() AS n FROM ninezero_data.{name}_cases FINAL "  # noqa: S608

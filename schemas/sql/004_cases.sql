@@ -27,7 +27,8 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
 
 -- What remains of cases that were closed long ago: sums, and no case number. Only folds that `case_folds` names count, and
 -- a case that was closed before the last of those counts in them alone: both change with the one row of `case_folds`.
--- A fold begins where the one before it ended; of two that begin together one survives.
+-- A fold begins where the one before it ended; of two that begin together one survives. One that ends in 2100 is the last:
+-- open cases are in it, too.
 CREATE TABLE IF NOT EXISTS ninezero_data.case_folds (
     cases String, begins Date, ends Date, fold UInt64
 ) ENGINE = ReplacingMergeTree(fold) ORDER BY (cases, begins);
@@ -57,16 +58,18 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_departing (case_id String) ENG
 
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live AS
 SELECT * FROM ninezero_data.quarantine_cases FINAL
-WHERE (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine'))
+WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine') < toDate('2100-01-01')
+    AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine'))
     AND case_id NOT IN (SELECT case_id FROM ninezero_data.quarantine_departing);
 
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_live AS
 SELECT * FROM ninezero_data.followup_cases FINAL
-WHERE (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup'))
+WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup') < toDate('2100-01-01')
+    AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup'))
     AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_departing);
 
 -- Every (day, site) of every case: by its events, then day by day to today as things stand, and what was kept.
-CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_days AS
+CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live_days AS
 SELECT day, site_id,
     sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
     sum(n_present) AS n_present, sum(n_due_am) AS n_due_am, sum(n_due_pm) AS n_due_pm, sum(n_done_am) AS n_done_am,
@@ -86,6 +89,18 @@ FROM (
         toUInt64(count()) AS n_present, toUInt64(count()) AS n_due_am, toUInt64(count()) AS n_due_pm,
         toUInt64(0) AS n_done_am, toUInt64(0) AS n_done_pm, toUInt64(0) AS n_misplaced, toUInt64(0) AS n_anomalies
     FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY since, site_id
+) GROUP BY day, site_id;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_days AS
+SELECT day, site_id,
+    sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
+    sum(n_present) AS n_present, sum(n_due_am) AS n_due_am, sum(n_due_pm) AS n_due_pm, sum(n_done_am) AS n_done_am,
+    sum(n_done_pm) AS n_done_pm, sum(n_misplaced) AS n_misplaced, sum(n_anomalies) AS n_anomalies
+FROM (
+    SELECT day, site_id,
+        n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced,
+        n_anomalies
+    FROM ninezero_data.quarantine_live_days
     UNION ALL
     SELECT day, site_id,
         n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced,
@@ -94,7 +109,7 @@ FROM (
     WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine')
 ) GROUP BY day, site_id;
 
-CREATE VIEW IF NOT EXISTS ninezero_data.followup_days AS
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_live_days AS
 SELECT day, district,
     sum(n_opened) AS n_opened, sum(n_visits) AS n_visits, sum(n_reached) AS n_reached, sum(n_closed) AS n_closed,
     sum(n_overdue) AS n_overdue, sum(n_open) AS n_open, sum(n_anomalies) AS n_anomalies
@@ -110,6 +125,16 @@ FROM (
         toUInt64(0) AS n_opened, toUInt64(0) AS n_visits, toUInt64(0) AS n_reached, toUInt64(0) AS n_closed,
         toUInt64(count()) AS n_overdue, toUInt64(count()) AS n_open, toUInt64(0) AS n_anomalies
     FROM ninezero_data.followup_live WHERE open = 1 GROUP BY since, district
+) GROUP BY day, district;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_days AS
+SELECT day, district,
+    sum(n_opened) AS n_opened, sum(n_visits) AS n_visits, sum(n_reached) AS n_reached, sum(n_closed) AS n_closed,
+    sum(n_overdue) AS n_overdue, sum(n_open) AS n_open, sum(n_anomalies) AS n_anomalies
+FROM (
+    SELECT day, district,
+        n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies
+    FROM ninezero_data.followup_live_days
     UNION ALL
     SELECT day, district,
         n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agents.cases import close_cases, roll_up_cases, warnings
+from agents.cases import close_cases, end_cases, roll_up_cases, warnings
 from schemas.rows import TABLES, PushReceiptRow, SiteRow
 from streams import clickhouse
 from streams.clickhouse import ClickHouseError, Engine
@@ -220,6 +220,26 @@ def test_a_departure_that_is_stopped_anywhere_counts_nothing_twice_and_ends_the_
     assert statements > 12
 
 
+def test_at_the_end_every_case_leaves_and_the_counts_stay_as_they_stand(engine: Engine) -> None:
+    ends(engine)
+
+
+def ends(engine: Engine) -> None:
+    events = old_and_new(engine)
+    close_cases(engine, today() - timedelta(days=14))
+    before = everything(engine)
+    with pytest.raises(ClickHouseError):
+        end_cases(Failing(engine, 3))
+    assert end_cases(engine) > 4
+    after = everything(engine)
+    assert after.pop("quarantine_occupancy") == {} and before.pop("quarantine_occupancy") != {}
+    assert after == before
+    assert all(counts(engine, f"{kind}_{what}") == 0 for kind in PLACE for what in ("facts", "cases", "departing"))
+    write(engine, events)
+    assert end_cases(engine) > 4
+    assert {name: rows for name, rows in everything(engine).items() if name in before} == before
+
+
 def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> None:
     now = datetime.now(UTC)
     engine.insert(
@@ -285,4 +305,6 @@ def test_the_same_on_a_server(clickhouse_server: ClickHouseServer) -> None:
         check(engine, events)
     empty(engine)
     departs(engine)
+    empty(engine)
+    ends(engine)
     engine.close()
