@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from agents import scenario
+from agents.cases import warnings
 from agents.scenario import Day, Scenario, Spec
 from schemas.events import Outcomes, PushReceipt, decoder
 from streams import blocking, clickhouse, kafka, settings, topics
@@ -54,6 +55,17 @@ _ROWS = {
     ),
     "person_times": ("person-times pushed", _day("push_batches", "accepted", "category != 'health_pass'")),
     "health_passes": ("health passes", _day("push_batches", "accepted", "category = 'health_pass'")),
+    "quarantined": ("admitted to quarantine", _day("quarantine_by_day", "admitted")),
+    "quarantine_released": ("released from quarantine", _day("quarantine_by_day", "released")),
+    "quarantine_remaining": (
+        "in quarantine on the last day",
+        _day("quarantine_by_day", "present", "day = '{last_day}'"),
+    ),
+    "quarantine_sites": (
+        "quarantine sites",
+        "SELECT uniqExact(site_id) AS n FROM ninezero.quarantine_by_day WHERE admitted > 0",
+    ),
+    "followed_up": ("followed up at home", _day("followups_by_day", "opened")),
     "road_checkpoints": ("road checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE site_id LIKE 'road-%'"),
     "village_checkpoints": ("village checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
 }
@@ -68,7 +80,13 @@ FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORD
 """How fresh each list is: its last batch that was applied."""
 
 
-_RECORDED = (topics.DECISIONS, topics.DISPOSITIONS, topics.DEAD_LETTERS)
+_RECORDED = (
+    topics.DECISIONS,
+    topics.DISPOSITIONS,
+    topics.QUARANTINE,
+    topics.FOLLOWUPS,
+    topics.DEAD_LETTERS,
+)
 """Topics that the recorder must have read to their ends before the report is made. (Receipts end in a transaction's marker.)"""
 
 
@@ -148,6 +166,7 @@ def make_report(url: str, facts: Facts, spec: Spec) -> dict[str, Any]:
     sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
     counted = int(engine.query(sql)[0]["n"] or 0)
     lists = engine.query(_LISTS)
+    warned = warnings(engine.query)
     engine.close()
     rows.append(
         {
@@ -178,6 +197,7 @@ def make_report(url: str, facts: Facts, spec: Spec) -> dict[str, Any]:
         "resent": facts.resent,
         "dead_letters": letters,
         "worker_restarts": facts.restarts,
+        "warnings": warned,
         "lists": [row | {"age_seconds": int(row["age_seconds"])} for row in lists],
     }
 
@@ -206,6 +226,8 @@ def show(report: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for line in report["warnings"]:
+        console.print(f"! {line}", highlight=False, soft_wrap=True)
 
 
 def _n(value: int | None) -> str:

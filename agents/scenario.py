@@ -24,6 +24,9 @@ from streams.edge.pseudonyms import KeyRing
 from streams.errors import UserError
 
 QUARANTINE_DAYS = 14
+FOLLOWED_DAYS = 5
+"""So long somebody who came home is visited every day."""
+VISIT_MISSED = 0.004
 RESENT = 0.01
 """Share of events that a device sends again, byte for byte."""
 MALFORMED = 0.002
@@ -398,28 +401,30 @@ class _Cases:
         sites = spec.quarantine_sites()
         self._stays = [(self._case(), rng.choice(sites), first) for first in (*done, *here)]
         self._followed = _split(p.followed_up, [1.0] * (spec.days - 1) + [0.0])
-        self._visits: dict[int, list[tuple[str, str]]] = {}
+        self._visits: dict[int, list[tuple[str, str, str | None]]] = {}
 
     def day(self, day: Day, n: int) -> None:
         """The reports of the n-th day."""
         for case, site, first in self._stays:
             if first <= n <= first + QUARANTINE_DAYS:
                 day.reports += self._stay(day.day, n - first, case, site)
-        for _ in range(self._followed[n]):
+        for number in range(self._followed[n]):
             case = self._case()
-            self._later(n, case, "opened")
-            for after in (0, 3, 7):
-                self._later(n + after, case, "visit")
-            self._later(n + QUARANTINE_DAYS, case, "closed")
-        for case, what in self._visits.pop(n, ()):
-            day.reports.append(self._follow(day.day, case, what))
+            pushed = day.batch_ids[number % len(day.batch_ids)] if day.batch_ids and number % 2 else None
+            self._later(n, case, "opened", pushed)
+            for after in range(FOLLOWED_DAYS):
+                if self._random.random() >= VISIT_MISSED:
+                    self._later(n + after, case, "visit")
+            self._later(n + FOLLOWED_DAYS, case, "closed")
+        for case, what, pushed in self._visits.pop(n, ()):
+            day.reports.append(self._follow(day.day, case, what, pushed))
 
     def _case(self) -> str:
         return f"c.{self._random.getrandbits(128):032x}"
 
-    def _later(self, n: int, case: str, what: str) -> None:
+    def _later(self, n: int, case: str, what: str, pushed: str | None = None) -> None:
         if n < self._spec.days:
-            self._visits.setdefault(n, []).append((case, what))
+            self._visits.setdefault(n, []).append((case, what, pushed))
 
     def _stay(self, day: date, n: int, case: str, site: str) -> Iterator[Sent]:
         rng = self._random
@@ -448,14 +453,14 @@ class _Cases:
                 warm = 37.4 if fever else 36 + rng.randrange(11) / 10
                 yield event(hour, "reading", slot=slot, temperature_c=warm, symptoms=fever)
 
-    def _follow(self, day: date, case: str, what: str) -> Sent:
+    def _follow(self, day: date, case: str, what: str, pushed: str | None) -> Sent:
         rng = self._random
         hour = {"opened": 8, "visit": 10 + rng.randrange(8), "closed": 19}[what]
         time = f"{day.isoformat()}T{hour:02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}{self._offset}"
         seen = rng.choices(("seen_well", "seen_symptomatic", "not_reached", "refused"), (960, 4, 30, 6))[0]
         fields = {
-            "case_id": case, "district": self._spec.district, "type": what, "batch_id": None,
-            "source": "declared" if what == "opened" else None, "visit": seen if what == "visit" else None,
+            "case_id": case, "district": self._spec.district, "type": what, "batch_id": pushed,
+            "source": ("push" if pushed else "declared") if what == "opened" else None, "visit": seen if what == "visit" else None,
             "closed": "completed" if what == "closed" else None,
         }  # fmt: skip
         return self._report("followup-events", case, f"{self._spec.district}-team-{rng.randrange(20)}", time, **fields)  # type: ignore[no-any-return]
