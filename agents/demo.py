@@ -221,13 +221,19 @@ def show(report: dict[str, Any]) -> None:
         f"p50 {latency.get('p50', 0):,.0f} ms, p99 {latency.get('p99', 0):,.0f} ms\n"
         f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
         + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none")
-        + "\nlists, last applied (UTC): "
-        + (", ".join(f"{row['list']} of {row['authority']} {row['applied_at']}" for row in report["lists"]) or "none"),
+        + _oldest(report["lists"]),
         highlight=False,
         soft_wrap=True,
     )
     for line in report["warnings"]:
         console.print(f"! {line}", highlight=False, soft_wrap=True)
+
+
+def _oldest(lists: list[dict[str, Any]]) -> str:
+    if not lists:
+        return ""
+    oldest = max(lists, key=lambda row: int(row["age_seconds"]))
+    return f"\n{len(lists)} lists; the oldest, {oldest['list']} of {oldest['authority']}, was last applied {oldest['applied_at']} UTC"
 
 
 def _n(value: int | None) -> str:
