@@ -7,7 +7,6 @@ import contextlib
 import logging
 import secrets
 import signal
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
@@ -56,9 +55,9 @@ class Role:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name, self.settings = name, settings
         self.app = faust.App(
-            f"{settings.topic_prefix}ninezero-{name}",
+            settings.group(name),
             broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
-            datadir=tempfile.gettempdir() + "/ninezero",
+            datadir=settings.state,
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,

@@ -204,8 +204,11 @@ def check_read(sql: str) -> None:
         raise ClickHouseError("only reads are taken here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
 
 
-def migrate(engine: Engine) -> list[str]:
-    """Applies the numbered migrations that are not in yet; their names."""
+def migrate(engine: Engine, *, again: bool = False) -> list[str]:
+    """Applies the numbered migrations that are not in yet; their names.
+
+    `again` applies all of them, for tables that were dropped: every statement can be repeated.
+    """
     engine.execute("CREATE DATABASE IF NOT EXISTS ninezero_data")
     engine.execute(
         "CREATE TABLE IF NOT EXISTS ninezero_data.schema_migrations (name String) ENGINE = MergeTree ORDER BY name"
@@ -213,13 +216,14 @@ def migrate(engine: Engine) -> list[str]:
     present = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
     applied = []
     for path in sorted(SQL.glob("*.sql")):
-        if path.stem in present:
+        if path.stem in present and not again:
             continue
         text = re.sub(r"^\s*--.*$", "", path.read_text(), flags=re.M)
         for statement in text.split(";\n"):
             if statement.strip():
                 engine.execute(statement.strip())
-        engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
+        if path.stem not in present:
+            engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
         applied.append(path.stem)
     return applied
 

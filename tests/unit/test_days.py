@@ -15,7 +15,7 @@ from agents.recorder import roll_up
 from schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
 from streams import clickhouse
 from streams.clickhouse import ClickHouseError, Engine
-from tests.support import ClickHouseServer
+from tests.support import ClickHouseServer, Killed
 
 FIRST = date(2026, 3, 1)
 DAYS = 6
@@ -147,32 +147,6 @@ def test_the_views_equal_a_naive_count_in_any_order_and_when_days_were_dropped(e
         assert retention.retain(engine, before) == []
     for table in retention.FACTS:
         assert engine.query(f"SELECT count() AS n FROM ninezero_data.{table}")[0]["n"] in (0, "0")
-
-
-class Killed:
-    """An engine that dies at its n-th statement; what was done stays done."""
-
-    def __init__(self, engine: Engine, statements: int) -> None:
-        self._engine, self._left = engine, statements
-
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise ClickHouseError("killed")
-
-    def query(self, sql: str) -> list[clickhouse.Row]:
-        return self._engine.query(sql)
-
-    def execute(self, sql: str) -> None:
-        self._count()
-        self._engine.execute(sql)
-
-    def insert(self, table: str, columns: Any, rows: Any) -> None:
-        self._count()
-        self._engine.insert(table, columns, rows)
-
-    def close(self) -> None:
-        pass
 
 
 def test_retention_that_is_killed_anywhere_leaves_every_count_as_it_was(engine: Engine) -> None:
