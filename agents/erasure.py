@@ -62,6 +62,7 @@ class Erasure:
 
     def __init__(self, settings: Settings, run: Path, roles: Iterable[str]) -> None:
         self._settings, self._run, self._roles = settings, run, tuple(roles)
+        self._unreachable: UserError | None = None
 
     def plan(self) -> list[str]:
         """What would be erased, for whoever has not said yes."""
@@ -78,7 +79,8 @@ class Erasure:
         """Consumer groups of this deployment that have members: workers that still run. Empty where Kafka does not answer."""
         try:
             return blocking.active_groups(self._settings, self._roles)
-        except blocking.KafkaUnreachable:
+        except blocking.KafkaUnreachable as error:
+            self._unreachable = error  # said once is enough: it takes ten seconds to find out
             return []
 
     def erase(self) -> list[Line]:
@@ -111,6 +113,8 @@ class Erasure:
             ])  # fmt: skip
 
     def _kafka(self) -> Iterator[Line]:
+        if self._unreachable is not None:
+            raise self._unreachable
         done = blocking.erase(self._settings, self._roles)
         where = f"Kafka at {self._settings.kafka}"
         for name, records in done.topics:
@@ -148,26 +152,17 @@ class Erasure:
 
 def erase_facts(engine: Engine) -> Iterator[Line]:
     """Erases the facts after their sums are frozen: as retention does, of every day; then all that is not a count."""
-    clickhouse.migrate(engine, again=True)
+    clickhouse.migrate(engine)
     before = _counts(engine)
     retention.retain(engine, datetime.now(UTC).date() + timedelta(days=3))
     erased = sorted(before.keys() - KEPT)
     for table in erased:
-        _drop(engine, f"ninezero_data.{table}")
-    clickhouse.migrate(engine, again=True)
+        engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # its files are gone when it returns
     left = _counts(engine)
     for table in erased:
         yield _line("remains" if left.get(table) else "erased", f"table {table}", "ClickHouse", f"{before[table]} rows")
     for table in sorted(left.keys() & KEPT):
         yield _line("stays", f"table {table}", "ClickHouse", f"{left[table]} rows")
-
-
-def _drop(engine: Engine, table: str) -> None:
-    """Drops a table for good: newer servers keep a dropped table's files for some minutes, unless told SYNC."""
-    try:
-        engine.execute(f"DROP TABLE {table} SYNC")
-    except clickhouse.ClickHouseError:
-        engine.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def _counts(engine: Engine) -> dict[str, int]:

@@ -204,11 +204,8 @@ def check_read(sql: str) -> None:
         raise ClickHouseError("only reads are taken here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
 
 
-def migrate(engine: Engine, *, again: bool = False) -> list[str]:
-    """Applies the numbered migrations that are not in yet; their names.
-
-    `again` applies all of them, for tables that were dropped: every statement can be repeated.
-    """
+def migrate(engine: Engine) -> list[str]:
+    """Applies the numbered migrations that are not in yet; their names."""
     engine.execute("CREATE DATABASE IF NOT EXISTS ninezero_data")
     engine.execute(
         "CREATE TABLE IF NOT EXISTS ninezero_data.schema_migrations (name String) ENGINE = MergeTree ORDER BY name"
@@ -216,14 +213,13 @@ def migrate(engine: Engine, *, again: bool = False) -> list[str]:
     present = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
     applied = []
     for path in sorted(SQL.glob("*.sql")):
-        if path.stem in present and not again:
+        if path.stem in present:
             continue
         text = re.sub(r"^\s*--.*$", "", path.read_text(), flags=re.M)
         for statement in text.split(";\n"):
             if statement.strip():
                 engine.execute(statement.strip())
-        if path.stem not in present:
-            engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
+        engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
         applied.append(path.stem)
     return applied
 
