@@ -185,7 +185,13 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
     ids = await asyncio.to_thread(topic_ids, role.settings)
     writer = await _started(stack, Writer(role.settings))
-    sink = Sink(role.settings.clickhouse, lambda topic: ids.get(topic, ""), roll_up, lambda: role.app.consumer, SEALED)
+    sink = Sink(
+        role.settings.clickhouse,
+        lambda topic: ids.get(topic, ""),
+        roll_up,
+        lambda: role.app.consumer,
+        seals=SEALED,
+    )
     role.sink = await _started(stack, sink)
 
     def add(projection: Any) -> None:

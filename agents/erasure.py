@@ -23,7 +23,7 @@ from streams.settings import Settings
 
 KEPT = frozenset({
     "schema_migrations", "screening_rollup", "push_receipts", "push_audit", "dead_letter_facts", "site_register", "sealed_days",
-    "disposition_days", "device_days", "publications",
+    "case_folds", "quarantine_kept", "followup_kept", "followup_closings_kept", "followup_delays_kept", "disposition_days", "device_days", "publications",
 })  # fmt: skip
 """Tables of ninezero_data that stay: counts, and who did what to which list. Every other one is erased."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents import retention
+from agents.erasure import KEPT
 from agents.recorder import roll_up
 from schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
 from streams import clickhouse
@@ -177,3 +179,28 @@ def test_a_disposition_of_a_scan_whose_day_is_long_dropped_has_no_kind(engine: E
     write(engine, [DispositionFact(FIRST + timedelta(days=3), "d", 1, "s", "d", 0, "released", "", FIRST_WINS - 2)])
     rows = engine.query("SELECT kind, count FROM ninezero.dispositions_by_day")
     assert [(row["kind"], int(row["count"])) for row in rows] == [("", 1)]
+
+
+def test_a_device_that_was_heard_today_but_not_just_now_is_silent(engine: Engine) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    today = date.fromtimestamp(now_ms / 1000)
+    minutes = {"awake": [600, 5], "silent": [700, 45], "gone": [26 * 60], "resent": [50, 40]}
+    events = [
+        DeviceEvent(today, device, seq, f"at-{device}", seq, 0, FIRST_WINS - (now_ms - ago * 60_000))
+        for device, some in minutes.items()
+        for seq, ago in enumerate(some)
+    ]
+    engine.insert("ninezero_data.device_events", DeviceEvent._fields, events)
+    rows = engine.query("SELECT * FROM ninezero.devices_silent ORDER BY device_id")
+    assert [(r["device_id"], r["site_id"], int(r["minutes"])) for r in rows] == [
+        ("resent", "at-resent", 40),
+        ("silent", "at-silent", 45),
+    ]
+
+
+def test_every_table_is_either_kept_at_the_end_or_meant_to_go(engine: Engine) -> None:
+    """A new table of counts has to be named in KEPT, or `erase` empties it."""
+    rows = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
+    going = {"recorder_progress", *retention.FACTS}
+    cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
+    assert {row["name"] for row in rows} - KEPT - going <= cases
