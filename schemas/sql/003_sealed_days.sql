@@ -63,11 +63,11 @@ FROM (
     SELECT day, device_id, site_id, conflicts, late, seqs,
         arrayMap((s, before) -> toInt64(s - before), seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS steps
     FROM (
-        SELECT first_day AS day, device_id, first_site AS site_id, sum(contents > 1) AS conflicts, sum(first_late) AS late,
+        SELECT first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
             arraySort(groupArray(seq)) AS seqs
         FROM (
             SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site,
-                argMax(late, rank) AS first_late, uniqExact(digest) AS contents
+                argMax(late, rank) AS first_late, min(digest) != max(digest) AS several
             FROM (
                 SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
                 FROM ninezero_data.device_events
