@@ -44,8 +44,8 @@ class Sink:
 
     ClickHouse that is away is waited for, with a capped pause; the buffer is bounded, then the recorder waits and Kafka
     keeps the rest. Progress lies beside the facts and is believed over Kafka's committed offset: an emptied or restored
-    database is noticed and refilled. `sealed` are the days that are sealed as far as it knows: facts of a day that was sealed
-    since they were put are read again, so that whoever puts them meets the day as it is.
+    database is noticed and refilled. `sealed` are the days that are sealed as far as it knows: who puts facts leaves those
+    days out, and facts that were put before it was known are read again.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Sink:
             try:
                 progress = await self._call(self._progress)
                 gaps = await self._gaps(chunks, progress)
-                stale = await self._newly_sealed(rows)
+                stale = await self._of_sealed_days(rows)
                 if not gaps and not stale:
                     await self._call(lambda: self._write(chunks, rows))
                 break
@@ -167,11 +167,10 @@ class Sink:
         floors = {tp: max(progress.get(tp, 0), earliest[tp]) for tp in behind}
         return {tp: floor for tp, floor in floors.items() if starts[tp] > floor}
 
-    async def _newly_sealed(self, rows: Rows) -> bool:
-        """Whether facts of a day are among the rows that was sealed since they were put."""
-        before, self.sealed = self.sealed, await self._call(self._sealed)
-        grown = self.sealed - before
-        return bool(grown) and any(row.day in grown for table in self.seals.tables for row in rows.get(table, ()))
+    async def _of_sealed_days(self, rows: Rows) -> bool:
+        """Whether facts of sealed days are among the rows: the day was sealed after whoever put them looked."""
+        self.sealed = await self._call(self._sealed)
+        return any(row.day in self.sealed for table in self.seals.tables for row in rows.get(table, ()))
 
     async def _check_idle(self) -> None:
         consumer = self._consumer()
