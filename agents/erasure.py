@@ -160,9 +160,14 @@ def erase_facts(engine: Engine) -> Iterator[Line]:
         engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # its files are gone when it returns
     left = _counts(engine)
     for table in erased:
-        yield _line("remains" if left.get(table) else "erased", f"table {table}", "ClickHouse", f"{before[table]} rows")
+        yield _line(
+            "remains" if left.get(table) else "erased",
+            f"table ninezero_data.{table}",
+            "ClickHouse",
+            f"{before[table]} rows",
+        )
     for table in sorted(left.keys() & KEPT):
-        yield _line("stays", f"table {table}", "ClickHouse", f"{left[table]} rows")
+        yield _line("stays", f"table ninezero_data.{table}", "ClickHouse", f"{left[table]} rows")
 
 
 def _counts(engine: Engine) -> dict[str, int]:

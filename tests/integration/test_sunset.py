@@ -56,11 +56,15 @@ def test_past_the_sunset_the_outcome_is_order_ended_and_nothing_else_happens(kaf
         assert outcomes == [["d", 0, "order_ended", []], ["d", 1, "order_ended", []]]
         for topic in ("screening-alerts", "screening-decisions", "dead-letters"):
             assert read_all(system, topic) == []
-        wait_for(lambda: recorded(system) == {"dispositions"}, 40, "the recorder to have read what there was")
+        wait_for(lambda: "dispositions" in recorded(system), 40, "the recorder to have read what there was")
     finally:
         system.stop()
-    for table in ("screening_facts", "device_events", "disposition_facts"):
-        assert system.query(f"SELECT * FROM ninezero_data.{table}") == []
+    tables = system.query(
+        "SELECT name FROM system.tables WHERE database = 'ninezero_data' AND match(name, 'facts|events|cases')"
+    )
+    assert {"screening_facts", "device_events", "disposition_facts"} <= {table["name"] for table in tables}
+    for table in tables:
+        assert system.query(f"SELECT * FROM ninezero_data.{table['name']}") == []
     for view in ("screening_by_day", "arrivals_by_day", "dispositions_by_day", "device_completeness"):
         assert system.query(f"SELECT * FROM ninezero.{view}") == []
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agents import retention
-from agents.erasure import KEPT
+from agents.erasure import KEPT, erase_facts
 from agents.recorder import roll_up
 from schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
 from streams import clickhouse
@@ -204,3 +204,17 @@ def test_every_table_is_either_kept_at_the_end_or_meant_to_go(engine: Engine) ->
     going = {"recorder_progress", *retention.FACTS}
     cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
     assert {row["name"] for row in rows} - KEPT - going <= cases
+
+
+def test_the_end_takes_every_fact_and_no_count(engine: Engine) -> None:
+    world = World(11)
+    write(engine, [*world.scans, *world.told, *world.events])
+    lines = {line.what.removeprefix("table ninezero_data."): line for line in erase_facts(engine)}
+    check(engine, world)
+    for table in retention.FACTS:
+        assert engine.query(f"SELECT * FROM ninezero_data.{table}") == []
+        assert lines[table].state == "erased"
+    assert lines["screening_facts"].number != "0 rows"
+    assert lines["screening_rollup"].state == lines["device_days"].state == "stays"
+    assert {line.state for line in erase_facts(engine)} == {"erased", "stays"}  # again
+    check(engine, world)
