@@ -31,14 +31,17 @@ def retain() -> None:
 
 def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Yes, erase it: nothing brings it back.")] = False,
+    edge: Annotated[
+        bool,
+        typer.Option("--edge", help="Only the key ring and the outboxes of this machine: a device, or whoever pushes."),
+    ] = False,
     into: Annotated[Path, typer.Option(help="Folder that the certificate is written to.")] = Path(),
 ) -> None:
     """Erases keys, lists and state, keeps the counts, and prints a certificate of what it erased and what it cannot reach."""
-    from agents.app import ROLES
     from agents.erasure import Erasure, certificate, complete
 
-    settings = settings_.load()
-    erasure = Erasure(settings, RUN, ROLES)
+    settings = settings_.load(edge=edge)
+    erasure = Erasure(settings, RUN, () if edge else _roles())
     if not yes:
         for line in erasure.plan():
             print(f"would be erased: {line}")
@@ -56,3 +59,9 @@ def erase(
         raise Failure(f"the certificate could not be written ({error.strerror}): keep what was printed") from None
     if not complete(lines):
         raise Failure("not all could be erased: mend what the lines with remains name, and erase again")
+
+
+def _roles() -> tuple[str, ...]:
+    from agents.app import ROLES
+
+    return tuple(ROLES)

@@ -11,15 +11,16 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agents import retention
-from streams import blocking, clickhouse
+from streams import blocking
 from streams.broker import Broker
-from streams.clickhouse import Engine
 from streams.edge import outbox, pseudonyms
 from streams.errors import UserError
 from streams.settings import Settings
+
+if TYPE_CHECKING:  # a device has no ClickHouse
+    from streams.clickhouse import Engine
 
 KEPT = frozenset({
     "schema_migrations", "screening_rollup", "push_receipts", "push_audit", "dead_letter_facts", "site_register", "sealed_days",
@@ -31,7 +32,10 @@ LEFTOVERS = ("worker.log", "demo.json", "report.json", "keys.json", "keys.json.n
 """Files that local runs leave in .run/, besides the databases and the outboxes."""
 
 OUT_OF_REACH = (
-    ("key rings and outboxes", "devices, and whoever pushes: run `ninezero erase --yes` there, or destroy the disks"),
+    (
+        "key rings and outboxes",
+        "other devices, and whoever pushes: run `ninezero erase --edge --yes` there, or destroy the disks",
+    ),
     ("the clerks' files of identities", "health authorities: they never were in this system"),
     ("backups and snapshots", "of Kafka, ClickHouse and the disks: until they expire"),
     ("log segments", "Kafka brokers, every replica: until file.delete.delay.ms (1 min) after the deletion"),
@@ -58,25 +62,37 @@ class Line(NamedTuple):
 
 
 class Erasure:
-    """Erases a deployment as its settings name it; `run` is the folder of local runs, `roles` the workers' roles."""
+    """Erases a deployment as its settings name it; `run` is the folder of local runs, `roles` the workers' roles.
 
-    def __init__(self, settings: Settings, run: Path, roles: Iterable[str]) -> None:
+    At the edge (a device, or whoever pushes) there are no roles: only the key ring and the outboxes are erased.
+    """
+
+    def __init__(self, settings: Settings, run: Path, roles: Iterable[str] = ()) -> None:
         self._settings, self._run, self._roles = settings, run, tuple(roles)
         self._unreachable: UserError | None = None
 
     def plan(self) -> list[str]:
         """What would be erased, for whoever has not said yes."""
         keys = self._settings.keys
-        return [
+        edge = [
             f"the key ring {keys}" if keys else "no key ring: NINEZERO_KEYS is not set",
             f"the outboxes in {self._settings.outbox}",
-            f"the topics and consumer groups of this deployment on Kafka (prefix {self._settings.topic_prefix or 'none'})",
-            "facts, progress and case facts in ClickHouse (counts stay)",
-            f"what Faust and local runs left in {self._settings.state} and {self._run}",
         ]
+        return (
+            edge
+            if not self._roles
+            else [
+                *edge,
+                f"the topics and consumer groups of this deployment on Kafka (prefix {self._settings.topic_prefix or 'none'})",
+                "facts, progress and case facts in ClickHouse (counts stay)",
+                f"what Faust and local runs left in {self._settings.state} and {self._run}",
+            ]
+        )
 
     def running(self) -> list[str]:
         """Consumer groups of this deployment that have members: workers that still run. Empty where Kafka does not answer."""
+        if not self._roles:
+            return []
         try:
             return blocking.active_groups(self._settings, self._roles)
         except blocking.KafkaUnreachable as error:
@@ -85,12 +101,11 @@ class Erasure:
 
     def erase(self) -> list[Line]:
         """Erases what it can, in every store; a line for each thing."""
-        lines: list[Line] = []
-        for what, step in (
-            ("key ring", self._keys), ("outboxes", self._outboxes), ("Kafka", self._kafka), ("ClickHouse", self._facts),
-            ("files of local runs", self._files),
-        ):  # fmt: skip
-            lines += _tried(what, step)
+        lines = _tried("key ring", self._keys) + _tried("outboxes", self._outboxes)
+        if self._roles:
+            lines += (
+                _tried("Kafka", self._kafka) + _tried("ClickHouse", self._facts) + _tried("local runs", self._files)
+            )
         now = datetime.now(UTC)
         return lines + [Line("not reached", what, where, "unknown", now) for what, where in OUT_OF_REACH]
 
@@ -127,6 +142,8 @@ class Erasure:
             yield _line("absent", "topics and consumer groups", where, "0")
 
     def _facts(self) -> Iterator[Line]:
+        from streams import clickhouse
+
         engine = clickhouse.connect(self._settings.clickhouse)
         try:
             yield from erase_facts(engine)
@@ -152,6 +169,9 @@ class Erasure:
 
 def erase_facts(engine: Engine) -> Iterator[Line]:
     """Erases the facts after their sums are frozen: as retention does, of every day; then all that is not a count."""
+    from agents import retention
+    from streams import clickhouse
+
     clickhouse.migrate(engine)
     before = _counts(engine)
     retention.retain(engine, datetime.now(UTC).date() + timedelta(days=3))

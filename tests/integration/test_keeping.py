@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +20,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from streams import clickhouse
 from streams.broker import Broker
+from streams.edge.outbox import New, Outbox
 from tests.integration.test_pipeline import push, read_all, send
 from tests.support import System, wait_for
 
@@ -208,3 +211,31 @@ def test_what_cannot_be_erased_is_written_down_and_the_rest_is_erased(tmp_path: 
     assert "INCOMPLETE" in certificate and "remains     | Kafka | Kafka does not answer" in certificate
     assert "after the sunset" in certificate
     assert not (tmp_path / "keys.json").exists()
+
+
+EDGE = """
+import sys
+for name in ("faust", "aiokafka", "orjson", "clickhouse_driver", "chdb", "prometheus_client", "aiohttp"):
+    sys.modules[name] = None  # not installed on a device
+sys.argv = ["ninezero", "erase", "--edge", "--yes"]
+from agents.cli import main
+main()
+"""
+
+
+def test_a_device_erases_its_own_key_ring_and_outbox_without_the_workers_packages(tmp_path: Path) -> None:
+    system = System("127.0.0.1:9", "", tmp_path, NINEZERO_KEYS=str(tmp_path / "keys.json"),
+                    NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
+    assert system.run("keys", "new").returncode == 0
+    in_use, waiting = Outbox(tmp_path / "outbox" / "a.sqlite", "a"), Outbox(tmp_path / "outbox" / "b.sqlite", "b")
+    waiting.add([New("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
+    waiting.close()
+    done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
+    in_use.close()
+    certificate = done.stdout.decode()
+    assert "3 events waiting" in certificate and "remains     | outbox | the outbox is in use" in certificate, (
+        done.stderr
+    )
+    assert "Kafka at" not in certificate and done.returncode == 1
+    done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0 and not (tmp_path / "keys.json").exists() and not list((tmp_path / "outbox").glob("*"))
