@@ -7,10 +7,10 @@ import contextlib
 import logging
 import secrets
 import signal
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import faust
@@ -18,6 +18,7 @@ from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from agents import retention
 from agents.care import Care, Kind
 from agents.cases import roll_up_cases
 from agents.checkpoints import CHECKPOINTS
@@ -27,7 +28,7 @@ from agents.lists import Lists
 from agents.logic.days import Days
 from agents.pushes import Pushes
 from agents.quarantine import QUARANTINED
-from agents.recorder import projections, record, roll_up
+from agents.recorder import SEALED, projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
 from schemas.events import Disposition
@@ -46,6 +47,12 @@ log = logging.getLogger("ninezero")
 ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 """Roles and the distance of their HTTP port from the first."""
 
+MAX_STATEMENT_BYTES = 64 << 20
+"""Of a statement with its rows that comes over the way into an embedded database."""
+
+SILENT_SECONDS, RETAIN_SECONDS = 60.0, 3600.0
+"""How often silent devices are counted, and how often it is looked whether a day's facts are due to go."""
+
 
 class Role:
     """A role's Faust app, what it starts and stops beside it, and its way of ending."""
@@ -53,9 +60,9 @@ class Role:
     def __init__(self, name: str, settings: Settings) -> None:
         self.name, self.settings = name, settings
         self.app = faust.App(
-            f"{settings.topic_prefix}ninezero-{name}",
+            settings.group(name),
             broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
-            datadir=tempfile.gettempdir() + "/ninezero",
+            datadir=settings.state,
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,
@@ -203,19 +210,24 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
         after,
         lambda: role.app.consumer,
         role.settings.timezone,
+        seals=SEALED,
     )
+    writer = await _started(stack, Writer(role.settings))
     role.sink = await _started(stack, sink)
 
     def add(projection: Any) -> None:
         async def record_all(arriving: Any) -> None:
             async for chunk in arriving:
-                await record(sink, projection, chunk)
+                await record(sink, writer, projection, chunk)
 
         role.agent(projection[0], record_all)
 
     for projection in projections(role.settings):
         add(projection)
     role.task(_after_start(role, sink.run))
+    role.task(_count_silent(sink))
+    if not role.settings.replay:  # a replay is of days that are long over
+        role.task(_retain(sink, role.settings))
 
 
 _BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] = {
@@ -253,6 +265,26 @@ async def _age(replica: Replica) -> None:
         await asyncio.sleep(5)
 
 
+async def _count_silent(sink: Sink) -> None:
+    while True:
+        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
+            metrics.devices_silent.set(
+                int((await sink.query("SELECT count() AS n FROM ninezero.devices_silent"))[0]["n"])
+            )
+        await asyncio.sleep(SILENT_SECONDS)
+
+
+async def _retain(sink: Sink, settings: Settings) -> None:
+    while True:
+        with contextlib.suppress(ClickHouseError):  # the next hour will do
+            due = retention.due(datetime.now(UTC), settings.timezone)
+            if await sink.call(partial(retention.seal, before=due)):
+                await asyncio.sleep(retention.SETTLE_SECONDS)
+            for day in await sink.call(partial(retention.drop, before=due)):
+                log.info("retention: %s", day)
+        await asyncio.sleep(RETAIN_SECONDS)
+
+
 async def _measure(role: Role) -> None:
     while True:
         if role.app.crashed or role.app.should_stop:
@@ -272,7 +304,7 @@ async def _measure(role: Role) -> None:
 
 
 async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: int) -> None:
-    """Metrics, health, and (embedded database only) reads for other processes of this user."""
+    """Metrics, health, and (embedded database only) the way in for other processes of this user."""
 
     async def measured(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -290,9 +322,10 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
     folder = clickhouse.folder_of(role.settings.clickhouse)
     if role.sink is not None and folder is not None:
         secret = secrets.token_hex(16)
-        routes.append(web.post("/query", _reader(role.sink, secret)))
-        clickhouse.offer(folder, f"http://{host}:{port}/query", secret)
-    application = web.Application()
+        routes.append(web.post("/query", _way_in(secret, role.sink.query)))
+        routes.append(web.post("/execute", _way_in(secret, role.sink.execute)))
+        clickhouse.offer(folder, f"http://{host}:{port}", secret)
+    application = web.Application(client_max_size=MAX_STATEMENT_BYTES)
     application.add_routes(routes)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
@@ -300,16 +333,16 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
     await web.TCPSite(runner, host, port).start()
 
 
-def _reader(sink: Sink, secret: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def read(request: web.Request) -> web.Response:
+def _way_in(secret: str, run: Callable[[str], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
         if not secrets.compare_digest(request.headers.get("X-Ninezero-Secret", ""), secret):
             return web.Response(status=403, text="not for you")
         try:
-            return web.json_response(await sink.query(await request.text()))
+            return web.json_response(await run(await request.text()))
         except ClickHouseError as error:
             return web.Response(status=400, text=str(error))
 
-    return read
+    return answer
 
 
 def _describe(error: BaseException) -> str:

@@ -45,31 +45,35 @@ def _day(table: str, column: str, where: str = "1") -> str:
     return f"SELECT toUInt64(sum({column})) AS n FROM ninezero.{table} WHERE {where}"  # noqa: S608  # our own words only
 
 
-_ROWS = {
-    "vehicle_checks": ("vehicle checks", _day("screening_by_day", "passages", "kind = 'vehicle'")),
-    "turned_back": ("vehicles turned back, decided", _day("screening_by_day", "turn_back", "kind = 'vehicle'")),
-    "delivered": ("station passengers delivered", _day("arrivals_by_day", "people", "stage = 'delivered'")),
-    "push_batches": (
+_ROWS = [
+    ("vehicle_checks", "vehicle checks", _day("screening_by_day", "passages", "kind = 'vehicle'")),
+    ("turned_back", "vehicles turned back, decided", _day("screening_by_day", "turn_back", "kind = 'vehicle'")),
+    ("turned_back", "vehicles turned back, done", _day("dispositions_by_day", "count", "action = 'turned_back'")),
+    ("delivered", "station passengers delivered", _day("arrivals_by_day", "people", "stage = 'delivered'")),
+    (
+        "push_batches",
         "push batches",
         "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'",
     ),
-    "person_times": ("person-times pushed", _day("push_batches", "accepted", "category != 'health_pass'")),
-    "health_passes": ("health passes", _day("push_batches", "accepted", "category = 'health_pass'")),
-    "quarantined": ("admitted to quarantine", _day("quarantine_by_day", "admitted")),
-    "quarantine_released": ("released from quarantine", _day("quarantine_by_day", "released")),
-    "quarantine_remaining": (
+    ("person_times", "person-times pushed", _day("push_batches", "accepted", "category != 'health_pass'")),
+    ("health_passes", "health passes", _day("push_batches", "accepted", "category = 'health_pass'")),
+    ("quarantined", "admitted to quarantine", _day("quarantine_by_day", "admitted")),
+    ("quarantine_released", "released from quarantine", _day("quarantine_by_day", "released")),
+    (
+        "quarantine_remaining",
         "in quarantine on the last day",
         _day("quarantine_by_day", "present", "day = '{last_day}'"),
     ),
-    "quarantine_sites": (
+    (
+        "quarantine_sites",
         "quarantine sites",
         "SELECT uniqExact(site_id) AS n FROM ninezero.quarantine_by_day WHERE admitted > 0",
     ),
-    "followed_up": ("followed up at home", _day("followups_by_day", "opened")),
-    "road_checkpoints": ("road checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE site_id LIKE 'road-%'"),
-    "village_checkpoints": ("village checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
-}
-"""Published figures: their name in the report, and how ClickHouse is asked for each."""
+    ("followed_up", "followed up at home", _day("followups_by_day", "opened")),
+    ("road_checkpoints", "road checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE site_id LIKE 'road-%'"),
+    ("village_checkpoints", "village checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
+]
+"""Published figures: the field of the scenario, their name in the report, and how ClickHouse is asked for each."""
 
 
 _LISTS = """
@@ -153,7 +157,7 @@ def make_report(url: str, facts: Facts, spec: Spec) -> dict[str, Any]:
     """Asks ClickHouse; the rows for programs."""
     engine = clickhouse.connect(url)
     rows = []
-    for field_, (name, sql) in _ROWS.items():
+    for field_, name, sql in _ROWS:
         published = getattr(spec.published, field_)
         counted = int(engine.query(sql.format(last_day=spec.last_day))[0]["n"] or 0)
         rows.append(

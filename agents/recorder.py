@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from datetime import UTC, date, datetime
 from typing import Any
 from zlib import crc32
@@ -12,11 +12,13 @@ from agents.logic.batches import micros
 from agents.logic.rules import FEVER_C, LATE_US, OUTCOMES, RULES
 from schemas import rows
 from schemas.events import DeadLetter, Decisions, Disposition, FollowupEvent, PushReceipt, QuarantineEvent
+from streams import metrics
 from streams.chunks import Chunk
 from streams.clickhouse import Engine
-from streams.deadletters import Refused, check_clock, take
+from streams.deadletters import Refused, check_clock, dead_letter, take
+from streams.kafka import Writer
 from streams.settings import Settings
-from streams.sink import Rows, Sink
+from streams.sink import Rows, Sealed, Sink
 from streams.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
 
 log = logging.getLogger("ninezero.recorder")
@@ -24,6 +26,12 @@ log = logging.getLogger("ninezero.recorder")
 MINUTES_A_QUERY = 4000
 
 OWN = {DECISIONS, RECEIPTS, DEAD_LETTERS}
+
+SEALED = Sealed(
+    "SELECT DISTINCT day FROM ninezero_data.sealed_days",
+    frozenset({"screening_facts", "device_events", "disposition_facts"}),
+)
+"""Retention drops these facts by the day; a day is sealed first (agents/retention.py)."""
 
 Rows_of = Callable[[Any], list[Any]]
 
@@ -88,10 +96,16 @@ def read_event(record: Any, kind: Any, day_of: Callable[[int], date], settings: 
     return rows.Arrived(event, day_of(at_us // 60_000_000 * 60), record.timestamp, crc32(record.value), late)
 
 
-async def record(sink: Sink, projection: Projection, chunk: Chunk) -> None:
-    """Hands a chunk's rows to the sink, which finishes it once they are durable."""
+async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chunk) -> None:
+    """Hands a chunk's rows to the sink, which finishes it once they are durable.
+
+    What is of a sealed day has its dead letter, acknowledged, before that: one a record, of decisions too, whose other events
+    are recorded.
+    """
     topic, read, tables = projection
     found: Rows = {table: [] for table in tables}
+    letters = []
+    sealed = sink.sealed
     for item in chunk.records:
         try:
             value = read(item)
@@ -101,9 +115,26 @@ async def record(sink: Sink, projection: Projection, chunk: Chunk) -> None:
             ):  # only our own workers write these topics (ACL); a stranger's record must not stop the counts
                 log.error("a record of %s is left out: %s (offset %d)", topic.name, refused.reason, item.offset)
             continue
-        for table, rows_of in tables.items():
-            found[table] += rows_of(value)
+        made = {table: rows_of(value) for table, rows_of in tables.items()}
+        if sealed and _leave_out(made, sealed):
+            letter = dead_letter(topic.name, item, Refused("day_sealed", "/observed_at"))
+            letters.append((DEAD_LETTERS, topic.name.encode(), letter))
+            metrics.dead_letters.labels(topic.name, "day_sealed").inc()
+        for table, some in made.items():
+            found[table] += some
+    await writer.send(letters)
     await sink.put(chunk, found)
+
+
+def _leave_out(made: Rows, sealed: Set[date]) -> bool:
+    """Takes out the facts of sealed days, and all that came with them in an event of such a day; whether there were any."""
+    late = {table for table in made if table in SEALED.tables and any(row.day in sealed for row in made[table])}
+    for table, some in made.items():
+        if table in SEALED.tables:
+            made[table] = [row for row in some if row.day not in sealed]
+        elif late:
+            made[table] = []
+    return bool(late)
 
 
 def roll_up(engine: Engine, written: Rows) -> None:
@@ -128,5 +159,6 @@ def _rollup_sql(days: list[str], minutes: list[int]) -> str:
         f"INSERT INTO ninezero_data.screening_rollup (day, minute, site_id, kind, direction, stage, version, n_events, n_people, {', '.join(counted)}) "  # noqa: S608
         f"SELECT any(day), minute, site_id, kind, direction, stage, sum(version), count(), sum(people), {', '.join(counted.values())} "
         f"FROM ninezero_data.screening_facts FINAL WHERE day IN ({in_days}) AND minute IN ({times}) "
+        f"AND day NOT IN ({SEALED.sql}) "
         "GROUP BY minute, site_id, kind, direction, stage"
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from streams import topics
 from streams.errors import UserError
@@ -138,3 +139,70 @@ def _reachable() -> Any:
         yield
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable() from error
+
+
+class Erased(NamedTuple):
+    """What was deleted on the broker: (name, records) of topics, names of groups; and the names of both that are still there."""
+
+    topics: list[tuple[str, int]]
+    groups: list[str]
+    left: list[str]
+
+
+def own_names(settings: Settings, roles: Iterable[str], client: Any) -> tuple[list[str], dict[str, int]]:
+    """Topics and consumer groups of this deployment that are on the broker; groups with their number of members."""
+    apps = [settings.group(role) for role in roles]
+
+    def ours(name: str) -> bool:
+        return any(name == app or name.startswith(f"{app}-") for app in apps)
+
+    contract = {settings.topic(topic.name) for topic in topics.ALL}
+    found = sorted(name for name in client.list_topics() if name in contract or ours(name))
+    groups = [group["group_id"] for group in client.list_groups() if ours(group["group_id"])]
+    members = {name: len(told["members"]) for name, told in client.describe_groups(groups).items()} if groups else {}
+    return found, members
+
+
+def active_groups(settings: Settings, roles: Iterable[str]) -> list[str]:
+    """Consumer groups of this deployment that have members.
+
+    Raises:
+        KafkaUnreachable: no broker answers within ten seconds.
+    """
+    with contextlib.closing(admin(settings)) as client, _reachable():
+        return [name for name, members in own_names(settings, roles, client)[1].items() if members]
+
+
+def erase(settings: Settings, roles: Iterable[str], seconds: float = 30.0) -> Erased:
+    """Deletes the topics and consumer groups of this deployment, and looks whether they are gone.
+
+    Raises:
+        KafkaUnreachable: no broker answers within ten seconds, or it refused.
+    """
+    with contextlib.closing(admin(settings)) as client, _reachable():
+        found, members = own_names(settings, roles, client)
+        with contextlib.closing(consumer(settings)) as reader:
+            held = [(name, _records(reader, name)) for name in found]
+        if found:
+            client.delete_topics(found, timeout_ms=int(seconds * 1000), raise_errors=False)
+        if members:
+            client.delete_groups(list(members))
+        deadline = time.monotonic() + seconds
+        while True:
+            left, still = own_names(settings, roles, client)
+            if not (left or still) or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        return Erased(
+            [(name, n) for name, n in held if name not in left],
+            [name for name in members if name not in still],
+            [*left, *still],
+        )
+
+
+def _records(reader: Any, name: str) -> int:
+    from kafka import TopicPartition
+
+    tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
+    first, end = reader.beginning_offsets(tps), reader.end_offsets(tps)
+    return sum(end[tp] - first[tp] for tp in tps)

@@ -116,8 +116,7 @@ class Embedded:
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
         """See `Engine.insert`."""
-        data = msgspec.json.Encoder().encode_lines(rows).decode()
-        self._run(f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONCompactEachRow\n{data}", "Null")
+        self._run(_insert_sql(table, columns, rows), "Null")
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -132,7 +131,7 @@ class Embedded:
 
 
 class Held:
-    """An embedded database that another process holds: reads go through that process."""
+    """An embedded database that another process holds: everything goes through that process."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -142,28 +141,31 @@ class Held:
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
+        rows: list[Row] = orjson.loads(self._ask("query", sql))
+        return rows
+
+    def execute(self, sql: str) -> None:
+        """See `Engine.execute`."""
+        self._ask("execute", sql)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """See `Engine.insert`."""
+        self._ask("execute", _insert_sql(table, columns, rows))
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _ask(self, what: str, sql: str) -> bytes:
         request = urllib.request.Request(  # noqa: S310  # loopback, from our own file
-            self._holder["url"], sql.encode(), {"X-Ninezero-Secret": self._holder["secret"]}
+            f"{self._holder['url']}/{what}", sql.encode(), {"X-Ninezero-Secret": self._holder["secret"]}
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-                rows: list[Row] = orjson.loads(response.read())
-                return rows
+                return bytes(response.read())
         except urllib.error.HTTPError as error:
             raise ClickHouseError(error.read().decode()) from None
         except OSError:
             raise ClickHouseError("the process that holds the embedded database does not answer: try again") from None
-
-    def execute(self, sql: str) -> None:
-        """Not possible from here."""
-        raise ClickHouseError("a worker holds the embedded database: stop it first")
-
-    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
-        """Not possible from here."""
-        raise ClickHouseError("a worker holds the embedded database: stop it first")
-
-    def close(self) -> None:
-        """Nothing to end."""
 
 
 def folder_of(url: str) -> Path | None:
@@ -188,7 +190,7 @@ def connect(url: str) -> Engine:
 
 
 def offer(folder: Path, url: str, secret: str) -> None:
-    """Tells other processes of this user how to read the embedded database that this one holds."""
+    """Tells other processes of this user the way into the embedded database that this one holds."""
     path = folder / "holder.json"
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -220,6 +222,11 @@ def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:
         engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
         applied.append(path.stem)
     return applied
+
+
+def _insert_sql(table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    data = msgspec.json.Encoder().encode_lines(rows).decode()
+    return f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONCompactEachRow\n{data}"
 
 
 def _plain(value: Any) -> Any:

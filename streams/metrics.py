@@ -24,4 +24,7 @@ lag = Gauge(
 watchlist_entries = Gauge("ninezero_watchlist_entries", "Live watchlist entries", ["category"])
 watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since the last applied batch of a list", ["list"])
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list equals its manifest")
+devices_silent = Gauge(
+    "ninezero_devices_silent", "Devices heard in the last 24 hours, but not in the last 30 minutes (recording role)"
+)
 sunset = Gauge("ninezero_sunset_seconds", "Time until the emergency order ends; negative past it")

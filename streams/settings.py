@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +43,15 @@ class Settings:
     def topic(self, name: str) -> str:
         """The name of a topic on the broker."""
         return self.topic_prefix + name
+
+    def group(self, role: str) -> str:
+        """The name of a role's Faust app and consumer group, and the beginning of its own topics' names."""
+        return f"{self.topic_prefix}ninezero-{role}"
+
+    @property
+    def state(self) -> Path:
+        """Folder of what Faust keeps on this machine."""
+        return Path(tempfile.gettempdir()) / f"{self.topic_prefix}ninezero"
 
 
 NAMES = {
@@ -90,7 +100,7 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
         sunset=_time(env, "NINEZERO_SUNSET"),
         home=_digits(env, "NINEZERO_HOME", "370115"),
         timezone=timezone(env),
-        k=int(_number(env, "NINEZERO_K", "11", 11)),
+        k=k(env),
         topic_prefix=_prefix(env),
         replay=_flag(env, "NINEZERO_REPLAY"),
         max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", "300", 1),
@@ -122,6 +132,11 @@ def clickhouse(env: Mapping[str, str]) -> str:
     if not usable:
         raise _wrong("NINEZERO_CLICKHOUSE", "write clickhouse://user:password@host:9000 or chdb:///absolute/path")
     return url
+
+
+def k(env: Mapping[str, str]) -> int:
+    """`NINEZERO_K`, checked: 11 or more."""
+    return int(_number(env, "NINEZERO_K", "11", 11))
 
 
 def timezone(env: Mapping[str, str]) -> str:

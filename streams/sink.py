@@ -9,7 +9,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import date
+from typing import Any, NamedTuple, TypeVar
 
 from faust.types import TP
 
@@ -25,6 +26,17 @@ FLUSH_ROWS = 50_000
 MAX_BUFFERED_ROWS = 200_000
 
 Rows = dict[str, list[Any]]
+_T = TypeVar("_T")
+
+
+class Sealed(NamedTuple):
+    """Days of which no facts are taken any more: the query that tells them (`day`), and the tables of those facts."""
+
+    sql: str
+    tables: frozenset[str]
+
+
+NOTHING_SEALED = Sealed("SELECT toDate('1970-01-01') AS day WHERE 0", frozenset())
 
 
 class Sink:
@@ -32,7 +44,8 @@ class Sink:
 
     ClickHouse that is away is waited for, with a capped pause; the buffer is bounded, then the recorder waits and Kafka
     keeps the rest. Progress lies beside the facts and is believed over Kafka's committed offset: an emptied or restored
-    database is noticed and refilled.
+    database is noticed and refilled. `sealed` are the days that are sealed as far as it knows: who puts facts leaves those
+    days out, and facts that were put before it was known are read again.
     """
 
     def __init__(
@@ -42,9 +55,11 @@ class Sink:
         after: Callable[[Engine, Rows], None],
         consumer: Callable[[], Consumer],
         timezone: str = "Asia/Shanghai",
+        seals: Sealed = NOTHING_SEALED,
     ) -> None:
         self._timezone = timezone
         self._url, self._topic_id, self._after, self._consumer = url, topic_id, after, consumer
+        self.seals, self.sealed = seals, frozenset[date]()
         self._thread = ThreadPoolExecutor(1, "clickhouse")
         self._engine: Engine | None = None
         self._chunks: list[Chunk] = []
@@ -60,6 +75,7 @@ class Sink:
             ClickHouseError: the database cannot be opened, or another process holds it.
         """
         await self._call(self._open)
+        self.sealed = await self._call(self._sealed)
 
     async def stop(self) -> None:
         """Ends the connection."""
@@ -97,6 +113,15 @@ class Sink:
         rows: list[clickhouse.Row] = await self._call(lambda: self._connected().query(sql))
         return rows
 
+    async def execute(self, sql: str) -> None:
+        """A statement on the sink's connection, for the same processes."""
+        await self._call(lambda: self._connected().execute(sql))
+
+    async def call(self, work: Callable[[Engine], _T]) -> _T:
+        """Work on the sink's connection, between two flushes."""
+        done: _T = await self._call(lambda: work(self._connected()))
+        return done
+
     async def _flush(self) -> None:
         chunks, rows, buffered = self._chunks, self._rows, self._buffered
         self._chunks, self._rows = [], defaultdict(list)
@@ -105,7 +130,8 @@ class Sink:
             try:
                 progress = await self._call(self._progress)
                 gaps = await self._gaps(chunks, progress)
-                if not gaps:
+                stale = await self._of_sealed_days(rows)
+                if not gaps and not stale:
                     await self._call(lambda: self._write(chunks, rows))
                 break
             except ClickHouseError as error:
@@ -118,9 +144,9 @@ class Sink:
                 "ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset
             )
             self._consumer().rewind(tp, offset)
-        if gaps:
+        if gaps or stale:
             # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
-            for tp in {chunk.tp for chunk in chunks} - set(gaps):
+            for tp in {chunk.tp for chunk in chunks if not chunk.ledger.closed} - set(gaps):
                 self._consumer().rewind(tp, min(c.first for c in chunks if c.tp == tp))
         else:
             for chunk in chunks:
@@ -142,6 +168,11 @@ class Sink:
         earliest = await self._consumer().earliest_offsets(*behind)
         floors = {tp: max(progress.get(tp, 0), earliest[tp]) for tp in behind}
         return {tp: floor for tp, floor in floors.items() if starts[tp] > floor}
+
+    async def _of_sealed_days(self, rows: Rows) -> bool:
+        """Whether facts of sealed days are among the rows: the day was sealed after whoever put them looked."""
+        self.sealed = await self._call(self._sealed)
+        return any(row.day in self.sealed for table in self.seals.tables for row in rows.get(table, ()))
 
     async def _check_idle(self) -> None:
         consumer = self._consumer()
@@ -199,6 +230,9 @@ class Sink:
             for row in rows
             if row["topic_id"] == self._topic_id(row["topic"])
         }
+
+    def _sealed(self) -> frozenset[date]:
+        return frozenset(date.fromisoformat(row["day"]) for row in self._connected().query(self.seals.sql))
 
     def _write(self, chunks: list[Chunk], rows: Rows) -> None:
         engine = self._connected()

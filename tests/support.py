@@ -19,6 +19,7 @@ import orjson
 from agents.logic.batches import Change, Judge
 from agents.logic.watchlist import Watchlist
 from schemas.events import PushBatch
+from streams.clickhouse import ClickHouseError, Engine, Row
 
 NINEZERO = str(Path(sys.executable).parent / "ninezero")
 
@@ -160,6 +161,32 @@ class System:
     def logs(self) -> str:
         """What the workers said."""
         return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+class Killed:
+    """An engine that dies at its n-th statement; what was done stays done."""
+
+    def __init__(self, engine: Engine, statements: int) -> None:
+        self._engine, self._left = engine, statements
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise ClickHouseError("killed")
+
+    def query(self, sql: str) -> list[Row]:
+        return self._engine.query(sql)
+
+    def execute(self, sql: str) -> None:
+        self._count()
+        self._engine.execute(sql)
+
+    def insert(self, table: str, columns: Any, rows: Any) -> None:
+        self._count()
+        self._engine.insert(table, columns, rows)
+
+    def close(self) -> None:
+        pass
 
 
 def wait_for(done: Any, seconds: float, what: str) -> None:

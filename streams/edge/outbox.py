@@ -83,7 +83,7 @@ class Outbox:
         self._path, self.capacity = Path(path), capacity
         self._lock = threading.Lock()
         self._early: set[int] = set()
-        self._held = self._hold()
+        self._held = self.hold(self._path)
         try:
             self._durable = self._connect("FULL")
             self._relaxed = self._connect("NORMAL")
@@ -196,10 +196,12 @@ class Outbox:
             self._relaxed.close()
             os.close(self._held)
 
-    def _hold(self) -> int:
+    @staticmethod
+    def hold(path: Path) -> int:
+        """Takes hold of an outbox's file for this process; the descriptor ends it."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             raise OutboxError("the outbox cannot be opened: check its folder, its owner and the disk") from None
         try:
@@ -271,3 +273,23 @@ def _fault(error: sqlite3.Error | OSError, outcome: str = "") -> OutboxError:
             f"the outbox file is damaged{outcome}: keep it for analysis, and start a new one under a new device_id"
         )
     return OutboxError(f"the outbox cannot be used{outcome}: check its folder, its owner and the disk")
+
+
+def erase(path: Path) -> int:
+    """Deletes an outbox with all that is in it; how many events waited in it for Kafka.
+
+    Raises:
+        OutboxError: it is in use, or cannot be deleted.
+    """
+    lock = Outbox.hold(path)
+    try:
+        waiting = 0
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
+            waiting = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
+        for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return waiting
+    except OSError as error:
+        raise OutboxError(f"the outbox cannot be deleted ({error.strerror})") from None
+    finally:
+        os.close(lock)

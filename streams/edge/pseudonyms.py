@@ -342,3 +342,28 @@ def _locked_folder(path: Path, *, make: bool = False) -> Iterator[int]:
         raise KeyRingError(
             "the key ring cannot be written: check the folder of NINEZERO_KEYS and its free space"
         ) from None
+
+
+def erase(path: str | Path) -> int:
+    """Overwrites and deletes the ring's file, and what a killed rotation left of its successor; how many keys it held.
+
+    A ring that is damaged, or readable by others, is erased as well and counts as no key. What a disk keeps of overwritten blocks is
+    beyond a program's reach. Raises KeyRingError when there is none, or it cannot be deleted.
+    """
+    path = Path(path).resolve()
+    try:
+        keys = len(_read(path)[0].keys)
+    except KeyRingError:
+        keys = 0
+    with _locked_folder(path) as folder:
+        found = [file for file in (path, path.with_name(f"{path.name}.new")) if file.is_file()]
+        for file in found:
+            with file.open("r+b") as content:
+                content.write(bytes(file.stat().st_size))
+                content.flush()
+                os.fsync(content.fileno())
+            file.unlink()
+        os.fsync(folder)
+    if not found:
+        raise KeyRingError("there is no key ring where NINEZERO_KEYS says")
+    return keys

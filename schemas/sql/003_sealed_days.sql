@@ -1,0 +1,137 @@
+-- Retention: a day is sealed (attempt 0: nothing of it is taken any more), its sums are frozen under a number of their own,
+-- and only then are its facts dropped. Of several frozen attempts the first one holds: it saw the facts before any drop.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_days (
+    day Date, attempt UInt64, at UInt64
+) ENGINE = MergeTree ORDER BY day;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.frozen_days AS
+SELECT day, held AS attempt FROM (
+    SELECT day, argMin(attempt, at) AS held FROM ninezero_data.sealed_days WHERE attempt > 0 GROUP BY day
+);
+
+-- Dispositions ------------------------------------------------------------------------------------------------------------
+
+-- The kinds of scans whose day is dropped, for dispositions whose day is not: `day` is the disposition's.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_kinds (
+    day Date, device_id String, seq UInt64, kind String, version UInt64
+) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, seq);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.disposition_days (
+    day Date, attempt UInt64, site_id String, kind String, action String, overrides UInt64, count UInt64
+) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, kind, action);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.dispositions_live AS
+SELECT day, site_id, kind, action, countIf(override != '') AS overrides, count() AS count
+FROM (
+    SELECT tupleElement(first, 1) AS day, tupleElement(first, 2) AS site_id, tupleElement(first, 3) AS action,
+        tupleElement(first, 4) AS override, tupleElement(first, 5) AS of_device, tupleElement(first, 6) AS of_seq
+    FROM (
+        SELECT device_id, seq, argMax((day, site_id, action, override, of_device, of_seq), version) AS first
+        FROM ninezero_data.disposition_facts GROUP BY device_id, seq
+    )
+) AS told ANY LEFT JOIN (
+    SELECT device_id AS of_device, seq AS of_seq, argMax(kind, version) AS kind
+    FROM (
+        SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts
+        WHERE (device_id, seq) IN (SELECT of_device, of_seq FROM ninezero_data.disposition_facts)
+        UNION ALL
+        SELECT device_id, seq, kind, version FROM ninezero_data.sealed_kinds
+    ) GROUP BY of_device, of_seq
+) AS scanned USING (of_device, of_seq)
+WHERE day NOT IN (SELECT day FROM ninezero_data.frozen_days)
+GROUP BY day, site_id, kind, action;
+
+CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day AS
+SELECT day, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live
+UNION ALL
+SELECT day, site_id, kind, action, overrides, count FROM ninezero_data.disposition_days
+WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days);
+
+-- Completeness ------------------------------------------------------------------------------------------------------------
+
+-- What a device sent of a day at a site, as runs of numbers without a gap: enough to find the gaps of any later day.
+CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
+    day Date, attempt UInt64, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64),
+    ends Array(UInt64)
+) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
+
+-- The first content of a number tells its row; of two in one millisecond, the higher digest does.
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
+SELECT day, device_id, site_id, conflicts, late, arrayFilter((s, d) -> d != 1, seqs, steps) AS starts,
+    arrayFilter((s, d) -> d != 1, seqs, arrayPushBack(arrayPopFront(steps), toInt64(0))) AS ends
+FROM (
+    SELECT day, device_id, site_id, conflicts, late, seqs,
+        arrayMap((s, before) -> toInt64(s - before), seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS steps
+    FROM (
+        SELECT first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
+            arraySort(groupArray(seq)) AS seqs
+        FROM (
+            SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site,
+                argMax(late, rank) AS first_late, min(digest) != max(digest) AS several
+            FROM (
+                SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
+                FROM ninezero_data.device_events
+            )
+            GROUP BY device_id, seq
+        )
+        GROUP BY day, device_id, site_id
+    )
+    WHERE day NOT IN (SELECT day FROM ninezero_data.frozen_days)
+);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.device_runs AS
+SELECT day, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live
+UNION ALL
+SELECT day, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.device_days
+WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days);
+
+-- What no run covers is missing, in the row of the run that comes next: by then all earlier runs have ended, the last of them with
+-- the end that has the same place among the ends as its own start among the starts. A number whose second content came after the
+-- day of its first was sealed is in two runs, and is no gap.
+CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
+SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
+    sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
+FROM (
+    SELECT device_id, day, site_id, twice, behind, tupleElement(run, 1) AS start, tupleElement(run, 2) AS end
+    FROM (
+        SELECT device_id, day, site_id, conflicts AS twice, late AS behind,
+            arrayJoin(arrayMap((s, e) -> (s, e), starts, ends)) AS run
+        FROM ninezero_data.device_runs
+    )
+) AS runs ANY LEFT JOIN (
+    SELECT device_id, tupleElement(hole, 1) AS start, tupleElement(hole, 2) AS gap
+    FROM (
+        SELECT device_id, arrayJoin(arrayFilter(h -> tupleElement(h, 2) > 0, arrayMap(
+            (s, e) -> (s, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArrayArray(starts)),
+            arrayPushFront(arrayPopBack(arraySort(groupArrayArray(arrayMap(e -> e + 1, ends)))), toUInt64(0))))) AS hole
+        FROM ninezero_data.device_runs GROUP BY device_id
+    )
+) AS holes USING (device_id, start)
+GROUP BY device_id, day, site_id;
+
+-- Devices that were heard in the last 24 hours, but not in the last 30 minutes. version = 2^43 - the time it was heard, in ms.
+CREATE VIEW IF NOT EXISTS ninezero.devices_silent AS
+SELECT device_id, site_id, toDateTime(heard, 'UTC') AS last_heard, intDiv(toUInt32(now()) - heard, 60) AS minutes
+FROM (
+    SELECT device_id, argMin(site_id, version) AS site_id, intDiv(8796093022208 - min(version), 1000) AS heard
+    FROM ninezero_data.device_events WHERE day >= toDate(now()) - 2 GROUP BY device_id
+)
+WHERE heard > toUInt32(now()) - 86400 AND heard <= toUInt32(now()) - 1800;
+
+-- Publishing --------------------------------------------------------------------------------------------------------------
+CREATE DATABASE IF NOT EXISTS ninezero_published;
+
+-- What is published of a day, in one row, before any of it is: what was begun is finished with the same numbers.
+CREATE TABLE IF NOT EXISTS ninezero_data.publications (
+    day Date, at UInt64, k UInt32, screening String, arrivals String
+) ENGINE = MergeTree ORDER BY day;
+
+CREATE TABLE IF NOT EXISTS ninezero_published.screening_by_day (
+    day Date, division String, passages Nullable(UInt64), people Nullable(UInt64), clear Nullable(UInt64),
+    refer Nullable(UInt64), quarantine Nullable(UInt64), turn_back Nullable(UInt64), hold Nullable(UInt64),
+    fevers Nullable(UInt64)
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, division);
+
+CREATE TABLE IF NOT EXISTS ninezero_published.arrivals_by_day (
+    day Date, division String, mode String, stage String, people Nullable(UInt64)
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, division, mode, stage);

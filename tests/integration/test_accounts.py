@@ -1,0 +1,150 @@
+"""The three accounts, each trying what it must not do: by GRANT in the embedded engine, by users.xml on Debian's server."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from streams import clickhouse
+from streams.clickhouse import SQL
+from tests.support import ClickHouseServer
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "clickhouse"
+
+VIEWS = sorted(
+    set(re.findall(r"CREATE VIEW IF NOT EXISTS (ninezero\.\w+)", "".join(p.read_text() for p in SQL.glob("*.sql"))))
+)
+PUBLISHED = ["ninezero_published.screening_by_day", "ninezero_published.arrivals_by_day"]
+TABLES = sorted(
+    set(
+        re.findall(
+            r"(?:TABLE|VIEW) IF NOT EXISTS (ninezero_data\.\w+)", "".join(p.read_text() for p in SQL.glob("*.sql"))
+        )
+    )
+)
+FORBIDDEN = [
+    "INSERT INTO ninezero_published.screening_by_day (day, division) SELECT toDate(0), ''",
+    "INSERT INTO ninezero_data.site_register (site_id) SELECT ''",
+    "DROP TABLE ninezero_published.screening_by_day",
+    "DROP TABLE ninezero.sites",
+    "TRUNCATE TABLE ninezero_data.screening_facts",
+    "ALTER TABLE ninezero_data.screening_facts DROP PARTITION '2026-01-01'",
+    "CREATE TABLE ninezero.mine (x UInt8) ENGINE = Memory",
+    "CREATE VIEW ninezero.mine AS SELECT * FROM ninezero_data.screening_facts",
+    "SELECT * FROM merge('ninezero_data', '^screening_facts$')",
+    "SELECT * FROM remote('127.0.0.1', 'ninezero_data', 'screening_facts')",
+    "SELECT * FROM file('x.csv', 'CSV', 'x String')",
+    "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'x String')",
+    "SELECT 1 WHERE ('', 0) IN (SELECT device_id, seq FROM ninezero_data.device_events)",
+]
+
+# One process an account: the embedded engine reads its users once. `default` is given the rights of the account in question.
+TRY = """
+import sys
+import orjson
+from chdb.session import Session
+from streams import clickhouse
+
+class Embedded(clickhouse.Embedded):
+    def __init__(self, where):
+        self._session = Session(where)
+
+engine = Embedded(sys.argv[1])
+said = {}
+for statement in orjson.loads(sys.stdin.buffer.read()):
+    try:
+        clickhouse.migrate(engine) if statement == "migrate" else engine.query(statement)
+        said[statement] = ""
+    except clickhouse.ClickHouseError as error:
+        said[statement] = str(error)
+print(orjson.dumps(said).decode())
+"""
+
+
+def accounts() -> list[str]:
+    """Statements of accounts.sql."""
+    text = re.sub(r"^--.*$", "", (DEPLOY / "accounts.sql").read_text(), flags=re.M)
+    return [statement.strip() for statement in text.split(";\n") if statement.strip()]
+
+
+def attempt(folder: Path, account: str, statements: list[str]) -> dict[str, str]:
+    """What the embedded engine says to each statement under the grants of an account; `administrator` may do all."""
+    grants = [
+        g.removesuffix(f" TO {account}") for g in accounts() if g.startswith("GRANT") and g.endswith(f" TO {account}")
+    ]
+    rights = "".join(f"<query>{grant}</query>" for grant in grants)
+    rights = "<access_management>1</access_management>" if account == "administrator" else f"<grants>{rights}</grants>"
+    user = "<password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
+    (folder / f"{account}.users.xml").write_text(
+        "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>"
+        f"<default>{user}{rights}</default><ninezero_writer>{user}</ninezero_writer></users></clickhouse>"
+    )
+    (folder / f"{account}.xml").write_text(
+        f"<clickhouse><users_config>{folder}/{account}.users.xml</users_config></clickhouse>"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", TRY, f"{folder}/data?config-file={folder}/{account}.xml"],
+        input=orjson.dumps(statements), capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()[-500:]
+    said: dict[str, str] = orjson.loads(done.stdout.splitlines()[-1])
+    return said
+
+
+def reads(names: list[str]) -> list[str]:
+    return [f"SELECT * FROM {name} LIMIT 1" for name in names]
+
+
+def test_accounts_sql_gives_every_view_a_definer() -> None:
+    defined = sorted(re.findall(r"ALTER TABLE (\S+) MODIFY SQL SECURITY", "\n".join(accounts())))
+    assert defined == VIEWS
+
+
+def test_by_grant_each_account_does_what_it_is_for_and_nothing_else(tmp_path: Path) -> None:
+    asts = [f"EXPLAIN AST {statement}" for statement in accounts() if not statement.startswith("ALTER")]
+    definers = [statement for statement in accounts() if statement.startswith("ALTER")]
+    assert set(attempt(tmp_path, "administrator", ["migrate", *asts, *definers]).values()) == {""}
+    for account, allowed in (("ninezero_reader", VIEWS), ("ninezero_public", PUBLISHED)):
+        said = attempt(tmp_path, account, [*reads(VIEWS + PUBLISHED + TABLES), *FORBIDDEN])
+        assert {s for s, error in said.items() if not error} == set(reads(allowed)), account
+        refused = [e for s, e in said.items() if s not in reads(allowed) and "merge(" not in s]
+        assert [e for e in refused if "ACCESS_DENIED" not in e] == []
+    work = ["INSERT INTO ninezero_data.site_register (site_id) SELECT 's'", "ALTER TABLE ninezero_data.screening_facts DROP PARTITION '2026-01-01'",
+            "TRUNCATE TABLE ninezero_data.recorder_progress"]  # fmt: skip
+    said = attempt(
+        tmp_path, "ninezero_writer", ["migrate", *work, *reads(VIEWS), "SELECT * FROM file('x.csv', 'CSV', 'x String')"]
+    )
+    assert [s for s, error in said.items() if error] == ["SELECT * FROM file('x.csv', 'CSV', 'x String')"]
+
+
+@pytest.mark.server
+def test_without_grant_the_databases_are_fences_and_the_facts_stay_behind_them(tmp_path: Path) -> None:
+    """On 18.16 a view asks for its reader's right on the tables: the reader has none, and so no view either."""
+    server = ClickHouseServer(tmp_path)
+    (tmp_path / "users.d").mkdir()
+    text = (DEPLOY / "users.d" / "ninezero.xml").read_text().replace("set this", hashlib.sha256(b"secret").hexdigest())
+    (tmp_path / "users.d" / "ninezero.xml").write_text(text)
+    server.start()
+    try:
+        writer = clickhouse.connect(f"clickhouse://ninezero_writer:secret@127.0.0.1:{server.port}")
+        clickhouse.migrate(writer)
+        for sql in reads(VIEWS):
+            assert writer.query(sql) == []
+        for account, allowed in (("ninezero_reader", []), ("ninezero_public", PUBLISHED)):
+            engine = clickhouse.connect(f"clickhouse://{account}:secret@127.0.0.1:{server.port}")
+            done = []
+            for sql in [*reads(VIEWS + PUBLISHED + TABLES), *FORBIDDEN, "SET readonly = 0"]:
+                try:
+                    engine.query(sql)
+                    done.append(sql)
+                except clickhouse.ClickHouseError as error:
+                    assert "denied" in str(error) or "readonly" in str(error), str(error)
+            assert done == reads(allowed), account
+    finally:
+        server.kill()

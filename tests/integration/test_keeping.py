@@ -1,0 +1,241 @@
+"""What must go goes, and what must stay stays: sealed days, publishing and the end, by command, on a real Kafka.
+
+The embedded engine is held by the recording role all the while: the commands go through it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+
+from streams import clickhouse
+from streams.broker import Broker
+from streams.edge.outbox import New, Outbox
+from tests.integration.test_pipeline import push, read_all, send
+from tests.support import System, wait_for
+
+NUMBER = "11010519491231002X"
+GHOST = "a-device-that-nobody-has"
+"""Named in one disposition, and so in one fact and in no count."""
+
+
+@pytest.fixture
+def producer(kafka: Broker) -> Iterator[KafkaProducer]:
+    made = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+    yield made
+    made.close()
+
+
+def scan(seq: int, at: datetime) -> tuple[str, bytes, bytes]:
+    person = {"role": "driver", "tokens": {"id": f"k1.{seq:032x}"}, "temperature_c": 36.5}
+    event = {
+        "device_id": "d",
+        "seq": seq,
+        "site_id": "s",
+        "observed_at": at.isoformat(),
+        "kind": "vehicle",
+        "people": [person],
+    }
+    return "checkpoint-scans", b"s", orjson.dumps(event)
+
+
+def disposition(seq: int, of: int, at: datetime, device: str = "d") -> tuple[str, bytes, bytes]:
+    event = {"device_id": "d", "seq": seq, "site_id": "s", "observed_at": at.isoformat(), "of": {"device_id": device, "seq": of},
+             "action": "released", "override": "remeasured"}  # fmt: skip
+    return "dispositions", b"s", orjson.dumps(event)
+
+
+def ask(system: System, *queries: str) -> list[list[dict[str, Any]]]:
+    """Rows of queries: through the process that holds the database, or from the database that none holds any more."""
+    engine = clickhouse.connect(system.env["NINEZERO_CLICKHOUSE"])
+    try:
+        return [engine.query(sql) for sql in queries]
+    finally:
+        engine.close()
+
+
+def counts(system: System) -> dict[str, Any]:
+    """Every count of the days in question."""
+    found = ask(
+        system,
+        "SELECT * FROM ninezero.screening_by_day ORDER BY day, site_id, kind",
+        "SELECT * FROM ninezero.dispositions_by_day ORDER BY day, kind",
+        "SELECT * FROM ninezero.device_completeness ORDER BY device_id, day",
+        "SELECT * FROM ninezero.reasons_by_day ORDER BY day, rule",
+    )
+    return dict(zip(("screening", "dispositions", "completeness", "reasons"), found, strict=True))
+
+
+def told(system: System) -> int:
+    return sum(int(row["count"]) for row in ask(system, "SELECT count FROM ninezero.dispositions_by_day")[0])
+
+
+def passages(system: System) -> int:
+    return sum(int(row["passages"]) for row in ask(system, "SELECT passages FROM ninezero.screening_by_day")[0])
+
+
+def sealed_letters(system: System) -> list[str]:
+    return sorted(letter["topic"] for letter in read_all(system, "dead-letters") if letter["reason"] == "day_sealed")
+
+
+def holding(folder: Path, needle: str) -> list[str]:
+    """Files under a folder that hold a text. What the broker has already given up is renamed, and goes within a minute."""
+    return [
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file() and "-delete" not in str(path.parent) and needle.encode() in path.read_bytes()
+    ]
+
+
+def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
+    kafka: Broker, producer: KafkaProducer, tmp_path: Path
+) -> None:
+    system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_REPLAY="1",
+                    NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
+    system.prepare()
+    assert system.run("keys", "new").returncode == 0
+    key = json.loads((tmp_path / "keys.json").read_text())["keys"]["k1"]["hex"]
+    system.start("screening", "lists", "ledgers", "recording")
+    try:
+        push(system, producer)
+        now = datetime.now(UTC)
+        old = now - timedelta(days=40)
+        records = [scan(n, old + timedelta(minutes=n)) for n in range(12)]
+        records += [
+            disposition(12, 3, old + timedelta(days=1)),
+            scan(13, now),
+            disposition(15, 13, now),
+            disposition(18, 0, now, GHOST),
+        ]
+        send(system, producer, records)
+        wait_for(lambda: (passages(system), told(system)) == (13, 3), 60, "the counts")
+        line = json.dumps(
+            {"kind": "pedestrian", "people": [{"role": "pedestrian", "id": NUMBER, "temperature_c": 36.4}]}
+        )
+        said = system.run("scan", "-", "--site", "s", "--device", "edge", stdin=line.encode())
+        assert b"edge 0: clear" in said.stdout, said
+        wait_for(lambda: passages(system) == 14, 30, "the passage of the device")
+        before = counts(system)
+        assert [int(r["missing"]) for r in before["completeness"] if r["device_id"] == "d"] == [0, 0, 3]
+
+        done = system.run("retain")
+        assert done.returncode == 0 and done.stdout.count(b"dropped") == 2, done
+        assert counts(system) == before
+        assert system.run("retain").stdout.startswith(b"nothing to drop")
+
+        send(system, producer, [scan(14, old), disposition(16, 14, old), scan(17, now)])
+        wait_for(lambda: passages(system) == 15, 30, "the passage of today")
+        wait_for(lambda: sealed_letters(system) == ["dispositions", "screening-decisions"], 30, "the dead letters")
+        wait_for(
+            lambda: len(ask(system, "SELECT * FROM ninezero.dead_letters_by_hour WHERE reason = 'day_sealed'")[0]) == 2,
+            30,
+            "the dead letters to be counted",
+        )
+        after = counts(system)
+        assert after["dispositions"] == before["dispositions"]
+        assert after["screening"][0] == before["screening"][0]  # the sealed day
+        assert [int(r["missing"]) for r in after["completeness"] if r["device_id"] == "d"] == [0, 0, 2]
+
+        done = system.run("publish")
+        assert done.stdout.splitlines()[0].endswith(
+            b"1 rows; 1 sites are not in the register and count for no division"
+        )
+        frozen = ask(system, "SELECT * FROM ninezero_published.screening_by_day")[0]
+        assert [(int(r["passages"]), int(r["refer"])) for r in frozen] == [(10, 0)]
+        assert system.run("publish").stdout.startswith(b"nothing to publish")
+
+        refused = system.run("erase", "--yes")
+        assert refused.returncode == 1 and b"still run" in refused.stderr
+    finally:
+        system.stop()
+    at_the_end(kafka, system, key, counts(system))
+
+
+def at_the_end(kafka: Broker, system: System, key: str, before: dict[str, Any]) -> None:
+    """`erase`, and a search of every store for what should be gone."""
+    refused = system.run("erase")
+    assert refused.returncode == 1 and b"nothing was erased" in refused.stderr and b"key ring" in refused.stdout
+    token = next(
+        iter(
+            {
+                s
+                for r in read_all(system, "checkpoint-scans")
+                for s in [r["people"][0]["tokens"]["id"]]
+                if r["device_id"] == "edge"
+            }
+        )
+    )
+    assert holding(kafka.folder / "data", token) and holding(system.folder, key)
+    assert holding(system.folder / "ch", GHOST)
+
+    done = system.run("erase", "--yes")
+    assert done.returncode == 0, done.stderr
+    certificate = done.stdout.decode()
+    body, _, digest = certificate.rpartition("sha256 ")
+    assert digest.strip() == hashlib.sha256(body.encode()).hexdigest()
+    assert [p.read_text() for p in system.folder.glob("erasure-TEST-2026-1-*.txt")] == [certificate]
+    assert "before the sunset" in certificate and "complete" in certificate and "remains " not in certificate
+    for line in ("key ring", "outbox", "topic", "consumer group", "screening_facts", "backups and snapshots"):
+        assert line in certificate
+
+    assert holding(kafka.folder / "data", token) == holding(system.folder, token) == holding(system.folder, key) == []
+    assert holding(system.folder / "ch", GHOST) == []
+    assert not (system.folder / "keys.json").exists() and not list((system.folder / "outbox").glob("*"))
+    client = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    assert not [name for name in client.list_topics() if name.startswith(system.prefix)]
+    assert not [g for g in client.list_groups() if g["group_id"].startswith(system.prefix)]
+    client.close()
+    for table in ("screening_facts", "device_events", "disposition_facts", "sealed_kinds", "recorder_progress"):
+        assert int(ask(system, f"SELECT count() AS n FROM ninezero_data.{table}")[0][0]["n"]) == 0
+    assert counts(system) == before
+    assert system.run("erase", "--yes").returncode == 0  # again: nothing is there, nothing remains
+
+
+def test_what_cannot_be_erased_is_written_down_and_the_rest_is_erased(tmp_path: Path) -> None:
+    system = System("127.0.0.1:9", f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_KEYS=str(tmp_path / "keys.json"),
+                    NINEZERO_OUTBOX=str(tmp_path / "outbox"), NINEZERO_SUNSET="2020-06-01T00:00:00+08:00")  # fmt: skip
+    assert system.run("keys", "new").returncode == 0
+    done = system.run("erase", "--yes")
+    assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done.stderr
+    certificate = done.stdout.decode()
+    assert "INCOMPLETE" in certificate and "remains     | Kafka | Kafka does not answer" in certificate
+    assert "after the sunset" in certificate
+    assert not (tmp_path / "keys.json").exists()
+
+
+EDGE = """
+import sys
+for name in ("faust", "aiokafka", "orjson", "clickhouse_driver", "chdb", "prometheus_client", "aiohttp"):
+    sys.modules[name] = None  # not installed on a device
+sys.argv = ["ninezero", "erase", "--edge", "--yes"]
+from agents.cli import main
+main()
+"""
+
+
+def test_a_device_erases_its_own_key_ring_and_outbox_without_the_workers_packages(tmp_path: Path) -> None:
+    system = System("127.0.0.1:9", "", tmp_path, NINEZERO_KEYS=str(tmp_path / "keys.json"),
+                    NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
+    assert system.run("keys", "new").returncode == 0
+    in_use, waiting = Outbox(tmp_path / "outbox" / "a.sqlite", "a"), Outbox(tmp_path / "outbox" / "b.sqlite", "b")
+    waiting.add([New("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
+    waiting.close()
+    done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
+    in_use.close()
+    certificate = done.stdout.decode()
+    assert "3 events waiting" in certificate and "remains     | outbox | the outbox is in use" in certificate, (
+        done.stderr
+    )
+    assert "Kafka at" not in certificate and done.returncode == 1
+    done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
+    assert done.returncode == 0 and not (tmp_path / "keys.json").exists() and not list((tmp_path / "outbox").glob("*"))

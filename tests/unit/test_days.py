@@ -1,0 +1,220 @@
+"""The views of dispositions and of completeness against a naive count, before and after days are sealed, on both engines."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from agents import retention
+from agents.erasure import KEPT, erase_facts
+from agents.recorder import roll_up
+from schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
+from streams import clickhouse
+from streams.clickhouse import ClickHouseError, Engine
+from tests.support import ClickHouseServer, Killed
+
+FIRST = date(2026, 3, 1)
+DAYS = 6
+
+
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.server)])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    if request.param == "server":
+        server: ClickHouseServer = request.getfixturevalue("clickhouse_server")
+        made = clickhouse.connect(server.url)
+    else:
+        made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(made)
+    yield made
+    made.close()
+
+
+class World:
+    """Devices that scan and tell what was done, with gaps, repeats, conflicts and odd days; and what was written of it."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.scans: list[ScreeningFact] = []
+        self.told: list[DispositionFact] = []
+        self.events: list[DeviceEvent] = []
+        self._version = FIRST_WINS - 1_000
+        for device in ("d1", "d2", "d3"):
+            self._device(device)
+
+    def _device(self, device: str) -> None:
+        rng, numbers = self.rng, []
+        for seq in range(120):
+            if rng.random() < 0.2:
+                continue  # lost, dead-lettered
+            day = FIRST + timedelta(days=min(DAYS - 1, max(0, seq // 20 + rng.choice([0, 0, 0, 0, -1, 1]))))
+            site, digest = rng.choice(["s1", "s2"]), rng.randrange(2**32)
+            self._version -= 1
+            event = DeviceEvent(day, device, seq, site, digest, int(rng.random() < 0.1), self._version)
+            self.events += [event] * rng.choice([1, 1, 1, 2])
+            if rng.random() < 0.05:  # the same number again, with another content on the same day
+                self._version -= 1
+                self.events.append(event._replace(digest=digest ^ 1, site_id="s1", version=self._version))
+            if numbers and rng.random() < 0.4:
+                # Of any scan of the device, of one that never was, or of one still to come.
+                of = rng.choice([*numbers, 5000 + rng.randrange(3), seq + 1])
+                told = DispositionFact(day, device, seq, site, device, of, rng.choice(["released", "referred"]),
+                                       rng.choice(["", "", "other"]), self._version)  # fmt: skip
+                self.told += [told] * rng.choice([1, 2])
+            else:
+                numbers.append(seq)
+                minute = 1_772_300_000 // 60 * 60 + (day - FIRST).days * 86_400
+                scan = ScreeningFact(day, minute, site, device, seq, rng.choice(["vehicle", "pedestrian"]), "in", "", 1,
+                                     "clear", 0, [], self._version)  # fmt: skip
+                self.scans += [scan] * rng.choice([1, 2])
+
+    def dispositions(self) -> dict[tuple[str, str, str, str], tuple[int, int]]:
+        kinds = {(s.device_id, s.seq): s.kind for s in self.scans}
+        found: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for told in {(t.device_id, t.seq): t for t in self.told}.values():
+            cell = found[str(told.day), told.site_id, kinds.get((told.of_device, told.of_seq), ""), told.action]
+            cell[0] += told.override != ""
+            cell[1] += 1
+        return {key: (a, b) for key, (a, b) in found.items()}
+
+    def completeness(self) -> dict[tuple[str, str, str], dict[str, int]]:
+        contents: dict[tuple[str, int], list[DeviceEvent]] = defaultdict(list)
+        for event in self.events:
+            contents[event.device_id, event.seq].append(event)
+        rows: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+        before: dict[str, int] = {}
+        for (device, seq), some in sorted(contents.items()):
+            first = max(some, key=lambda e: e.version)
+            row = rows[device, str(first.day), first.site_id]
+            if not row:
+                row["first_seq"] = seq
+            row["last_seq"] = seq
+            row["received"] += 1
+            row["missing"] += seq - before.get(device, -1) - 1
+            row["conflicts"] += len({e.digest for e in some}) > 1
+            row["late"] += first.late
+            before[device] = seq
+        return {key: dict(row) for key, row in rows.items()}
+
+
+def write(engine: Engine, rows: list[Any]) -> None:
+    """As the sink does."""
+    kinds = {ScreeningFact: "screening_facts", DeviceEvent: "device_events", DispositionFact: "disposition_facts"}
+    sealed = {row["day"] for row in engine.query("SELECT DISTINCT day FROM ninezero_data.sealed_days")}
+    for kind, table in kinds.items():
+        some = [row for row in rows if isinstance(row, kind) and str(row.day) not in sealed]
+        if some:
+            engine.insert(f"ninezero_data.{table}", kind._fields, some)
+            roll_up(engine, {table: some})
+
+
+def check(engine: Engine, world: World) -> None:
+    got = {
+        (r["day"], r["site_id"], r["kind"], r["action"]): (int(r["overrides"]), int(r["count"]))
+        for r in engine.query("SELECT * FROM ninezero.dispositions_by_day")
+    }
+    assert got == world.dispositions()
+    rows = engine.query("SELECT * FROM ninezero.device_completeness")
+    names = ("first_seq", "last_seq", "received", "missing", "conflicts", "late")
+    complete = {(r["device_id"], r["day"], r["site_id"]): {n: int(r[n]) for n in names} for r in rows}
+    assert complete == world.completeness()
+    assert len(rows) == len(complete)
+    passages = engine.query("SELECT sum(passages) AS n FROM ninezero.screening_by_day")[0]["n"]
+    assert int(passages) == len({(s.device_id, s.seq) for s in world.scans})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_views_equal_a_naive_count_in_any_order_and_when_days_were_dropped(engine: Engine, seed: int) -> None:
+    world = World(seed)
+    rows: list[Any] = [*world.scans, *world.told, *world.events]
+    world.rng.shuffle(rows)
+    for start in range(0, len(rows), 150):
+        write(engine, rows[start : start + 150])
+    check(engine, world)
+    for days in (2, 4, DAYS):  # retention goes on from day to day
+        before = FIRST + timedelta(days=days)
+        assert retention.seal(engine, before) == 2
+        assert [d.day for d in retention.drop(engine, before)] == [
+            before - timedelta(days=2),
+            before - timedelta(days=1),
+        ]
+        check(engine, world)
+        write(engine, rows)  # a replay from the beginning
+        check(engine, world)
+        assert retention.retain(engine, before) == []
+    for table in retention.FACTS:
+        assert engine.query(f"SELECT count() AS n FROM ninezero_data.{table}")[0]["n"] in (0, "0")
+
+
+def test_retention_that_is_killed_anywhere_leaves_every_count_as_it_was(engine: Engine) -> None:
+    world = World(7)
+    write(engine, [*world.scans, *world.told, *world.events])
+    before = FIRST + timedelta(days=3)
+    for statements in range(30):
+        killed = Killed(engine, statements)
+        try:
+            retention.seal(killed, before)
+            retention.drop(killed, before)
+        except ClickHouseError:
+            check(engine, world)
+        else:
+            break
+    else:
+        raise AssertionError("it never came to its end")
+    check(engine, world)
+    left = engine.query("SELECT DISTINCT day FROM ninezero_data.device_events ORDER BY day")
+    assert [row["day"] for row in left] == [str(before + timedelta(days=n)) for n in range(3)]
+
+
+def test_a_disposition_of_a_scan_whose_day_is_long_dropped_has_no_kind(engine: Engine) -> None:
+    scan = ScreeningFact(FIRST, 1_772_300_040, "s", "d", 0, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - 1)
+    write(engine, [scan])
+    retention.seal(engine, FIRST + timedelta(days=1))
+    retention.drop(engine, FIRST + timedelta(days=1))
+    write(engine, [DispositionFact(FIRST + timedelta(days=3), "d", 1, "s", "d", 0, "released", "", FIRST_WINS - 2)])
+    rows = engine.query("SELECT kind, count FROM ninezero.dispositions_by_day")
+    assert [(row["kind"], int(row["count"])) for row in rows] == [("", 1)]
+
+
+def test_a_device_that_was_heard_today_but_not_just_now_is_silent(engine: Engine) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    today = date.fromtimestamp(now_ms / 1000)
+    minutes = {"awake": [600, 5], "silent": [700, 45], "gone": [26 * 60], "resent": [50, 40]}
+    events = [
+        DeviceEvent(today, device, seq, f"at-{device}", seq, 0, FIRST_WINS - (now_ms - ago * 60_000))
+        for device, some in minutes.items()
+        for seq, ago in enumerate(some)
+    ]
+    engine.insert("ninezero_data.device_events", DeviceEvent._fields, events)
+    rows = engine.query("SELECT * FROM ninezero.devices_silent ORDER BY device_id")
+    assert [(r["device_id"], r["site_id"], int(r["minutes"])) for r in rows] == [
+        ("resent", "at-resent", 40),
+        ("silent", "at-silent", 45),
+    ]
+
+
+def test_every_table_is_either_kept_at_the_end_or_meant_to_go(engine: Engine) -> None:
+    """A new table of counts has to be named in KEPT, or `erase` empties it."""
+    rows = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
+    going = {"recorder_progress", *retention.FACTS}
+    cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
+    assert {row["name"] for row in rows} - KEPT - going <= cases
+
+
+def test_the_end_takes_every_fact_and_no_count(engine: Engine) -> None:
+    world = World(11)
+    write(engine, [*world.scans, *world.told, *world.events])
+    lines = {line.what.removeprefix("table ninezero_data."): line for line in erase_facts(engine, "Asia/Shanghai")}
+    check(engine, world)
+    for table in retention.FACTS:
+        assert engine.query(f"SELECT * FROM ninezero_data.{table}") == []
+        assert lines[table].state == "erased"
+    assert lines["screening_facts"].number != "0 rows"
+    assert lines["screening_rollup"].state == lines["device_days"].state == "stays"
+    assert {line.state for line in erase_facts(engine, "Asia/Shanghai")} == {"erased", "stays"}  # again
+    check(engine, world)

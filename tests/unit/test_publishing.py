@@ -1,0 +1,112 @@
+"""A day is published once, as it was then, whatever kills the run or arrives later; on both engines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import pytest
+
+from agents import publishing
+from agents.recorder import roll_up
+from schemas.rows import FIRST_WINS, ScreeningFact, SiteRow
+from streams import clickhouse
+from streams.clickhouse import ClickHouseError, Engine
+from tests.support import ClickHouseServer, Killed
+
+DAY = date(2026, 3, 1)
+MINUTE = 1_772_300_040
+
+
+@pytest.fixture(params=["embedded", pytest.param("server", marks=pytest.mark.server)])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    if request.param == "server":
+        server: ClickHouseServer = request.getfixturevalue("clickhouse_server")
+        made = clickhouse.connect(server.url)
+    else:
+        made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(made)
+    sites = [SiteRow("s1", "road", "370115", 0, 1), SiteRow("s2", "road", "370115", 0, 1)]
+    made.insert("ninezero_data.site_register", SiteRow._fields, sites)
+    yield made
+    made.close()
+
+
+def passages(engine: Engine, site: str, count: int, outcome: str = "clear", stage: str = "", day: date = DAY) -> None:
+    device = f"{site}{outcome}{stage}{day}"
+    facts = [
+        ScreeningFact(day, MINUTE + (day - DAY).days * 86_400, site, device, n, "rail" if stage else "vehicle", "in", stage, 1,
+                      outcome, 0, [], FIRST_WINS - 1)
+        for n in range(count)
+    ]  # fmt: skip
+    engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)
+    roll_up(engine, {"screening_facts": facts})
+
+
+def screening(engine: Engine) -> list[tuple[object, ...]]:
+    rows = engine.query("SELECT * FROM ninezero_published.screening_by_day ORDER BY day, division")
+    return [
+        (r["day"], r["division"], *(None if r[n] is None else int(r[n]) for n in publishing.SCREENING)) for r in rows
+    ]
+
+
+def test_a_day_is_summed_by_division_then_suppressed_then_frozen(engine: Engine) -> None:
+    passages(engine, "s1", 8)
+    passages(engine, "s2", 8)
+    passages(engine, "s2", 3, "refer")
+    passages(engine, "elsewhere", 14)
+    passages(engine, "s1", 13, stage="boarded")
+    passages(engine, "s1", 40, day=date(2026, 3, 2))
+    (done,) = publishing.publish(engine, DAY, 11)
+    assert (done.day, done.rows, done.unregistered) == (DAY, 3, 1)
+    expected = [
+        ("2026-03-01", "", 15, 15, 15, 0, 0, 0, 0, 0),
+        ("2026-03-01", "370115", 20, 20, 15, None, 0, 0, 0, 0),
+    ]
+    assert screening(engine) == expected
+    arrivals = engine.query("SELECT * FROM ninezero_published.arrivals_by_day")
+    assert [(*r.values(),) for r in arrivals] in (
+        [("2026-03-01", "370115", "rail", "boarded", 15)],
+        [("2026-03-01", "370115", "rail", "boarded", "15")],
+    )
+    passages(engine, "s1", 90, "hold")  # late
+    engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow("elsewhere", "road", "370116", 0, 2)])
+    assert publishing.publish(engine, DAY, 12) == []
+    assert screening(engine) == expected
+    assert [day.day for day in publishing.publish(engine, date(2026, 3, 2), 11)] == [date(2026, 3, 2)]
+    assert screening(engine)[:2] == expected
+
+
+def test_a_table_without_a_row_on_the_day_it_was_published_stays_without(engine: Engine) -> None:
+    passages(engine, "s1", 20)
+    publishing.publish(engine, DAY, 11)
+    passages(engine, "s1", 30, stage="boarded")  # late
+    assert publishing.publish(engine, DAY, 11) == []
+    assert engine.query("SELECT * FROM ninezero_published.arrivals_by_day") == []
+
+
+def test_a_run_that_is_killed_is_finished_with_the_numbers_that_it_began_with(engine: Engine) -> None:
+    passages(engine, "s1", 20)
+    passages(engine, "s1", 30, stage="boarded")
+    for n, statements in enumerate((0, 1, 1)):  # before anything, after it was written down, between the two tables
+        with pytest.raises(ClickHouseError):
+            publishing.publish(Killed(engine, statements), DAY, 11)
+        if n:
+            passages(engine, "s1", 100 * n, "refer")  # late, between the two runs
+    publishing.publish(engine, DAY, 11)
+    publishing.publish(engine, DAY, 11)
+    assert screening(engine) == [("2026-03-01", "370115", 20, 20, 20, 0, 0, 0, 0, 0)]
+    assert len(engine.query("SELECT * FROM ninezero_published.arrivals_by_day")) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "last"),
+    [
+        ("2026-03-03T15:59:59", "2026-02-28"),
+        ("2026-03-03T16:00:00", "2026-03-01"),
+        ("2026-03-04T15:59:59", "2026-03-01"),
+    ],
+)
+def test_a_day_waits_until_48_hours_after_its_local_end(now: str, last: str) -> None:
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+    assert str(publishing.last_day(at, "Asia/Shanghai")) == last
