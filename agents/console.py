@@ -35,5 +35,5 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         return
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        table.add_row(*("NULL" if value is None else str(value) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 200).print(table)

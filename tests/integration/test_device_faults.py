@@ -160,7 +160,8 @@ def test_an_outbox_from_a_backup_accepts_nothing_once_kafka_shows_that_it_lost_c
     shutil.copytree(copy, folder)
     answered: list[int] = []
     with gate(settings, on_answer=lambda said: answered.append(said.seq)) as device:
-        wait_for(lambda: refuses(device), 20, "the device to notice")
+        wait_for(lambda: 5 in answered, 20, "the outcome of an event that it does not know")
+        assert refuses(device)
     with gate(settings) as device:
         assert refuses(device), "and it is not forgotten"
     with Device(settings, site_id="road-01", device_id="gate-b") as device:
