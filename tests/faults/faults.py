@@ -125,7 +125,9 @@ def clickhouse_killed(d: Deployment, rng: random.Random) -> None:
 @fault("ClickHouse down 30 s", clickhouse=True)
 def clickhouse_down(d: Deployment, rng: random.Random) -> None:
     d.server.kill()
+    d.load.rate = 1000
     time.sleep(30)
+    d.load.rate = 300
     d.server.start()
 
 
@@ -143,6 +145,17 @@ def clickhouse_hangs(d: Deployment, rng: random.Random) -> None:
     rest(rng, 0, 2)
     d.server_signal(signal.SIGSTOP)
     time.sleep(20)
+    d.server_signal(signal.SIGCONT)
+
+
+@fault("ClickHouse hangs, recorder ended", clickhouse=True)
+def clickhouse_hangs_and_end(d: Deployment, rng: random.Random) -> None:
+    d.server_signal(signal.SIGSTOP)
+    rest(rng, 2, 4)
+    if (seconds := d.leave("recording")) > 30:
+        d.observer.wrong.append(f"a recorder whose database hangs took {seconds:.0f} s to end")
+    d.start("recording")
+    rest(rng, 3, 5)
     d.server_signal(signal.SIGCONT)
 
 
@@ -256,3 +269,17 @@ def combination(d: Deployment, rng: random.Random) -> None:
     ]
     for name in rng.sample(names, 3):
         FAULTS[name](d, rng)
+
+
+@fault("a bit of everything", clickhouse=False)
+def bit_of_everything(d: Deployment, rng: random.Random) -> None:
+    """For every day: each role killed once, ClickHouse too, and a reply lost, within seconds."""
+    d.link.lose_reply()
+    rest(rng, 0.5, 1.5)
+    d.kill("recording")
+    d.server.kill()
+    rest(rng, 0.5, 1.5)
+    d.kill("screening")
+    d.kill("lists")
+    d.server.start()
+    rest(rng, 1, 2)
