@@ -146,6 +146,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
+        self._starts: dict[TP, int] = {}
+        """Where each partition is read from after an assignment: at what is committed."""
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -189,6 +191,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         ledger = self.ledgers.get(tp)
         if ledger is None:
             ledger = self.ledgers[tp] = Ledger()
+            if self._starts.get(tp, records[0].offset) <= records[0].offset:  # else the topic was emptied or made again
+                ledger.position = self._starts.get(
+                    tp
+                )  # what is missing from there on is nobody's (transaction markers)
         chunk = Chunk(tp, records, ledger, self)
         ledger.deliver(chunk)
         last = records[-1]
@@ -202,6 +208,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Back to the committed offsets, under new ledgers."""
         self.forget(list(self.ledgers))
         await super().perform_seek()
+        self._starts = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
 
     def rewind(self, tp: TP, offset: int) -> None:
         """Reads a partition again from `offset`; what is in flight of it is forgotten."""
@@ -229,6 +236,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Commits what is finished (through `wait_empty`), forgets the rest."""
         await super().on_partitions_revoked(revoked)
         self._rewinds.clear()
+        self._starts.clear()
         self.forget(list(self.ledgers))  # aiokafka revokes everything at every rebalance
 
     async def wait_empty(self) -> None:

@@ -137,6 +137,8 @@ def clickhouse_down_and_kill(d: Deployment, rng: random.Random) -> None:
     rest(rng, 1, 4)
     d.kill("recording")
     rest(rng, 6, 8)
+    if d.ended:
+        d.observer.wrong.append("a recorder that starts while its database is down does not wait for it")
     d.server.start()
 
 
