@@ -146,6 +146,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
+        self._dropped = False
+        """Records were fetched and not delivered: their partitions must be read again from what is committed."""
         self._starts: dict[TP, int] = {}
         """Where each partition is read from after an assignment: at what is committed."""
 
@@ -166,6 +168,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     async def _deliver_fetched(self) -> None:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
+        if self.app.rebalancing:  # positions are not settled
+            await asyncio.sleep(0.01)
+            return
+        if self._dropped:
+            self._dropped = False
+            await self.perform_seek()
+            return
         await self._rewind()
         active = {tp for tp in self._get_active_partitions() if self._room(tp)}
         if not active:
@@ -175,12 +184,17 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         generation = self.app.consumer_generation_id
         fetched = await self._getmany(active, timeout=0.1)
         if generation != self.app.consumer_generation_id or self.app.rebalancing or self.should_stop:
-            return  # the assignment is gone, and with it the positions: the records come again
+            # The assignment is gone. Its successor's seek may be over already, and these records past it: read them again.
+            self._dropped = any(fetched.values())
+            return
         if not self.flow_active:
             await self.perform_seek()
             return
         for tp, records in fetched.items():
-            if records and self.flow_active and tp not in self._rewinds:
+            if not self.flow_active:
+                self._dropped = True
+                return
+            if records and tp not in self._rewinds:
                 await self._deliver(TP(tp.topic, tp.partition), records, generation)
 
     def _room(self, tp: TP) -> bool:
