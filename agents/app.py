@@ -73,6 +73,7 @@ class Role:
             broker_session_timeout=10.0,
             broker_heartbeat_interval=2.0,
             broker_request_timeout=40.0,
+            consumer_metadata_max_age_ms=10_000,  # partitions that were added are read after so long
         )
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())

@@ -4,7 +4,7 @@ Stock Faust makes four asyncio tasks for every message; here that cost is paid o
 and lifecycle stay. It builds on private parts of faust-streaming 0.15.3: `tests/unit/test_faust_contract.py` fails
 loudly when an upgrade moves them.
 
-The watermark: a partition's committed offset is the first offset of its oldest unfinished chunk, so it never runs ahead
+The watermark: a partition's committed offset is that from which its oldest unfinished chunk was read, so it never runs ahead
 of what is durable, in whatever order chunks finish. A rebalance or a seek closes the partition's ledger; what finishes
 later under the old one is dropped, and the records are delivered again.
 """
@@ -23,6 +23,9 @@ from faust.types import TP, ConsumerMessage
 MAX_RECORDS_IN_FLIGHT = 20_000
 """Records of one partition that may be delivered and unfinished; beyond it the partition is not fetched."""
 
+MAX_BYTES_IN_FLIGHT = 8 << 20
+"""Bytes of them, likewise: a record may have 2 MiB."""
+
 FLUSH_SECONDS = 5.0
 """How long a rebalance or a stop waits for started chunks before it forgets them (they are delivered again)."""
 
@@ -30,12 +33,13 @@ FLUSH_SECONDS = 5.0
 class Ledger:
     """Deliveries of one partition under one assignment: which chunks are unfinished, and how far it was read."""
 
-    __slots__ = ("_open", "closed", "position", "records")
+    __slots__ = ("_open", "bytes", "closed", "position", "records")
 
     def __init__(self) -> None:
         self._open: dict[int, Chunk] = {}
         self.position: int | None = None
         self.records = 0
+        self.bytes = 0
         self.closed = False
 
     def deliver(self, chunk: Chunk) -> None:
@@ -46,26 +50,33 @@ class Ledger:
         self._open[chunk.first] = chunk
         self.position = chunk.next
         self.records += len(chunk.records)
+        self.bytes += chunk.bytes
 
     def done(self, chunk: Chunk) -> bool:
         """Marks a chunk as finished; false if the ledger was closed before, or the chunk already finished."""
         if self.closed or self._open.pop(chunk.first, None) is None:
             return False
         self.records -= len(chunk.records)
+        self.bytes -= chunk.bytes
         return True
 
     def close(self) -> None:
         """Ends the assignment: nothing that finishes later counts."""
         self.closed = True
         self._open.clear()
-        self.records = 0
+        self.records = self.bytes = 0
+
+    @property
+    def room(self) -> bool:
+        """Whether more may be fetched."""
+        return self.records < MAX_RECORDS_IN_FLIGHT and self.bytes < MAX_BYTES_IN_FLIGHT
 
     @property
     def watermark(self) -> int | None:
         """The offset that may be committed; None before the first delivery and after the close."""
         if self.closed:
             return None
-        return next(iter(self._open), self.position)
+        return next((chunk.start for chunk in self._open.values()), self.position)
 
     @property
     def busy(self) -> bool:
@@ -80,13 +91,14 @@ class Chunk:
     after its last. Call `done()` when everything that follows from it is durable.
     """
 
-    __slots__ = ("_consumer", "first", "ledger", "next", "records", "start", "started", "tp")
+    __slots__ = ("_consumer", "bytes", "first", "ledger", "next", "records", "start", "started", "tp")
 
     def __init__(self, tp: TP, records: list[Any], ledger: Ledger, consumer: Consumer | None = None) -> None:
         self.tp = tp
         self.records = records
         self.first: int = records[0].offset
         self.next: int = records[-1].offset + 1
+        self.bytes = sum(len(record.value or b"") for record in records)
         self.start = self.first
         self.ledger = ledger
         self.started = False
@@ -134,6 +146,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
+        self._dropped = False
+        """Records were fetched and not delivered: their partitions must be read again from what is committed."""
+        self._starts: dict[TP, int] = {}
+        """Where each partition is read from after an assignment: at what is committed."""
 
     def _new_consumer_thread(self) -> Any:
         return _Thread(self, loop=self.loop, beacon=self.beacon)
@@ -152,6 +168,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     async def _deliver_fetched(self) -> None:
         if not self.flow_active:
             await self.wait(self.can_resume_flow)
+        if self.app.rebalancing:  # positions are not settled
+            await asyncio.sleep(0.01)
+            return
+        if self._dropped:
+            self._dropped = False
+            await self.perform_seek()
+            return
         await self._rewind()
         active = {tp for tp in self._get_active_partitions() if self._room(tp)}
         if not active:
@@ -161,22 +184,31 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         generation = self.app.consumer_generation_id
         fetched = await self._getmany(active, timeout=0.1)
         if generation != self.app.consumer_generation_id or self.app.rebalancing or self.should_stop:
-            return  # the assignment is gone, and with it the positions: the records come again
+            # The assignment is gone. Its successor's seek may be over already, and these records past it: read them again.
+            self._dropped = any(fetched.values())
+            return
         if not self.flow_active:
             await self.perform_seek()
             return
         for tp, records in fetched.items():
-            if records and self.flow_active and tp not in self._rewinds:
+            if not self.flow_active:
+                self._dropped = True
+                return
+            if records and tp not in self._rewinds:
                 await self._deliver(TP(tp.topic, tp.partition), records, generation)
 
     def _room(self, tp: TP) -> bool:
         ledger = self.ledgers.get(tp)
-        return ledger is None or ledger.records < MAX_RECORDS_IN_FLIGHT
+        return ledger is None or ledger.room
 
     async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
         ledger = self.ledgers.get(tp)
         if ledger is None:
             ledger = self.ledgers[tp] = Ledger()
+            if self._starts.get(tp, records[0].offset) <= records[0].offset:  # else the topic was emptied or made again
+                ledger.position = self._starts.get(
+                    tp
+                )  # what is missing from there on is nobody's (transaction markers)
         chunk = Chunk(tp, records, ledger, self)
         ledger.deliver(chunk)
         last = records[-1]
@@ -190,6 +222,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Back to the committed offsets, under new ledgers."""
         self.forget(list(self.ledgers))
         await super().perform_seek()
+        self._starts = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
 
     def rewind(self, tp: TP, offset: int) -> None:
         """Reads a partition again from `offset`; what is in flight of it is forgotten."""
@@ -217,6 +250,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Commits what is finished (through `wait_empty`), forgets the rest."""
         await super().on_partitions_revoked(revoked)
         self._rewinds.clear()
+        self._starts.clear()
         self.forget(list(self.ledgers))  # aiokafka revokes everything at every rebalance
 
     async def wait_empty(self) -> None:

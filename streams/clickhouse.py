@@ -27,11 +27,21 @@ from streams.errors import UserError
 SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
 READS = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
+ANSWER_SECONDS = 30
+"""How long a server may say nothing at all; while it works on a query it tells of its progress."""
+
+DENIED = {192, 193, 194, 516}
+"""Error codes: unknown user, wrong password, password required, authentication failed."""
+
 Row = dict[str, Any]
 
 
 class ClickHouseError(UserError):
     """What ClickHouse refused or why it cannot be reached, in one line."""
+
+
+class ClickHouseDenied(ClickHouseError):
+    """The server is there, and does not know the account or its password."""
 
 
 class Engine(Protocol):
@@ -60,6 +70,8 @@ class Server:
         logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
         self._client = Client.from_url(url)
         self._client.connection.connect_timeout = 5
+        self._client.connection.send_receive_timeout = ANSWER_SECONDS
+        self._client.connection.tcp_keepalive = (10, 5, 3)  # s idle, s between probes, probes
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
@@ -86,7 +98,8 @@ class Server:
             return self._client.execute(*args, **kwargs)
         except (Error, OSError, EOFError) as error:
             self._client.disconnect()
-            raise ClickHouseError(_brief(error)) from None
+            denied = getattr(error, "code", None) in DENIED
+            raise (ClickHouseDenied if denied else ClickHouseError)(_brief(error)) from None
 
 
 class Embedded:

@@ -12,18 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any, NamedTuple, TypeVar
 
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from schemas.rows import TABLES, ProgressRow
 from streams import clickhouse, metrics
 from streams.chunks import Chunk, Consumer
-from streams.clickhouse import ClickHouseError, Engine
+from streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine
 
 log = logging.getLogger("ninezero.sink")
 
 FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 50_000
 MAX_BUFFERED_ROWS = 200_000
+"""Of one topic."""
+
+FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
+STOP_SECONDS = 5.0
 
 Rows = dict[str, list[Any]]
 _T = TypeVar("_T")
@@ -39,10 +45,48 @@ class Sealed(NamedTuple):
 NOTHING_SEALED = Sealed("SELECT toDate('1970-01-01') AS day WHERE 0", frozenset())
 
 
-class Sink:
-    """One writer: a buffer, a thread with one connection, and the order of things.
+class _Lane:
+    """What waits of one topic. A table that takes nothing holds up the topics it is fed from, and no other."""
 
-    ClickHouse that is away is waited for, with a capped pause; the buffer is bounded, then the recorder waits and Kafka
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self.rows: Rows = defaultdict(list)
+        self.buffered = 0
+        """Rows in hand, those of a flush that goes on included."""
+        self.flushing: tuple[list[Chunk], Rows, int] | None = None
+        """Chunks, rows and their number; it is tried again until it succeeds."""
+        self.due = 0.0
+        self._pause = FIRST_PAUSE
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits."""
+        return bool(self.chunks or self.flushing)
+
+    def take(self) -> tuple[list[Chunk], Rows, int]:
+        """What is to be flushed now."""
+        if self.flushing is None:
+            self.flushing = self.chunks, self.rows, self.buffered
+            self.chunks, self.rows = [], defaultdict(list)
+        return self.flushing
+
+    def failed(self) -> float:
+        """Puts the next try off; by how many seconds."""
+        pause, self._pause = self._pause, min(self._pause * 2, LAST_PAUSE)
+        self.due = time.monotonic() + pause
+        return pause
+
+    def flushed(self) -> None:
+        """What was taken is durable, or is going to be read again."""
+        assert self.flushing is not None
+        self.buffered -= self.flushing[2]
+        self.flushing, self.due, self._pause = None, 0.0, FIRST_PAUSE
+
+
+class Sink:
+    """One writer: a buffer a topic, a thread with one connection, and the order of things.
+
+    ClickHouse that is away is waited for, with a capped pause; the buffers are bounded, then the recorder waits and Kafka
     keeps the rest. Progress lies beside the facts and is believed over Kafka's committed offset: an emptied or restored
     database is noticed and refilled. `sealed` are the days that are sealed as far as it knows: who puts facts leaves those
     days out, and facts that were put before it was known are read again.
@@ -62,36 +106,44 @@ class Sink:
         self.seals, self.sealed = seals, frozenset[date]()
         self._thread = ThreadPoolExecutor(1, "clickhouse")
         self._engine: Engine | None = None
-        self._chunks: list[Chunk] = []
-        self._rows: Rows = defaultdict(list)
-        self._buffered = 0
+        self._lanes: dict[str, _Lane] = defaultdict(_Lane)
         self._filled = asyncio.Event()
         self._emptied = asyncio.Condition()
 
     async def start(self) -> None:
-        """Connects and brings the schema up to date.
+        """Connects and brings the schema up to date. A server that is away is waited for later, by what is recorded.
 
         Raises:
-            ClickHouseError: the database cannot be opened, or another process holds it.
+            ClickHouseError: the server refuses the account, the embedded database cannot be opened, or another process
+                holds it.
         """
-        await self._call(self._open)
-        self.sealed = await self._call(self._sealed)
+        try:
+            await self._call(self._open)
+            self.sealed = await self._call(self._sealed)
+        except ClickHouseDenied:
+            raise
+        except ClickHouseError as error:
+            if clickhouse.folder_of(self._url) is not None:
+                raise
+            log.warning("ClickHouse: %s; what is to be recorded waits for it", error)
 
     async def stop(self) -> None:
-        """Ends the connection."""
-        await self._call(self._close)
-        self._thread.shutdown()
+        """Ends the connection; one that hangs is left to the end of the process."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._call(self._close), STOP_SECONDS)
+        self._thread.shutdown(wait=False)
 
     async def put(self, chunk: Chunk, rows: Rows) -> None:
-        """Takes a chunk's rows; waits while the buffer is full."""
+        """Takes a chunk's rows; waits while its topic's buffer is full."""
+        lane = self._lanes[chunk.tp.topic]
         async with self._emptied:
-            await self._emptied.wait_for(lambda: self._buffered < MAX_BUFFERED_ROWS)
-        self._chunks.append(chunk)
+            await self._emptied.wait_for(lambda: lane.buffered < MAX_BUFFERED_ROWS)
+        lane.chunks.append(chunk)
         for table, some in rows.items():
-            self._rows[table].extend(some)
-            self._buffered += len(some)
-        metrics.sink_buffered.set(self._buffered)
-        if self._buffered >= FLUSH_ROWS:
+            lane.rows[table].extend(some)
+            lane.buffered += len(some)
+        self._measure()
+        if lane.buffered >= FLUSH_ROWS:
             self._filled.set()
 
     async def run(self) -> None:
@@ -101,9 +153,10 @@ class Sink:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._filled.wait(), FLUSH_SECONDS)
             self._filled.clear()
-            if self._chunks:
-                await self._flush()
-            elif time.monotonic() - checked > 5:
+            for topic, lane in list(self._lanes.items()):
+                if lane.busy and lane.due <= time.monotonic():
+                    await self._flush(topic, lane)
+            if time.monotonic() - checked > 5:
                 await self._check_idle()
                 checked = time.monotonic()
 
@@ -122,39 +175,38 @@ class Sink:
         done: _T = await self._call(lambda: work(self._connected()))
         return done
 
-    async def _flush(self) -> None:
-        chunks, rows, buffered = self._chunks, self._rows, self._buffered
-        self._chunks, self._rows = [], defaultdict(list)
-        pause = 0.1
-        while True:
-            try:
-                progress = await self._call(self._progress)
-                gaps = await self._gaps(chunks, progress)
-                stale = await self._of_sealed_days(rows)
-                if not gaps and not stale:
-                    await self._call(lambda: self._write(chunks, rows))
-                break
-            except ClickHouseError as error:
-                metrics.sink_retries.labels("all").inc()
-                log.warning("ClickHouse: %s; trying again in %.1f s", error, pause)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 10.0)
+    async def _flush(self, topic: str, lane: _Lane) -> None:
+        chunks, rows, _ = lane.take()
+        try:
+            progress = await self._call(self._progress)
+            gaps = await self._gaps(chunks, progress)
+            stale = await self._of_sealed_days(rows)
+            if not gaps and not stale:
+                await self._call(lambda: self._write(chunks, rows))
+        except (ClickHouseError, KafkaError) as error:
+            metrics.sink_retries.labels("all").inc()
+            log.warning("%s cannot be recorded: %s; trying again in %.1f s", topic, _said(error), lane.failed())
+            return
         for tp, offset in gaps.items():
-            log.warning(
-                "ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset
-            )
-            self._consumer().rewind(tp, offset)
+            self._go_back(tp, offset)
         if gaps or stale:
             # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
             for tp in {chunk.tp for chunk in chunks if not chunk.ledger.closed} - set(gaps):
-                self._consumer().rewind(tp, min(c.first for c in chunks if c.tp == tp))
+                self._consumer().rewind(tp, min(c.start for c in chunks if c.tp == tp and not c.ledger.closed))
         else:
             for chunk in chunks:
                 chunk.done()
         async with self._emptied:
-            self._buffered -= buffered
-            metrics.sink_buffered.set(self._buffered)
+            lane.flushed()
+            self._measure()
             self._emptied.notify_all()
+
+    def _go_back(self, tp: TP, offset: int) -> None:
+        log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset)
+        self._consumer().rewind(tp, offset)
+
+    def _measure(self) -> None:
+        metrics.sink_buffered.set(sum(lane.buffered for lane in self._lanes.values()))
 
     async def _gaps(self, chunks: Iterable[Chunk], progress: dict[TP, int]) -> dict[TP, int]:
         """Partitions whose chunks begin after what is recorded, with the offset to go back to."""
@@ -178,21 +230,17 @@ class Sink:
         consumer = self._consumer()
         try:
             progress = await self._call(self._progress)
-        except ClickHouseError:
+            for tp in consumer.assignment():
+                if self._lanes[tp.topic].busy:
+                    continue  # its flush will see
+                ledger = consumer.ledgers.get(tp)
+                read = ledger.watermark if ledger is not None else await consumer.position(tp)
+                if read is not None and read > progress.get(tp, 0):
+                    floor = max(progress.get(tp, 0), (await consumer.earliest_offsets(tp))[tp])
+                    if read > floor:
+                        self._go_back(tp, floor)
+        except (ClickHouseError, KafkaError, ConsumerNotStarted):
             return  # nothing to record, nothing to lose: the next flush waits for it
-        for tp in consumer.assignment():
-            ledger = consumer.ledgers.get(tp)
-            read = ledger.watermark if ledger is not None else await consumer.position(tp)
-            if read is not None and read > progress.get(tp, 0):
-                floor = max(progress.get(tp, 0), (await consumer.earliest_offsets(tp))[tp])
-                if read > floor:
-                    log.warning(
-                        "ClickHouse holds %s-%d up to offset %d only: recording from there",
-                        tp.topic,
-                        tp.partition,
-                        floor,
-                    )
-                    consumer.rewind(tp, floor)
 
     async def _call(self, function: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
@@ -256,3 +304,7 @@ class Sink:
         engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
         metrics.sink_insert.labels(table).observe(time.perf_counter() - started)
         metrics.sink_rows.labels(table).inc(len(rows))
+
+
+def _said(error: Exception) -> str:
+    return f"ClickHouse: {error}" if isinstance(error, ClickHouseError) else f"Kafka: {type(error).__name__}"

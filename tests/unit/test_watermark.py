@@ -7,13 +7,13 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.chunks import Chunk, Ledger
+from streams.chunks import MAX_BYTES_IN_FLIGHT, Chunk, Ledger
 
 ONE = TP("t", 0)
 
 
-def chunk(ledger: Ledger, first: int, count: int) -> Chunk:
-    return Chunk(ONE, [SimpleNamespace(offset=first + n) for n in range(count)], ledger)
+def chunk(ledger: Ledger, first: int, count: int, value: bytes | None = b"") -> Chunk:
+    return Chunk(ONE, [SimpleNamespace(offset=first + n, value=value) for n in range(count)], ledger)
 
 
 def test_nothing_is_committed_before_the_first_delivery() -> None:
@@ -55,12 +55,38 @@ def test_a_gap_in_the_offsets_belongs_to_the_chunk_after_it() -> None:
     assert (second.start, second.first) == (2, 10)
 
 
+def test_what_is_committed_never_skips_missing_offsets_before_an_unfinished_chunk() -> None:
+    ledger = Ledger()
+    first, second = chunk(ledger, 0, 2), chunk(ledger, 3, 1)  # 2 is a transaction's marker
+    ledger.deliver(first)
+    ledger.deliver(second)
+    first.done()
+    assert ledger.watermark == 2
+    second.done()
+    assert ledger.watermark == 4
+
+
+def test_a_few_large_records_leave_no_room_until_they_are_done() -> None:
+    ledger = Ledger()
+    large = [chunk(ledger, n, 1, bytes(MAX_BYTES_IN_FLIGHT // 2)) for n in range(2)]
+    ledger.deliver(large[0])
+    assert ledger.room
+    ledger.deliver(large[1])
+    assert not ledger.room
+    large[0].done()
+    assert ledger.room
+
+
+def test_a_tombstone_takes_no_room() -> None:
+    assert chunk(Ledger(), 0, 1, None).bytes == 0
+
+
 def test_after_a_rewind_the_next_chunk_starts_where_the_rewind_went_also_over_missing_offsets() -> None:
     ledger = Ledger()
     ledger.position = 155
     made = chunk(ledger, 156, 1)  # 155 is a transaction marker, which no consumer sees
     ledger.deliver(made)
-    assert made.start == 155 and ledger.watermark == 156
+    assert made.start == ledger.watermark == 155
 
 
 @settings(max_examples=400, deadline=None)

@@ -1,0 +1,1 @@
+"""Faults on real engines: what breaks, and what must hold all the same."""

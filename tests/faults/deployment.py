@@ -1,0 +1,134 @@
+"""A deployment to break: a broker, a ClickHouse server behind a link, and workers that are started again when they end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from streams.broker import Broker
+from tests.support import NINEZERO, ClickHouseServer, System, four_ports, wait_for
+
+from .load import Load, token
+from .observer import Observer
+from .proxy import Link
+
+
+class Deployment(System):
+    """One worker of each role, and more on demand (`screening-2`); one load; one observer."""
+
+    def __init__(self, folder: Path, seed: int, broker: Broker | None = None, partitions: int = 4) -> None:
+        self.broker = broker or Broker(folder / "kafka")
+        self.own_broker = broker is None
+        self.broker.start()
+        self.server = ClickHouseServer(folder / "clickhouse")
+        self.server.start()
+        self.link = Link(self.server.port)
+        super().__init__(self.broker.bootstrap, f"clickhouse://default@127.0.0.1:{self.link.port}", folder)
+        self.ended: list[str] = []
+        """Workers that ended by themselves."""
+        self.peak: dict[str, int] = {}
+        """Role → largest resident size in MB since it was last cleared."""
+        self._ports: dict[str, int] = {}
+        self._wanted: set[str] = set()
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        done = self.run("topics", "create", "--partitions", str(partitions))
+        assert done.returncode == 0, done.stderr
+        assert self.run("migrate").returncode == 0
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+        self._keeper.start()
+        self.observer = Observer(self.broker.bootstrap, self.prefix, self.server.port)
+        self.load = Load(self.broker.bootstrap, self.prefix, seed)
+
+    def begin(self, *names: str) -> None:
+        """Starts workers and pushes the lists that the load is made for."""
+        self.start(*names)
+        self.load.push("cases", "confirmed_case", [{"id": [token(1)]}], 1)
+        self.load.push("contacts", "close_contact", [{"passport": [token(2)]}], 1)
+        wait_for(lambda: len(self.observer.receipts) >= 2, 60, "the first receipts")
+        time.sleep(2.1)
+
+    def start(self, *roles: str) -> None:
+        for name in roles:
+            with self._lock:
+                self._wanted.add(name)
+                self._start(name)
+
+    def _start(self, name: str) -> None:
+        role = name.partition("-")[0]
+        port = self._ports.setdefault(name, self.http if name == role else four_ports())
+        env = self.env | {"NINEZERO_HTTP": f"127.0.0.1:{port}"}
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.workers[name] = subprocess.Popen([NINEZERO, "worker", role], env=env, stdout=log, stderr=log)
+
+    def signal(self, name: str, sign: signal.Signals) -> None:
+        self.workers[name].send_signal(sign)
+
+    def kill(self, role: str, pause: float = 0.0) -> None:
+        """kill -9; it is started again after a pause."""
+        with self._lock:
+            self.workers[role].kill()
+            self.workers[role].wait()
+            time.sleep(pause)
+            self._start(role)
+
+    def leave(self, name: str) -> float:
+        """Ends a worker for good, in order; seconds it took."""
+        with self._lock:
+            self._wanted.discard(name)
+            process = self.workers.pop(name)
+        began = time.monotonic()
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        return time.monotonic() - began
+
+    def stop(self) -> None:
+        """Ends everything that was started."""
+        self.load.close()
+        self._ending.set()
+        self._keeper.join(10)
+        with contextlib.suppress(ProcessLookupError):
+            for process in self.workers.values():
+                process.send_signal(signal.SIGCONT)
+        self.server_signal(signal.SIGCONT)
+        super().stop()
+        self.observer.close()
+        self.link.close()
+        self.server.kill()
+        if self.own_broker:
+            self.broker.stop()
+
+    def server_signal(self, sign: signal.Signals) -> None:
+        """Sends the ClickHouse server a signal."""
+        process = self.server._process
+        if process is not None and process.poll() is None:
+            process.send_signal(sign)
+
+    def _keep(self) -> None:
+        """As an orchestrator does: a worker that ended is started again. Memory is measured on the way."""
+        while not self._ending.wait(0.3):
+            with self._lock:
+                for name in self._wanted:
+                    process = self.workers[name]
+                    if process.poll() is not None:
+                        self.ended.append(name)
+                        self._start(name)
+                    role = name.partition("-")[0]
+                    self.peak[role] = max(self.peak.get(role, 0), resident(process.pid))
+
+
+def resident(pid: int) -> int:
+    """Resident size of a process in MB."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") >> 20
+    return 0

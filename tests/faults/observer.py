@@ -1,0 +1,223 @@
+"""Watches a deployment from outside, all the time: what is committed, what is durable, and how long outcomes take.
+
+Committed offsets are read before what they are compared with, so what is found wanting was wanting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections import Counter, defaultdict
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from .load import ARRIVALS, SCANS, Event
+
+OUTCOMES, DECISIONS, DEAD, RECEIPTS = "screening-outcomes", "screening-decisions", "dead-letters", "push-receipts"
+READ = (SCANS, ARRIVALS, OUTCOMES, DECISIONS, DEAD, RECEIPTS)
+RECORDED = (DECISIONS, DEAD, RECEIPTS)
+Place = tuple[str, int]
+
+
+class Observer:
+    """Polls until it is closed. `wrong` is what it found; everything else is what it has seen so far."""
+
+    def __init__(self, kafka: str, prefix: str, clickhouse_port: int) -> None:
+        self._kafka, self._prefix, self._port = kafka, prefix, clickhouse_port
+        for name in ("kafka", "clickhouse_driver"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is broken on purpose is no news
+        self.wrong: list[str] = []
+        self.polls = 0
+        self.source: dict[Place, dict[int, Event | None]] = defaultdict(dict)
+        """What lies at an offset: an event, or None for garbage."""
+        self.sent_at: dict[Event, int] = {}
+        self.outcomes: dict[Event, tuple[str, int]] = {}
+        self.different: list[Event] = []
+        self.decided: set[Event] = set()
+        self.decisions: dict[Place, list[tuple[int, list[Event]]]] = defaultdict(list)
+        self.dead: dict[tuple[str, int, int], str] = {}
+        self.receipts: dict[str, dict[str, Any]] = {}
+        self.answered_at: list[int] = []
+        self.committed: dict[str, dict[Place, int]] = {"screening": {}, "recording": {}}
+        self.ends: dict[Place, int] = {}
+        """After the last record that was read; what a transaction leaves behind it is none."""
+        self.emptied = False
+        """The database was emptied on purpose: what is committed may be ahead until it is filled again."""
+        self._next: dict[Place, int] = {}
+        self._checked: Counter[Place] = Counter()
+        self._counted: Counter[Place] = Counter()
+        self._recorded: set[Event] = set()
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._consumer: Any = None
+        self._admin: Any = None
+        self._client: Any = None
+        self._places: list[TopicPartition] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ending.set()
+        self._thread.join(30)
+        self._forget()
+
+    def fresh(self) -> None:
+        """Returns after a whole poll that began now."""
+        before, deadline = self.polls, time.monotonic() + 60
+        while self.polls < before + 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def lag(self, role: str) -> int:
+        """Records that a group has not committed, as of the last poll."""
+        topics = (SCANS, ARRIVALS) if role == "screening" else RECORDED
+        done = self.committed[role]
+        return sum(end - done.get(place, 0) for place, end in list(self.ends.items()) if place[0] in topics)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """Rows straight from the server, past any link."""
+        from clickhouse_driver import Client
+
+        client = Client("127.0.0.1", self._port, connect_timeout=5, send_receive_timeout=20)
+        try:
+            return list(client.execute(sql))
+        finally:
+            client.disconnect()
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._poll()
+                self.polls += 1
+            except (KafkaError, OSError, ValueError, AssertionError):
+                self._forget()
+            time.sleep(0.2)
+
+    def _forget(self) -> None:
+        """Connections are made anew; positions are kept."""
+        for one in (self._consumer, self._admin):
+            if one is not None:
+                with contextlib.suppress(Exception):
+                    one.close()
+        self._consumer = self._admin = None
+
+    def _poll(self) -> None:
+        committed = self._committed()
+        self._read()
+        self._check_screening(committed["screening"])
+        with contextlib.suppress(Exception):  # a server that is away has nothing to compare with
+            self._check_recording(committed["recording"])
+        self.committed = committed
+
+    def _committed(self) -> dict[str, dict[Place, int]]:
+        if self._admin is None:
+            self._admin = KafkaAdminClient(
+                bootstrap_servers=self._kafka, bootstrap_timeout_ms=3000, request_timeout_ms=5000
+            )
+        found: dict[str, dict[Place, int]] = {}
+        for role in ("screening", "recording"):
+            group = f"{self._prefix}ninezero-{role}"
+            offsets = self._admin.list_group_offsets({group: None}).get(group, {})
+            found[role] = {
+                (tp.topic.removeprefix(self._prefix), tp.partition): said.offset
+                for tp, said in offsets.items()
+                if said.offset >= 0
+            }
+        return found
+
+    def _read(self) -> None:
+        if self._consumer is None:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=self._kafka, enable_auto_commit=False, isolation_level="read_committed",
+                max_poll_records=20_000, bootstrap_timeout_ms=3000, metadata_max_age_ms=2000,
+                max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=50,
+            )  # fmt: skip
+        consumer = self._consumer
+        places = [
+            TopicPartition(self._prefix + topic, number)
+            for topic in READ
+            for number in sorted(consumer.partitions_for_topic(self._prefix + topic) or ())
+        ]
+        if set(places) != set(self._places) or not consumer.assignment():
+            seen = {tp: self._next.get((tp.topic.removeprefix(self._prefix), tp.partition), 0) for tp in places}
+            consumer.assign(places)
+            for tp, offset in seen.items():
+                consumer.seek(tp, offset)
+            self._places = places
+        ends = consumer.end_offsets(places)
+        deadline = time.monotonic() + 20
+        while any(consumer.position(tp) < end for tp, end in ends.items()) and time.monotonic() < deadline:
+            for tp, records in consumer.poll(200).items():
+                place = (tp.topic.removeprefix(self._prefix), tp.partition)
+                with self._lock:
+                    for record in records:
+                        self._take(place, record)
+        for tp in places:
+            self._next[tp.topic.removeprefix(self._prefix), tp.partition] = consumer.position(tp)
+
+    def _take(self, place: Place, record: Any) -> None:
+        topic = place[0]
+        self.ends[place] = record.offset + 1
+        if topic in (SCANS, ARRIVALS):
+            event = None
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                said = json.loads(record.value)
+                event = (said["device_id"], said["seq"])
+            self.source[place][record.offset] = event
+            if event is not None:
+                self.sent_at.setdefault(event, record.timestamp)
+            return
+        said = json.loads(record.value)
+        if topic == OUTCOMES:
+            self.answered_at.append(record.timestamp)
+            for device, seq, outcome, _ in said["outcomes"]:
+                first = self.outcomes.setdefault((device, seq), (outcome, record.timestamp))
+                if first[0] != outcome:
+                    self.different.append((device, seq))
+        elif topic == DECISIONS:
+            events = [(one[0], one[1]) for one in said["decisions"]]
+            self.decided.update(events)
+            self.decisions[place].append((record.offset, events))
+        elif topic == DEAD:
+            self.dead[said["topic"], said["partition"], said["offset"]] = said["reason"]
+        elif topic == RECEIPTS:
+            first_said = self.receipts.setdefault(said["batch_id"], said)
+            if first_said != said:
+                self.wrong.append(f"two receipts of batch {said['batch_id']} that differ")
+
+    def _check_screening(self, committed: dict[Place, int]) -> None:
+        for place, offset in committed.items():
+            for at in range(self._checked[place], offset):
+                if at not in self.source[place]:
+                    continue  # a transaction's marker, or never there
+                event = self.source[place][at]
+                if event is None:
+                    if (*place, at) not in self.dead:
+                        self.wrong.append(f"{place} committed {offset}, but {at} has no dead letter")
+                elif event not in self.outcomes or event not in self.decided:
+                    self.wrong.append(f"{place} committed {offset}, but the event at {at} is not decided")
+            self._checked[place] = max(self._checked[place], offset)
+
+    def _check_recording(self, committed: dict[Place, int]) -> None:
+        rows = self.query(
+            "SELECT topic, partition, max(next_offset) FROM ninezero_data.recorder_progress GROUP BY topic, partition"
+        )
+        reached = {(topic.removeprefix(self._prefix), number): offset for topic, number, offset in rows}
+        for place, offset in committed.items():
+            if not self.emptied and place[0] in RECORDED and offset > reached.get(place, 0):
+                self.wrong.append(f"{place} committed {offset}, recorded up to {reached.get(place, 0)}")
+        for place, records in self.decisions.items():
+            limit = max(committed.get(place, 0), 0)
+            while self._counted[place] < len(records) and records[self._counted[place]][0] < limit:
+                self._recorded.update(records[self._counted[place]][1])
+                self._counted[place] += 1
+        [(facts,)] = self.query(
+            "SELECT count() FROM (SELECT DISTINCT device_id, seq FROM ninezero_data.screening_facts)"
+        )
+        if facts < len(self._recorded) and not self.emptied:
+            self.wrong.append(f"decisions of {len(self._recorded)} events are committed, {facts} have facts")

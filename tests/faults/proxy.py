@@ -1,0 +1,101 @@
+"""A TCP link that can be slow, silent or cut, and that can lose a reply."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+
+
+class Link:
+    """Forwards 127.0.0.1:`port` to a server. Faults hold for every connection, those that are open too."""
+
+    def __init__(self, server: int) -> None:
+        self._server = server
+        self._open: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.seconds_a_packet = 0.0
+        self.silent = False
+        """Takes what comes and passes nothing on, in either direction; nobody hears of it."""
+        self.refuses = False
+        self.replies_lost = 0
+        self._lose = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_reply(self) -> None:
+        """The next thing the server says to what it was sent is lost, with the connection."""
+        self._lose.set()
+
+    def cut(self) -> None:
+        """Ends every open connection."""
+        with self._lock:
+            ends, self._open = self._open, set()
+        for end in ends:
+            _end(end)
+
+    def heal(self) -> None:
+        """An ordinary link again. What was swallowed is gone, so the connections that missed it are cut."""
+        was_silent, self.silent, self.refuses, self.seconds_a_packet = self.silent, False, False, 0.0
+        self._lose.clear()
+        if was_silent:
+            self.cut()
+
+    def close(self) -> None:
+        """For good."""
+        self._listener.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refuses:
+                client.close()
+                continue
+            try:
+                server = socket.create_connection(("127.0.0.1", self._server), 5)
+                server.settimeout(None)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._open |= {client, server}
+            sent = [0]
+            threading.Thread(target=self._pass_on, args=(client, server, sent, False), daemon=True).start()
+            threading.Thread(target=self._pass_on, args=(server, client, sent, True), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, sent: list[int], reply: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self.seconds_a_packet:
+                    time.sleep(self.seconds_a_packet)
+                if self.silent:
+                    continue
+                if not reply:
+                    sent[0] += len(data)
+                elif self._lose.is_set() and sent[0] > LARGE:
+                    self._lose.clear()
+                    self.replies_lost += 1
+                    break
+                if reply:
+                    sent[0] = 0
+                target.sendall(data)
+        for end in (source, target):
+            _end(end)
+            with self._lock:
+                self._open.discard(end)
+
+
+LARGE = 1500
+"""More bytes than a query has: the client has sent rows."""
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()

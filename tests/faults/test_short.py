@@ -1,0 +1,29 @@
+"""The short form of `make faults`: everything broken once, within seconds. Repeat a run: FAULT_SEED=123 pytest tests/faults"""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from streams.broker import Broker
+
+from .deployment import Deployment
+from .run import ROLES, run
+
+
+@pytest.mark.server
+def test_nothing_is_lost_or_counted_twice_when_everything_is_killed_once(kafka: Broker, tmp_path: Path) -> None:
+    seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
+    print("seed", seed)
+    deployment = Deployment(tmp_path, seed, kafka)
+    try:
+        deployment.begin(*ROLES)
+        result = run(deployment, "a bit of everything", seed)
+    finally:
+        deployment.stop()
+    assert (result.lost, result.double, result.wrong) == (0, 0, [])
+    assert result.events > 500
+    assert "Traceback" not in deployment.logs()

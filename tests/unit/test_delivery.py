@@ -1,0 +1,76 @@
+"""What is fetched while the assignment changes is read again, never skipped."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from faust.types import TP
+
+from streams.chunks import Consumer
+
+ONE = TP("t", 0)
+
+
+class Scripted(Consumer):
+    """The delivery step alone: what is fetched is given, and seeks are noted."""
+
+    def __init__(self, during: Any) -> None:
+        self._during, self.fetches, self.seeks = during, 0, 0
+        self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False, should_stop=False)
+        self.flow_active = True
+        self.ledgers, self._rewinds, self._starts, self._dropped = {}, {}, {}, False
+        self.delivered: list[int] = []
+
+    should_stop = False  # type: ignore[assignment]
+
+    def _get_active_partitions(self) -> set[TP]:
+        return {ONE}
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's signature
+        self.fetches += 1
+        if self.fetches == 1:
+            self._during(self)
+        return {ONE: [SimpleNamespace(offset=self.fetches)]}
+
+    async def perform_seek(self) -> None:
+        self.seeks += 1
+
+    async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
+        self.delivered += [record.offset for record in records]
+
+
+def generation_changes(consumer: Scripted) -> None:
+    consumer.app.consumer_generation_id = 2
+
+
+def rebalance_begins(consumer: Scripted) -> None:
+    consumer.app.rebalancing = True
+
+
+@pytest.mark.parametrize("during", [generation_changes, rebalance_begins])
+def test_what_was_fetched_across_a_rebalance_is_read_again_from_what_is_committed(during: Any) -> None:
+    async def check() -> None:
+        consumer = Scripted(during)
+        await consumer._deliver_fetched()
+        assert consumer.delivered == []
+        await consumer._deliver_fetched()
+        assert consumer.fetches == 1 or consumer.seeks == 1, "nothing is fetched before the seek"
+        consumer.app.rebalancing = False
+        await consumer._deliver_fetched()
+        await consumer._deliver_fetched()
+        assert (consumer.seeks, consumer.delivered[:1]) == (1, [2])
+
+    asyncio.run(check())
+
+
+def test_nothing_is_fetched_while_partitions_are_being_assigned() -> None:
+    async def check() -> None:
+        consumer = Scripted(lambda _: None)
+        consumer.app.rebalancing = True
+        await consumer._deliver_fetched()
+        assert consumer.fetches == 0
+
+    asyncio.run(check())
