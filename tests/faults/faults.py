@@ -174,6 +174,8 @@ def replies(d: Deployment, rng: random.Random) -> None:
         d.link.lose_reply()
         rest(rng, 1, 2)
     d.link.heal()
+    if not d.link.replies_lost:
+        d.observer.wrong.append("no reply was lost")
 
 
 @fault("link silent 15 s", clickhouse=True)
