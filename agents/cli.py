@@ -423,7 +423,8 @@ def main() -> None:
         )
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.stdout.flush()
+        os._exit(130)  # at once: a client's thread may still be waiting for a broker
     except Exception as error:
         if os.environ.get("NINEZERO_DEBUG"):
             raise

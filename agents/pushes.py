@@ -260,7 +260,8 @@ class Pushes:
         else:
             await self._judge(gathered, None, said)
             return
-        answer = msgspec.structs.replace(receipt, confirmation=code)
+        # It names whose word it answers: one may be delivered, and answered, again after a restart.
+        answer = msgspec.structs.replace(receipt, confirmation=code, by=said.confirmed_by)
         await self._transactions.write([(RECEIPTS, said.authority.encode(), encode(answer))])
 
     async def _held(self, receipt: PushReceipt) -> Gathered | None:

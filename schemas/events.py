@@ -239,7 +239,7 @@ _Offsets = list[int]
 class PushReceipt(Struct):
     """What became of a batch. Held and rejected batches count 0 throughout.
 
-    `by` pushed it, or confirmed it if `confirmed`. `confirmation` says why a confirmation changed nothing. `places` are the
+    `by` pushed it, or confirmed it if `confirmed`. `confirmation` says why `by`'s confirmation changed nothing. `places` are the
     offsets of a held batch's parts: what is confirmed is what was held.
     """
 

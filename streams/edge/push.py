@@ -78,7 +78,10 @@ def confirm(settings: Settings, batch_id: str, who: str, authority: str | None =
         said = PushConfirmation(batch_id, found.pop(), who, datetime.now(UTC))
         _acknowledged([_sent(kafka, settings, said.authority, encode(said))])
         return receipts.await_one(
-            said.authority, batch_id, lambda r: r.confirmed or r.confirmation is not None, PATIENCE_SECONDS
+            said.authority,
+            batch_id,
+            lambda r: r.by == who and (r.confirmed or r.confirmation is not None),
+            PATIENCE_SECONDS,
         )
 
 

@@ -23,6 +23,7 @@ log = logging.getLogger("ninezero.device")
 
 IN_FLIGHT = 2_000
 """Events sent and not yet acknowledged, at most."""
+CLOSING_SECONDS = 5.0
 CLOCK_TOLERANCE_MS = 30_000
 """A device's clock is believed while it is within this of Kafka's."""
 FUTURE_MS = 600_000
@@ -109,12 +110,13 @@ class Uplink:
         self._new.set()
 
     def close(self) -> None:
-        """Ends both threads."""
+        """Ends both threads. One that waits for a broker is left behind: whatever it holds is on disk, and goes again."""
         self._ended.set()
         self._new.set()
         self._listening.set()
+        deadline = time.monotonic() + CLOSING_SECONDS
         for thread in self._threads:
-            thread.join(15)
+            thread.join(max(deadline - time.monotonic(), 0))
 
     # -- to Kafka ----------------------------------------------------------------------------------------------------
 
