@@ -89,6 +89,7 @@ def _control(slave: int) -> None:
     import fcntl
 
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background inherit one that is ignored
 
 
 @pytest.fixture
