@@ -38,7 +38,7 @@ def _facts(engine: Engine, name: str, fact: Any, cases: list[str]) -> Iterator[t
     by_case: dict[str, list[Any]] = defaultdict(list)
     numbers = [column for column, kind in fact.__annotations__.items() if kind == "int"]
     for found in engine.query(
-        f"SELECT {', '.join(fact._fields)} FROM ninezero_data.{name}_facts FINAL WHERE case_id IN ({listed})"  # noqa: S608
+        f"SELECT {', '.join(fact._fields)} FROM ninezero_data.{name}_facts FINAL WHERE case_id IN ({listed})"
     ):
         whole = found | {column: int(found[column]) for column in numbers} | {"day": date.fromisoformat(found["day"])}
         by_case[whole["case_id"]].append(fact(**whole))
@@ -114,7 +114,7 @@ def end_cases(engine: Engine) -> int:
 
 def _fold(engine: Engine, name: str, before: date) -> None:
     fold = time.time_ns()
-    ends = engine.query(f"SELECT max(ends) AS ends FROM ninezero_data.case_folds FINAL WHERE cases = '{name}'")  # noqa: S608
+    ends = engine.query(f"SELECT max(ends) AS ends FROM ninezero_data.case_folds FINAL WHERE cases = '{name}'")
     begins = date.fromisoformat(ends[0]["ends"]) if ends and ends[0]["ends"] > "1970-01-01" else date(1970, 1, 1)
     if before <= begins:
         return
@@ -122,9 +122,7 @@ def _fold(engine: Engine, name: str, before: date) -> None:
     if before == FOREVER:
         into, _, _ = sums[0]
         columns = into[into.index("(fold, ") + 7 : -1]
-        engine.execute(
-            f"INSERT INTO ninezero_data.{into} SELECT {fold}, {columns} FROM ninezero_data.{name}_live_days"  # noqa: S608
-        )
+        engine.execute(f"INSERT INTO ninezero_data.{into} SELECT {fold}, {columns} FROM ninezero_data.{name}_live_days")
         sums = sums[1:]
     for into, what, then in sums:
         ready = f"open = 0 AND closed_on < '{before}'"
@@ -138,18 +136,18 @@ def _depart(engine: Engine, name: str, before: date) -> int:
     # The list is a table of its own: a mutation goes part by part, and must not read what it deletes; and the numbers
     # must not stand in its text, which the server keeps.
     engine.execute(
-        f"INSERT INTO ninezero_data.{name}_departing SELECT case_id FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
+        f"INSERT INTO ninezero_data.{name}_departing SELECT case_id FROM ninezero_data.{name}_cases FINAL "
         + ("" if before == FOREVER else f"WHERE open = 0 AND closed_on < '{before}'")
     )
     counted = engine.query(
-        f"SELECT count() AS n FROM ninezero_data.{name}_cases FINAL "  # noqa: S608
+        f"SELECT count() AS n FROM ninezero_data.{name}_cases FINAL "
         f"WHERE case_id IN (SELECT case_id FROM ninezero_data.{name}_departing)"
     )
-    listed = engine.query(f"SELECT count() AS n FROM ninezero_data.{name}_departing")  # noqa: S608
+    listed = engine.query(f"SELECT count() AS n FROM ninezero_data.{name}_departing")
     if int(listed[0]["n"]):
         for table in (f"{name}_facts", f"{name}_cases"):
             engine.execute(
-                f"ALTER TABLE ninezero_data.{table} DELETE WHERE case_id IN (SELECT case_id FROM ninezero_data.{name}_departing)"  # noqa: S608
+                f"ALTER TABLE ninezero_data.{table} DELETE WHERE case_id IN (SELECT case_id FROM ninezero_data.{name}_departing)"
             )
         for table in (f"{name}_facts", f"{name}_cases"):
             _wait(engine, table)
@@ -161,7 +159,7 @@ def _wait(engine: Engine, table: str) -> None:
     """Waits until nothing is left to be deleted from a table."""
     deadline = time.monotonic() + 600
     while engine.query(
-        f"SELECT 1 FROM system.mutations WHERE database = 'ninezero_data' AND table = '{table}' AND is_done = 0 LIMIT 1"  # noqa: S608
+        f"SELECT 1 FROM system.mutations WHERE database = 'ninezero_data' AND table = '{table}' AND is_done = 0 LIMIT 1"
     ):
         if time.monotonic() > deadline:
             raise ClickHouseError(f"the deletion from {table} does not end: see system.mutations, then run it again")

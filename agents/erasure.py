@@ -194,8 +194,7 @@ def erase_facts(engine: Engine, timezone: str) -> Iterator[Line]:
 def _counts(engine: Engine) -> dict[str, int]:
     found = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
     return {
-        row["name"]: int(engine.query(f"SELECT count() AS n FROM ninezero_data.{row['name']}")[0]["n"])  # noqa: S608
-        for row in found
+        row["name"]: int(engine.query(f"SELECT count() AS n FROM ninezero_data.{row['name']}")[0]["n"]) for row in found
     }
 
 

@@ -58,7 +58,7 @@ def publish(engine: Engine, until: date, k: int) -> list[Published]:
     begun = {row["day"] for row in engine.query("SELECT DISTINCT day FROM ninezero_data.publications")}
     register = {row["site_id"]: row["division"] for row in engine.query("SELECT site_id, division FROM ninezero.sites")}
     days = engine.query(
-        "SELECT day FROM (SELECT day FROM ninezero.screening_by_day UNION ALL SELECT day FROM ninezero.arrivals_by_day) "  # noqa: S608  # a day
+        "SELECT day FROM (SELECT day FROM ninezero.screening_by_day UNION ALL SELECT day FROM ninezero.arrivals_by_day) "  # a day
         f"WHERE day <= '{until}' GROUP BY day ORDER BY day"
     )
     unregistered = {}
@@ -70,12 +70,10 @@ def publish(engine: Engine, until: date, k: int) -> list[Published]:
 def _begin(engine: Engine, day: str, register: dict[str, str], k: int) -> int:
     """Writes down what is published of a day; how many of its sites are not in the register."""
     screening = engine.query(
-        f"SELECT site_id, {', '.join(f'sum({name}) AS {name}' for name in SCREENING)} "  # noqa: S608  # names of our own, a day
+        f"SELECT site_id, {', '.join(f'sum({name}) AS {name}' for name in SCREENING)} "  # names of our own, a day
         f"FROM ninezero.screening_by_day WHERE day = '{day}' GROUP BY site_id"
     )
-    arrivals = engine.query(
-        f"SELECT site_id, mode, stage, people FROM ninezero.arrivals_by_day WHERE day = '{day}'"  # noqa: S608
-    )
+    arrivals = engine.query(f"SELECT site_id, mode, stage, people FROM ninezero.arrivals_by_day WHERE day = '{day}'")
     one = by_division(((r["site_id"], (), tuple(int(r[name]) for name in SCREENING)) for r in screening), register)
     two = by_division(((r["site_id"], (r["mode"], r["stage"]), (int(r["people"]),)) for r in arrivals), register)
     cells = [
@@ -96,7 +94,7 @@ def _finish(engine: Engine) -> Iterable[tuple[str, int]]:
     written = engine.query("SELECT day, screening, arrivals FROM ninezero_data.publications ORDER BY day, at DESC")
     first = {row["day"]: row for row in written}  # of two runs at once, both follow the first
     there = {
-        table: {row["day"] for row in engine.query(f"SELECT DISTINCT day FROM ninezero_published.{table}")}  # noqa: S608
+        table: {row["day"] for row in engine.query(f"SELECT DISTINCT day FROM ninezero_published.{table}")}
         for table in _TABLES
     }
     for day, row in first.items():

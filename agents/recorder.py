@@ -156,7 +156,7 @@ def _rollup_sql(days: list[str], minutes: list[int]) -> str:
     times = ", ".join(f"'{datetime.fromtimestamp(m, UTC):%Y-%m-%d %H:%M:%S}'" for m in minutes)
     in_days = ", ".join(f"'{day}'" for day in days)
     return (  # numbers and names of our own only
-        f"INSERT INTO ninezero_data.screening_rollup (day, minute, site_id, kind, direction, stage, version, n_events, n_people, {', '.join(counted)}) "  # noqa: S608
+        f"INSERT INTO ninezero_data.screening_rollup (day, minute, site_id, kind, direction, stage, version, n_events, n_people, {', '.join(counted)}) "
         f"SELECT any(day), minute, site_id, kind, direction, stage, sum(version), count(), sum(people), {', '.join(counted.values())} "
         f"FROM ninezero_data.screening_facts FINAL WHERE day IN ({in_days}) AND minute IN ({times}) "
         f"AND day NOT IN ({SEALED.sql}) "

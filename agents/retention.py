@@ -80,16 +80,16 @@ def retain(engine: Engine, before: date) -> list[Dropped]:
 def _freeze(engine: Engine, day: str) -> None:
     attempt = time.time_ns()
     engine.execute(
-        "INSERT INTO ninezero_data.disposition_days (day, attempt, site_id, kind, action, overrides, count) "  # noqa: S608  # a day and a number
+        "INSERT INTO ninezero_data.disposition_days (day, attempt, site_id, kind, action, overrides, count) "  # a day and a number
         f"SELECT day, {attempt} AS attempt, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live WHERE day = '{day}'"
     )
     engine.execute(
-        "INSERT INTO ninezero_data.device_days (day, attempt, device_id, site_id, conflicts, late, starts, ends) "  # noqa: S608
+        "INSERT INTO ninezero_data.device_days (day, attempt, device_id, site_id, conflicts, late, starts, ends) "
         f"SELECT day, {attempt} AS attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live WHERE day = '{day}'"
     )
     # Dispositions of later days still ask what kind the scan was; a copy too many does no harm.
     engine.execute(
-        "INSERT INTO ninezero_data.sealed_kinds (day, device_id, seq, kind, version) "  # noqa: S608
+        "INSERT INTO ninezero_data.sealed_kinds (day, device_id, seq, kind, version) "
         "SELECT told.day, device_id, seq, kind, version "
         "FROM (SELECT day, of_device AS device_id, of_seq AS seq FROM ninezero_data.disposition_facts "
         f"WHERE day != '{day}' AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)) AS told "
@@ -103,7 +103,7 @@ def _freeze(engine: Engine, day: str) -> None:
 
 def _days(engine: Engine, table: str, before: date) -> dict[date, int]:
     rows = engine.query(
-        f"SELECT day, count() AS n FROM ninezero_data.{table} WHERE day < '{before}' GROUP BY day"  # noqa: S608  # names of our own
+        f"SELECT day, count() AS n FROM ninezero_data.{table} WHERE day < '{before}' GROUP BY day"  # names of our own
     )
     return {date.fromisoformat(row["day"]): int(row["n"]) for row in rows}
 
