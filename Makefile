@@ -7,7 +7,7 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run test unit lint format bench faults fuzz setup engines clean
+.PHONY: run test unit lint format bench faults explore fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
@@ -37,6 +37,12 @@ bench: setup
 # Every fault with SEEDS seeds, about 12 minutes a seed; the table is printed and left in .run/faults.json.
 faults: setup engines
 	$(BIN)/python -m tests.faults.run --seeds $(SEEDS)
+
+# The live tests against their models, with SEEDS seeds of their own each (make test always takes the same one).
+explore: setup engines
+	@for seed in $$(shuf -i 1-999999 -n $(SEEDS)); do \
+		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
+		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/faults || exit 1; done
 
 # Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder.
 fuzz: setup

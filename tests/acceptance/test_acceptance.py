@@ -1,7 +1,7 @@
 """The whole system, through its command line and Kafka alone, against the oracle.
 
 Run one engine:      .venv/bin/pytest tests/acceptance -k chdb
-Repeat a run:        ACCEPTANCE_SEED=123 .venv/bin/pytest tests/acceptance -k chdb
+Try another run:     ACCEPTANCE_SEED=123 .venv/bin/pytest tests/acceptance -k chdb   (or many: make explore)
 More or less of it:  ACCEPTANCE_EVENTS=20000
 
 Readings of the contract that only concern this file (the others stand in oracle.py):
@@ -517,7 +517,7 @@ def _decided_in_time(client: Client, outcomes: list[Record], expected: Expected)
 
 @pytest.mark.timeout(1200)
 def test_everything_that_comes_out_is_what_the_contract_says(system: System) -> None:
-    seed = int(os.environ.get("ACCEPTANCE_SEED") or secrets.randbelow(10**6))
+    seed = int(os.environ.get("ACCEPTANCE_SEED") or 20200206)
     run = f"r{secrets.token_hex(3)}"
     print(f"ACCEPTANCE_SEED={seed}, run {run}")
     prefix = system.env["NINEZERO_TOPIC_PREFIX"]
