@@ -11,7 +11,7 @@ import re
 import secrets
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -212,11 +212,9 @@ class KeyRing:
         return f"KeyRing({len(self._keys)} keys)"
 
 
-def new_ring(path: str | Path, key_id: str = "k1") -> str:
+def new_ring(path: str | Path) -> str:
     """Write a ring with one new random key, mode 0600, and return the key's id. Raises KeyRingError if there is one."""
-    if not _KEY_ID.fullmatch(key_id):
-        raise KeyRingError("a key id is 1 to 16 letters and digits: choose another")
-    path, exists = Path(path), False
+    path, exists, key_id = Path(path), False, _next_id(())
     with _locked_folder(path, make=True) as folder:
         try:
             _write_new(path, _StoredRing(active=key_id, keys={key_id: _StoredKey(hex=secrets.token_hex(32))}))
@@ -243,7 +241,7 @@ def rotate(path: str | Path, overlap: timedelta, *, clock: Clock = _utc_now) -> 
         end, old = clock().astimezone(UTC).replace(microsecond=0) + overlap, stored.keys[stored.active]
         if old.not_after is not None and old.not_after < end:
             end = old.not_after
-        key_id = _next_id(stored)
+        key_id = _next_id(stored.keys)
         keys = {**stored.keys, stored.active: _StoredKey(old.hex, end), key_id: _StoredKey(secrets.token_hex(32))}
         successor = path.with_name(f"{path.name}.new")  # one name, so that what a crash leaves is found and erased
         successor.unlink(missing_ok=True)
@@ -253,10 +251,14 @@ def rotate(path: str | Path, overlap: timedelta, *, clock: Clock = _utc_now) -> 
     return key_id
 
 
-def _next_id(ring: _StoredRing) -> str:
-    """k1, k2, …: one more than the highest."""
-    numbers = [int(found[1]) for key_id in ring.keys if (found := re.fullmatch("k([0-9]{1,14})", key_id))]
-    return f"k{max(numbers, default=0) + 1}"
+def _next_id(key_ids: Iterable[str]) -> str:
+    """`k`, one more than the highest number, and four random letters: `k1xbtq`, `k2mzrf`, …
+
+    The letters tell apart the keys of rings that were made, or rotated, in two places: scans under one of them are then
+    held (`unknown_key`) and never compared with the tokens of the other, which would match nobody.
+    """
+    numbers = [int(found[1]) for key_id in key_ids if (found := re.fullmatch("k([0-9]{1,8})[a-z]*", key_id))]
+    return f"k{max(numbers, default=0) + 1}" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(4))
 
 
 def _content(path: Path) -> tuple[bytes, os.stat_result]:

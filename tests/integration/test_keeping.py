@@ -104,7 +104,7 @@ def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
                     NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
     system.prepare()
     assert system.run("keys", "new").returncode == 0
-    key = json.loads((tmp_path / "keys.json").read_text())["keys"]["k1"]["hex"]
+    (key,) = (made["hex"] for made in json.loads((tmp_path / "keys.json").read_text())["keys"].values())
     system.start("screening", "lists", "ledgers", "recording")
     try:
         push(system, producer)
@@ -123,7 +123,7 @@ def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
             {"kind": "pedestrian", "people": [{"role": "pedestrian", "id": NUMBER, "temperature_c": 36.4}]}
         )
         said = system.run("scan", "-", "--site", "s", "--device", "edge", stdin=line.encode())
-        assert b"edge 0: clear" in said.stdout, said
+        assert b"edge 0: hold" in said.stdout, said  # the list has tokens of another ring, whose first key is k1, too
         wait_for(lambda: passages(system) == 14, 30, "the passage of the device")
         before = counts(system)
         assert [int(r["missing"]) for r in before["completeness"] if r["device_id"] == "d"] == [0, 0, 3]

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,6 +141,12 @@ def test_what_has_no_token_is_refused_without_quoting_it(domain: Any, text: str)
 # --- The key ring
 
 
+def only_key(path: Path) -> str:
+    """The hex of a new ring's key."""
+    (key,) = stored(path)["keys"].values()
+    return str(key["hex"])
+
+
 def test_a_new_ring_is_private_whatever_the_umask(path: Path) -> None:
     old = os.umask(0)
     try:
@@ -147,22 +154,22 @@ def test_a_new_ring_is_private_whatever_the_umask(path: Path) -> None:
     finally:
         os.umask(old)
     assert path.stat().st_mode & 0o7777 == 0o600
-    assert len(bytes.fromhex(stored(path)["keys"]["k1"]["hex"])) == 32
+    assert len(bytes.fromhex(only_key(path))) == 32
 
 
 def test_a_new_ring_never_overwrites_one(path: Path) -> None:
     new_ring(path)
     before = path.read_bytes()
-    with refused_without_quoting(stored(path)["keys"]["k1"]["hex"]):
+    with refused_without_quoting(only_key(path)):
         new_ring(path)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_mode_that_only_the_owner_has_is_accepted(path: Path, mode: int) -> None:
-    new_ring(path)
+    made = new_ring(path)
     path.chmod(mode)
-    assert KeyRing.load(path).active == "k1"
+    assert KeyRing.load(path).active == made
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o602, 0o601, 0o700, 0o4600])
@@ -235,21 +242,32 @@ def test_nothing_shown_of_a_ring_holds_a_key(path: Path) -> None:
 
 
 def test_rotation_adds_a_key_and_ends_the_old_one_after_the_overlap(path: Path) -> None:
-    new_ring(path)
-    first = stored(path)["keys"]["k1"]["hex"]
-    assert rotate(path, 14 * DAY, clock=lambda: NOW) == "k2"
+    old = new_ring(path)
+    first = only_key(path)
+    new = rotate(path, 14 * DAY, clock=lambda: NOW)
     ring = KeyRing.load(path)
     assert [(k.key_id, k.active, k.not_after) for k in ring.describe()] == [
-        ("k1", False, NOW + 14 * DAY),
-        ("k2", True, None),
+        (old, False, NOW + 14 * DAY),
+        (new, True, None),
     ]
-    assert stored(path)["keys"]["k1"]["hex"] == first != stored(path)["keys"]["k2"]["hex"]
-    assert [t.partition(".")[0] for t in ring.tokens("id", "X1")] == ["k1", "k2"]
+    assert stored(path)["keys"][old]["hex"] == first != stored(path)["keys"][new]["hex"]
+    assert [t.partition(".")[0] for t in ring.tokens("id", "X1")] == [old, new]
+
+
+def test_keys_made_in_two_places_have_two_ids(path: Path) -> None:
+    first = new_ring(path)
+    copy = path.with_name("copy.json")
+    copy.write_bytes(path.read_bytes())
+    copy.chmod(0o600)
+    ids = [first, new_ring(path.with_name("other.json")), rotate(path, DAY), rotate(copy, DAY)]
+    assert [key_id[:2] for key_id in ids] == ["k1", "k1", "k2", "k2"]
+    assert len(set(ids)) == 4
+    assert re.fullmatch("k3[a-z]{4}", rotate(path, DAY))
 
 
 def test_rotation_does_not_lengthen_a_key_s_life(path: Path) -> None:
     write(path, {"active": "k7", "keys": {"k7": {"hex": H, "not_after": "2020-02-02T00:00:00Z"}}})
-    assert rotate(path, 14 * DAY, clock=lambda: NOW) == "k8"
+    assert rotate(path, 14 * DAY, clock=lambda: NOW).startswith("k8")
     assert KeyRing.load(path).describe()[0].not_after == datetime(2020, 2, 2, tzinfo=UTC)
 
 
@@ -274,7 +292,7 @@ def test_a_rotation_that_fails_leaves_the_old_ring(path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with refused_without_quoting(stored(path)["keys"]["k1"]["hex"]):
+    with refused_without_quoting(only_key(path)):
         rotate(path, DAY)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["keys.json"]
