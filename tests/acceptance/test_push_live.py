@@ -27,7 +27,7 @@ from .fleet import PARTITIONS, SECOND_WORKER, Fleet, World, now, window
 from .office import Office, confirmation, scan, token
 from .oracle import SECOND, Ambiguous
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def gate(system: System) -> Iterator[Device]:
         yield made
 
 
-def told(gate: Device, person: str = NOBODY, wait: float = 20) -> str:
+def told(gate: Device, person: str = NOBODY, wait: float = 60) -> str:
     """What the checkpoint is told."""
     passer = Traveller(role="pedestrian", id=person, temperature_c=36.5)
     return gate.scan("pedestrian", [passer]).wait(wait).said
