@@ -88,11 +88,11 @@ async def measure(system: System, rate: int) -> dict[str, Any]:
     readers = [await _at_the_end(made, topic) for topic in came]
     worker = system.workers["screening"].pid
     began, cpu_began = time.monotonic(), cpu(worker)
-    sender = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.latency", "send", str(rate)], env=system.env, stdout=subprocess.PIPE
+    sender = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.latency", "send", str(rate), env=system.env, stdout=subprocess.PIPE
     )
     reading = [asyncio.create_task(_note(reader, at)) for reader, at in zip(readers, came.values(), strict=True)]
-    said, _ = await asyncio.to_thread(sender.communicate)
+    said, _ = await sender.communicate()
     sent, spent = int(said), cpu(worker) - cpu_began
     took = time.monotonic() - began
     async with asyncio.timeout(120):
