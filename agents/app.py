@@ -7,6 +7,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
 from schemas.events import Disposition
 from streams import clickhouse, metrics
-from streams.blocking import topic_ids
+from streams.blocking import supersede, topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
 from streams.clickhouse import ClickHouseError
 from streams.kafka import Writer
@@ -54,13 +55,24 @@ SILENT_SECONDS, RETAIN_SECONDS = 60.0, 3600.0
 """How often silent devices are counted, and how often it is looked whether a day's facts are due to go."""
 
 
+SESSION_SECONDS, HEARTBEAT_SECONDS = 6.0, 0.5
+"""The partitions of a worker that is lost and not started again wait for the first (the least that brokers allow by default);
+at a rebalance all wait for the slowest to hear of it, which is the second."""
+
+
 class Role:
     """A role's Faust app, what it starts and stops beside it, and its way of ending."""
 
     def __init__(self, name: str, settings: Settings) -> None:
         self.name, self.settings = name, settings
+        host, first = settings.http
+        self.address = (host, first + ROLES[name])
+        self.place = f"{socket.gethostname()}:{host}:{self.address[1]}/"
+        """Beginning of its client id: whoever had it before is dead, for this process holds the port now."""
+        self.client_id = f"{self.place}{time.time_ns():x}"
         self.app = faust.App(
             settings.group(name),
+            broker_client_id=self.client_id,
             broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
             datadir=settings.state,
             web_enabled=False,
@@ -70,8 +82,8 @@ class Role:
             consumer_auto_offset_reset="earliest",
             broker_commit_interval=0.5,
             broker_max_poll_records=4000,
-            broker_session_timeout=10.0,
-            broker_heartbeat_interval=2.0,
+            broker_session_timeout=SESSION_SECONDS,
+            broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_request_timeout=40.0,
             consumer_metadata_max_age_ms=10_000,  # partitions that were added are read after so long
         )
@@ -126,11 +138,11 @@ async def run(name: str, settings: Settings) -> str | None:
     role = Role(name, settings)
     async with contextlib.AsyncExitStack() as stack:
         await _BUILD[name](role, stack)
-        host, port = settings.http
-        await _serve(role, stack, host, port + ROLES[name])
+        await _serve(role, stack, *role.address)
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, role.end)
+        role.task(asyncio.to_thread(supersede, settings, settings.group(name), role.place, role.client_id))
         await role.app.start()
         role.task(_measure(role))
         why = await role.ended

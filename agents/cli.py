@@ -390,7 +390,7 @@ def _supervise(roles: list[str]) -> None:
 
 def _log() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("aiokafka", "faust", "mode"):
+    for noisy in ("aiokafka", "faust", "kafka.admin", "mode"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     # "Group Coordinator Request failed" while a young broker makes its offsets topic: aiokafka tries again by itself.
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)

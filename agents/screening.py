@@ -58,6 +58,9 @@ class Screening:
         """Screens a chunk; returns when all that follows from it is acknowledged. Waits for complete lists."""
         if datetime.now(UTC) < self.settings.sunset:
             await self.replica.ready.wait()  # past the sunset nothing is matched, and nobody waits for a list
+            await self.replica.current()
+        if chunk.ledger.closed:
+            return  # another worker has it, and says what the lists say now
         started = time.perf_counter()
         out, alerts = self.decide(kind, chunk)
         decided = time.perf_counter()

@@ -131,6 +131,29 @@ def topic_ids(settings: Settings) -> dict[str, str]:
         return {str(topic["name"]): str(topic.get("topic_id", "")) for topic in client.describe_topics()}
 
 
+def supersede(settings: Settings, group: str, place: str, client_id: str, seconds: float = 30.0) -> None:
+    """Ends what is left of a killed worker's membership: its partitions would wait for the end of its session.
+
+    Members whose client id begins with `place` were this worker's former lives. They are sent away once it has joined
+    itself: a group that was empty in between would wait for newcomers (`group.initial.rebalance.delay.ms`). If that
+    fails, the broker does it when the session ends.
+    """
+    from kafka.admin import MemberToRemove
+    from kafka.errors import KafkaError
+
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(KafkaError, KafkaUnreachable, OSError), contextlib.closing(admin(settings)) as client:
+        while time.monotonic() < deadline:
+            members = client.describe_groups([group])[group]["members"]
+            if any(member["client_id"] == client_id for member in members):
+                former = [
+                    m["member_id"] for m in members if m["client_id"].startswith(place) and m["client_id"] != client_id
+                ]
+                client.remove_group_members(group, [MemberToRemove(member_id=one) for one in former])
+                return
+            time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def _reachable() -> Any:
     from kafka.errors import KafkaError

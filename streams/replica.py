@@ -27,6 +27,9 @@ SLICE = 2000
 CHECK_SECONDS = 5.0
 """How often the topic is asked whether it is still the one that was read."""
 
+LAPSE_SECONDS = 1.0
+"""A process that stood still for longer may have missed what was listed meanwhile, and lists are to be two seconds old at most."""
+
 HELD_KEYS = 200_000
 """Keys to write tombstones for are gathered up to this number; the rest wait in memory, unmatched."""
 
@@ -82,6 +85,7 @@ class Replica:
         """Records of the slice in hand."""
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._clock: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
         self.overwritten: dict[bytes, None] = {}
         """Keys of live entries that the topic has a refused record or a tombstone of instead: to be written again."""
@@ -91,6 +95,9 @@ class Replica:
         self.heartbeat: float | None = None
         self.caught_up = asyncio.Event()
         self.ready = asyncio.Event()
+        self._current = asyncio.Event()
+        """Clear after the process stood still (stopped, or its machine was), until what was written meanwhile is applied."""
+        self._lapses, self._looked = 0, time.monotonic()
 
     async def start(self) -> None:
         """Starts reading from the beginning."""
@@ -102,11 +109,13 @@ class Replica:
         tp = TopicPartition(self._settings.topic(topics.WATCHLIST.name), 0)
         self._consumer.assign([tp])
         self._task = asyncio.create_task(self._follow(tp))
+        self._clock = asyncio.create_task(self._tick())
 
     async def stop(self) -> None:
         """Stops following."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._clock):
+            if task is not None:
+                task.cancel()
         if self._consumer is not None:
             await self._consumer.stop()
 
@@ -118,6 +127,11 @@ class Replica:
     def age(self, now: float | None = None) -> float:
         """Seconds since the last heartbeat; infinite before the first."""
         return float("inf") if self.heartbeat is None else (now or time.time()) - self.heartbeat
+
+    async def current(self) -> None:
+        """Waits for the lists as they are now, if this process stood still: at once otherwise."""
+        self._look_at_clock()
+        await self._current.wait()
 
     async def reached(self, offset: int) -> None:
         """Waits until everything before `offset` is applied."""
@@ -184,12 +198,15 @@ class Replica:
 
     async def _follow(self, tp: TopicPartition) -> None:
         await self._consumer.seek_to_beginning(tp)
-        first, goal = await self._consumer.position(tp), await self.end()
+        first = await self._consumer.position(tp)
+        lapses, goal = self._look_at_clock(), await self.end()
         checked = time.monotonic()
         while True:
             try:
                 fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=SLICE)
                 position = await self._consumer.position(tp)
+                if not self._current.is_set():
+                    lapses, goal = self._look_at_clock(), await self.end()
                 if time.monotonic() - checked > CHECK_SECONDS:
                     await self._check(tp, first, position)
                     checked = time.monotonic()
@@ -212,8 +229,24 @@ class Replica:
                     self._moved.notify_all()
             if self.position >= goal:
                 self.caught_up.set()
+                if lapses == self._look_at_clock():
+                    self._current.set()
             self._judge_ready()
             await asyncio.sleep(0)  # what is fetched already comes without a pause, and outcomes want their turn
+
+    async def _tick(self) -> None:
+        while True:
+            self._look_at_clock()
+            await asyncio.sleep(0.1)
+
+    def _look_at_clock(self) -> int:
+        """Notices that the process stood still; how often it has so far."""
+        now = time.monotonic()
+        if now - self._looked > LAPSE_SECONDS:
+            self._lapses += 1
+            self._current.clear()
+        self._looked = now
+        return self._lapses
 
     async def _check(self, tp: TopicPartition, first: int, position: int) -> None:
         """Whether the topic goes on where it was read; a broker that is away says nothing about it.
