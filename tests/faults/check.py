@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from tests import case_oracle
+
 from .deployment import Deployment
-from .load import Event
+from .load import SHANGHAI, Event
+
+AT_ONCE = ("fever", "symptoms")
+"""What staff are told of as soon as it is reported, not by the clock."""
 
 
 @dataclass
@@ -21,6 +27,7 @@ class Findings:
 
 
 def facts(deployment: Deployment) -> set[Event]:
+    """Events that are recorded as facts of screening."""
     return set(deployment.observer.query("SELECT DISTINCT device_id, seq FROM ninezero_data.screening_facts"))
 
 
@@ -30,9 +37,12 @@ def check(deployment: Deployment) -> Findings:
     found = Findings(events=len(expected.acknowledged), wrong=list(observer.wrong))
     recorded = facts(deployment)
     present = {event for place in observer.source.values() for event in place.values() if event is not None}
-    lost = expected.acknowledged - recorded
+    lost = expected.screened - recorded
     found.lost = len(lost) + len(set(expected.garbage) - set(observer.dead))
-    unanswered = expected.acknowledged - set(observer.outcomes)
+    unanswered = expected.screened - set(observer.outcomes)
+    unalerted = {event for event, (outcome, _) in observer.outcomes.items() if outcome != "clear"} - observer.alerted
+    if unalerted:
+        found.wrong.append(f"{len(unalerted)} outcomes have no alert")
     if lost or unanswered:
         found.wrong.append(f"{len(lost)} events are not recorded, {len(unanswered)} have no outcome")
     if recorded - present:
@@ -51,6 +61,7 @@ def check(deployment: Deployment) -> Findings:
     }:
         found.wrong.append(f"{len(events)} dead letters of good events")
     _views(deployment, present, found)
+    _reports(deployment, present, found)
     return found
 
 
@@ -75,7 +86,7 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
         query("SELECT toString(day), site_id, mode, stage, people FROM ninezero.arrivals_by_day"),
     )  # fmt: skip
     _compare(
-        found, "reasons", Counter(why for event in present for why in expected.reasons[event]),
+        found, "reasons", Counter(why for event in present for why in expected.reasons.get(event, ())),
         query("SELECT toString(day), site_id, rule, count FROM ninezero.reasons_by_day"),
     )  # fmt: skip
     _compare(
@@ -86,6 +97,49 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
         found, "batches", Counter({(batch, "applied"): lines for batch, lines in expected.batches.items()}),
         query("SELECT batch_id, status, accepted FROM ninezero.push_batches"),
     )  # fmt: skip
+
+
+def _reports(deployment: Deployment, present: set[Event], found: Findings) -> None:
+    """What staff reported: dispositions, cases, what they were told of them, and every device's numbers."""
+    query, expected, observer = deployment.observer.query, deployment.load.expected, deployment.observer
+    actions: Counter[Any] = Counter()
+    for event in present & expected.dispositions.keys():
+        *what, override = expected.dispositions[event]
+        actions[*what, "count"] += 1
+        actions[*what, "overrides"] += override
+    rows = query("SELECT toString(day), site_id, kind, action, overrides, count FROM ninezero.dispositions_by_day")
+    said = [(*what, n, c) for *what, o, c in rows for n, c in (("overrides", o), ("count", c))]
+    _compare(found, "dispositions", actions, said)
+    now = datetime.now(UTC)
+    last = now.astimezone(SHANGHAI).date()
+    for name, place, noted, rows_of, alerts_of in (
+        ("quarantine_by_day", "site_id", expected.quarantine, case_oracle.quarantine, case_oracle.quarantine_alerts),
+        ("followups_by_day", "district", expected.followups, case_oracle.followups, case_oracle.followup_alerts),
+    ):
+        events = [noted[event] for event in present & noted.keys()]
+        if not events:
+            continue
+        wanted = rows_of(events, SHANGHAI, last, now)
+        counts = sorted({count for row in wanted.values() for count in row} - {"anomalies", "misplaced"})
+        cells = Counter({(str(day), at, c): row[c] for (day, at), row in wanted.items() for c in counts if row[c]})
+        rows = query(f"SELECT toString(day), {place}, {', '.join(counts)} FROM ninezero.{name}")
+        _compare(found, name, cells, [(*row[:2], c, n) for row in rows for c, n in zip(counts, row[2:], strict=True)])
+        told = {one for one in observer.told.values() if one[0] in AT_ONCE and one[1] in {e["case_id"] for e in events}}
+        due = {(rule, case, str(day), slot or "", at) for rule, case, day, slot, at in alerts_of(events, SHANGHAI, now)}
+        if told != (due := {one for one in due if one[0] in AT_ONCE}):
+            found.wrong.append(f"{name}: {len(due - told)} alerts missing, {len(told - due)} too many")
+            found.lost += len(due - told)
+    received = Counter(device for device, _ in present if device in {event[0] for event in expected.acknowledged})
+    numbers = Counter({(device, "received"): count for device, count in received.items()})
+    rows = query(
+        "SELECT device_id, sum(received), sum(missing) + sum(conflicts) FROM ninezero.device_completeness GROUP BY device_id"
+    )
+    _compare(
+        found,
+        "device numbers",
+        numbers,
+        [(d, w, n) for d, *some in rows for w, n in zip(("received", "gaps"), some, strict=True)],
+    )
 
 
 def _compare(found: Findings, what: str, wanted: Counter[Any], rows: list[tuple[Any, ...]]) -> None:

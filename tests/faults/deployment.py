@@ -44,6 +44,7 @@ class Deployment(System):
         self._keeper.start()
         self.observer = Observer(self.broker.bootstrap, self.prefix, self.server.port)
         self.load = Load(self.broker.bootstrap, self.prefix, seed)
+        self.load.receipts = self.observer.receipts
 
     def begin(self, *names: str) -> None:
         """Starts workers and pushes the lists that the load is made for."""

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,8 +18,11 @@ from zoneinfo import ZoneInfo
 
 from kafka import KafkaProducer
 
+from .reports import Cases, disposition
+
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 SCANS, ARRIVALS, PUSHES = "checkpoint-scans", "station-arrivals", "watchlist-pushes"
+DISPOSITIONS, QUARANTINE, FOLLOWUPS = "dispositions", "quarantine-events", "followup-events"
 Event = tuple[str, int]
 """Device and number."""
 
@@ -38,7 +42,14 @@ PEOPLE: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ({"tokens": {"id": token(1005)}, "temperature_c": 36.5, "origin": "370102"},
      ("outside_district_without_pass",), "turn_back"),
 ]  # fmt: skip
+LISTED_SECONDS = 2.0
+"""So long after its receipt, at the latest, a batch matches on every worker."""
+
 WORST = ("refer", "quarantine", "turn_back", "hold", "clear")
+KINDS = (SCANS, ARRIVALS, DISPOSITIONS, QUARANTINE, FOLLOWUPS)
+TOPICS = (*KINDS, PUSHES)
+LISTED = 2_000_000
+"""Numbers of the tokens of people that are listed as the load goes on."""
 GARBAGE = ((b"{", "not_json"), (b"\xff\xfe", "not_json"), (b"{}", "schema_invalid"), (b" " * 1_100_000, "too_large"))
 
 
@@ -47,8 +58,12 @@ class Expected:
     """What the views must say of everything that Kafka acknowledged."""
 
     outcome: dict[Event, str] = field(default_factory=dict)
-    """Of every event that was made; whether Kafka acknowledged it, `acknowledged` says."""
+    """Of every scan and arrival that was made; whether Kafka acknowledged it, `acknowledged` says."""
     acknowledged: set[Event] = field(default_factory=set)
+    dispositions: dict[Event, tuple[str, str, str, str, int]] = field(default_factory=dict)
+    """Day, site, kind of the scan, action, and whether it differs from the advice for a reason."""
+    quarantine: dict[Event, dict[str, Any]] = field(default_factory=dict)
+    followups: dict[Event, dict[str, Any]] = field(default_factory=dict)
     by_minute: dict[Event, tuple[str, str, Counter[str]]] = field(default_factory=dict)
     arrival: dict[Event, tuple[str, str, str, str]] = field(default_factory=dict)
     reasons: dict[Event, list[tuple[str, str, str]]] = field(default_factory=dict)
@@ -56,6 +71,11 @@ class Expected:
     """Topic, partition, offset → reason."""
     batches: dict[str, int] = field(default_factory=dict)
     """Batch → its accepted lines."""
+
+    @property
+    def screened(self) -> set[Event]:
+        """What Kafka acknowledged of what gets an outcome."""
+        return self.acknowledged & self.outcome.keys()
 
 
 class Load:
@@ -77,6 +97,13 @@ class Load:
         self._ending = threading.Event()
         self._pushed = 0.0
         self._batches = 0
+        self._cases = Cases(self.rng, self._start)
+        self._scans: list[tuple[Event, str, str]] = []
+        self.receipts: Container[str] = ()
+        """Batches that have a receipt, as far as somebody looks."""
+        self._waiting: dict[str, tuple[int, float]] = {}
+        """Batch → whom it lists, and when its receipt was seen."""
+        self._listed: list[int] = []
         self._producer: Any = KafkaProducer(
             bootstrap_servers=kafka, acks="all", enable_idempotence=True, linger_ms=20, max_request_size=2 << 20,
             delivery_timeout_ms=300_000, max_block_ms=300_000, metadata_max_age_ms=2000,
@@ -99,8 +126,8 @@ class Load:
         self._thread.join(30)
         self._producer.close()
 
-    def push(self, name: str, category: str, lines: list[dict[str, list[str]]], sequence: int) -> None:
-        """A batch, which must be applied with all its lines."""
+    def push(self, name: str, category: str, lines: list[dict[str, list[str]]], sequence: int) -> str:
+        """A batch, which must be applied with all its lines; its id."""
         now = datetime.now(UTC)
         window = {"valid_from": _text(now - timedelta(days=20)), "valid_to": _text(now + timedelta(days=5))}
         batch = {
@@ -111,6 +138,16 @@ class Load:
         }  # fmt: skip
         self.expected.batches[batch["batch_id"]] = len(lines)
         self._send(PUSHES, b"health", json.dumps(batch).encode(), None, None)
+        return str(batch["batch_id"])
+
+    def _see_receipts(self) -> None:
+        """Who is on a list for certain now appears among the people."""
+        for batch, (who, seen) in list(self._waiting.items()):
+            if seen and time.monotonic() - seen > LISTED_SECONDS:
+                self._listed.append(who)
+                del self._waiting[batch]
+            elif not seen and batch in self.receipts:
+                self._waiting[batch] = (who, time.monotonic())
 
     def _run(self) -> None:
         due = time.monotonic()
@@ -123,7 +160,9 @@ class Load:
             if time.monotonic() - self._pushed > 4:
                 self._pushed = time.monotonic()
                 self._batches += 1
-                self.push("more", "suspected_case", [{"id": [token(2_000_000 + self._batches)]}], self._batches)
+                batch = self.push("more", "suspected_case", [{"id": [token(LISTED + self._batches)]}], self._batches)
+                self._waiting[batch] = (LISTED + self._batches, 0.0)
+            self._see_receipts()
             due += 0.05
             time.sleep(max(0.0, due - time.monotonic()))
             due = max(due, time.monotonic() - 1)
@@ -135,24 +174,59 @@ class Load:
             self._send(topic, key, value, event, None)
         if rng.random() < self.garbage:
             value, reason = rng.choices(GARBAGE, (10, 10, 10, 1))[0]
-            self._send(SCANS, f"s{rng.randrange(40)}".encode(), value, None, reason)
-        site = f"s{rng.randrange(40)}"
-        device = f"{site}-{self.run}"
-        event = (device, self._seq[device])
-        self._seq[device] += 1
-        observed = self._start - timedelta(seconds=rng.randrange(2 * 86_400))
-        head = {"device_id": device, "seq": event[1], "site_id": site, "observed_at": _text(observed)}
-        if rng.random() < 0.15:
-            topic, value = ARRIVALS, self._arrival(event, site, observed)
+            self._send(rng.choice(TOPICS), f"s{rng.randrange(40)}".encode(), value, None, reason)
+        topic = rng.choices(KINDS, (60, 12, 10, 13, 5))[0]
+        if topic in (QUARANTINE, FOLLOWUPS):
+            said = self._cases.quarantine() if topic == QUARANTINE else self._cases.followup()
+            event = self._number(said.get("site_id") or said["district"])
+            noted, key = self.expected.quarantine if topic == QUARANTINE else self.expected.followups, said["case_id"]
+            with self._lock:
+                noted[event] = said = {"device_id": event[0], "seq": event[1]} | said
         else:
-            topic, value = SCANS, self._scan(event, site, observed)
-        raw = json.dumps(head | value).encode()
-        self._send(topic, site.encode(), raw, event, None)
-        self._old.append((topic, site.encode(), raw, event))
+            key = f"s{rng.randrange(40)}"
+            event = self._number(key)
+            observed = self._start - timedelta(seconds=rng.randrange(2 * 86_400))
+            said = {"device_id": event[0], "seq": event[1], "site_id": key, "observed_at": _text(observed)}
+            if topic == DISPOSITIONS and self._scans:
+                said |= self._disposition(event, observed)
+            elif topic == ARRIVALS:
+                said |= self._arrival(event, key, observed)
+            else:
+                topic, said = SCANS, said | self._scan(event, key, observed)
+        raw = json.dumps(said).encode()
+        self._send(topic, key.encode(), raw, event, None)
+        self._old.append((topic, key.encode(), raw, event))
         del self._old[:-2000]
 
+    def _number(self, site: str) -> Event:
+        """The next event of the device at a site."""
+        device = f"{site}-{self.run}"
+        self._seq[device] += 1
+        return device, self._seq[device] - 1
+
+    def _people(self, count: int) -> list[tuple[dict[str, Any], tuple[str, ...], str]]:
+        """Some people; now and then one who was listed just now."""
+        chosen = self.rng.choices(PEOPLE, k=count)
+        if self._listed and self.rng.random() < 0.1:
+            tokens = {"id": token(self.rng.choice(self._listed[-3:]))}
+            chosen[0] = ({"tokens": tokens, "temperature_c": 36.5}, ("suspected_case",), "refer")
+        return chosen
+
+    def _disposition(self, event: Event, observed: datetime) -> dict[str, Any]:
+        of, site, kind = self.rng.choice(self._scans)
+        said = disposition(self.rng, of)
+        with self._lock:
+            self.expected.dispositions[event] = (
+                _day(observed),
+                site,
+                kind,
+                said["action"],
+                int(bool(said["override"])),
+            )
+        return said | {"site_id": site}
+
     def _scan(self, event: Event, site: str, observed: datetime) -> dict[str, Any]:
-        chosen = self.rng.choices(PEOPLE, k=self.rng.choice((1, 1, 2, 4)))
+        chosen = self._people(self.rng.choice((1, 1, 2, 4)))
         outcome = min((outcome for _, _, outcome in chosen), key=WORST.index)
         rules = [rule for _, some, _ in chosen for rule in some]
         minute = f"{observed:%Y-%m-%d %H:%M:00}"
@@ -161,10 +235,13 @@ class Load:
             self.expected.by_minute[event] = (minute, site, counts)
         self._note(event, site, observed, outcome, rules)
         people = [{"role": "passenger", **shown} for shown, _, _ in chosen]
-        return {"kind": self.rng.choice(("vehicle", "pedestrian")), "people": people}
+        kind = self.rng.choice(("vehicle", "pedestrian"))
+        self._scans.append((event, site, kind))
+        del self._scans[:-500]
+        return {"kind": kind, "people": people}
 
     def _arrival(self, event: Event, site: str, observed: datetime) -> dict[str, Any]:
-        shown, rules, outcome = self.rng.choice(PEOPLE)
+        [(shown, rules, outcome)] = self._people(1)
         stage = self.rng.choice(("registered", "boarded", "delivered"))
         with self._lock:
             self.expected.arrival[event] = (_day(observed), site, "rail", stage)

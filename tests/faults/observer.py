@@ -11,17 +11,26 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from .load import ARRIVALS, SCANS, Event
+from .load import ARRIVALS, DISPOSITIONS, FOLLOWUPS, PUSHES, QUARANTINE, SCANS, Event
 
 OUTCOMES, DECISIONS, DEAD, RECEIPTS = "screening-outcomes", "screening-decisions", "dead-letters", "push-receipts"
-READ = (SCANS, ARRIVALS, OUTCOMES, DECISIONS, DEAD, RECEIPTS)
-RECORDED = (DECISIONS, DEAD, RECEIPTS)
+ALERTS, LEDGERS = "screening-alerts", ("quarantine-ledger", "followup-ledger")
+SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, QUARANTINE, FOLLOWUPS, PUSHES)
+READ = (*SOURCES, OUTCOMES, DECISIONS, DEAD, RECEIPTS, ALERTS, *LEDGERS)
+GROUPS = {
+    "screening": (SCANS, ARRIVALS),
+    "lists": (PUSHES,),
+    "ledgers": (DISPOSITIONS, QUARANTINE, FOLLOWUPS),
+    "recording": (DECISIONS, DEAD, RECEIPTS, DISPOSITIONS, QUARANTINE, FOLLOWUPS),
+}
+"""What each role reads and commits."""
 Place = tuple[str, int]
 
 
@@ -35,22 +44,27 @@ class Observer:
         self.wrong: list[str] = []
         self.polls = 0
         self.source: dict[Place, dict[int, Event | None]] = defaultdict(dict)
-        """What lies at an offset: an event, or None for garbage."""
+        """What lies at an offset: an event (a batch counts as one of number 0), or None for garbage."""
         self.sent_at: dict[Event, int] = {}
         self.outcomes: dict[Event, tuple[str, int]] = {}
         self.different: list[Event] = []
         self.decided: set[Event] = set()
         self.decisions: dict[Place, list[tuple[int, list[Event]]]] = defaultdict(list)
+        self.alerted: set[Event] = set()
+        self.told: dict[str, tuple[str, ...]] = {}
+        """What staff were told of cases, by alert_id: rule, case, day, slot and place."""
+        self.kept: set[Event] = set()
+        """Events of cases that are in a ledger."""
         self.dead: dict[tuple[str, int, int], str] = {}
         self.receipts: dict[str, dict[str, Any]] = {}
         self.answered_at: list[int] = []
-        self.committed: dict[str, dict[Place, int]] = {"screening": {}, "recording": {}}
+        self.committed: dict[str, dict[Place, int]] = {role: {} for role in GROUPS}
         self.ends: dict[Place, int] = {}
         """After the last record that was read; what a transaction leaves behind it is none."""
         self.emptied = False
         """The database was emptied on purpose: what is committed may be ahead until it is filled again."""
         self._next: dict[Place, int] = {}
-        self._checked: Counter[Place] = Counter()
+        self._checked: Counter[tuple[str, Place]] = Counter()
         self._counted: Counter[Place] = Counter()
         self._recorded: set[Event] = set()
         self._lock = threading.Lock()
@@ -75,9 +89,13 @@ class Observer:
 
     def lag(self, role: str) -> int:
         """Records that a group has not committed, as of the last poll."""
-        topics = (SCANS, ARRIVALS) if role == "screening" else RECORDED
-        done = self.committed[role]
+        done, topics = self.committed[role], GROUPS[role]
         return sum(end - done.get(place, 0) for place, end in list(self.ends.items()) if place[0] in topics)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every role has committed everything."""
+        return not any(self.lag(role) for role in GROUPS)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows straight from the server, past any link."""
@@ -109,7 +127,8 @@ class Observer:
     def _poll(self) -> None:
         committed = self._committed()
         self._read()
-        self._check_screening(committed["screening"])
+        for role, durable in (("screening", self._screened), ("ledgers", self._noted), ("lists", self._answered)):
+            self._check(role, committed[role], durable)
         with contextlib.suppress(Exception):  # a server that is away has nothing to compare with
             self._check_recording(committed["recording"])
         self.committed = committed
@@ -120,7 +139,7 @@ class Observer:
                 bootstrap_servers=self._kafka, bootstrap_timeout_ms=3000, request_timeout_ms=5000
             )
         found: dict[str, dict[Place, int]] = {}
-        for role in ("screening", "recording"):
+        for role in GROUPS:
             group = f"{self._prefix}ninezero-{role}"
             offsets = self._admin.list_group_offsets({group: None}).get(group, {})
             found[role] = {
@@ -163,14 +182,19 @@ class Observer:
     def _take(self, place: Place, record: Any) -> None:
         topic = place[0]
         self.ends[place] = record.offset + 1
-        if topic in (SCANS, ARRIVALS):
+        if topic in SOURCES:
             event = None
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 said = json.loads(record.value)
-                event = (said["device_id"], said["seq"])
+                event = (said["batch_id"], 0) if topic == PUSHES else (said["device_id"], said["seq"])
             self.source[place][record.offset] = event
             if event is not None:
                 self.sent_at.setdefault(event, record.timestamp)
+            return
+        if topic in LEDGERS:
+            _, device, seq = record.key.decode().split("|")
+            if device != "!":
+                self.kept.add((device, int(seq)))
             return
         said = json.loads(record.value)
         if topic == OUTCOMES:
@@ -183,6 +207,13 @@ class Observer:
             events = [(one[0], one[1]) for one in said["decisions"]]
             self.decided.update(events)
             self.decisions[place].append((record.offset, events))
+        elif topic == ALERTS and "case_id" in said:
+            place_of = said["site_id"] or said["district"]
+            told = (said["rule"], said["case_id"], said["day"], said["slot"] or "", place_of)
+            if self.told.setdefault(said["alert_id"], told) != told:
+                self.wrong.append(f"alert {said['alert_id']} was sent twice and differs")
+        elif topic == ALERTS:
+            self.alerted.add((said["device_id"], said["seq"]))
         elif topic == DEAD:
             self.dead[said["topic"], said["partition"], said["offset"]] = said["reason"]
         elif topic == RECEIPTS:
@@ -190,18 +221,31 @@ class Observer:
             if first_said != said:
                 self.wrong.append(f"two receipts of batch {said['batch_id']} that differ")
 
-    def _check_screening(self, committed: dict[Place, int]) -> None:
+    def _check(self, role: str, committed: dict[Place, int], durable: Callable[[str, Event], bool]) -> None:
+        """Of everything up to what a role committed, what follows from it is there."""
         for place, offset in committed.items():
-            for at in range(self._checked[place], offset):
+            for at in range(self._checked[role, place], offset):
                 if at not in self.source[place]:
                     continue  # a transaction's marker, or never there
                 event = self.source[place][at]
                 if event is None:
                     if (*place, at) not in self.dead:
-                        self.wrong.append(f"{place} committed {offset}, but {at} has no dead letter")
-                elif event not in self.outcomes or event not in self.decided:
-                    self.wrong.append(f"{place} committed {offset}, but the event at {at} is not decided")
-            self._checked[place] = max(self._checked[place], offset)
+                        self.wrong.append(f"{role} committed {offset} of {place}, but {at} has no dead letter")
+                elif not durable(place[0], event):
+                    self.wrong.append(
+                        f"{role} committed {offset} of {place}, but nothing follows from the event at {at}"
+                    )
+            self._checked[role, place] = max(self._checked[role, place], offset)
+
+    def _screened(self, topic: str, event: Event) -> bool:
+        outcome = self.outcomes.get(event)
+        return outcome is not None and event in self.decided and (outcome[0] == "clear" or event in self.alerted)
+
+    def _noted(self, topic: str, event: Event) -> bool:
+        return topic == DISPOSITIONS or event in self.kept
+
+    def _answered(self, topic: str, batch: Event) -> bool:
+        return batch[0] in self.receipts
 
     def _check_recording(self, committed: dict[Place, int]) -> None:
         rows = self.query(
@@ -209,7 +253,7 @@ class Observer:
         )
         reached = {(topic.removeprefix(self._prefix), number): offset for topic, number, offset in rows}
         for place, offset in committed.items():
-            if not self.emptied and place[0] in RECORDED and offset > reached.get(place, 0):
+            if not self.emptied and offset > reached.get(place, 0):
                 self.wrong.append(f"{place} committed {offset}, recorded up to {reached.get(place, 0)}")
         for place, records in self.decisions.items():
             limit = max(committed.get(place, 0), 0)

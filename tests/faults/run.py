@@ -22,8 +22,9 @@ from rich.table import Table
 from .check import Findings, check, facts
 from .deployment import Deployment
 from .faults import FAULTS, OF_CLICKHOUSE
+from .observer import GROUPS
 
-ROLES = ("lists", "recording", "screening")
+ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
 
 
@@ -69,7 +70,7 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     found = check(deployment) if drained else Findings(wrong=[*observer.wrong, waiting_for(deployment)])
     if not drained:
         found.events = len(load.expected.acknowledged)
-        found.lost = len(load.expected.acknowledged - facts(deployment))
+        found.lost = len(load.expected.screened - facts(deployment))
     result = Result(
         name, seed, found.events - before, found.lost, found.double, round(drained or RECOVERY_SECONDS + 15, 1),
         peak=dict(deployment.peak), ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
@@ -97,8 +98,8 @@ def drain(deployment: Deployment, healed: float) -> float | None:
         observer.fresh()
         with contextlib.suppress(Exception):
             if (
-                observer.lag("screening") == observer.lag("recording") == 0
-                and expected.acknowledged <= observer.outcomes.keys()
+                observer.idle
+                and expected.screened <= observer.outcomes.keys()
                 and len(facts(deployment)) >= len(observer.decided)
                 and set(expected.batches) <= observer.receipts.keys()
                 and recorded_letters(deployment) >= len(observer.dead)
@@ -115,8 +116,8 @@ def recorded_letters(deployment: Deployment) -> int:
 def waiting_for(deployment: Deployment) -> str:
     observer, expected = deployment.observer, deployment.load.expected
     return (
-        f"still waiting: lag of screening {observer.lag('screening')}, of recording {observer.lag('recording')}; "
-        f"{len(expected.acknowledged - observer.outcomes.keys())} without an outcome, "
+        f"still waiting: lag { ({role: observer.lag(role) for role in GROUPS}) }; "
+        f"{len(expected.screened - observer.outcomes.keys())} without an outcome, "
         f"{len(set(expected.batches) - observer.receipts.keys())} batches without a receipt"
     )
 
