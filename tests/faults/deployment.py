@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +17,9 @@ from tests.support import NINEZERO, ClickHouseServer, System, four_ports, wait_f
 from .load import Load, token
 from .observer import Observer
 from .proxy import Link
+
+ROOT = Path(__file__).resolve().parents[2]
+CURVE_SECONDS = 10
 
 
 class Deployment(System):
@@ -33,6 +37,12 @@ class Deployment(System):
         """Workers that ended by themselves."""
         self.peak: dict[str, int] = {}
         """Role → largest resident size in MB since it was last cleared."""
+        self.curve: list[tuple[int, dict[str, int]]] = []
+        """Seconds since the start, and the sizes of the workers in MB, every few seconds."""
+        self.kills = 0
+        self._began = time.monotonic()
+        self._doomed: dict[str, bool] = {}
+        """Workers that were started to die at a failpoint."""
         self._ports: dict[str, int] = {}
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
@@ -60,23 +70,48 @@ class Deployment(System):
                 self._wanted.add(name)
                 self._start(name)
 
-    def _start(self, name: str) -> None:
+    def _start(self, name: str, failpoint: str = "") -> None:
         role = name.partition("-")[0]
         port = self._ports.setdefault(name, self.http if name == role else four_ports())
         env = self.env | {"NINEZERO_HTTP": f"127.0.0.1:{port}"}
+        command = [NINEZERO, "worker", role]
+        if failpoint:
+            env |= {"FAILPOINT": failpoint, "PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-m", "tests.faults.failpoints", role]
         with (self.folder / f"{name}.log").open("ab") as log:
-            self.workers[name] = subprocess.Popen([NINEZERO, "worker", role], env=env, stdout=log, stderr=log)
+            self.workers[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        self._doomed[name] = bool(failpoint)
 
     def signal(self, name: str, sign: signal.Signals) -> None:
         self.workers[name].send_signal(sign)
 
-    def kill(self, role: str, pause: float = 0.0) -> None:
-        """kill -9; it is started again after a pause."""
+    def kill(self, name: str, pause: float = 0.0, failpoint: str = "") -> None:
+        """kill -9; it is started again after a pause, to die there (`failpoints.py`) if a place is named."""
         with self._lock:
-            self.workers[role].kill()
-            self.workers[role].wait()
+            self.workers[name].kill()
+            self.workers[name].wait()
+            self.kills += 1
             time.sleep(pause)
-            self._start(role)
+            self._start(name, failpoint)
+
+    def kill_at(self, name: str, failpoint: str, seconds: float = 40.0) -> None:
+        """Kills a worker, and once more at a place: when this returns it has been started again as usual."""
+        self.kill(name, failpoint=failpoint)
+        deadline = time.monotonic() + seconds
+        while self._doomed[name]:
+            if time.monotonic() > deadline:
+                self.observer.wrong.append(f"{name} never came to {failpoint}")
+                self.kill(name)
+            time.sleep(0.05)
+
+    def lose(self, name: str) -> None:
+        """kill -9 of a worker that is not started again."""
+        with self._lock:
+            self._wanted.discard(name)
+            process = self.workers.pop(name)
+            process.kill()
+            process.wait()
+            self.kills += 1
 
     def leave(self, name: str) -> float:
         """Ends a worker for good, in order; seconds it took."""
@@ -118,10 +153,18 @@ class Deployment(System):
         """As an orchestrator does: a worker that ended is started again. Memory is measured on the way."""
         while not self._ending.wait(0.3):
             with self._lock:
+                since = int(time.monotonic() - self._began)
+                if not self.curve or since >= self.curve[-1][0] + CURVE_SECONDS:
+                    self.curve.append(
+                        (since, {name: resident(self.workers[name].pid) for name in sorted(self._wanted)})
+                    )
                 for name in self._wanted:
                     process = self.workers[name]
                     if process.poll() is not None:
-                        self.ended.append(name)
+                        if self._doomed[name] and process.returncode == -signal.SIGKILL:
+                            self.kills += 1
+                        else:
+                            self.ended.append(name)
                         self._start(name)
                     role = name.partition("-")[0]
                     self.peak[role] = max(self.peak.get(role, 0), resident(process.pid))

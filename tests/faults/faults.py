@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from .deployment import Deployment
+from .failpoints import points
 
 Fault = Callable[[Deployment, random.Random], None]
 FAULTS: dict[str, Fault] = {}
@@ -35,30 +36,50 @@ def nothing(d: Deployment, rng: random.Random) -> None:
     time.sleep(5)
 
 
+ROLES = ("screening", "recording", "lists", "ledgers")
+KILLED_AT = 10
+"""Named places of a run at which a worker dies; before each it is killed once more, at a moment of chance."""
+
+
 def _kills(role: str) -> Fault:
     def kill(d: Deployment, rng: random.Random) -> None:
-        for _ in range(KILLS):
-            rest(rng, 0.2, 5)
-            d.kill(role, rng.choice((0, 0, 1)))
+        for point in points(role, rng)[:KILLED_AT]:
+            rest(rng, 0.2, 2)
+            d.kill_at(role, point)
 
     return kill
 
 
-for _role in ("screening", "recording", "lists"):
+for _role in ROLES:
     fault(f"kill -9 {_role}")(_kills(_role))
 
 
 @fault("kill -9 any two at once")
 def kill_two(d: Deployment, rng: random.Random) -> None:
-    for _ in range(KILLS):
-        for role in rng.sample(("screening", "recording", "lists"), 2):
-            d.kill(role)
-        rest(rng, 2, 6)
+    for _ in range(2 * KILLS):
+        for role in rng.sample(ROLES, 2):
+            d.kill(role, rng.choice((0, 0, 1)))
+        rest(rng, 1, 4)
+
+
+@fault("one of three killed for good")
+def lose(d: Deployment, rng: random.Random) -> None:
+    """Nobody starts it again: its partitions wait for the end of its session."""
+    for role in ROLES:
+        d.start(f"{role}-2", f"{role}-3")
+    rest(rng, 6, 8)
+    for role in ROLES:
+        d.lose(f"{role}-{rng.choice('23')}")
+        rest(rng, 0, 1)
+    rest(rng, 8, 10)
+    for role in ROLES:
+        for name in [name for name in d.workers if name.startswith(f"{role}-")]:
+            d.leave(name)
 
 
 @fault("SIGTERM in a full batch")
 def terminate(d: Deployment, rng: random.Random) -> None:
-    for role in ("recording", "screening"):
+    for role in ROLES:
         rest(rng, 1, 3)
         d.load.rate = 2000
         rest(rng, 0.5, 1.5)
@@ -69,14 +90,15 @@ def terminate(d: Deployment, rng: random.Random) -> None:
 
 def _frozen(role: str) -> Fault:
     def freeze(d: Deployment, rng: random.Random) -> None:
-        """Past the session time-out of 10 s, while a second worker takes over; then it wakes with what it had in hand."""
+        """Past its session, while a second worker takes over; then it wakes with what it had in hand. And once for less."""
         d.start(f"{role}-2")
-        time.sleep(6)
+        time.sleep(4)
         d.load.rate = 800
-        rest(rng, 1, 2)
-        d.signal(role, signal.SIGSTOP)
-        rest(rng, 14, 18)
-        d.signal(role, signal.SIGCONT)
+        for least in (9, 3):
+            rest(rng, 1, 2)
+            d.signal(role, signal.SIGSTOP)
+            rest(rng, least, least + 3)
+            d.signal(role, signal.SIGCONT)
         d.load.rate = 300
         time.sleep(4)
         d.leave(f"{role}-2")
@@ -84,19 +106,27 @@ def _frozen(role: str) -> Fault:
     return freeze
 
 
-for _role in ("screening", "recording", "lists"):
+for _role in ROLES:
     fault(f"SIGSTOP and CONT {_role}")(_frozen(_role))
 
 
 @fault("join and leave")
 def join(d: Deployment, rng: random.Random) -> None:
-    for _ in range(2):
-        for role in ("screening", "recording"):
-            d.start(f"{role}-2")
-        rest(rng, 2, 6)
-        for role in ("screening", "recording"):
-            d.leave(f"{role}-2")
-        rest(rng, 0, 2)
+    """A storm: up to three workers of each role come, go and are killed, several at once."""
+    extra = [f"{role}-{n}" for role in ROLES for n in (2, 3)]
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for name in rng.sample(extra, 3):
+            if name not in d.workers:
+                d.start(name)
+            elif rng.random() < 0.3:
+                d.kill(name)
+            else:
+                d.leave(name)
+        rest(rng, 0.2, 2)
+    for name in extra:
+        if name in d.workers:
+            d.leave(name)
 
 
 @fault("Kafka restarted")

@@ -157,7 +157,7 @@ class Load:
                 continue
             for _ in range(max(1, int(self.rate * 0.05))):
                 self._one()
-            if time.monotonic() - self._pushed > 4:
+            if time.monotonic() - self._pushed > 2:
                 self._pushed = time.monotonic()
                 self._batches += 1
                 batch = self.push("more", "suspected_case", [{"id": [token(LISTED + self._batches)]}], self._batches)
@@ -170,8 +170,7 @@ class Load:
     def _one(self) -> None:
         rng = self.rng
         if self._old and rng.random() < self.again:
-            topic, key, value, event = rng.choice(self._old)
-            self._send(topic, key, value, event, None)
+            self._send(*rng.choice(self._old), None)
         if rng.random() < self.garbage:
             value, reason = rng.choices(GARBAGE, (10, 10, 10, 1))[0]
             self._send(rng.choice(TOPICS), f"s{rng.randrange(40)}".encode(), value, None, reason)

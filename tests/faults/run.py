@@ -10,6 +10,7 @@ import contextlib
 import json
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -40,6 +41,7 @@ class Result:
     recovery: float = 0.0
     pause: float = 0.0
     """Longest pause between two records of outcomes while events came, in seconds."""
+    kills: int = 0
     wait: float = 0.0
     """Longest wait of an event for its outcome, in seconds."""
     peak: dict[str, int] = field(default_factory=dict)
@@ -54,6 +56,7 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     rng, observer, load = random.Random(seed), deployment.observer, deployment.load
     deployment.peak.clear()
     deployment.ended.clear()
+    deployment.kills = 0
     observer.wrong.clear()
     before, polls = len(load.expected.acknowledged), observer.polls
     began = int(time.time() * 1000)
@@ -73,7 +76,7 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
         found.lost = len(load.expected.screened - facts(deployment))
     result = Result(
         name, seed, found.events - before, found.lost, found.double, round(drained or RECOVERY_SECONDS + 15, 1),
-        peak=dict(deployment.peak), ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
+        peak=dict(deployment.peak), kills=deployment.kills, ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
     )  # fmt: skip
     answered = sorted(at for at in observer.answered_at if began <= at <= paused)
     gaps = [b - a for a, b in zip([began + 1000, *answered], [*answered, paused], strict=True)]
@@ -144,6 +147,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], help="faults whose name holds this text")
     parser.add_argument("--out", type=Path, default=Path(".run/faults.json"))
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what was started is ended too
     names = [name for name in FAULTS if not given.only or any(text in name for text in given.only)]
     first = secrets.randbelow(10**6) if given.seed is None else given.seed
     results: list[Result] = []

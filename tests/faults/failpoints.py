@@ -1,0 +1,103 @@
+"""Named places at which a worker dies, as of kill -9: `FAILPOINT="PLACE WHEN N" python -m tests.faults.failpoints ROLE`.
+
+The product knows nothing of it, and pays nothing for it: a place is one of its functions, looked up by name, and the worker
+dies before, in (a few ms after it began) or after its n-th call.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import pkgutil
+import random
+import signal
+import sys
+import threading
+from typing import Any
+
+WHEN = ("before", "in", "after")
+IN_SECONDS = (0.0002, 0.004)
+
+_COMMON = ("streams.chunks:Chunk.done", "streams.chunks:Consumer.commit", "streams.chunks:Consumer.perform_seek")
+PLACES = {
+    "screening": (
+        *_COMMON, "agents.screening:Screening.screen", "agents.screening:Screening.decide", "streams.kafka:Writer.send",
+        "streams.kafka:Writer._send_partition", "streams.replica:Replica.take",
+    ),
+    "recording": (
+        *_COMMON, "streams.sink:Sink.put", "streams.sink:Sink._progress", "streams.sink:Sink._write",
+        "streams.sink:Sink._insert", "agents.app:roll_up", "agents.app:roll_up_cases",
+    ),
+    "lists": (
+        *_COMMON, "agents.pushes:Pushes._take_over", "agents.pushes:Pushes._judge", "streams.transactions:Transactions.start",
+        "streams.transactions:Transactions.write", "streams.transactions:Transactions._send",
+        "aiokafka:AIOKafkaProducer.begin_transaction", "aiokafka:AIOKafkaProducer.commit_transaction",
+    ),
+    "ledgers": (
+        *_COMMON, "agents.care:valid_events", "agents.care:Care.take", "streams.kafka:Writer.send",
+        "streams.ledger_table:LedgerTable.write", "streams.ledger_table:LedgerTable.read",
+    ),
+}  # fmt: skip
+ONCE = {"Consumer.perform_seek", "Pushes._take_over", "Transactions.start", "LedgerTable.read"}
+"""Called once a life, or hardly more often."""
+
+
+def points(role: str, rng: random.Random) -> list[str]:
+    """Every place of a role, before, in and after one of its first calls, shuffled."""
+    found = [
+        f"{place} {when} {1 if place.partition(':')[2] in ONCE else rng.randint(1, 3)}"
+        for place in PLACES[role]
+        for when in WHEN
+    ]
+    rng.shuffle(found)
+    return found
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def set_up(place: str, when: str, count: int) -> None:
+    """Makes this process die there."""
+    path, _, name = place.rpartition(".") if "." in place.partition(":")[2] else place.rpartition(":")
+    owner = pkgutil.resolve_name(path)
+    function = getattr(owner, name)
+    calls = 0
+
+    def enter() -> bool:
+        """Whether this is the call."""
+        nonlocal calls
+        calls += 1
+        if calls == count and when == "before":
+            _die()
+        if calls == count and when == "in":
+            threading.Timer(random.uniform(*IN_SECONDS), _die).start()
+        return calls == count and when == "after"
+
+    @functools.wraps(function)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        last = enter()
+        result = await function(*args, **kwargs)
+        if last:
+            _die()
+        return result
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        last = enter()
+        result = function(*args, **kwargs)
+        if last:
+            _die()
+        return result
+
+    setattr(owner, name, awaited if inspect.iscoroutinefunction(function) else called)
+
+
+if __name__ == "__main__":
+    from agents.cli import main
+
+    place_, when_, count_ = os.environ["FAILPOINT"].split()
+    set_up(place_, when_, int(count_))
+    sys.argv = ["ninezero", "worker", *sys.argv[1:]]
+    main()
