@@ -34,9 +34,9 @@ bench: setup
 	$(BIN)/python -m tests.bench.push
 	$(BIN)/python -m tests.bench.freshness
 
-# Every fault with SEEDS seeds, about 12 minutes a seed; the table is printed and left in .run/faults.json.
+# Every fault with SEEDS seeds, about 20 minutes a seed, or random ones for SOAK seconds; results are left in .run/faults.json.
 faults: setup engines
-	$(BIN)/python -m tests.faults.run --seeds $(SEEDS)
+	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
 
 # The live tests against their models, with SEEDS seeds of their own each (make test always takes the same one).
 explore: setup engines

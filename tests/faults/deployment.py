@@ -39,10 +39,11 @@ class Deployment(System):
         """Role → largest resident size in MB since it was last cleared."""
         self.curve: list[tuple[int, dict[str, int]]] = []
         """Seconds since the start, and the sizes of the workers in MB, every few seconds."""
-        self.kills = 0
+        self.kills: list[tuple[float, str]] = []
+        """When which worker was killed (Unix time), and at which failpoint."""
         self._began = time.monotonic()
-        self._doomed: dict[str, bool] = {}
-        """Workers that were started to die at a failpoint."""
+        self._doomed: dict[str, str] = {}
+        """The failpoint at which a worker is to die."""
         self._ports: dict[str, int] = {}
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
@@ -64,11 +65,11 @@ class Deployment(System):
         wait_for(lambda: len(self.observer.receipts) >= 2, 60, "the first receipts")
         time.sleep(2.1)
 
-    def start(self, *roles: str) -> None:
+    def start(self, *roles: str, failpoint: str = "") -> None:
         for name in roles:
             with self._lock:
                 self._wanted.add(name)
-                self._start(name)
+                self._start(name, failpoint)
 
     def _start(self, name: str, failpoint: str = "") -> None:
         role = name.partition("-")[0]
@@ -80,7 +81,7 @@ class Deployment(System):
             command = [sys.executable, "-m", "tests.faults.failpoints", role]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.workers[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        self._doomed[name] = bool(failpoint)
+        self._doomed[name] = failpoint
 
     def signal(self, name: str, sign: signal.Signals) -> None:
         self.workers[name].send_signal(sign)
@@ -90,19 +91,20 @@ class Deployment(System):
         with self._lock:
             self.workers[name].kill()
             self.workers[name].wait()
-            self.kills += 1
+            self.kills.append((time.time(), name))
             time.sleep(pause)
             self._start(name, failpoint)
 
-    def kill_at(self, name: str, failpoint: str, seconds: float = 40.0) -> None:
-        """Kills a worker, and once more at a place: when this returns it has been started again as usual."""
+    def kill_at(self, name: str, failpoint: str, seconds: float = 40.0) -> bool:
+        """Kills a worker, and once more at a place; whether it came there. It has been started again as usual."""
         self.kill(name, failpoint=failpoint)
         deadline = time.monotonic() + seconds
-        while self._doomed[name]:
-            if time.monotonic() > deadline:
-                self.observer.wrong.append(f"{name} never came to {failpoint}")
-                self.kill(name)
+        while self._doomed[name] and time.monotonic() < deadline:
             time.sleep(0.05)
+        if came := not self._doomed[name]:
+            return came
+        self.kill(name)
+        return False
 
     def lose(self, name: str) -> None:
         """kill -9 of a worker that is not started again."""
@@ -111,7 +113,7 @@ class Deployment(System):
             process = self.workers.pop(name)
             process.kill()
             process.wait()
-            self.kills += 1
+            self.kills.append((time.time(), name))
 
     def leave(self, name: str) -> float:
         """Ends a worker for good, in order; seconds it took."""
@@ -162,7 +164,7 @@ class Deployment(System):
                     process = self.workers[name]
                     if process.poll() is not None:
                         if self._doomed[name] and process.returncode == -signal.SIGKILL:
-                            self.kills += 1
+                            self.kills.append((time.time(), f"{name} at {self._doomed[name]}"))
                         else:
                             self.ended.append(name)
                         self._start(name)

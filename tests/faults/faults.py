@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from .deployment import Deployment
 from .failpoints import points
@@ -14,12 +15,16 @@ Fault = Callable[[Deployment, random.Random], None]
 FAULTS: dict[str, Fault] = {}
 OF_CLICKHOUSE: set[str] = set()
 """Faults that screening must not notice."""
+FRESH: set[str] = set()
+"""Faults of a deployment in which nothing has run yet."""
 KILLS = 5
 
 
-def fault(name: str, clickhouse: bool = False) -> Callable[[Fault], Fault]:
+def fault(name: str, clickhouse: bool = False, fresh: bool = False) -> Callable[[Fault], Fault]:
     def add(function: Fault) -> Fault:
         FAULTS[name] = function
+        if fresh:
+            FRESH.add(name)
         if clickhouse:
             OF_CLICKHOUSE.add(name)
         return function
@@ -44,8 +49,9 @@ KILLED_AT = 10
 def _kills(role: str) -> Fault:
     def kill(d: Deployment, rng: random.Random) -> None:
         for point in points(role, rng)[:KILLED_AT]:
-            rest(rng, 0.2, 2)
-            d.kill_at(role, point)
+            rest(rng, 1, 4)
+            if not d.kill_at(role, point):
+                d.observer.wrong.append(f"the {role} role never came to {point}")
 
     return kill
 
@@ -291,18 +297,98 @@ def partitions(d: Deployment, rng: random.Random) -> None:
     time.sleep(8)
 
 
+@fault("poison first, then kill -9", fresh=True)
+def poison(d: Deployment, rng: random.Random) -> None:
+    """The first records of every topic are bad, nothing is committed yet, and each role dies over them."""
+    d.load.spoil()
+    for role in ROLES:
+        d.start(
+            role, failpoint=next(point for point in points(role, rng) if "Chunk.done" in point or "commit" in point)
+        )
+    d.begin()
+    d.load.go()
+    rest(rng, 3, 5)
+
+
+def _at_a_point(role: str) -> Fault:
+    return lambda d, rng: d.kill_at(role, points(role, rng)[0]) and None
+
+
+def _stopped(role: str) -> Fault:
+    def stop(d: Deployment, rng: random.Random) -> None:
+        d.signal(role, signal.SIGSTOP)
+        rest(rng, 2, 9)
+        d.signal(role, signal.SIGCONT)
+
+    return stop
+
+
+def _joined(role: str) -> Fault:
+    def come(d: Deployment, rng: random.Random) -> None:
+        d.start(f"{role}-2")
+        rest(rng, 1, 6)
+        d.leave(f"{role}-2") if rng.random() < 0.5 else d.lose(f"{role}-2")
+
+    return come
+
+
+def _cut(d: Deployment, rng: random.Random) -> None:
+    for _ in range(5):
+        d.link.lose_reply() if rng.random() < 0.5 else d.link.cut()
+        rest(rng, 0, 2)
+    d.link.heal()
+
+
+def _down(d: Deployment, rng: random.Random) -> None:
+    d.server.kill()
+    rest(rng, 0, 10)
+    d.server.start()
+
+
+def _hung(d: Deployment, rng: random.Random) -> None:
+    d.server_signal(signal.SIGSTOP)
+    rest(rng, 1, 10)
+    d.server_signal(signal.SIGCONT)
+
+
+def _slow(d: Deployment, rng: random.Random) -> None:
+    d.link.seconds_a_packet = rng.uniform(0.05, 0.3)
+    rest(rng, 2, 8)
+    d.link.heal()
+
+
+def _surge(d: Deployment, rng: random.Random) -> None:
+    d.load.rate = 1500
+    rest(rng, 3, 6)
+    d.load.rate = 300
+
+
+SHORT: dict[str, list[Fault]] = {
+    **{role: [_at_a_point(role), _at_a_point(role), _stopped(role)] for role in ROLES},
+    **{f"{role}-2": [_joined(role)] for role in ROLES},
+    "Kafka": [broker],
+    "ClickHouse": [_cut, _down, _hung, _slow],
+    "load": [_surge],
+}
+"""Faults of some seconds, by what they break: of each at most one at a time."""
+
+
 @fault("random combination")
 def combination(d: Deployment, rng: random.Random) -> None:
-    names = [
-        "kill -9 screening",
-        "kill -9 recording",
-        "kill -9 lists",
-        "Kafka restarted",
-        "ClickHouse killed",
-        "replies lost",
-    ]
-    for name in rng.sample(names, 3):
-        FAULTS[name](d, rng)
+    """Several at once, and one round after the other."""
+    for _ in range(3):
+        broken = [
+            (rng.choice(SHORT[what]), random.Random(rng.random()))
+            for what in rng.sample(list(SHORT), rng.randint(2, 4))
+        ]
+        with ThreadPoolExecutor(len(broken)) as threads:
+            for done in [threads.submit(_later, some, d, own) for some, own in broken]:
+                done.result()
+
+
+def _later(some: Fault, d: Deployment, rng: random.Random) -> None:
+    rest(rng, 0, 3)
+    some(d, rng)
 
 
 @fault("a bit of everything", clickhouse=False)
@@ -313,7 +399,9 @@ def bit_of_everything(d: Deployment, rng: random.Random) -> None:
     d.kill("recording")
     d.server.kill()
     rest(rng, 0.5, 1.5)
-    d.kill("screening")
-    d.kill("lists")
+    d.kill_at("screening", "streams.kafka:Writer._send_partition after 2")
+    d.kill_at("lists", "streams.transactions:Transactions._send after 1")
+    d.kill("ledgers")
     d.server.start()
+    d.kill_at("recording", "streams.sink:Sink._insert after 1")
     rest(rng, 1, 2)

@@ -114,6 +114,14 @@ class Load:
     def go(self) -> None:
         self._sending.set()
 
+    def spoil(self) -> None:
+        """Bad records only, to every partition; returns when Kafka has them."""
+        for topic in TOPICS:
+            for n in range(20):
+                value, reason = GARBAGE[n % 3]
+                self._send(topic, f"s{n}".encode(), value, None, reason)
+        self._producer.flush(timeout=60)
+
     def pause(self) -> None:
         """Stops sending; returns when Kafka has answered for everything."""
         self._sending.clear()

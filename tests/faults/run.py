@@ -1,12 +1,13 @@
 """Runs faults with seeds, prints a table, and leaves `.run/faults.json`.
 
-python -m tests.faults.run [--seeds 3] [--only "kill -9"] [--seed 7]
+python -m tests.faults.run [--seeds 3] [--only "kill -9"] [--seed 7] [--soak 900] [--table .run/faults.json]
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import random
 import secrets
@@ -14,15 +15,19 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from streams.broker import Broker
+
 from .check import Findings, check, facts
 from .deployment import Deployment
-from .faults import FAULTS, OF_CLICKHOUSE
+from .faults import FAULTS, FRESH, OF_CLICKHOUSE
 from .observer import GROUPS
 
 ROLES = ("lists", "recording", "ledgers", "screening")
@@ -41,6 +46,8 @@ class Result:
     recovery: float = 0.0
     pause: float = 0.0
     """Longest pause between two records of outcomes while events came, in seconds."""
+    within: list[str] = field(default_factory=list)
+    """Kills in that pause."""
     kills: int = 0
     wait: float = 0.0
     """Longest wait of an event for its outcome, in seconds."""
@@ -48,6 +55,8 @@ class Result:
     ended: list[str] = field(default_factory=list)
     """Workers that ended by themselves and were started again."""
     polls: int = 0
+    curve: list[Any] = field(default_factory=list)
+    """Of a soak: seconds, and the resident sizes of the workers in MB."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -56,12 +65,13 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     rng, observer, load = random.Random(seed), deployment.observer, deployment.load
     deployment.peak.clear()
     deployment.ended.clear()
-    deployment.kills = 0
+    deployment.kills.clear()
     observer.wrong.clear()
     before, polls = len(load.expected.acknowledged), observer.polls
     began = int(time.time() * 1000)
-    load.go()
-    time.sleep(rng.uniform(1.0, 2.0))
+    if name not in FRESH:
+        load.go()
+        time.sleep(rng.uniform(1.0, 2.0))
     FAULTS[name](deployment, rng)
     healed = time.monotonic()
     time.sleep(1)
@@ -76,11 +86,13 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
         found.lost = len(load.expected.screened - facts(deployment))
     result = Result(
         name, seed, found.events - before, found.lost, found.double, round(drained or RECOVERY_SECONDS + 15, 1),
-        peak=dict(deployment.peak), kills=deployment.kills, ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
+        peak=dict(deployment.peak), kills=len(deployment.kills), ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
     )  # fmt: skip
     answered = sorted(at for at in observer.answered_at if began <= at <= paused)
-    gaps = [b - a for a, b in zip([began + 1000, *answered], [*answered, paused], strict=True)]
-    result.pause = round(max(gaps) / 1000, 1)
+    gaps = [(b - a, a) for a, b in itertools.pairwise([began + 1000, *answered, paused])]
+    pause, since = max(gaps)
+    result.pause = round(pause / 1000, 1)
+    result.within = [what for at, what in deployment.kills if since - 1000 < at * 1000 < since + pause]
     waits = [
         said[1] - observer.sent_at[event]
         for event, said in observer.outcomes.items()
@@ -125,19 +137,49 @@ def waiting_for(deployment: Deployment) -> str:
     )
 
 
-def table(results: list[Result]) -> Table:
+def soak(deployment: Deployment, seconds: int, seed: int) -> Result:
+    """Random combinations for so long, each drained and checked: one row of all of them."""
+    until, rng = time.monotonic() + seconds, random.Random(seed)
+    deployment.curve.clear()
+    whole = Result(f"soak of {seconds // 60} minutes", seed)
+    while time.monotonic() < until:
+        one = run(deployment, "random combination", rng.randrange(10**6))
+        print(json.dumps(asdict(one)), flush=True)
+        whole.events, whole.polls, whole.kills = (
+            whole.events + one.events,
+            whole.polls + one.polls,
+            whole.kills + one.kills,
+        )
+        whole.lost, whole.double = max(whole.lost, one.lost), max(whole.double, one.double)
+        whole.recovery, whole.wait = max(whole.recovery, one.recovery), max(whole.wait, one.wait)
+        if one.pause > whole.pause:
+            whole.pause, whole.within = one.pause, one.within
+        whole.peak = {role: max(size, whole.peak.get(role, 0)) for role, size in one.peak.items()}
+        whole.ended += one.ended
+        whole.wrong += [f"seed {one.seed}: {what}" for what in one.wrong]
+    whole.curve = list(deployment.curve)
+    return whole
+
+
+COLUMNS = (
+    "fault", "runs", "kills", "events", "lost", "double", "worst recovery s", "peak RSS MB", "longest pause of outcomes s"
+)  # fmt: skip
+
+
+def rows(results: list[Result]) -> Iterator[tuple[str, ...]]:
     """One row a fault: the worst of its runs."""
-    shown = Table(
-        "fault", "runs", "events", "lost", "double", "worst recovery s", "peak RSS MB", "longest pause of outcomes s"
-    )
     for name in dict.fromkeys(result.fault for result in results):
         runs = [result for result in results if result.fault == name]
-        shown.add_row(
-            name, str(len(runs)), f"{sum(r.events for r in runs):,}", str(sum(r.lost for r in runs)),
-            str(sum(r.double for r in runs)), f"{max(r.recovery for r in runs):.1f}",
+        yield (
+            name, str(len(runs)), str(sum(r.kills for r in runs) or ""), f"{sum(r.events for r in runs):,}",
+            str(sum(r.lost for r in runs)), str(sum(r.double for r in runs)), f"{max(r.recovery for r in runs):.1f}",
             str(max((max(r.peak.values(), default=0) for r in runs), default=0)), f"{max(r.pause for r in runs):.1f}",
         )  # fmt: skip
-    return shown
+
+
+def markdown(results: list[Result]) -> str:
+    """The table of the README."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows(results)))
 
 
 def main() -> int:
@@ -145,32 +187,54 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each fault")
     parser.add_argument("--seed", type=int, default=None, help="the first seed; random without it")
     parser.add_argument("--only", action="append", default=[], help="faults whose name holds this text")
+    parser.add_argument("--soak", type=int, default=0, help="random faults for so many seconds, instead")
+    parser.add_argument(
+        "--table", type=Path, nargs="+", default=[], help="print the results in these files as Markdown"
+    )
     parser.add_argument("--out", type=Path, default=Path(".run/faults.json"))
     given = parser.parse_args()
+    if given.table:
+        print(markdown([Result(**result) for file in given.table for result in json.loads(file.read_text())]))
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what was started is ended too
     names = [name for name in FAULTS if not given.only or any(text in name for text in given.only)]
     first = secrets.randbelow(10**6) if given.seed is None else given.seed
     results: list[Result] = []
-    console = Console()
-    for seed in range(first, first + given.seeds):
-        with tempfile.TemporaryDirectory() as folder:
-            deployment = Deployment(Path(folder), seed)
-            try:
-                deployment.begin(*ROLES)
-                for name in names:
-                    result = run(deployment, name, seed)
-                    results.append(result)
-                    print(json.dumps(asdict(result)), flush=True)
-            finally:
-                deployment.stop()
-                given.out.parent.mkdir(exist_ok=True)
-                (given.out.parent / f"faults-{seed}.log").write_text(deployment.logs())
+    given.out.parent.mkdir(exist_ok=True)
+    for seed in range(first, first + (1 if given.soak else given.seeds)):
+        with deployed(seed, given.out.parent / f"faults-{seed}.log") as deployment:
+            deployment.begin(*ROLES)
+            if given.soak:
+                results.append(soak(deployment, given.soak, seed))
+            for name in [] if given.soak else names:
+                if name in FRESH:
+                    log = given.out.parent / f"faults-{seed}-fresh.log"
+                    with deployed(seed, log, deployment.broker) as fresh:
+                        results.append(run(fresh, name, seed))
+                else:
+                    results.append(run(deployment, name, seed))
+                print(json.dumps(asdict(results[-1])), flush=True)
     given.out.write_text(json.dumps([asdict(result) for result in results], indent=1))
-    console.print(table(results))
+    shown = Table(*COLUMNS)
+    for row in rows(results):
+        shown.add_row(*row)
+    Console().print(shown)
     wrong = [result for result in results if result.wrong]
     for result in wrong:
         print(f"{result.fault}, seed {result.seed}:", *result.wrong, sep="\n  ")
     return int(bool(wrong))
+
+
+@contextlib.contextmanager
+def deployed(seed: int, log: Path, broker: Broker | None = None) -> Iterator[Deployment]:
+    """A deployment in a folder of its own; what its workers said is left in `log`."""
+    with tempfile.TemporaryDirectory() as folder:
+        deployment = Deployment(Path(folder), seed, broker)
+        try:
+            yield deployment
+        finally:
+            deployment.stop()
+            log.write_text(deployment.logs())
 
 
 if __name__ == "__main__":
