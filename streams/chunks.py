@@ -223,6 +223,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         self.forget(list(self.ledgers))
         await super().perform_seek()
         self._starts = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
+        # Faust leaves a partition of which nothing is committed where it is: after what was fetched and dropped.
+        if fresh := [tp for tp in self.assignment() if not self._starts.get(tp)]:
+            earliest = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*fresh)).items()}
+            await self.seek_wait(earliest)
+            self._starts |= earliest
 
     def rewind(self, tp: TP, offset: int) -> None:
         """Reads a partition again from `offset`; what is in flight of it is forgotten."""

@@ -311,7 +311,10 @@ def poison(d: Deployment, rng: random.Random) -> None:
 
 
 def _at_a_point(role: str) -> Fault:
-    return lambda d, rng: d.kill_at(role, points(role, rng)[0]) and None
+    def kill(d: Deployment, rng: random.Random) -> None:
+        d.kill_at(role, points(role, rng)[0])
+
+    return kill
 
 
 def _stopped(role: str) -> Fault:

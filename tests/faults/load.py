@@ -138,7 +138,7 @@ class Load:
         """A batch, which must be applied with all its lines; its id."""
         now = datetime.now(UTC)
         window = {"valid_from": _text(now - timedelta(days=20)), "valid_to": _text(now + timedelta(days=5))}
-        batch = {
+        batch: dict[str, Any] = {
             "batch_id": f"{name}-{self.run}-{sequence}", "authority": "health", "pushed_by": "desk", "list": name,
             "category": category, "mode": "delta", "sequence": sequence, "issued_at": _text(now),
             "legal_basis": "order-1", "purpose": "epidemic_control", "declared_lines": len(lines),

@@ -89,7 +89,10 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
         peak=dict(deployment.peak), kills=len(deployment.kills), ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
     )  # fmt: skip
     answered = sorted(at for at in observer.answered_at if began <= at <= paused)
-    gaps = [(b - a, a) for a, b in itertools.pairwise([began + 1000, *answered, paused])]
+    first = min(
+        (observer.sent_at[event] for event in observer.outcomes if observer.sent_at[event] > began), default=paused
+    )
+    gaps = [(b - a, a) for a, b in itertools.pairwise([first, *answered, paused])]
     pause, since = max(gaps)
     result.pause = round(pause / 1000, 1)
     result.within = [what for at, what in deployment.kills if since - 1000 < at * 1000 < since + pause]
