@@ -117,12 +117,15 @@ class Care:
                 continue
             for tp in sorted(self._consumer().assignment()):
                 if tp.topic == self._settings.topic(self._kind.topic.name) and await self._caught_up(tp):
-                    await self._look(tp.partition)
+                    await self._look(tp)
 
-    async def _look(self, partition: int) -> None:
+    async def _look(self, tp: TP) -> None:
+        partition = tp.partition
         async with self._changing(partition) as cases:
             now_us = _now_us()
             due = [case_id for case_id, case in cases.items() if case.look_us <= now_us]
+            if due and self._reached[tp] != await self._consumer().end(tp):
+                return  # this process stood still, and others have taken reports that it has never seen
             for first in range(0, len(due), 200):
                 found = Found()
                 for case_id in due[first : first + 200]:

@@ -276,6 +276,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Commit watermark of each partition in hand."""
         return {tp: ledger.watermark for tp, ledger in self.ledgers.items()}
 
+    async def end(self, tp: TP) -> int:
+        """The end of a partition as the broker has it now; `highwater()` is that of the last fetch."""
+        thread = self._thread
+        return int((await thread.call_thread(thread._ensure_consumer().end_offsets, [tp]))[tp])
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's live-lock detector counts messages it acked itself; the lag metric says it better."""
 
