@@ -39,7 +39,7 @@ from streams.chunks import Chunk, RawSchema, chunks
 from streams.clickhouse import ClickHouseError
 from streams.kafka import Writer
 from streams.replica import Replica
-from streams.settings import Settings
+from streams.settings import Settings, SettingsError
 from streams.sink import Sink
 from streams.topics import DISPOSITIONS, PUSHES, Topic
 
@@ -343,7 +343,10 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host, port).start()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        raise SettingsError(f"NINEZERO_HTTP: port {port} cannot be opened: end what has it, or name another") from None
 
 
 def _way_in(secret: str, run: Callable[[str], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
