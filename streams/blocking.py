@@ -139,10 +139,9 @@ def supersede(settings: Settings, group: str, place: str, client_id: str, second
     fails, the broker does it when the session ends.
     """
     from kafka.admin import MemberToRemove
-    from kafka.errors import KafkaError
 
     deadline = time.monotonic() + seconds
-    with contextlib.suppress(KafkaError, KafkaUnreachable, OSError), contextlib.closing(admin(settings)) as client:
+    with contextlib.suppress(Exception), contextlib.closing(admin(settings)) as client:
         while time.monotonic() < deadline:
             members = client.describe_groups([group])[group]["members"]
             if any(member["client_id"] == client_id for member in members):

@@ -165,7 +165,8 @@ def soak(deployment: Deployment, seconds: int, seed: int) -> Result:
 
 
 COLUMNS = (
-    "fault", "runs", "kills", "events", "lost", "double", "worst recovery s", "peak RSS MB", "longest pause of outcomes s"
+    "fault", "runs", "kills", "events", "lost", "double", "worst recovery s", "peak RSS MB", "longest pause of outcomes s",
+    "longest wait for an outcome s",
 )  # fmt: skip
 
 
@@ -177,6 +178,7 @@ def rows(results: list[Result]) -> Iterator[tuple[str, ...]]:
             name, str(len(runs)), str(sum(r.kills for r in runs) or ""), f"{sum(r.events for r in runs):,}",
             str(sum(r.lost for r in runs)), str(sum(r.double for r in runs)), f"{max(r.recovery for r in runs):.1f}",
             str(max((max(r.peak.values(), default=0) for r in runs), default=0)), f"{max(r.pause for r in runs):.1f}",
+            f"{max(r.wait for r in runs):.1f}",
         )  # fmt: skip
 
 

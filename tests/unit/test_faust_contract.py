@@ -52,5 +52,18 @@ def test_what_we_call_is_still_there() -> None:
                                 "serialized_key_size", "serialized_value_size", "tp"]  # fmt: skip
 
 
+def test_seeking_to_what_is_committed_leaves_alone_where_nothing_is() -> None:
+    """So `perform_seek` does the rest; should they do it one day, ours may go."""
+    assert "if offset and offset > 0" in inspect.getsource(AIOKafkaConsumer.seek_to_committed)
+
+
+def test_the_thread_takes_calls_and_the_client_id_and_heartbeats_reach_kafka() -> None:
+    assert callable(driver.AIOKafkaConsumerThread.call_thread)
+    assert "_ensure_consumer" in driver.AIOKafkaConsumerThread.__dict__
+    made = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
+    for setting in ("broker_client_id", "broker_session_timeout", "broker_heartbeat_interval"):
+        assert setting in made
+
+
 def test_a_stream_without_acks_never_acks_for_the_agent() -> None:
     assert "enable_acks=False" in inspect.getsource(faust.Stream.noack)
