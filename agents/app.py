@@ -36,11 +36,12 @@ from streams import clickhouse, metrics
 from streams.blocking import topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
 from streams.clickhouse import ClickHouseError
+from streams.errors import UserError
 from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
 from streams.sink import Sink
-from streams.topics import DISPOSITIONS, PUSHES, Topic
+from streams.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
 
 log = logging.getLogger("ninezero")
 
@@ -49,6 +50,9 @@ ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 
 MAX_STATEMENT_BYTES = 64 << 20
 """Of a statement with its rows that comes over the way into an embedded database."""
+
+TOPICS_SECONDS = 5.0
+"""How often it is looked whether the topics are still the same."""
 
 SILENT_SECONDS, RETAIN_SECONDS = 60.0, 3600.0
 """How often silent devices are counted, and how often it is looked whether a day's facts are due to go."""
@@ -78,6 +82,7 @@ class Role:
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())
         self.sink: Sink | None = None
+        self.topic_ids: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def agent(self, topic: Topic, run: Callable[[Any], Awaitable[None]]) -> None:
@@ -124,6 +129,8 @@ class Role:
 async def run(name: str, settings: Settings) -> str | None:
     """Runs a role until a signal or a failure; the failure in one line, or None."""
     role = Role(name, settings)
+    role.topic_ids = await asyncio.to_thread(topic_ids, settings)
+    role.app.consumer.topic_ids = role.topic_ids
     async with contextlib.AsyncExitStack() as stack:
         await _BUILD[name](role, stack)
         host, port = settings.http
@@ -133,6 +140,7 @@ async def run(name: str, settings: Settings) -> str | None:
             loop.add_signal_handler(sign, role.end)
         await role.app.start()
         role.task(_measure(role))
+        role.task(_watch_topics(role))
         why = await role.ended
         if why is not None:
             log.error("the %s role is ending: %s", name, why)
@@ -198,7 +206,6 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
-    ids = await asyncio.to_thread(topic_ids, role.settings)
     days = Days(role.settings.timezone)
 
     def after(engine: Any, written: Any) -> None:
@@ -207,7 +214,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     sink = Sink(
         role.settings.clickhouse,
-        lambda topic: ids.get(topic, ""),
+        lambda topic: role.topic_ids.get(topic, ""),
         after,
         lambda: role.app.consumer,
         role.settings.timezone,
@@ -302,6 +309,23 @@ async def _measure(role: Role) -> None:
                         end - watermark
                     )
         await asyncio.sleep(1)
+
+
+async def _watch_topics(role: Role) -> None:
+    """A topic that was deleted and made again is another one: what is known of the old one is forgotten by a new process.
+
+    The watchlist is watched by its replica.
+    """
+    own = {name: known for name, known in role.topic_ids.items() if name != role.settings.topic(WATCHLIST.name)}
+    while True:
+        await asyncio.sleep(TOPICS_SECONDS)
+        with contextlib.suppress(UserError):  # a broker that is away says nothing about it
+            now = await asyncio.to_thread(topic_ids, role.settings)
+            for name, known in own.items():
+                if now.get(name, known) != known:
+                    role.fail(
+                        f"the topic {name} was deleted and made again; its beginning is read after the next start"
+                    )
 
 
 async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: int) -> None:

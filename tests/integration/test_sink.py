@@ -22,7 +22,7 @@ from tests.support import ClickHouseServer, free_port
 
 pytestmark = pytest.mark.server
 SITES = ("sites", {"site_register": [SiteRow("s1", "road", "370115", 1, 1)]})
-LETTERS = ("letters", {"dead_letter_facts": [DeadLetterRow(0, "t", 0, 1, "00", "not_json")]})
+LETTERS = ("letters", {"dead_letter_facts": [DeadLetterRow(0, "t", 0, 1, "00", "not_json", 0)]})
 
 
 def chunk(topic: str) -> Chunk:
