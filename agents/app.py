@@ -20,7 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents import retention
 from agents.care import Care, Kind
-from agents.cases import roll_up_cases
+from agents.cases import mend_cases, roll_up_cases
 from agents.checkpoints import CHECKPOINTS
 from agents.followups import FOLLOWED_UP
 from agents.ledgers import valid_events
@@ -28,14 +28,14 @@ from agents.lists import Lists
 from agents.logic.days import Days
 from agents.pushes import Pushes
 from agents.quarantine import QUARANTINED
-from agents.recorder import SEALED, projections, record, roll_up
+from agents.recorder import SEALED, mend_rollup, projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
 from schemas.events import Disposition
 from streams import clickhouse, metrics
 from streams.blocking import topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
-from streams.clickhouse import ClickHouseError
+from streams.clickhouse import ClickHouseError, Engine
 from streams.errors import UserError
 from streams.kafka import Writer
 from streams.replica import Replica
@@ -53,6 +53,9 @@ MAX_STATEMENT_BYTES = 64 << 20
 
 TOPICS_SECONDS = 5.0
 """How often it is looked whether the topics are still the same."""
+
+MEND_SECONDS = 10.0
+"""How often counts are compared with their facts, at most."""
 
 SILENT_SECONDS, RETAIN_SECONDS = 60.0, 3600.0
 """How often silent devices are counted, and how often it is looked whether a day's facts are due to go."""
@@ -234,6 +237,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
         add(projection)
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))
+    role.task(_mend(sink, days))
     if not role.settings.replay:  # a replay is of days that are long over
         role.task(_retain(sink, role.settings))
 
@@ -280,6 +284,21 @@ async def _count_silent(sink: Sink) -> None:
                 int((await sink.query("SELECT count() AS n FROM ninezero.devices_silent"))[0]["n"])
             )
         await asyncio.sleep(SILENT_SECONDS)
+
+
+async def _mend(sink: Sink, days: Days) -> None:
+    """Sums that were lost while their facts stayed; looking for them takes a fiftieth of the connection's time at most."""
+
+    def mend(engine: Engine) -> list[str]:
+        mend_cases(engine, days)
+        return mend_rollup(engine)
+
+    while True:
+        began = time.monotonic()
+        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
+            if short := await sink.call(mend):
+                log.warning("counts of %d day(s) fell short of their facts: recomputed", len(short))
+        await asyncio.sleep(max(MEND_SECONDS, 50 * (time.monotonic() - began)))
 
 
 async def _retain(sink: Sink, settings: Settings) -> None:

@@ -13,12 +13,16 @@ Fault = Callable[[Deployment, random.Random], None]
 FAULTS: dict[str, Fault] = {}
 OF_CLICKHOUSE: set[str] = set()
 """Faults that screening must not notice."""
+LONG: set[str] = set()
+"""Faults of minutes, run when they are named only."""
 KILLS = 5
 
 
-def fault(name: str, clickhouse: bool = False) -> Callable[[Fault], Fault]:
+def fault(name: str, clickhouse: bool = False, long: bool = False) -> Callable[[Fault], Fault]:
     def add(function: Fault) -> Fault:
         FAULTS[name] = function
+        if long:
+            LONG.add(name)
         if clickhouse:
             OF_CLICKHOUSE.add(name)
         return function

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -53,7 +54,7 @@ class Observer:
         self._checked: Counter[Place] = Counter()
         self._counted: Counter[Place] = Counter()
         self._recorded: set[Event] = set()
-        self._lock = threading.Lock()
+        self._lock, self._polling = threading.Lock(), threading.Lock()
         self._ending = threading.Event()
         self._consumer: Any = None
         self._admin: Any = None
@@ -89,10 +90,28 @@ class Observer:
         finally:
             client.disconnect()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Polls nothing meanwhile."""
+        with self._polling:
+            yield
+
+    def made_again(self, topic: str) -> None:
+        """A topic was deleted and made again: what was seen of it is of another one, `topic~`. Only while held."""
+        for place in [place for place in self.ends if place[0] == topic]:
+            old = (f"{topic}~", place[1])
+            self.source[old] = self.source.pop(place, {})
+            for some in (self.ends, self._next, self._checked, self._counted, self.decisions):
+                some.pop(place, None)  # type: ignore[attr-defined]
+        for at in [at for at in self.dead if at[0] == topic]:
+            self.dead[f"{topic}~", *at[1:]] = self.dead.pop(at)
+        self._forget()
+
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
-                self._poll()
+                with self._polling:
+                    self._poll()
                 self.polls += 1
             except (KafkaError, OSError, ValueError, AssertionError):
                 self._forget()
