@@ -234,9 +234,8 @@ def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:
     applied, restored = [], set[str]()
     for path in sorted(SQL.glob("*.sql")):
         new = path.stem not in known
-        text = re.sub(r"^\s*--.*$", "", path.read_text(), flags=re.M).replace("{timezone}", timezone)
-        for statement in filter(None, map(str.strip, text.split(";\n"))):
-            name = _OBJECT.match(statement).group(1)  # type: ignore[union-attr]  # a test looks at each migration
+        for statement in statements(path, timezone):
+            name = OBJECT.match(statement).group(1)  # type: ignore[union-attr]  # a test looks at each migration
             if not new and name not in there:
                 restored.add(name)
             if new or name in restored:
@@ -247,8 +246,14 @@ def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:
     return applied + sorted(restored)
 
 
-_OBJECT = re.compile(r"(?:CREATE|ALTER) (?:DATABASE|TABLE|VIEW) (?:IF NOT EXISTS )?([\w.]+)")
+OBJECT = re.compile(r"(?:CREATE|ALTER) (?:DATABASE|TABLE|VIEW) (?:IF NOT EXISTS )?([\w.]+)")
 """What a statement of a migration makes or changes."""
+
+
+def statements(migration: Path, timezone: str) -> list[str]:
+    """Those of a migration, in order."""
+    text = re.sub(r"^\s*--.*$", "", migration.read_text(), flags=re.M).replace("{timezone}", timezone)
+    return [statement for statement in map(str.strip, text.split(";\n")) if statement]
 
 
 def _insert_sql(table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:

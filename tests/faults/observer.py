@@ -50,6 +50,8 @@ class Observer:
         """After the last record that was read; what a transaction leaves behind it is none."""
         self.emptied = False
         """The database was emptied on purpose: what is committed may be ahead until it is filled again."""
+        self.foreign: set[str] = set()
+        """Ids of topics that were deleted: what is committed under them is of no other topic."""
         self._next: dict[Place, int] = {}
         self._checked: Counter[Place] = Counter()
         self._counted: Counter[Place] = Counter()
@@ -145,7 +147,7 @@ class Observer:
             found[role] = {
                 (tp.topic.removeprefix(self._prefix), tp.partition): said.offset
                 for tp, said in offsets.items()
-                if said.offset >= 0
+                if said.offset >= 0 and said.metadata not in self.foreign
             }
         return found
 

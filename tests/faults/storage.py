@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kafka import TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
+from kafka.structs import OffsetAndMetadata
 
 from tests.support import wait_for
 
@@ -213,23 +214,29 @@ def refused(d: Deployment, *said: str) -> None:
 # -- topics ----------------------------------------------------------------------------------------------------------------
 
 
+def replaced(d: Deployment, topic: str, pause: float = 0.0) -> str:
+    """Deletes a topic when everything in it is worked off, and makes it again; the id of the old one."""
+    d.load.pause()
+    wait_for(lambda: settled(d), 60, "everything to be worked off")
+    with d.observer.held():
+        with contextlib.closing(KafkaAdminClient(bootstrap_servers=d.broker.bootstrap)) as admin:
+            name = d.prefix + topic
+            [old] = admin.describe_topics([name])
+            admin.delete_topics([name])
+            wait_for(lambda: name not in admin.list_topics(), 30, "the topic to go")
+        time.sleep(pause)
+        done = d.run("topics", "create", "--partitions", str(len(old["partitions"])))
+        assert done.returncode == 0, done.stderr
+        d.observer.made_again(topic)
+        d.load.made_again(topic)
+    return str(old["topic_id"])
+
+
 def _topic_made_again(topic: str) -> Any:
     def fault_of_topic(d: Deployment, rng: random.Random) -> None:
-        """Deleted when everything in it is worked off; its namesake has other records at the same offsets."""
+        """Its namesake has other records at the same offsets. Workers may notice that it was gone, or not."""
         rest(rng, 2, 4)
-        d.load.pause()
-        wait_for(lambda: settled(d), 60, "everything to be worked off")
-        with d.observer.held():
-            with contextlib.closing(KafkaAdminClient(bootstrap_servers=d.broker.bootstrap)) as admin:
-                name = d.prefix + topic
-                count = len(admin.describe_topics([name])[0]["partitions"])
-                admin.delete_topics([name])
-                wait_for(lambda: name not in admin.list_topics(), 30, "the topic to go")
-            rest(rng, 0, 6)  # workers may notice that it is gone, or not
-            done = d.run("topics", "create", "--partitions", str(count))
-            assert done.returncode == 0, done.stderr
-            d.observer.made_again(topic)
-            d.load.made_again(topic)
+        replaced(d, topic, rng.uniform(0, 12))
         d.load.go()
         rest(rng, 6, 8)
 
@@ -238,6 +245,24 @@ def _topic_made_again(topic: str) -> Any:
 
 for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS):
     fault(f"{_topic} made again")(_topic_made_again(_topic))
+
+
+@fault("offsets of a topic since deleted")
+def old_offsets(d: Deployment, rng: random.Random) -> None:
+    """A worker's last commit came after its topic had been made again: it must not skip a record of the new one."""
+    rest(rng, 2, 4)
+    old = replaced(d, SCANS)
+    d.leave("screening")
+    d.observer.foreign.add(old)
+    group, name = f"{d.prefix}ninezero-screening", d.prefix + SCANS
+    with contextlib.closing(KafkaConsumer(bootstrap_servers=d.broker.bootstrap, group_id=group)) as late:
+        places = [TopicPartition(name, number) for number in late.partitions_for_topic(name) or ()]
+        late.assign(places)
+        late.commit({tp: OffsetAndMetadata(50, old, -1) for tp in places})
+    d.load.go()
+    rest(rng, 3, 4)
+    d.start("screening")
+    rest(rng, 4, 6)
 
 
 def settled(d: Deployment) -> bool:

@@ -217,7 +217,7 @@ def too_many_parts(server: ClickHouseServer) -> Callable[[], None]:
     _statement(server, "SYSTEM STOP MERGES")
     for number in range(2):
         with contextlib.suppress(ClickHouseError):
-            _statement(server, f"INSERT INTO ninezero_data.site_register VALUES ('x', 'road', '370115', 1, {number})")
+            _statement(server, f"INSERT INTO ninezero_data.site_register SELECT 'x', 'road', '370115', 1, {number}")
 
     def mend() -> None:
         server.kill()
@@ -251,19 +251,21 @@ def test_what_is_refused_is_tried_again_until_it_is_taken(
 ) -> None:
     async def check() -> None:
         async with running(sink_to(clickhouse_server.url)) as made:
-            first, second = chunk(SITES[0]), chunk(SITES[0])
-            await made.put(first, SITES[1])
-            await until(lambda: done(first))
+            chunks = [chunk(SITES[0])]
+            await made.put(chunks[0], SITES[1])
+            await until(lambda: done(chunks[0]))
             mend = await asyncio.to_thread(hinder, clickhouse_server)
-            await made.call(
-                lambda engine: engine.close()
-            )  # the settings of an account hold from the next connection on
-            await made.put(second, SITES[1])
-            await until(lambda: said in caplog.text, 40)
-            if said:
-                assert not done(second)
+            async with asyncio.timeout(40):
+                while said not in caplog.text or len(chunks) < 2:
+                    chunks.append(chunk(SITES[0]))
+                    await made.put(chunks[-1], SITES[1])
+                    await made.call(
+                        lambda engine: engine.close()
+                    )  # what an account may holds from the next connection on
+                    await asyncio.sleep(0.5)
+            assert not said or not done(chunks[-1])
             await asyncio.to_thread(mend)
-            await until(lambda: done(second), 40)
+            await until(lambda: all(map(done, chunks)), 40)
 
     asyncio.run(check())
     assert "Traceback" not in caplog.text
