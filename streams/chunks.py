@@ -12,12 +12,15 @@ later under the old one is dropped, and the records are delivered again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -158,6 +161,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is 
         consumer, found = self._ensure_consumer(), {}
         assigned = consumer.assignment()
         committed = await consumer._coordinator.fetch_committed_offsets(list(assigned))
+        foreign = {}
         for tp in assigned:
             said = committed.get(tp)
             own = said is None or said.metadata in ("", self.consumer.topic_ids.get(tp.topic, ""))
@@ -167,6 +171,10 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is 
             elif not own:
                 log.warning("%s was made again: reading partition %d from its beginning", tp.topic, tp.partition)
                 await consumer.seek_to_beginning(tp)
+                foreign[tp] = OffsetAndMetadata(0, "")
+        if foreign:  # for whoever looks from outside
+            with contextlib.suppress(KafkaError):
+                await consumer.commit(foreign)
         return found
 
 

@@ -98,11 +98,14 @@ class Observer:
         with self._polling:
             yield
 
-    def made_again(self, topic: str) -> None:
-        """A topic was deleted and made again: what was seen of it is of another one, `topic~`. Only while held."""
+    def made_again(self, topic: str, old: str) -> None:
+        """A topic was deleted and made again: what was seen of it is of another one, `topic~`. Only while held.
+
+        What is committed with the id of the old one says nothing of the new one.
+        """
+        self.foreign.add(old)
         for place in [place for place in self.ends if place[0] == topic]:
-            old = (f"{topic}~", place[1])
-            self.source[old] = self.source.pop(place, {})
+            self.source[f"{topic}~", place[1]] = self.source.pop(place, {})
             for some in (self.ends, self._next, self._checked, self._counted, self.decisions):
                 some.pop(place, None)  # type: ignore[attr-defined]
         for at in [at for at in self.dead if at[0] == topic]:

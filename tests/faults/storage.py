@@ -128,6 +128,18 @@ def stopped(d: Deployment) -> Iterator[None]:
     d.server.start()
 
 
+@fault("a bit of loss")
+def bit_of_loss(d: Deployment, rng: random.Random) -> None:
+    """For every day: facts and counts are lost, and scans come on a topic that was made again."""
+    d.observer.emptied = True
+    rest(rng, 0.5, 1)
+    made_again(d, "screening_facts")
+    d.observer.query("TRUNCATE TABLE ninezero_data.screening_rollup")
+    replaced(d, SCANS)
+    d.load.go()
+    rest(rng, 2, 3)
+
+
 # -- ClickHouse takes nothing ----------------------------------------------------------------------------------------------
 
 
@@ -227,7 +239,7 @@ def replaced(d: Deployment, topic: str, pause: float = 0.0) -> str:
         time.sleep(pause)
         done = d.run("topics", "create", "--partitions", str(len(old["partitions"])))
         assert done.returncode == 0, done.stderr
-        d.observer.made_again(topic)
+        d.observer.made_again(topic, str(old["topic_id"]))
         d.load.made_again(topic)
     return str(old["topic_id"])
 
@@ -253,7 +265,6 @@ def old_offsets(d: Deployment, rng: random.Random) -> None:
     rest(rng, 2, 4)
     old = replaced(d, SCANS)
     d.leave("screening")
-    d.observer.foreign.add(old)
     group, name = f"{d.prefix}ninezero-screening", d.prefix + SCANS
     with contextlib.closing(KafkaConsumer(bootstrap_servers=d.broker.bootstrap, group_id=group)) as late:
         places = [TopicPartition(name, number) for number in late.partitions_for_topic(name) or ()]
