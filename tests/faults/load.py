@@ -108,11 +108,11 @@ class Load:
         self._thread.join(30)
         self._producer.close()
 
-    def made_again(self, topic: str) -> None:
-        """A topic was deleted and made again, with nothing on the way: what was said of its offsets is of another, `topic~`."""
+    def made_again(self, topic: str, old: str) -> None:
+        """A topic was deleted and made again, with nothing on the way: what was said of its offsets is of another one."""
         garbage = self.expected.garbage
         for place in [place for place in garbage if place[0] == topic]:
-            garbage[f"{topic}~", *place[1:]] = garbage.pop(place)
+            garbage[old, place[1], place[2]] = garbage.pop(place)
 
     def push(self, name: str, category: str, lines: list[dict[str, list[str]]], sequence: int) -> None:
         """A batch, which must be applied with all its lines."""

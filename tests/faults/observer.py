@@ -98,19 +98,21 @@ class Observer:
         with self._polling:
             yield
 
-    def made_again(self, topic: str, old: str) -> None:
-        """A topic was deleted and made again: what was seen of it is of another one, `topic~`. Only while held.
+    def made_again(self, topic: str, topic_id: str) -> str:
+        """A topic was deleted and made again: what was seen of it is of another one. What that is called. Only while held.
 
         What is committed with the id of the old one says nothing of the new one.
         """
-        self.foreign.add(old)
+        self.foreign.add(topic_id)
+        old = topic + "~" * len(self.foreign)
         for place in [place for place in self.ends if place[0] == topic]:
-            self.source[f"{topic}~", place[1]] = self.source.pop(place, {})
+            self.source[old, place[1]] = self.source.pop(place, {})
             for some in (self.ends, self._next, self._checked, self._counted, self.decisions):
                 some.pop(place, None)  # type: ignore[attr-defined]
         for at in [at for at in self.dead if at[0] == topic]:
-            self.dead[f"{topic}~", *at[1:]] = self.dead.pop(at)
+            self.dead[old, at[1], at[2]] = self.dead.pop(at)
         self._forget()
+        return old
 
     def _run(self) -> None:
         while not self._ending.is_set():

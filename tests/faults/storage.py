@@ -148,7 +148,10 @@ def parts(d: Deployment, rng: random.Random) -> None:
     """The server refuses inserts into a partition with two parts, and merges none."""
     config = d.server.folder / "config.xml"
     before = config.read_text()
-    limit = "<merge_tree><parts_to_throw_insert>2</parts_to_throw_insert></merge_tree></yandex>"
+    limit = (
+        "<merge_tree><parts_to_delay_insert>1</parts_to_delay_insert>"
+        "<parts_to_throw_insert>2</parts_to_throw_insert></merge_tree></yandex>"
+    )
     with stopped(d):
         config.write_text(before.replace("</yandex>", limit))
     d.observer.query("SYSTEM STOP MERGES")
@@ -239,8 +242,7 @@ def replaced(d: Deployment, topic: str, pause: float = 0.0) -> str:
         time.sleep(pause)
         done = d.run("topics", "create", "--partitions", str(len(old["partitions"])))
         assert done.returncode == 0, done.stderr
-        d.observer.made_again(topic, str(old["topic_id"]))
-        d.load.made_again(topic)
+        d.load.made_again(topic, d.observer.made_again(topic, str(old["topic_id"])))
     return str(old["topic_id"])
 
 

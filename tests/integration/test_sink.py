@@ -211,8 +211,8 @@ def without_progress(server: ClickHouseServer) -> Callable[[], None]:
 
 def too_many_parts(server: ClickHouseServer) -> Callable[[], None]:
     server.kill()
-    limit = "<merge_tree><parts_to_throw_insert>1</parts_to_throw_insert></merge_tree></yandex>"
-    put_back = rewritten(server, "config.xml", "</yandex>", limit)
+    limits = "<parts_to_delay_insert>0</parts_to_delay_insert><parts_to_throw_insert>1</parts_to_throw_insert>"
+    put_back = rewritten(server, "config.xml", "</yandex>", f"<merge_tree>{limits}</merge_tree></yandex>")
     server.start()
     _statement(server, "SYSTEM STOP MERGES")
     for number in range(2):
