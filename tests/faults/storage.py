@@ -137,7 +137,7 @@ def bit_of_loss(d: Deployment, rng: random.Random) -> None:
     d.observer.query("TRUNCATE TABLE ninezero_data.screening_rollup")
     replaced(d, SCANS)
     d.load.go()
-    rest(rng, 2, 3)
+    rest(rng, 1, 1.5)
 
 
 # -- ClickHouse takes nothing ----------------------------------------------------------------------------------------------
