@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents import retention
 from agents.care import Care, Kind
-from agents.cases import roll_up_cases
+from agents.cases import mend_cases, roll_up_cases
 from agents.checkpoints import CHECKPOINTS
 from agents.followups import FOLLOWED_UP
 from agents.ledgers import valid_events
@@ -29,19 +29,20 @@ from agents.lists import Lists
 from agents.logic.days import Days
 from agents.pushes import Pushes
 from agents.quarantine import QUARANTINED
-from agents.recorder import SEALED, projections, record, roll_up
+from agents.recorder import SEALED, mend_rollup, projections, record, roll_up
 from agents.screening import Screened, Screening, screen_all
 from agents.stations import STATIONS
 from schemas.events import Disposition
 from streams import clickhouse, metrics
 from streams.blocking import supersede, topic_ids
 from streams.chunks import Chunk, RawSchema, chunks
-from streams.clickhouse import ClickHouseError
+from streams.clickhouse import ClickHouseError, Engine
+from streams.errors import UserError
 from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings, SettingsError
 from streams.sink import Sink
-from streams.topics import DISPOSITIONS, PUSHES, Topic
+from streams.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
 
 log = logging.getLogger("ninezero")
 
@@ -50,6 +51,12 @@ ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 
 MAX_STATEMENT_BYTES = 64 << 20
 """Of a statement with its rows that comes over the way into an embedded database."""
+
+TOPICS_SECONDS = 5.0
+"""How often it is looked whether the topics are still the same."""
+
+MEND_SECONDS = 10.0
+"""How often counts are compared with their facts, at most."""
 
 SILENT_SECONDS, RETAIN_SECONDS = 60.0, 3600.0
 """How often silent devices are counted, and how often it is looked whether a day's facts are due to go."""
@@ -90,6 +97,7 @@ class Role:
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())
         self.sink: Sink | None = None
+        self.topic_ids: dict[str, str] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def agent(self, topic: Topic, run: Callable[[Any], Awaitable[None]]) -> None:
@@ -136,6 +144,8 @@ class Role:
 async def run(name: str, settings: Settings) -> str | None:
     """Runs a role until a signal or a failure; the failure in one line, or None."""
     role = Role(name, settings)
+    role.topic_ids = await asyncio.to_thread(topic_ids, settings)
+    role.app.consumer.topic_ids = role.topic_ids
     async with contextlib.AsyncExitStack() as stack:
         await _BUILD[name](role, stack)
         await _serve(role, stack, *role.address)
@@ -145,6 +155,7 @@ async def run(name: str, settings: Settings) -> str | None:
         role.task(asyncio.to_thread(supersede, settings, settings.group(name), role.place, role.client_id))
         await role.app.start()
         role.task(_measure(role))
+        role.task(_watch_topics(role))
         why = await role.ended
         if why is not None:
             log.error("the %s role is ending: %s", name, why)
@@ -210,7 +221,6 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
-    ids = await asyncio.to_thread(topic_ids, role.settings)
     days = Days(role.settings.timezone)
 
     def after(engine: Any, written: Any) -> None:
@@ -219,7 +229,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     sink = Sink(
         role.settings.clickhouse,
-        lambda topic: ids.get(topic, ""),
+        lambda topic: role.topic_ids.get(topic, ""),
         after,
         lambda: role.app.consumer,
         role.settings.timezone,
@@ -239,6 +249,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
         add(projection)
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))
+    role.task(_mend(sink, days))
     if not role.settings.replay:  # a replay is of days that are long over
         role.task(_retain(sink, role.settings))
 
@@ -287,6 +298,21 @@ async def _count_silent(sink: Sink) -> None:
         await asyncio.sleep(SILENT_SECONDS)
 
 
+async def _mend(sink: Sink, days: Days) -> None:
+    """Sums that were lost while their facts stayed; looking for them takes a fiftieth of the connection's time at most."""
+
+    def mend(engine: Engine) -> list[str]:
+        mend_cases(engine, days)
+        return mend_rollup(engine)
+
+    while True:
+        began = time.monotonic()
+        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
+            if short := await sink.call(mend):
+                log.warning("counts of %d day(s) fell short of their facts: recomputed", len(short))
+        await asyncio.sleep(max(MEND_SECONDS, 50 * (time.monotonic() - began)))
+
+
 async def _retain(sink: Sink, settings: Settings) -> None:
     while True:
         with contextlib.suppress(ClickHouseError):  # the next hour will do
@@ -314,6 +340,23 @@ async def _measure(role: Role) -> None:
                         end - watermark
                     )
         await asyncio.sleep(1)
+
+
+async def _watch_topics(role: Role) -> None:
+    """A topic that was deleted and made again is another one: what is known of the old one is forgotten by a new process.
+
+    The watchlist is watched by its replica.
+    """
+    own = {name: known for name, known in role.topic_ids.items() if name != role.settings.topic(WATCHLIST.name)}
+    while True:
+        await asyncio.sleep(TOPICS_SECONDS)
+        with contextlib.suppress(UserError):  # a broker that is away says nothing about it
+            now = await asyncio.to_thread(topic_ids, role.settings)
+            for name, known in own.items():
+                if now.get(name, known) != known:
+                    role.fail(
+                        f"the topic {name} was deleted and made again; its beginning is read after the next start"
+                    )
 
 
 async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import date
 from typing import Any
 
@@ -24,13 +24,29 @@ _KINDS: tuple[tuple[str, Any, Any, Any], ...] = (
 
 def roll_up_cases(engine: Engine, written: Rows, days: Days) -> None:
     """Recomputes the row of every case that has new facts, from all its facts."""
-    for name, fact, row, summarise in _KINDS:
-        touched = sorted({new.case_id for new in written.get(f"{name}_facts", [])})
-        for first in range(0, len(touched), CASES_A_QUERY):
-            some = touched[first : first + CASES_A_QUERY]
-            found = [summarise(case, facts, days) for case, facts in _facts(engine, name, fact, some)]
-            if found:
-                engine.insert(f"ninezero_data.{name}_cases", row._fields, found)
+    for kind in _KINDS:
+        _recompute(engine, kind, {new.case_id for new in written.get(f"{kind[0]}_facts", [])}, days)
+
+
+def mend_cases(engine: Engine, days: Days) -> None:
+    """Computes the rows of cases that have facts and no row: the table of cases was lost."""
+    for kind in _KINDS:
+        missing = engine.query(
+            f"SELECT DISTINCT case_id FROM ninezero_data.{kind[0]}_facts "
+            f"WHERE case_id NOT IN (SELECT case_id FROM ninezero_data.{kind[0]}_cases) "
+            f"AND case_id NOT IN (SELECT case_id FROM ninezero_data.{kind[0]}_departing)"
+        )
+        _recompute(engine, kind, {row["case_id"] for row in missing}, days)
+
+
+def _recompute(engine: Engine, kind: tuple[str, Any, Any, Any], cases: Set[str], days: Days) -> None:
+    name, fact, row, summarise = kind
+    touched = sorted(cases)
+    for first in range(0, len(touched), CASES_A_QUERY):
+        some = touched[first : first + CASES_A_QUERY]
+        found = [summarise(case, facts, days) for case, facts in _facts(engine, name, fact, some)]
+        if found:
+            engine.insert(f"ninezero_data.{name}_cases", row._fields, found)
 
 
 def _facts(engine: Engine, name: str, fact: Any, cases: list[str]) -> Iterator[tuple[str, list[Any]]]:

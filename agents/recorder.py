@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from datetime import UTC, date, datetime
 from typing import Any
 from zlib import crc32
@@ -149,16 +149,36 @@ def roll_up(engine: Engine, written: Rows) -> None:
         engine.execute(_rollup_sql(sorted({day.isoformat() for _, day in some}), [minute for minute, _ in some]))
 
 
-def _rollup_sql(days: list[str], minutes: list[int]) -> str:
+def mend_rollup(engine: Engine) -> list[str]:
+    """Recomputes the days whose counts fall short of their facts: the table of counts was lost. Those days."""
+    counted = _by_day(engine, "SELECT day, sum(n_events) AS n FROM ninezero_data.screening_rollup FINAL GROUP BY day")
+    facts = _by_day(
+        engine,
+        "SELECT day, count() AS n FROM ninezero_data.screening_facts FINAL "
+        f"WHERE day NOT IN ({SEALED.sql}) GROUP BY day",
+    )
+    short = sorted(day for day, n in facts.items() if n > counted.get(day, 0))
+    if short:
+        engine.execute(_rollup_sql(short))
+    return short
+
+
+def _by_day(engine: Engine, sql: str) -> dict[str, int]:
+    return {row["day"]: int(row["n"]) for row in engine.query(sql)}
+
+
+def _rollup_sql(days: list[str], minutes: Iterable[int] = ()) -> str:
+    """Of some minutes, or of whole days."""
     outcomes = reversed(OUTCOMES)
     counted = {f"n_{o}": f"countIf(outcome = '{o}')" for o in outcomes}
     counted |= {f"r_{rule}": f"sum(countEqual(reasons, '{rule}'))" for rule in RULES}
     times = ", ".join(f"'{datetime.fromtimestamp(m, UTC):%Y-%m-%d %H:%M:%S}'" for m in minutes)
+    at = f"AND minute IN ({times}) " if times else ""
     in_days = ", ".join(f"'{day}'" for day in days)
     return (  # numbers and names of our own only
         f"INSERT INTO ninezero_data.screening_rollup (day, minute, site_id, kind, direction, stage, version, n_events, n_people, {', '.join(counted)}) "
         f"SELECT any(day), minute, site_id, kind, direction, stage, sum(version), count(), sum(people), {', '.join(counted.values())} "
-        f"FROM ninezero_data.screening_facts FINAL WHERE day IN ({in_days}) AND minute IN ({times}) "
+        f"FROM ninezero_data.screening_facts FINAL WHERE day IN ({in_days}) {at}"
         f"AND day NOT IN ({SEALED.sql}) "
         "GROUP BY minute, site_id, kind, direction, stage"
     )

@@ -176,7 +176,7 @@ class AuditRow(NamedTuple):
 
 
 class DeadLetterRow(NamedTuple):
-    """One dead letter; `hour` is Unix time in s."""
+    """One dead letter; `hour` is Unix time in s, `at_ms` the record's own time: a topic made again has other records at its offsets."""
 
     hour: int
     topic: str
@@ -184,6 +184,7 @@ class DeadLetterRow(NamedTuple):
     offset: int
     sha256: str
     reason: str
+    at_ms: int
 
 
 class SiteRow(NamedTuple):
@@ -197,12 +198,14 @@ class SiteRow(NamedTuple):
 
 
 class ProgressRow(NamedTuple):
-    """How far a partition is recorded."""
+    """How far a partition is recorded, in which refill, and the rows that prove it (streams/progress.py)."""
 
     topic: str
     topic_id: str
     partition: int
     next_offset: int
+    refill: int
+    held: str
 
 
 TABLES: dict[str, type[NamedTuple]] = {
@@ -219,6 +222,19 @@ TABLES: dict[str, type[NamedTuple]] = {
     "site_register": SiteRow,
     "recorder_progress": ProgressRow,
 }
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "screening_facts": ("day", "minute", "site_id", "device_id", "seq"),
+    "device_events": ("day", "device_id", "seq"),
+    "disposition_facts": ("day", "device_id", "seq"),
+    "quarantine_facts": ("device_id", "seq"),
+    "followup_facts": ("device_id", "seq"),
+    "push_receipts": ("authority", "batch_id"),
+    "push_audit": ("authority", "batch_id", "action"),
+    "dead_letter_facts": ("topic", "partition", "offset", "sha256"),
+}
+"""What finds a row again that was written from Kafka, whatever replaced it since; the day first where a day is a partition.
+No case number: those must go, and this is kept with the progress."""
 
 
 def screening_facts(record: Decisions, day_of: Callable[[int], date]) -> list[ScreeningFact]:
@@ -325,8 +341,9 @@ def audit(receipt: PushReceipt) -> list[AuditRow]:
 
 def dead_letters(letter: DeadLetter) -> list[DeadLetterRow]:
     """The row of one dead letter."""
-    hour = int(letter.at.timestamp()) // 3600 * 3600
-    return [DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason)]
+    at_ms = round(letter.at.timestamp() * 1000)
+    hour = at_ms // 3_600_000 * 3600
+    return [DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason, at_ms)]
 
 
 def local_day(timezone: str) -> Callable[[int], date]:

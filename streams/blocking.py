@@ -122,13 +122,15 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
 
 
 def topic_ids(settings: Settings) -> dict[str, str]:
-    """Id of each topic on the broker: a topic that was deleted and made again has another.
+    """Id of each of our topics on the broker: a topic that was deleted and made again has another.
 
     Raises:
         KafkaUnreachable: no broker answers within ten seconds.
     """
     with contextlib.closing(admin(settings)) as client:
-        return {str(topic["name"]): str(topic.get("topic_id", "")) for topic in client.describe_topics()}
+        found = {str(topic["name"]): str(topic.get("topic_id", "")) for topic in client.describe_topics()}
+    ours = {settings.topic(topic.name) for topic in topics.ALL}
+    return {name: topic_id for name, topic_id in found.items() if name in ours}
 
 
 def supersede(settings: Settings, group: str, place: str, client_id: str, seconds: float = 30.0) -> None:

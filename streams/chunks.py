@@ -12,13 +12,19 @@ later under the old one is dropped, and the records are delivered again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+
+log = logging.getLogger("ninezero.chunks")
 
 MAX_RECORDS_IN_FLIGHT = 20_000
 """Records of one partition that may be delivered and unfinished; beyond it the partition is not fetched."""
@@ -130,12 +136,46 @@ async def chunks(stream: Any) -> AsyncIterator[Chunk]:
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
-    """Reads what is committed only: a receipt of an aborted transaction was never given."""
+    """Reads what is committed only: a receipt of an aborted transaction was never given.
+
+    With each offset it commits the topic's id: one that was committed of a topic since deleted says nothing of its namesake.
+    """
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        commit = consumer.commit
+
+        async def commit_with_ids(offsets: Mapping[Any, Any]) -> None:
+            await commit({tp: (said.offset, self.consumer.topic_ids.get(tp.topic, "")) for tp, said in offsets.items()})
+
+        consumer.commit = commit_with_ids
         return consumer
+
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Seeks to what is committed of these very topics, else to the beginning."""
+        found: Mapping[TP, int | None] = await self.call_thread(self._seek_to_own)
+        return found
+
+    async def _seek_to_own(self) -> Mapping[TP, int | None]:
+        consumer, found = self._ensure_consumer(), {}
+        assigned = consumer.assignment()
+        committed = await consumer._coordinator.fetch_committed_offsets(list(assigned))
+        foreign = {}
+        for tp in assigned:
+            said = committed.get(tp)
+            own = said is None or said.metadata in ("", self.consumer.topic_ids.get(tp.topic, ""))
+            found[tp] = said.offset if said is not None and own and said.offset >= 0 else None
+            if offset := found[tp]:
+                consumer.seek(tp, offset)
+            elif not own:
+                log.warning("%s was made again: reading partition %d from its beginning", tp.topic, tp.partition)
+                await consumer.seek_to_beginning(tp)
+                foreign[tp] = OffsetAndMetadata(0, "")
+        if foreign:  # for whoever looks from outside
+            with contextlib.suppress(KafkaError):
+                await consumer.commit(foreign)
+        return found
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
@@ -143,6 +183,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.topic_ids: Mapping[str, str] = {}
+        """Topic → its id on the broker; whoever starts the consumer says them."""
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
@@ -203,12 +245,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
         ledger = self.ledgers.get(tp)
-        if ledger is None:
+        due = self._starts.get(tp) if ledger is None else ledger.position
+        if due is not None and due != records[0].offset:
+            await self._jump(tp, due, records[0].offset)
+        if (ledger := self.ledgers.get(tp)) is None:
             ledger = self.ledgers[tp] = Ledger()
-            if self._starts.get(tp, records[0].offset) <= records[0].offset:  # else the topic was emptied or made again
-                ledger.position = self._starts.get(
-                    tp
-                )  # what is missing from there on is nobody's (transaction markers)
+            ledger.position = self._starts.get(tp)  # what is missing from there on is nobody's (transaction markers)
         chunk = Chunk(tp, records, ledger, self)
         ledger.deliver(chunk)
         last = records[-1]
@@ -217,6 +259,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             0, 0, tp, generation_id=generation,
         )  # fmt: skip
         await self.wait_first(self.callback(message), self.suspend_flow.wait())
+
+    async def _jump(self, tp: TP, due: int, first: int) -> None:
+        """Another record than the one that was due: a marker lies between them, or the topic is not what it was."""
+        if first < due:  # made again, or cut: what it has now counts
+            log.warning("%s-%d goes on at offset %d, %d was due", tp.topic, tp.partition, first, due)
+            self._starts.pop(tp, None)
+            self.forget([tp])
+        elif (gone := (await self.earliest_offsets(tp))[tp] - due) > 0:
+            log.error("%s-%d: %d offsets were deleted before they were read", tp.topic, tp.partition, gone)
 
     async def perform_seek(self) -> None:
         """Back to the committed offsets, under new ledgers."""

@@ -218,23 +218,42 @@ def check_read(sql: str) -> None:
 
 
 def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:
-    """Applies the numbered migrations that are not in yet; their names. Local days in views are those of `timezone`."""
+    """Applies the numbered migrations that are not in yet, and makes again, empty, what is missing of the others; the names of both.
+
+    Local days in views are those of `timezone`.
+    """
     engine.execute("CREATE DATABASE IF NOT EXISTS ninezero_data")
     engine.execute(
         "CREATE TABLE IF NOT EXISTS ninezero_data.schema_migrations (name String) ENGINE = MergeTree ORDER BY name"
     )
-    present = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
-    applied = []
+    known = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
+    there = {row["name"] for row in engine.query("SELECT name FROM system.databases")} | {
+        f"{row['database']}.{row['name']}"
+        for row in engine.query("SELECT database, name FROM system.tables WHERE database LIKE 'ninezero%'")
+    }
+    applied, restored = [], set[str]()
     for path in sorted(SQL.glob("*.sql")):
-        if path.stem in present:
-            continue
-        text = re.sub(r"^\s*--.*$", "", path.read_text(), flags=re.M)
-        for statement in text.split(";\n"):
-            if statement.strip():
-                engine.execute(statement.strip().replace("{timezone}", timezone))
-        engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
-        applied.append(path.stem)
-    return applied
+        new = path.stem not in known
+        for statement in statements(path, timezone):
+            name = OBJECT.match(statement).group(1)  # type: ignore[union-attr]  # a test looks at each migration
+            if not new and name not in there:
+                restored.add(name)
+            if new or name in restored:
+                engine.execute(statement)
+        if new:
+            engine.insert("ninezero_data.schema_migrations", ["name"], [(path.stem,)])
+            applied.append(path.stem)
+    return applied + sorted(restored)
+
+
+OBJECT = re.compile(r"(?:CREATE|ALTER) (?:DATABASE|TABLE|VIEW) (?:IF NOT EXISTS )?([\w.]+)")
+"""What a statement of a migration makes or changes."""
+
+
+def statements(migration: Path, timezone: str) -> list[str]:
+    """Those of a migration, in order."""
+    text = re.sub(r"^\s*--.*$", "", migration.read_text(), flags=re.M).replace("{timezone}", timezone)
+    return [statement for statement in map(str.strip, text.split(";\n")) if statement]
 
 
 def _insert_sql(table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:

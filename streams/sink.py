@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any, NamedTuple, TypeVar
@@ -16,10 +16,11 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from schemas.rows import TABLES, ProgressRow
-from streams import clickhouse, metrics
+from schemas.rows import TABLES
+from streams import clickhouse, metrics, progress
 from streams.chunks import Chunk, Consumer
 from streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine
+from streams.progress import Progress, Reached
 
 log = logging.getLogger("ninezero.sink")
 
@@ -177,19 +178,20 @@ class Sink:
 
     async def _flush(self, topic: str, lane: _Lane) -> None:
         chunks, rows, _ = lane.take()
+        lost: Set[TP] = frozenset()
         try:
-            progress = await self._call(self._progress)
-            gaps = await self._gaps(chunks, progress)
             stale = await self._of_sealed_days(rows)
+            known = await self._call(lambda: self._known({chunk.tp for chunk in chunks}))
+            gaps = await self._gaps(chunks, known)
             if not gaps and not stale:
-                await self._call(lambda: self._write(chunks, rows))
+                lost = await self._call(lambda: self._write(chunks, rows, known))
         except (ClickHouseError, KafkaError) as error:
             metrics.sink_retries.labels("all").inc()
             log.warning("%s cannot be recorded: %s; trying again in %.1f s", topic, _said(error), lane.failed())
             return
         for tp, offset in gaps.items():
             self._go_back(tp, offset)
-        if gaps or stale:
+        if gaps or stale or lost:
             # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
             for tp in {chunk.tp for chunk in chunks if not chunk.ledger.closed} - set(gaps):
                 self._consumer().rewind(tp, min(c.start for c in chunks if c.tp == tp and not c.ledger.closed))
@@ -208,17 +210,17 @@ class Sink:
     def _measure(self) -> None:
         metrics.sink_buffered.set(sum(lane.buffered for lane in self._lanes.values()))
 
-    async def _gaps(self, chunks: Iterable[Chunk], progress: dict[TP, int]) -> dict[TP, int]:
+    async def _gaps(self, chunks: Iterable[Chunk], known: Progress) -> dict[TP, int]:
         """Partitions whose chunks begin after what is recorded, with the offset to go back to."""
         starts: dict[TP, int] = {}
         for chunk in chunks:
             if not chunk.ledger.closed:
                 starts.setdefault(chunk.tp, chunk.start)
-        behind = [tp for tp, start in starts.items() if start > progress.get(tp, 0)]
+        behind = [tp for tp, start in starts.items() if start > known[tp].offset]
         if not behind:
             return {}
         earliest = await self._consumer().earliest_offsets(*behind)
-        floors = {tp: max(progress.get(tp, 0), earliest[tp]) for tp in behind}
+        floors = {tp: max(known[tp].offset, earliest[tp]) for tp in behind}
         return {tp: floor for tp, floor in floors.items() if starts[tp] > floor}
 
     async def _of_sealed_days(self, rows: Rows) -> bool:
@@ -229,15 +231,17 @@ class Sink:
     async def _check_idle(self) -> None:
         consumer = self._consumer()
         try:
-            progress = await self._call(self._progress)
-            for tp in consumer.assignment():
-                if self._lanes[tp.topic].busy:
-                    continue  # its flush will see
+            idle = {
+                tp for tp in consumer.assignment() if not self._lanes[tp.topic].busy
+            }  # of others their flush will see
+            self.sealed = await self._call(self._sealed)
+            known = await self._call(lambda: self._known(idle))
+            for tp in idle:
                 ledger = consumer.ledgers.get(tp)
                 read = ledger.watermark if ledger is not None else await consumer.position(tp)
-                if read is not None and read > progress.get(tp, 0):
-                    floor = max(progress.get(tp, 0), (await consumer.earliest_offsets(tp))[tp])
-                    if read > floor:
+                if read is not None and read > known[tp].offset:
+                    floor = max(known[tp].offset, (await consumer.earliest_offsets(tp))[tp])
+                    if read > floor and not self._lanes[tp.topic].busy:
                         self._go_back(tp, floor)
         except (ClickHouseError, KafkaError, ConsumerNotStarted):
             return  # nothing to record, nothing to lose: the next flush waits for it
@@ -262,41 +266,54 @@ class Sink:
         if self._engine is not None:
             self._engine.close()
 
-    def _progress(self) -> dict[TP, int]:
+    def _known(self, tps: Set[TP]) -> Progress:
+        """How far partitions are recorded: not at all, where rows are gone."""
         engine = self._connected()
-        sql = (
-            "SELECT topic, topic_id, partition, max(next_offset) AS reached FROM ninezero_data.recorder_progress "
-            "GROUP BY topic, topic_id, partition"
-        )
         try:
-            rows = engine.query(sql)
+            found = progress.read(engine)
         except ClickHouseError:
             clickhouse.migrate(engine, self._timezone)  # an emptied server has no tables either
-            rows = engine.query(sql)
-        return {
-            TP(row["topic"], int(row["partition"])): int(row["reached"])
-            for row in rows
-            if row["topic_id"] == self._topic_id(row["topic"])
-        }
+            found = progress.read(engine)
+        known = {tp: found.get((tp, self._topic_id(tp.topic)), Reached()) for tp in tps}
+        return known | self._begin_anew(known)
+
+    def _begin_anew(self, known: Progress) -> Progress:
+        """Partitions whose rows are gone: their progress is none from here on."""
+        engine = self._connected()
+        tables = progress.lost(engine, known, self.sealed)
+        for table in sorted(tables):
+            log.warning("ClickHouse lost rows of %s: recording again what Kafka still has", table)
+        anew = progress.anew(known, tables)
+        self._note(engine, anew)
+        return anew
 
     def _sealed(self) -> frozenset[date]:
         return frozenset(date.fromisoformat(row["day"]) for row in self._connected().query(self.seals.sql))
 
-    def _write(self, chunks: list[Chunk], rows: Rows) -> None:
+    def _write(self, chunks: list[Chunk], rows: Rows, known: Progress) -> Set[TP]:
+        """Writes rows, what follows from them, and progress. Partitions whose earlier rows are gone by then get none: those."""
         engine = self._connected()
         for table, some in rows.items():
             if some:
                 self._insert(engine, table, some)
         self._after(engine, rows)
-        reached: dict[TP, int] = {}
+        reached: Progress = {}
         for chunk in chunks:
             if not chunk.ledger.closed:
-                reached[chunk.tp] = max(reached.get(chunk.tp, 0), chunk.next)
+                before = reached.get(chunk.tp, known[chunk.tp])
+                reached[chunk.tp] = Reached(
+                    max(before.offset, chunk.next), before.refill, progress.proof(before.held, rows)
+                )
+        lost = self._begin_anew({tp: known[tp] for tp in reached})
+        self._note(engine, {tp: r for tp, r in reached.items() if tp not in lost})
+        return lost.keys()
+
+    def _note(self, engine: Engine, reached: Progress) -> None:
         if reached:
             self._insert(
                 engine,
                 "recorder_progress",
-                [ProgressRow(tp.topic, self._topic_id(tp.topic), tp.partition, n) for tp, n in reached.items()],
+                [progress.row(tp, self._topic_id(tp.topic), r) for tp, r in reached.items()],
             )
 
     def _insert(self, engine: Engine, table: str, rows: list[Any]) -> None:

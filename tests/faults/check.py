@@ -60,6 +60,9 @@ def check(deployment: Deployment) -> Findings:
         if not event
     }:
         found.wrong.append(f"{len(events)} dead letters of good events")
+    known = set(observer.query("SELECT DISTINCT device_id, seq FROM ninezero_data.device_events"))
+    if missing := expected.acknowledged - known:
+        found.wrong.append(f"{len(missing)} events are not known as their devices'")
     _views(deployment, present, found)
     _reports(deployment, present, found)
     return found
@@ -90,7 +93,7 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
         query("SELECT toString(day), site_id, rule, count FROM ninezero.reasons_by_day"),
     )  # fmt: skip
     _compare(
-        found, "dead letters", Counter((topic, reason) for (topic, _, _), reason in observer.dead.items()),
+        found, "dead letters", Counter((topic.rstrip("~"), reason) for (topic, _, _), reason in observer.dead.items()),
         query("SELECT topic, reason, sum(records) FROM ninezero.dead_letters_by_hour GROUP BY topic, reason"),
     )  # fmt: skip
     _compare(

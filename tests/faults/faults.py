@@ -17,14 +17,18 @@ OF_CLICKHOUSE: set[str] = set()
 """Faults that screening must not notice."""
 FRESH: set[str] = set()
 """Faults of a deployment in which nothing has run yet."""
+LONG: set[str] = set()
+"""Faults of minutes, run when they are named only."""
 KILLS = 5
 
 
-def fault(name: str, clickhouse: bool = False, fresh: bool = False) -> Callable[[Fault], Fault]:
+def fault(name: str, clickhouse: bool = False, fresh: bool = False, long: bool = False) -> Callable[[Fault], Fault]:
     def add(function: Fault) -> Fault:
         FAULTS[name] = function
         if fresh:
             FRESH.add(name)
+        if long:
+            LONG.add(name)
         if clickhouse:
             OF_CLICKHOUSE.add(name)
         return function

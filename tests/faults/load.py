@@ -89,6 +89,8 @@ class Load:
         self.garbage = 0.01
         self.again = 0.02
         self.unsent: list[str] = []
+        self.still: list[tuple[int, int | None]] = []
+        """From when to when (Unix time in ms) nothing was sent."""
         self._seq: Counter[str] = Counter()
         self._start = datetime.now(UTC)
         self._old: list[tuple[str, bytes, bytes, Event]] = []
@@ -113,6 +115,8 @@ class Load:
 
     def go(self) -> None:
         self._sending.set()
+        if self.still and self.still[-1][1] is None:
+            self.still[-1] = (self.still[-1][0], int(time.time() * 1000))
 
     def spoil(self) -> None:
         """Bad records only, to every partition; returns when Kafka has them."""
@@ -125,14 +129,25 @@ class Load:
     def pause(self) -> None:
         """Stops sending; returns when Kafka has answered for everything."""
         self._sending.clear()
+        self.still.append((int(time.time() * 1000), None))
         time.sleep(0.3)
         self._producer.flush(timeout=300)
+
+    def stood_still(self, first: int, last: int) -> int:
+        """For how long, between two times in ms, nothing was sent because a fault wanted it so."""
+        return sum(max(0, min(last, end) - max(first, start)) for start, end in self.still if end is not None)
 
     def close(self) -> None:
         self._ending.set()
         self._sending.set()
         self._thread.join(30)
         self._producer.close()
+
+    def made_again(self, topic: str, old: str) -> None:
+        """A topic was deleted and made again, with nothing on the way: what was said of its offsets is of another one."""
+        garbage = self.expected.garbage
+        for place in [place for place in garbage if place[0] == topic]:
+            garbage[old, place[1], place[2]] = garbage.pop(place)
 
     def push(self, name: str, category: str, lines: list[dict[str, list[str]]], sequence: int) -> str:
         """A batch, which must be applied with all its lines; its id."""

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -63,11 +63,13 @@ class Observer:
         """After the last record that was read; what a transaction leaves behind it is none."""
         self.emptied = False
         """The database was emptied on purpose: what is committed may be ahead until it is filled again."""
+        self.foreign: set[str] = set()
+        """Ids of topics that were deleted: what is committed under them is of no other topic."""
         self._next: dict[Place, int] = {}
         self._checked: Counter[tuple[str, Place]] = Counter()
         self._counted: Counter[Place] = Counter()
         self._recorded: set[Event] = set()
-        self._lock = threading.Lock()
+        self._lock, self._polling = threading.Lock(), threading.Lock()
         self._ending = threading.Event()
         self._consumer: Any = None
         self._admin: Any = None
@@ -107,10 +109,33 @@ class Observer:
         finally:
             client.disconnect()
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Polls nothing meanwhile."""
+        with self._polling:
+            yield
+
+    def made_again(self, topic: str, topic_id: str) -> str:
+        """A topic was deleted and made again: what was seen of it is of another one. What that is called. Only while held.
+
+        What is committed with the id of the old one says nothing of the new one.
+        """
+        self.foreign.add(topic_id)
+        old = topic + "~" * len(self.foreign)
+        for place in [place for place in self.ends if place[0] == topic]:
+            self.source[old, place[1]] = self.source.pop(place, {})
+            for some in (self.ends, self._next, self._checked, self._counted, self.decisions):
+                some.pop(place, None)  # type: ignore[attr-defined]
+        for at in [at for at in self.dead if at[0] == topic]:
+            self.dead[old, at[1], at[2]] = self.dead.pop(at)
+        self._forget()
+        return old
+
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
-                self._poll()
+                with self._polling:
+                    self._poll()
                 self.polls += 1
             except (KafkaError, OSError, ValueError, AssertionError):
                 self._forget()
@@ -145,7 +170,7 @@ class Observer:
             found[role] = {
                 (tp.topic.removeprefix(self._prefix), tp.partition): said.offset
                 for tp, said in offsets.items()
-                if said.offset >= 0
+                if said.offset >= 0 and said.metadata not in self.foreign
             }
         return found
 

@@ -19,9 +19,10 @@ def test_nothing_is_lost_or_counted_twice_when_everything_is_killed_once(kafka: 
     deployment = Deployment(tmp_path, seed, kafka)
     try:
         deployment.begin(*ROLES)
-        result = run(deployment, "a bit of everything", seed)
+        results = [run(deployment, name, seed) for name in ("a bit of everything", "a bit of loss")]
     finally:
         deployment.stop()
-    assert (result.lost, result.double, result.wrong) == (0, 0, [])
-    assert result.events > 500
+    for result in results:
+        assert (result.lost, result.double, result.wrong) == (0, 0, []), result.fault
+        assert result.events > 500
     assert "Traceback" not in deployment.logs()

@@ -1,19 +1,23 @@
-"""The sink on a real ClickHouse server that is away, silent, closed to us, or without a table."""
+"""The sink on a real ClickHouse server that is away, silent, closed to us, full, or has lost what it held."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
+from kafka.admin import KafkaAdminClient, NewTopic
 
 from schemas.rows import DeadLetterRow, SiteRow
 from streams import clickhouse, sink
+from streams.broker import Broker
 from streams.chunks import Chunk, Ledger
 from streams.clickhouse import ClickHouseDenied, ClickHouseError
 from streams.sink import Sink
@@ -22,7 +26,14 @@ from tests.support import ClickHouseServer, free_port
 
 pytestmark = pytest.mark.server
 SITES = ("sites", {"site_register": [SiteRow("s1", "road", "370115", 1, 1)]})
-LETTERS = ("letters", {"dead_letter_facts": [DeadLetterRow(0, "t", 0, 1, "00", "not_json")]})
+LETTERS = ("letters", {"dead_letter_facts": [DeadLetterRow(0, "t", 0, 1, "00", "not_json", 0)]})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flushes and tries again ten times as often."""
+    monkeypatch.setattr(sink, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(sink, "LAST_PAUSE", 1.0)
 
 
 def chunk(topic: str) -> Chunk:
@@ -156,3 +167,149 @@ def test_an_embedded_database_that_cannot_be_opened_stops_the_start() -> None:
 
 def test_nobody_at_the_address_does_not_stop_the_start() -> None:
     asyncio.run(sink_to(f"clickhouse://default@127.0.0.1:{free_port()}").start())
+
+
+def rewritten(server: ClickHouseServer, name: str, old: str, new: str) -> Callable[[], None]:
+    """Changes a file of the server's configuration; what is returned puts it back."""
+    path = server.folder / name
+    before, written = path.read_text(), path.stat().st_mtime
+    assert old in before
+
+    def write(text: str, later: int) -> None:
+        path.write_text(text)
+        os.utime(path, (written + later, written + later))  # the server tells changes by the second
+
+    write(before.replace(old, new), 10)
+    return lambda: write(before, 20)
+
+
+def killed(server: ClickHouseServer) -> Callable[[], None]:
+    server.kill()
+    return server.start
+
+
+def read_only(server: ClickHouseServer) -> Callable[[], None]:
+    return rewritten(
+        server, "users.xml", "<default/></profiles>", "<default><readonly>1</readonly></default></profiles>"
+    )
+
+
+def shut_out(server: ClickHouseServer) -> Callable[[], None]:
+    return rewritten(server, "users.xml", "<password></password>", "<password>another</password>")
+
+
+def without_table(server: ClickHouseServer) -> Callable[[], None]:
+    _statement(server, "RENAME TABLE ninezero_data.site_register TO ninezero_data.away")
+    return lambda: _statement(server, "RENAME TABLE ninezero_data.away TO ninezero_data.site_register")
+
+
+def without_progress(server: ClickHouseServer) -> Callable[[], None]:
+    _statement(server, "DROP TABLE ninezero_data.recorder_progress")
+    return lambda: None  # the sink makes it again
+
+
+def too_many_parts(server: ClickHouseServer) -> Callable[[], None]:
+    server.kill()
+    limits = "<parts_to_delay_insert>0</parts_to_delay_insert><parts_to_throw_insert>1</parts_to_throw_insert>"
+    put_back = rewritten(server, "config.xml", "</yandex>", f"<merge_tree>{limits}</merge_tree></yandex>")
+    server.start()
+    _statement(server, "SYSTEM STOP MERGES")
+    for number in range(2):
+        with contextlib.suppress(ClickHouseError):
+            _statement(server, f"INSERT INTO ninezero_data.site_register SELECT 'x', 'road', '370115', 1, {number}")
+
+    def mend() -> None:
+        server.kill()
+        put_back()
+        server.start()
+
+    return mend
+
+
+def _statement(server: ClickHouseServer, sql: str) -> None:
+    engine = clickhouse.connect(server.url)
+    with contextlib.closing(engine):
+        engine.execute(sql)
+
+
+@pytest.mark.parametrize(
+    ("hinder", "said"),
+    [
+        (killed, "Connection refused"),
+        (read_only, "readonly"),
+        (shut_out, "assword"),
+        (without_table, "doesn't exist"),
+        (without_progress, ""),
+        (too_many_parts, "Too many parts"),
+    ],
+)
+def test_what_is_refused_is_tried_again_until_it_is_taken(
+    clickhouse_server: ClickHouseServer, caplog: pytest.LogCaptureFixture, hinder: Any, said: str
+) -> None:
+    async def check() -> None:
+        async with running(sink_to(clickhouse_server.url)) as made:
+            chunks = [chunk(SITES[0])]
+            await made.put(chunks[0], SITES[1])
+            await until(lambda: done(chunks[0]))
+            mend = await asyncio.to_thread(hinder, clickhouse_server)
+            async with asyncio.timeout(40):
+                while said not in caplog.text or len(chunks) < 2:
+                    chunks.append(chunk(SITES[0]))
+                    await made.put(chunks[-1], SITES[1])
+                    await made.call(
+                        lambda engine: engine.close()
+                    )  # what an account may holds from the next connection on
+                    await asyncio.sleep(0.2)
+            assert not said or not done(chunks[-1])
+            await asyncio.to_thread(mend)
+            await until(lambda: all(map(done, chunks)), 40)
+
+    asyncio.run(check())
+    assert "Traceback" not in caplog.text
+
+
+def test_a_reply_that_is_lost_does_not_lose_the_rows(clickhouse_server: ClickHouseServer) -> None:
+    link = Link(clickhouse_server.port)
+
+    async def check() -> None:
+        async with running(sink_to(f"clickhouse://default@127.0.0.1:{link.port}")) as made:
+            one = chunk(SITES[0])
+            link.lose_reply()
+            rows = [SiteRow(f"s{n}", "road", "370115", 1, 1) for n in range(500)]
+            await made.put(one, {"site_register": rows})
+            await until(lambda: done(one), 40)
+
+    asyncio.run(check())
+    assert link.replies_lost == 1
+    engine = clickhouse.connect(clickhouse_server.url)
+    assert engine.query("SELECT count() AS n FROM ninezero.sites") == [{"n": 500}]
+    engine.close()
+    link.close()
+
+
+def test_a_broker_that_does_not_know_is_asked_again(clickhouse_server: ClickHouseServer, kafka: Broker) -> None:
+    """The chunk begins after what is recorded, so Kafka is asked for its oldest record; the topic is not there yet."""
+    topic, rewound = f"late-{time.time_ns()}", []
+
+    async def check() -> None:
+        reader = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=1000, metadata_max_age_ms=500)
+        await reader.start()
+        consumer: Any = SimpleNamespace(
+            assignment=set, ledgers={}, rewind=lambda tp, offset: rewound.append((tp, offset)),
+            earliest_offsets=lambda *tps: reader.beginning_offsets([TopicPartition(*tp) for tp in tps]),
+        )  # fmt: skip
+        made = Sink(clickhouse_server.url, lambda topic: "id", lambda engine, rows: None, lambda: consumer)
+        async with running(made):
+            one = Chunk(TP(topic, 0), [SimpleNamespace(offset=5, value=b"")], Ledger())
+            one.ledger.deliver(one)
+            await made.put(one, SITES[1])
+            await asyncio.sleep(1.5)
+            assert not rewound and not done(one)
+            with contextlib.closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
+                admin.create_topics([NewTopic(topic, 1, 1)])
+            await until(lambda: rewound, 40)
+            assert not done(one)
+        await reader.stop()
+
+    asyncio.run(check())
+    assert rewound == [(TP(topic, 0), 0)]

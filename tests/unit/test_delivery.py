@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.chunks import Consumer
+from streams.chunks import Chunk, Consumer
 
 ONE = TP("t", 0)
 
@@ -74,3 +74,46 @@ def test_nothing_is_fetched_while_partitions_are_being_assigned() -> None:
         assert consumer.fetches == 0
 
     asyncio.run(check())
+
+
+class Delivering(Consumer):
+    """The way from what is fetched to a chunk; `earliest` is the oldest record that the topic still has."""
+
+    def __init__(self, earliest: int) -> None:
+        self.ledgers, self._starts, self._rewinds, self.freed = {}, {ONE: 5}, {}, asyncio.Event()
+        self.suspend_flow, self.chunks, self._earliest = asyncio.Event(), list[Chunk](), earliest
+
+    async def callback(self, message: Any) -> None:
+        self.chunks.append(message.value)
+
+    async def wait_first(self, *awaited: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
+        await awaited[0]
+        awaited[1].close()
+
+    async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+        return dict.fromkeys(tps, self._earliest)
+
+    async def fetched(self, *offsets: int) -> Chunk:
+        records = [SimpleNamespace(offset=offset, value=b"", timestamp=0, timestamp_type=1) for offset in offsets]
+        await self._deliver(ONE, records, 1)
+        return self.chunks[-1]
+
+
+def test_a_topic_that_begins_anew_is_read_from_there_under_a_new_ledger() -> None:
+    async def check() -> None:
+        consumer = Delivering(0)
+        old = await consumer.fetched(5, 6)
+        new = await consumer.fetched(0, 1)
+        assert (old.ledger.closed, new.start, new.ledger.watermark) == (True, 0, 0)
+        assert old.ledger.done(old) is False, "what finishes of the old one counts no more"
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(("earliest", "said"), [(9, "4 offsets were deleted before they were read"), (0, "")])
+def test_a_gap_is_told_when_records_are_gone_and_not_for_a_marker(
+    earliest: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    chunk = asyncio.run(Delivering(earliest).fetched(9))
+    assert chunk.start == 5
+    assert said in caplog.text and bool(caplog.text) == bool(said)

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers import by_url
@@ -42,6 +43,13 @@ def test_our_thread_makes_consumers_that_read_what_is_committed() -> None:
     assert "AIOKafkaConsumerThread(self, " in inspect.getsource(driver.Consumer._new_consumer_thread)
     assert "_create_worker_consumer(transport)" in inspect.getsource(driver.AIOKafkaConsumerThread)
     assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+
+
+def test_offsets_are_committed_and_sought_where_we_add_the_topics_id() -> None:
+    assert "await consumer.commit(aiokafka_offsets)" in inspect.getsource(driver.AIOKafkaConsumerThread._commit)
+    assert "self._thread.seek_to_committed()" in inspect.getsource(driver.Consumer.seek_to_committed)
+    assert "await self.seek_to_committed()" in inspect.getsource(stock.Consumer.perform_seek)
+    assert callable(GroupCoordinator.fetch_committed_offsets)
 
 
 def test_what_we_call_is_still_there() -> None:

@@ -1,0 +1,316 @@
+"""Faults of storage and of topics: what was written is gone, or put back from an older copy, or made again empty."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+from kafka.structs import OffsetAndMetadata
+
+from tests.support import wait_for
+
+from .deployment import Deployment
+from .faults import fault, rest
+from .load import SCANS
+from .observer import DEAD, DECISIONS, RECEIPTS
+
+FACTS = ("screening_facts", "device_events", "dead_letter_facts", "push_receipts")
+COUNTS = ("screening_rollup",)
+
+
+# -- what ClickHouse held is gone ------------------------------------------------------------------------------------------
+
+
+def made_again(d: Deployment, table: str) -> None:
+    """Drops a table and makes it again, empty, as a hand would."""
+    [(statement,)] = d.observer.query(f"SHOW CREATE TABLE ninezero_data.{table}")
+    d.observer.query(f"DROP TABLE ninezero_data.{table}")
+    d.observer.query(statement)
+
+
+@fault("facts dropped, progress kept", clickhouse=True)
+def facts_dropped(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    rest(rng, 2, 4)
+    made_again(d, "screening_facts")
+    rest(rng, 2, 4)
+    made_again(d, rng.choice(FACTS))
+
+
+@fault("facts dropped while the recorder is away", clickhouse=True)
+def facts_dropped_alone(d: Deployment, rng: random.Random) -> None:
+    """What was known of them is known from the database alone."""
+    d.observer.emptied = True
+    rest(rng, 2, 4)
+    d.leave("recording")
+    made_again(d, "screening_facts")
+    made_again(d, "dead_letter_facts")
+    d.start("recording")
+    rest(rng, 2, 4)
+
+
+@fault("a table truncated", clickhouse=True)
+def truncated(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    for table in rng.sample(FACTS, 2) + rng.sample(COUNTS, 1):
+        rest(rng, 1, 3)
+        d.observer.query(f"TRUNCATE TABLE ninezero_data.{table}")
+
+
+@fault("a table missing, then made by migrate", clickhouse=True)
+def migrated(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    rest(rng, 1, 3)
+    d.observer.query("DROP TABLE ninezero_data.screening_facts")
+    d.observer.query("DROP TABLE ninezero.screening_by_minute")  # a view
+    rest(rng, 4, 6)
+    done = d.run("migrate")
+    if b"ninezero.screening_by_minute" not in done.stdout or b"screening_facts" not in done.stdout:
+        d.observer.wrong.append("migrate does not make again what is missing")
+
+
+@fault("a view missing", clickhouse=True)
+def view(d: Deployment, rng: random.Random) -> None:
+    """Recording goes on without it."""
+    d.observer.query("DROP TABLE ninezero.screening_by_minute")
+    rest(rng, 4, 6)
+    if d.run("migrate").returncode:
+        d.observer.wrong.append("migrate fails")
+
+
+@fault("progress dropped", clickhouse=True)
+def progress_dropped(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    rest(rng, 1, 3)
+    d.observer.query("DROP TABLE ninezero_data.recorder_progress")
+    rest(rng, 2, 4)
+
+
+@fault("ClickHouse restored from an older state", clickhouse=True)
+def restored(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    copy = Path(d.server.folder, "copy")
+    with stopped(d):
+        shutil.copytree(Path(d.server.folder, "data"), copy)
+    rest(rng, 4, 6)
+    with stopped(d):
+        shutil.rmtree(Path(d.server.folder, "data"))
+        copy.rename(Path(d.server.folder, "data"))
+
+
+@fault("a table restored from an older state", clickhouse=True)
+def table_restored(d: Deployment, rng: random.Random) -> None:
+    """Facts are older than the progress."""
+    d.observer.emptied = True
+    table = Path(d.server.folder, "data", "data", "ninezero_data", rng.choice(FACTS[:3]))
+    copy = Path(d.server.folder, "copy")
+    with stopped(d):
+        shutil.copytree(table, copy)
+    rest(rng, 4, 6)
+    with stopped(d):
+        shutil.rmtree(table)
+        copy.rename(table)
+
+
+@contextlib.contextmanager
+def stopped(d: Deployment) -> Iterator[None]:
+    """A server that is down meanwhile."""
+    d.server.kill()
+    yield
+    d.server.start()
+
+
+@fault("a bit of loss")
+def bit_of_loss(d: Deployment, rng: random.Random) -> None:
+    """For every day: facts and counts are lost, and scans come on a topic that was made again."""
+    d.observer.emptied = True
+    rest(rng, 0.5, 1)
+    made_again(d, "screening_facts")
+    d.observer.query("TRUNCATE TABLE ninezero_data.screening_rollup")
+    replaced(d, SCANS)
+    d.load.go()
+    rest(rng, 1, 1.5)
+
+
+# -- ClickHouse takes nothing ----------------------------------------------------------------------------------------------
+
+
+@fault("too many parts", clickhouse=True)
+def parts(d: Deployment, rng: random.Random) -> None:
+    """The server refuses inserts into a partition with two parts, and merges none."""
+    config = d.server.folder / "config.xml"
+    before = config.read_text()
+    limit = (
+        "<merge_tree><parts_to_delay_insert>1</parts_to_delay_insert>"
+        "<parts_to_throw_insert>2</parts_to_throw_insert></merge_tree></yandex>"
+    )
+    with stopped(d):
+        config.write_text(before.replace("</yandex>", limit))
+    d.observer.query("SYSTEM STOP MERGES")
+    refused(d, "Too many parts")
+    rest(rng, 6, 8)
+    with stopped(d):
+        config.write_text(before)
+
+
+@fault("disk full", clickhouse=True)
+def disk(d: Deployment, rng: random.Random) -> None:
+    """A file system of its own, small, filled to the last byte: a tmpfs where we may mount one, else a limit on a file's size."""
+    data, small = Path(d.server.folder, "data"), Path(d.server.folder, "small")
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", small], capture_output=True).returncode:
+        small.rmdir()
+        process = d.server._process
+        assert process is not None
+        subprocess.run(["prlimit", f"--pid={process.pid}", "--fsize=1024:unlimited"], check=True)
+        rest(rng, 8, 10)
+        with contextlib.suppress(ProcessLookupError), stopped(d):  # the signal of that limit may have ended it
+            return
+    try:
+        with stopped(d):
+            shutil.move(data, small / "data")
+            data.symlink_to(small / "data")
+        rest(rng, 1, 2)
+        with (small / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while filler.write(b"\0" * 65536):
+                pass
+        refused(d, "o space left", "annot write", "NOT_ENOUGH_SPACE", "ot enough space")
+        rest(rng, 6, 8)
+        (small / "filler").unlink()
+        rest(rng, 1, 2)
+    finally:
+        with stopped(d):
+            data.unlink()
+            shutil.move(small / "data", data)
+            subprocess.run(["umount", small], check=True)
+            small.rmdir()
+
+
+@fault("ClickHouse down 1 s", clickhouse=True)
+def down_one_second(d: Deployment, rng: random.Random) -> None:
+    for _ in range(3):
+        rest(rng, 0.5, 2)
+        d.server.kill()
+        time.sleep(1)
+        d.server.start()
+
+
+@fault("ClickHouse down 300 s", clickhouse=True, long=True)
+def down_five_minutes(d: Deployment, rng: random.Random) -> None:
+    d.load.rate = 60
+    d.server.kill()
+    time.sleep(300)
+    d.load.rate = 300
+    d.server.start()
+
+
+def refused(d: Deployment, *said: str) -> None:
+    """Waits until the recorder tells that an insert was refused, in one of these words."""
+    log = d.folder / "recording.log"
+    begins = log.stat().st_size
+
+    def told() -> bool:
+        with log.open("rb") as file:
+            file.seek(begins)
+            text = file.read().decode(errors="replace")
+        return any(words in text for words in said)
+
+    wait_for(told, 30, f"the recorder to be refused: {said[0]}")
+
+
+# -- topics ----------------------------------------------------------------------------------------------------------------
+
+
+def replaced(d: Deployment, topic: str, pause: float = 0.0) -> str:
+    """Deletes a topic when everything in it is worked off, and makes it again; the id of the old one."""
+    d.load.pause()
+    wait_for(lambda: settled(d), 60, "everything to be worked off")
+    with d.observer.held():
+        with contextlib.closing(KafkaAdminClient(bootstrap_servers=d.broker.bootstrap)) as admin:
+            name = d.prefix + topic
+            [old] = admin.describe_topics([name])
+            admin.delete_topics([name])
+            wait_for(lambda: name not in admin.list_topics(), 30, "the topic to go")
+        time.sleep(pause)
+        done = d.run("topics", "create", "--partitions", str(len(old["partitions"])))
+        assert done.returncode == 0, done.stderr
+        d.load.made_again(topic, d.observer.made_again(topic, str(old["topic_id"])))
+    return str(old["topic_id"])
+
+
+def _topic_made_again(topic: str) -> Any:
+    def fault_of_topic(d: Deployment, rng: random.Random) -> None:
+        """Its namesake has other records at the same offsets. Workers may notice that it was gone, or not."""
+        rest(rng, 2, 4)
+        replaced(d, topic, rng.uniform(0, 12))
+        d.load.go()
+        rest(rng, 6, 8)
+
+    return fault_of_topic
+
+
+for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS):
+    fault(f"{_topic} made again")(_topic_made_again(_topic))
+
+
+@fault("offsets of a topic since deleted")
+def old_offsets(d: Deployment, rng: random.Random) -> None:
+    """A worker's last commit came after its topic had been made again: it must not skip a record of the new one."""
+    rest(rng, 2, 4)
+    old = replaced(d, SCANS)
+    d.leave("screening")
+    group, name = f"{d.prefix}ninezero-screening", d.prefix + SCANS
+    with contextlib.closing(KafkaConsumer(bootstrap_servers=d.broker.bootstrap, group_id=group)) as late:
+        places = [TopicPartition(name, number) for number in late.partitions_for_topic(name) or ()]
+        late.assign(places)
+        late.commit({tp: OffsetAndMetadata(50, old, -1) for tp in places})
+    d.load.go()
+    rest(rng, 3, 4)
+    d.start("screening")
+    rest(rng, 4, 6)
+
+
+def settled(d: Deployment) -> bool:
+    """Whether nothing is left to be done of what was sent."""
+    d.observer.fresh()
+    return d.observer.lag("screening") == d.observer.lag("recording") == 0
+
+
+@fault("oldest scans gone")
+def oldest_gone(d: Deployment, rng: random.Random) -> None:
+    """Kafka deleted scans before they were read: those are lost, and said to be; everything after them counts."""
+    d.leave("screening")
+    rest(rng, 2, 4)
+    places = [place for place in list(d.observer.ends) if place[0] == SCANS]
+    d.observer.fresh()
+    low = {place: d.observer.ends[place] for place in places}
+    with contextlib.closing(KafkaAdminClient(bootstrap_servers=d.broker.bootstrap)) as admin:
+        admin.delete_records({TopicPartition(d.prefix + topic, n): offset for (topic, n), offset in low.items()})
+    d.observer.fresh()
+    forget(d, low)
+    d.start("screening")
+    rest(rng, 8, 10)
+    if "were deleted before they were read" not in d.logs():
+        d.observer.wrong.append("nobody says that records were deleted before they were read")
+
+
+def forget(d: Deployment, low: dict[tuple[str, int], int]) -> None:
+    """Nobody can ask for what was deleted before it was decided."""
+    observer, expected = d.observer, d.load.expected
+    for place, offset in low.items():
+        for at in [at for at in list(observer.source[place]) if at < offset]:
+            event = observer.source[place][at]
+            if event is None and (*place, at) not in observer.dead:
+                expected.garbage.pop((*place, at), None)
+                del observer.source[place][at]
+            elif event is not None and event not in observer.decided:
+                expected.acknowledged.discard(event)
+                del observer.source[place][at]
