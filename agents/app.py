@@ -34,7 +34,7 @@ from agents.stations import STATIONS
 from schemas.events import Disposition
 from streams import clickhouse, metrics
 from streams.blocking import topic_ids
-from streams.chunks import Chunk, RawSchema, chunks
+from streams.chunks import Chunk, RawSchema, chunks, credentials
 from streams.clickhouse import ClickHouseError
 from streams.kafka import Writer
 from streams.replica import Replica
@@ -62,6 +62,7 @@ class Role:
         self.app = faust.App(
             settings.group(name),
             broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
+            broker_credentials=credentials(settings),
             datadir=settings.state,
             web_enabled=False,
             topic_allow_declare=False,

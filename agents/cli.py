@@ -83,9 +83,10 @@ def worker(
     if not role:
         _supervise(list(ROLES))
         return
+    from streams.access import ACCESS
     from streams.kafka import check
 
-    asyncio.run(check(settings))
+    asyncio.run(check(settings, ACCESS[role].topics))  # type: ignore[index]  # one of ROLES
     _log()
     import uvloop
 
@@ -120,6 +121,32 @@ def topics_create(
 
     created = create_topics(settings_.load(), partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics were there'}")
+
+
+@topics_app.command("acls")
+def topics_acls(
+    user: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WHO=NAME", help="Their user, for example devices=road-01; repeat it (default ninezero-WHO)."),
+    ] = None,
+    grant: Annotated[bool, typer.Option("--grant", help="Grant them on the broker, as a super user.")] = False,
+) -> None:
+    """Who may do what on Kafka: prints it as a script of kafka-acls.sh, or grants it."""
+    from streams import access
+
+    names: dict[Any, list[str]] = {}
+    for one in user or ():
+        who, _, name = one.partition("=")
+        if who not in access.ACCESS or not name:
+            raise Failure(f"--user is WHO=NAME: WHO is one of {', '.join(access.ACCESS)}")
+        names.setdefault(who, []).append(name)
+    settings = settings_.load(edge=True)
+    if grant:
+        print(f"{access.grant_all(settings, names)} permissions are granted")
+        return
+    print("# sh THIS --bootstrap-server HOST:PORT --command-config FILE\nset -e")
+    for line in access.commands(settings, names):
+        print(line)
 
 
 @sites_app.command("load")

@@ -103,7 +103,7 @@ async def _read(
     manifests: dict[tuple[str, str], Manifest] = {}
     found: dict[bytes, WatchlistEntry] = {}
     quoted, ending = f'"{which}"'.encode(), f"|{which}".encode()
-    await kafka.check(settings)
+    await kafka.check(settings, [WATCHLIST])
     reader = kafka.consumer(settings, isolation_level="read_committed", auto_offset_reset="earliest")
     await reader.start()
     try:

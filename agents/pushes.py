@@ -37,6 +37,7 @@ from schemas.events import (
     encode,
 )
 from streams import kafka, metrics
+from streams.access import TRANSACTIONS
 from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, dead_letter, take
 from streams.kafka import Writer
@@ -78,7 +79,7 @@ class Pushes:
     def __init__(self, settings: Settings, replica: Replica, lists: Lists, writer: Writer) -> None:
         self._settings, self._replica, self._lists, self._writer = settings, replica, lists, writer
         self._corrections = Corrections(settings, writer)
-        self._transactions = Transactions(settings, "ninezero-lists")
+        self._transactions = Transactions(settings, TRANSACTIONS)
         self._receipts: dict[BatchName, PushReceipt] = {}
         self._parts = Parts()
         self._rewritten: set[bytes] = set()

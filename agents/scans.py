@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import msgspec
 
 from schemas.events import Outcomes, Scan, decoder
-from streams.blocking import KafkaUnreachable, consumer, producer
+from streams.blocking import MISSING, KafkaUnreachable, consumer, producer
 from streams.edge.device import Answer, Device, DeviceError, Passage
 from streams.edge.outbox import OutboxError
 from streams.edge.pseudonyms import KeyRingError
@@ -36,7 +36,7 @@ def send_events(settings: Settings, events: list[tuple[bytes, Scan]]) -> int:
     ):
         name = settings.topic(OUTCOMES.name)
         if not {name, settings.topic(SCANS.name)} <= reader.topics():
-            raise KafkaUnreachable("topics are missing on the broker: ninezero topics create")
+            raise KafkaUnreachable(MISSING)
         tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
         reader.assign(tps)
         for tp in tps:

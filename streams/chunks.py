@@ -20,6 +20,9 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.kafka import security
+from streams.settings import Settings
+
 MAX_RECORDS_IN_FLIGHT = 20_000
 """Records of one partition that may be delivered and unfinished; beyond it the partition is not fetched."""
 
@@ -273,6 +276,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's live-lock detector counts messages it acked itself; the lag metric says it better."""
+
+
+def credentials(settings: Settings) -> Any:
+    """TLS and SASL settings as Faust takes them; None where Kafka asks for neither."""
+    given, context = settings.kafka_security, security(settings).get("ssl_context")
+    if "mechanism" in given:
+        return faust.SASLCredentials(
+            mechanism=given["mechanism"], username=given["user"], password=given["password"], ssl_context=context
+        )
+    return None if context is None else faust.SSLCredentials(context=context)
 
 
 class Transport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here

@@ -156,7 +156,7 @@ class Uplink:
                 if some or not in_flight:
                     heard = time.monotonic()
                 self.connected = time.monotonic() - heard < SILENT_SECONDS
-                self.problem = self._rest() if self.connected else str(unreachable())
+                self.problem = self._rest() if self.connected else str(unreachable(self._settings))
                 rested = self._rested()
                 if not in_flight and not some and not rested:
                     self._new.wait(1)
