@@ -127,7 +127,9 @@ def topics_create(
 def topics_acls(
     user: Annotated[
         list[str] | None,
-        typer.Option(metavar="WHO=NAME", help="Their user, for example devices=road-01; repeat it (default ninezero-WHO)."),
+        typer.Option(
+            metavar="WHO=NAME", help="Their user, for example devices=road-01; repeat it (default ninezero-WHO)."
+        ),
     ] = None,
     grant: Annotated[bool, typer.Option("--grant", help="Grant them on the broker, as a super user.")] = False,
 ) -> None:

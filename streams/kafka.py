@@ -34,7 +34,9 @@ def security(settings: Settings) -> dict[str, Any]:
             if "cert" in given:
                 arguments["ssl_context"].load_cert_chain(given["cert"], given.get("key"))
         except (ssl.SSLError, OSError):
-            raise SettingsError("NINEZERO_KAFKA_TLS_CA, _CERT or _KEY is wrong: give PEM files that belong together") from None
+            raise SettingsError(
+                "NINEZERO_KAFKA_TLS_CA, _CERT or _KEY is wrong: give PEM files that belong together"
+            ) from None
     return arguments | sasl(given)
 
 

@@ -136,7 +136,9 @@ def clickhouse(env: Mapping[str, str]) -> str:
     if not ca:
         return url
     if parts.scheme != "clickhouses":
-        raise _wrong("NINEZERO_CLICKHOUSE", "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS")
+        raise _wrong(
+            "NINEZERO_CLICKHOUSE", "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS"
+        )
     _file("NINEZERO_CLICKHOUSE_TLS_CA", ca)
     query = "&".join(filter(None, (parts.query, f"ca_certs={quote(ca)}")))
     return urlunsplit(parts._replace(query=query))

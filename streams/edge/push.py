@@ -130,7 +130,9 @@ def _receipts(settings: Settings) -> Iterator[_Receipts]:
         try:
             receipts = _Receipts(settings, reader)
         except Exception:  # the client's own message may name hosts, and no remedy
-            raise KafkaUnreachable("the topic of the receipts is missing, or not for this user: ninezero topics create, ninezero topics acls") from None
+            raise KafkaUnreachable(
+                "the topic of the receipts is missing, or not for this user: ninezero topics create, ninezero topics acls"
+            ) from None
         yield receipts
 
 
