@@ -159,7 +159,7 @@ class Replica:
                     name = names[prefix] = split(record.key or b"")[0]
                 entry_id = entry.decode()
                 value = None if record.value is None else decode(record.value)
-            except ValueError:  # msgspec's are, too
+            except (ValueError, RecursionError):  # msgspec's are the former
                 log.error("a record of the watchlist topic cannot be read (offset %d); it is left out", record.offset)
                 continue
             if isinstance(value, WatchlistEntry):

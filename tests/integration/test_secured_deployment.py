@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import subprocess
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError as AioKafkaError
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
-from streams import blocking
+from streams import blocking, kafka
 from streams.edge.pseudonyms import new_ring
 from streams.settings import Settings, load
 from tests import case_events
@@ -201,11 +203,18 @@ def test_nobody_may_do_more_on_a_topic_than_the_contract_says(who: str, system: 
 )  # fmt: skip
 def test_a_topic_that_is_not_for_someone_cannot_be_read(who: str, topic: str, system: Secured) -> None:
     settings = system.settings(who)
-    with contextlib.closing(blocking.consumer(settings, auto_offset_reset="earliest")) as reader:
-        reader.assign([TopicPartition(settings.topic(topic), 0)])
-        with pytest.raises(KafkaError, match=r"(?i)authoriz"):
-            for _ in range(20):
-                reader.poll(timeout_ms=500)
+
+    async def read() -> None:
+        reader = kafka.consumer(settings, auto_offset_reset="earliest")
+        await reader.start()
+        try:
+            reader.assign([TopicPartition(settings.topic(topic), 0)])
+            await asyncio.wait_for(reader.getone(), 20)
+        finally:
+            await reader.stop()
+
+    with pytest.raises(AioKafkaError, match=r"(?i)authoriz"):
+        asyncio.run(read())
 
 
 @pytest.mark.parametrize(
