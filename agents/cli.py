@@ -22,7 +22,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agents import cli_publish, cli_push, cli_retain, cli_watchlist
-from agents.console import RUN, Failure, print_table, query_url
+from agents.console import RUN, Failure, csv_cell, print_table, query_url
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
 from streams.errors import UserError
@@ -354,7 +354,7 @@ def query(
     elif format_ == "csv":
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     else:
         print_table(rows)
 

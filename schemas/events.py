@@ -245,9 +245,9 @@ class PushReceipt(Struct):
     offsets of a held batch's parts: what is confirmed is what was held.
     """
 
-    batch_id: str
-    authority: str
-    list: str
+    batch_id: Identifier
+    authority: Identifier
+    list: Identifier
     category: str
     mode: str
     status: Literal["applied", "held", "rejected"]

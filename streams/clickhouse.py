@@ -219,10 +219,15 @@ def offer(folder: Path, url: str, secret: str) -> None:
 
 
 def check_read(sql: str) -> None:
-    """Refuses a statement that does not begin like a read."""
+    """Refuses what is not one read: the embedded engine runs every statement of a text, and writes files.
+
+    Strict rather than clever: what hides in a string or a comment is refused, too.
+    """
     word = re.match(r"[\s(]*([a-zA-Z]+)", sql)
     if word is None or word.group(1).lower() not in READS:
         raise ClickHouseError("only reads are taken here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
+    if ";" in sql.rstrip().removesuffix(";") or re.search(r"\b(insert|into)\b", sql, re.I):
+        raise ClickHouseError("only one read is taken here: no ';' but at its end, and neither INSERT nor INTO")
 
 
 def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:

@@ -111,8 +111,8 @@ class Attack(System):
         """Foreign records on our own topics, before any worker has written there."""
         records = [(topic, *record) for topic in READ_BACK for record in foreign(topic, self.rng, more)]
         for topic, key, value in records:
-            compacted = topic == "watchlist" or topic.endswith("-ledger")  # Kafka itself refuses what has no key there
-            self._producer.send(self.prefix + topic, value, key=b"" if compacted and key is None else key)
+            keyed = value is None or topic == "watchlist" or topic.endswith("-ledger")  # Kafka refuses it without one
+            self._producer.send(self.prefix + topic, value, key=b"" if keyed and key is None else key)
         self._producer.flush()
         tailed = self._tail.records
         assert self._tail.until(lambda: sum(map(len, tailed.values())) >= len(records), WAIT)
