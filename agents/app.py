@@ -337,7 +337,10 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
 
 def _way_in(secret: str, run: Callable[[str], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
-        if not secrets.compare_digest(request.headers.get("X-Ninezero-Secret", ""), secret):
+        here = request.transport is not None and request.remote == request.transport.get_extra_info("sockname")[0]
+        if not here or not secrets.compare_digest(
+            request.headers.get("X-Ninezero-Secret", "").encode(), secret.encode()
+        ):
             return web.Response(status=403, text="not for you")
         try:
             return web.json_response(await run(await request.text()))

@@ -22,6 +22,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from streams.broker import Broker
+from streams.edge.pseudonyms import new_ring
 from tests.acceptance.client import Tail
 from tests.support import ClickHouseServer, System, wait_for
 
@@ -97,7 +98,11 @@ class Attack(System):
     """A deployment with workers of all roles, and what was sent to it."""
 
     def __init__(self, broker: Broker, server: ClickHouseServer, folder: Path, seed: int) -> None:
-        super().__init__(broker.bootstrap, server.url, folder)
+        new_ring(folder / "keys.json")
+        outbox = str(folder / "outbox")
+        super().__init__(
+            broker.bootstrap, server.url, folder, NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=outbox
+        )
         self.prepare()
         self.rng, self.sender = random.Random(seed), Sender(seed)
         self.sent: dict[tuple[str, int, int], Case] = {}
@@ -109,16 +114,20 @@ class Attack(System):
 
     def spoil(self, more: int) -> None:
         """Foreign records on our own topics, before any worker has written there."""
-        records = [(topic, *record) for topic in READ_BACK for record in foreign(topic, self.rng, more)]
+        sent = self._spoil(READ_BACK, more)
+        tailed = self._tail.records
+        assert self._tail.until(lambda: sum(map(len, tailed.values())) >= sent, WAIT)
+        for some in tailed.values():
+            some.clear()  # from here on it is what workers write
+        self.spoilt = sent
+
+    def _spoil(self, topics: Iterable[str], more: int) -> int:
+        records = [(topic, *record) for topic in topics for record in foreign(topic, self.rng, more)]
         for topic, key, value in records:
             keyed = value is None or topic == "watchlist" or topic.endswith("-ledger")  # Kafka refuses it without one
             self._producer.send(self.prefix + topic, value, key=b"" if keyed and key is None else key)
         self._producer.flush()
-        tailed = self._tail.records
-        assert self._tail.until(lambda: sum(map(len, tailed.values())) >= len(records), WAIT)
-        for some in tailed.values():
-            some.clear()  # from here on it is what workers write
-        self.spoilt = len(records)
+        return len(records)
 
     def begin(self) -> None:
         """Starts the workers and pushes a list, without which nothing is decided."""
@@ -299,6 +308,50 @@ class Attack(System):
         assert not (found := [text for text in SHOWN_NOWHERE if text in shown]), found
         assert "Traceback" not in shown
 
+    def used(self) -> None:
+        """Programs that read our topics go on between foreign records: a push, a device, a second look, a correction.
+
+        Raises:
+            AssertionError: one does not.
+        """
+        self._spoil(("screening-outcomes", "push-receipts", "screening-alerts"), more=0)
+        (self.folder / "people.csv").write_text("id\n11010519491231002X\n")
+        push = (
+            "push",
+            "people.csv",
+            "--authority",
+            "cdc",
+            "--list",
+            "mistaken",
+            "--category",
+            "confirmed_case",
+            "--by",
+            "p",
+            "--basis",
+            "B",
+        )
+        line = b'{"kind":"pedestrian","people":[{"role":"pedestrian","id":"11010519491231002X","temperature_c":36.5}]}'
+        self._says("1 accepted", *push, "--days", "3")
+        self._says("mistaken", "watchlist", "show")
+        time.sleep(2)  # CONTRACT §5: an applied batch matches within two seconds
+        self._says("refer (person 0)", "scan", "-", "--site", "road-0", "--device", "gate-a", stdin=line)
+        self._says("1 withdrawn", *push, "--withdraw", "--reason", "mistake")
+        self._tail.until(
+            lambda: any(
+                b"correction_of" in r.value and b"road-0" in r.value for r in self._tail.records["screening-alerts"]
+            ),
+            60,
+        )
+        corrected = [
+            r for r in self._tail.records["screening-alerts"] if b"correction_of" in r.value and b"road-0" in r.value
+        ]
+        assert self.alive() and len(corrected) == 1
+
+    def _says(self, text: str, *arguments: str, stdin: bytes = b"") -> None:
+        done = self.run(*arguments, stdin=stdin)
+        said = (done.stdout + done.stderr).decode()
+        assert done.returncode == 0 and text in said and "Traceback" not in said, said
+
     def close(self) -> None:
         self.stop()
         self._producer.close()
@@ -328,6 +381,7 @@ def main() -> None:
                         attack.throw(attack.cases(topic, share=1.0, mutations=1_000))
                     attack.too_large_for_kafka()
                     print(f"seed {seed}: {attack.check()}", flush=True)
+                    attack.used()
                 finally:
                     attack.close()
                     server.kill()

@@ -30,3 +30,4 @@ def test_each_hostile_record_has_one_letter_or_is_decided_and_nothing_stops(atta
         attack.throw(attack.cases(topic, share=0.3, mutations=60))
     attack.too_large_for_kafka()
     print(attack.check())
+    attack.used()
