@@ -79,7 +79,9 @@ def worker(
 
     if role and role not in ROLES:
         raise Failure(f"no such role: choose {', '.join(ROLES)}, or none for all")
-    settings = settings_.load()
+    settings = settings_.load(
+        edge=bool(role) and role != "recording"
+    )  # whoever needs no database has no password of it
     if not role:
         _supervise(list(ROLES))
         return
@@ -90,10 +92,11 @@ def worker(
     _log()
     import uvloop
 
+    from streams.loop import Loop
     from streams.memory import settle
 
     settle()
-    why = uvloop.run(run(role, settings))
+    why = uvloop.run(run(role, settings), loop_factory=Loop)
     if why is not None:
         print(f"ninezero: the {role} role ended: {why}", file=sys.stderr, flush=True)
         os._exit(1)  # threads of the clients may still be waiting for what failed
@@ -119,7 +122,7 @@ def topics_create(
     """Creates the topics that are missing."""
     from streams.blocking import create_topics
 
-    created = create_topics(settings_.load(), partitions, replication)
+    created = create_topics(settings_.load(edge=True), partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics were there'}")
 
 
