@@ -396,7 +396,7 @@ class Decision(Struct, array_like=True):
     of the value as it came, by which two contents under one number are told apart.
     """
 
-    device_id: str
+    device_id: Identifier
     seq: Seq
     observed_ms: Millis
     kind: str
@@ -412,7 +412,7 @@ class Decision(Struct, array_like=True):
 class Decisions(Struct):
     """Decisions of one site out of one chunk, made at `decided_ms` (Unix time in ms). Internal and immutable."""
 
-    site_id: str
+    site_id: Identifier
     table: int
     decided_ms: Millis
     watchlist_version: int
@@ -422,7 +422,7 @@ class Decisions(Struct):
 class DeadLetter(Struct):
     """Where a record that could not be taken lies, and why. Never its value, its key, or a piece of either."""
 
-    topic: str
+    topic: Identifier
     partition: Count
     offset: Seq
     reason: DeadReason
