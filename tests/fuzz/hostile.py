@@ -365,6 +365,6 @@ def mutated(make: Callable[[], Any], rng: random.Random) -> Case:
                 raw[at:at] = raw[at : at + rng.randrange(1, 40)]
             case _:
                 raw[at:at] = rng.choice(
-                    (b'"', b"{", b"}", b"[", b"\\u0000", b"1e999", b"null", b",", b"\xff", CANARY.encode())
+                    (b'"', b"{", b"}", b"[", b"\\u0000", b"1e999", b"null", b",", b"\xff", f"{CANARY} ".encode())
                 )
     return Case("mutated", bytes(raw), None)

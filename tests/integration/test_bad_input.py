@@ -27,7 +27,7 @@ def test_each_hostile_record_has_one_letter_or_is_decided_and_nothing_stops(atta
     attack.spoil(more=20)
     attack.begin()
     for topic in FIELDS:
-        attack.throw(attack.cases(topic, share=0.3, mutations=60))
+        attack.throw(attack.cases(topic, share=0.12, mutations=40))
     attack.too_large_for_kafka()
     print(attack.check())
     attack.used()
