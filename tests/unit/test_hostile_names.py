@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from streams import clickhouse
 from streams.edge.device import Device, DeviceError
 from streams.edge.pseudonyms import new_ring
 from streams.settings import SettingsError, load
-from tests.fuzz.hostile import HOSTILE_TEXT
+from tests.fuzz.hostile import BAD_TIMES, CANARY, FAR_TIMES, HOSTILE_TEXT
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:1", "NINEZERO_CLICKHOUSE": "clickhouse://127.0.0.1:1", "NINEZERO_ORDER": "O-1",
@@ -80,6 +81,28 @@ def test_no_file_name_is_repeated(run: Any, tmp_path: Path) -> None:
         (tmp_path / name).write_text("a,b\n1,2\n")  # no column of ours
         refused(run("push", *(f"{one}={value}" for one, value in PUSH.items()), "--", name), name)
         refused(run("sites", "load", "--", name), name)
+
+
+def test_no_cell_or_header_of_a_sheet_comes_out_again(run: Any, tmp_path: Path) -> None:
+    columns = ["id", "phone", "passport", "plate", "valid_from", "valid_to"]
+    cells = [
+        *NAMES,
+        *(str(value) for value in (*BAD_TIMES, *FAR_TIMES, "1e308", "-0.0", "9" * 400, "NaN", CANARY, f"=1+{CANARY}")),
+    ]
+    with (tmp_path / "sheet.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, *(name.replace("\0", " ") for name in NAMES[:20])])
+        for number, cell in enumerate(cells):
+            row = ["11010519491231002X", "13800138000", "", "", "", "2100-01-01"]
+            row[number % len(columns)] = cell.replace("\0", " ")
+            writer.writerow(row)
+            writer.writerow([cell.replace("\0", " ")] * len(columns))
+    status, shown, said = run("push", "sheet.csv", "--check", *(f"{one}={value}" for one, value in PUSH.items()))
+    assert (status, said) == (None, "") and "nothing was sent" in shown
+    rejects = (tmp_path / "rejects-b.csv").read_text(encoding="utf-8-sig")
+    assert len(rejects.splitlines()) > len(cells)
+    assert re.fullmatch(r"[a-z0-9_:;,\n]+", rejects) and not re.search(r"(?m)(^|,)[=+@-]", rejects)
+    assert CANARY not in shown and not any(name in shown for name in NAMES if len(name) > 3)
 
 
 @pytest.mark.parametrize("name", ["NINEZERO_ORDER", "NINEZERO_TOPIC_PREFIX", "NINEZERO_TIMEZONE", "NINEZERO_HOME", "NINEZERO_KAFKA", "NINEZERO_HTTP", "NINEZERO_CLICKHOUSE"])  # fmt: skip
