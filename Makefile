@@ -7,7 +7,7 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run test unit lint format bench faults explore fuzz setup engines clean
+.PHONY: run test unit lint format audit bench faults explore fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
@@ -27,6 +27,14 @@ format: setup
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check --fix -q .
 
+# Known weaknesses of the pinned packages. Only an answer about every one of them counts: no answer is not "none known".
+audit: setup
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	@said=$$($(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt 2>&1) && echo "$$said" || { \
+		echo "$$said" | grep -q 'known vulnerabilit' && echo "$$said" || \
+		echo "the advisory service did not answer for every package: nothing is known about them; run it where https://pypi.org can be reached"; \
+		exit 1; } >&2
+
 bench: setup
 	$(BIN)/python -m tests.bench.screening
 	$(BIN)/python -m tests.bench.device
@@ -44,12 +52,14 @@ explore: setup engines
 		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
 		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/faults || exit 1; done
 
-# Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder.
-fuzz: setup
+# Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder. Then hostile records on every
+# topic of a running deployment, with new seeds until SECONDS are over (a seed takes a minute or two).
+fuzz: setup engines
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@for parser in $(FUZZ); do \
 		said=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$said"; exit 1; }; \
 		echo "$$parser: $$(echo "$$said" | grep -a '^Done ')"; done
+	$(BIN)/python -m tests.fuzz.live --seconds $(SECONDS)
 
 # Python packages, and the jars of the Kafka that deploy/kafka/pom.xml names. Java and Maven come from the machine.
 setup: $(READY)

@@ -35,7 +35,7 @@ from agents.stations import STATIONS
 from schemas.events import Disposition
 from streams import clickhouse, metrics
 from streams.blocking import supersede, topic_ids
-from streams.chunks import Chunk, RawSchema, chunks
+from streams.chunks import Chunk, RawSchema, chunks, credentials
 from streams.clickhouse import ClickHouseError, Engine
 from streams.errors import UserError
 from streams.kafka import Writer
@@ -81,6 +81,7 @@ class Role:
             settings.group(name),
             broker_client_id=self.client_id,
             broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
+            broker_credentials=credentials(settings),
             datadir=settings.state,
             web_enabled=False,
             topic_allow_declare=False,
@@ -394,7 +395,10 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
 
 def _way_in(secret: str, run: Callable[[str], Awaitable[Any]]) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
-        if not secrets.compare_digest(request.headers.get("X-Ninezero-Secret", ""), secret):
+        here = request.transport is not None and request.remote == request.transport.get_extra_info("sockname")[0]
+        if not here or not secrets.compare_digest(
+            request.headers.get("X-Ninezero-Secret", "").encode(), secret.encode()
+        ):
             return web.Response(status=403, text="not for you")
         try:
             return web.json_response(await run(await request.text()))

@@ -22,7 +22,7 @@ import typer
 from typer.exceptions import TyperException
 
 from agents import cli_publish, cli_push, cli_retain, cli_watchlist
-from agents.console import RUN, Failure, print_table, query_url
+from agents.console import RUN, Failure, csv_cell, print_table, query_url
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
 from streams.errors import UserError
@@ -79,20 +79,24 @@ def worker(
 
     if role and role not in ROLES:
         raise Failure(f"no such role: choose {', '.join(ROLES)}, or none for all")
-    settings = settings_.load()
+    settings = settings_.load(
+        edge=bool(role) and role != "recording"
+    )  # whoever needs no database has no password of it
     if not role:
         _supervise(list(ROLES))
         return
+    from streams.access import ACCESS
     from streams.kafka import check
 
-    asyncio.run(check(settings))
+    asyncio.run(check(settings, ACCESS[role].topics))  # type: ignore[index]  # one of ROLES
     _log()
     import uvloop
 
+    from streams.loop import Loop
     from streams.memory import settle
 
     settle()
-    why = uvloop.run(run(role, settings))
+    why = uvloop.run(run(role, settings), loop_factory=Loop)
     if why is not None:
         print(f"ninezero: the {role} role ended: {why}", file=sys.stderr, flush=True)
         os._exit(1)  # threads of the clients may still be waiting for what failed
@@ -118,8 +122,36 @@ def topics_create(
     """Creates the topics that are missing."""
     from streams.blocking import create_topics
 
-    created = create_topics(settings_.load(), partitions, replication)
+    created = create_topics(settings_.load(edge=True), partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics were there'}")
+
+
+@topics_app.command("acls")
+def topics_acls(
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHO=NAME", help="Their user, for example devices=road-01; repeat it (default ninezero-WHO)."
+        ),
+    ] = None,
+    grant: Annotated[bool, typer.Option("--grant", help="Grant them on the broker, as a super user.")] = False,
+) -> None:
+    """Who may do what on Kafka: prints it as a script of kafka-acls.sh, or grants it."""
+    from streams import access
+
+    names: dict[Any, list[str]] = {}
+    for one in user or ():
+        who, _, name = one.partition("=")
+        if who not in access.ACCESS or not name:
+            raise Failure(f"--user is WHO=NAME: WHO is one of {', '.join(access.ACCESS)}")
+        names.setdefault(who, []).append(name)
+    settings = settings_.load(edge=True)
+    if grant:
+        print(f"{access.grant_all(settings, names)} permissions are granted")
+        return
+    print("# sh THIS --bootstrap-server HOST:PORT --command-config FILE\nset -e")
+    for line in access.commands(settings, names):
+        print(line)
 
 
 @sites_app.command("load")
@@ -325,7 +357,7 @@ def query(
     elif format_ == "csv":
         writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     else:
         print_table(rows)
 

@@ -16,7 +16,6 @@ from schemas.events import (
     Manifest,
     WatchlistEntry,
     WatchlistRecord,
-    decoder,
 )
 from streams import settings as settings_
 from streams.settings import Settings
@@ -98,12 +97,13 @@ async def _read(
     from aiokafka import TopicPartition
 
     from streams import kafka
+    from streams.deadletters import Refused, take
     from streams.topics import WATCHLIST
 
     manifests: dict[tuple[str, str], Manifest] = {}
     found: dict[bytes, WatchlistEntry] = {}
     quoted, ending = f'"{which}"'.encode(), f"|{which}".encode()
-    await kafka.check(settings)
+    await kafka.check(settings, [WATCHLIST])
     reader = kafka.consumer(settings, isolation_level="read_committed", auto_offset_reset="earliest")
     await reader.start()
     try:
@@ -116,9 +116,13 @@ async def _read(
                 if not wanted and record.key not in found and not record.key.endswith(b"|"):
                     continue
                 found.pop(record.key, None)
-                value = None if record.value is None else decoder(WatchlistRecord).decode(record.value)
+                try:
+                    value = None if record.value is None else take(WatchlistRecord, record.value)
+                    name = _named(record.key)
+                except (Refused, ValueError):  # workers leave it out, too
+                    continue
                 if isinstance(value, Manifest):
-                    manifests[_named(record.key)[:2]] = value
+                    manifests[name[:2]] = value
                 elif isinstance(value, WatchlistEntry):
                     found[record.key] = value
     finally:

@@ -25,15 +25,28 @@ def query_url() -> str:
     return settings.clickhouse(os.environ)
 
 
+def _plain(text: str) -> str:
+    """Without what would steer a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV that may be opened in a spreadsheet: text that it would take for a formula gets a quote before it."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
+
+
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Rows as a table, in the order of the first one's columns."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         print("no rows")
         return
-    table = Table(*rows[0])
+    table = Table()
+    for name in rows[0]:
+        table.add_column(Text(_plain(name)))
     for row in rows:
-        table.add_row(*("NULL" if value is None else str(value) for value in row.values()))
+        table.add_row(*(Text("NULL" if value is None else _plain(str(value))) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 200).print(table)

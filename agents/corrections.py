@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -68,14 +69,15 @@ class Corrections:
         corrected: set[str] = set()
         wanted = [f'"{entry}"'.encode() for _, entries in withdrawn for entry in entries]
         async for value in self._alerts():
-            if b'"case_id"' in value:  # a CareAlert: no list entry is a reason of it
+            if value is None or b'"case_id"' in value:  # a CareAlert: no list entry is a reason of it
                 continue
-            if b'"correction_of"' in value:
-                corrected.add(decoder(Correction).decode(value).correction_of)
-            elif len(wanted) > 100 or any(entry in value for entry in wanted):
-                alert = decoder(Alert).decode(value)
-                if any(_concerns(alert, name, entries) for name, entries in withdrawn):
-                    found[alert.alert_id] = alert.site_id
+            with contextlib.suppress(ValueError, RecursionError):  # no alert of ours: only workers write there (ACL)
+                if b'"correction_of"' in value:
+                    corrected.add(decoder(Correction).decode(value).correction_of)
+                elif len(wanted) > 100 or any(entry in value for entry in wanted):
+                    alert = decoder(Alert).decode(value)
+                    if any(_concerns(alert, name, entries) for name, entries in withdrawn):
+                        found[alert.alert_id] = alert.site_id
         now = datetime.now(UTC)
         await self._writer.send(
             (ALERTS, site.encode(), encode(Correction(alert_id, site, now, "mistake")))

@@ -27,7 +27,7 @@ class Lists:
         self.watchlist.stage_removals(name, remove)
         try:
             self._stage(name, put)
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OverflowError):
             if len(put) == 1:
                 log.error("an entry of list %s has a token of a wrong form; it is left out", "/".join(name))
             else:

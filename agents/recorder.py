@@ -110,9 +110,8 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
         try:
             value = read(item)
         except Refused as refused:
-            if (
-                topic in OWN
-            ):  # only our own workers write these topics (ACL); a stranger's record must not stop the counts
+            # Only our own workers write these topics (ACL); a stranger's record must not stop the counts.
+            if topic in OWN:
                 log.error("a record of %s is left out: %s (offset %d)", topic.name, refused.reason, item.offset)
             continue
         made = {table: rows_of(value) for table, rows_of in tables.items()}

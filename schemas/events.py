@@ -30,6 +30,8 @@ Service = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,8}\Z")]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Time = Annotated[datetime, Meta(tz=True)]
+Millis = Annotated[int, Meta(ge=0, le=2**32 * 1000 - 1)]
+"""Unix time in ms, as far as a DateTime of ClickHouse goes."""
 
 QualityFlag = Literal[
     "empty", "bad_character", "bad_length", "checksum_failed", "bad_date", "birth_in_future", "unknown_division",
@@ -228,7 +230,7 @@ ConfirmationCode = Literal["same_person", "overtaken", "not_held", "gone"]
 class Reject(Struct):
     """One refused line of a batch, with its code."""
 
-    line: int
+    line: Count
     code: LineCode
 
 
@@ -243,21 +245,21 @@ class PushReceipt(Struct):
     offsets of a held batch's parts: what is confirmed is what was held.
     """
 
-    batch_id: str
-    authority: str
-    list: str
+    batch_id: Identifier
+    authority: Identifier
+    list: Identifier
     category: str
     mode: str
     status: Literal["applied", "held", "rejected"]
     code: BatchCode | None
-    lines_declared: int
-    accepted: int
-    duplicate: int
-    rejected: int
-    withdrawn: int
+    lines_declared: Count
+    accepted: Count
+    duplicate: Count
+    rejected: Count
+    withdrawn: Count
     rejects: _Rejects
-    issued_at: datetime
-    at: datetime
+    issued_at: Time
+    at: Time
     by: str = ""
     confirmed: bool = False
     confirmation: ConfirmationCode | None = None
@@ -270,17 +272,17 @@ class PushReceipt(Struct):
 class WatchlistEntry(Struct, tag="entry", tag_field="record"):
     """One entry as it stands; `sequence` is that of the batch that wrote it."""
 
-    sequence: int
+    sequence: Seq
     category: Category
     tokens: dict[str, list[str]]
-    valid_from: datetime
-    valid_to: datetime
+    valid_from: Time
+    valid_to: Time
 
 
 class Removal(Struct, tag="removal", tag_field="record"):
     """Takes an entry off its list from the manifest of `sequence` on; `expired`: not by that batch, but by its end."""
 
-    sequence: int
+    sequence: Seq
     expired: bool = False
 
 
@@ -290,19 +292,19 @@ class Manifest(Struct, tag="manifest", tag_field="record"):
     `lost`: receipts tell of the list, but its topic was emptied. No worker is ready until it is pushed in full.
     """
 
-    sequence: int
-    floor: int
-    entries: int
+    sequence: Seq
+    floor: Seq
+    entries: Count
     key_ids: list[str]
     batch_id: str
-    at: datetime
+    at: Time
     lost: bool = False
 
 
 class Heartbeat(Struct, tag="heartbeat", tag_field="record"):
     """Written every ten seconds (key `||`): shows that the path from the authority lives."""
 
-    at: datetime
+    at: Time
 
 
 WatchlistRecord = WatchlistEntry | Removal | Manifest | Heartbeat
@@ -394,25 +396,25 @@ class Decision(Struct, array_like=True):
     of the value as it came, by which two contents under one number are told apart.
     """
 
-    device_id: str
-    seq: int
-    observed_ms: int
+    device_id: Identifier
+    seq: Seq
+    observed_ms: Millis
     kind: str
     direction: str
     stage: str
-    people: int
+    people: Annotated[int, Meta(ge=0, le=2**16 - 1)]
     outcome: str
     late: bool
     reasons: list[str]
-    digest: int = 0
+    digest: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
 class Decisions(Struct):
     """Decisions of one site out of one chunk, made at `decided_ms` (Unix time in ms). Internal and immutable."""
 
-    site_id: str
+    site_id: Identifier
     table: int
-    decided_ms: int
+    decided_ms: Millis
     watchlist_version: int
     decisions: list[Decision]
 
@@ -420,14 +422,14 @@ class Decisions(Struct):
 class DeadLetter(Struct):
     """Where a record that could not be taken lies, and why. Never its value, its key, or a piece of either."""
 
-    topic: str
-    partition: int
-    offset: int
+    topic: Identifier
+    partition: Count
+    offset: Seq
     reason: DeadReason
     path: str
-    size: int
+    size: Seq
     sha256: str
-    at: datetime
+    at: Time
 
 
 @cache

@@ -318,15 +318,20 @@ def _micros(event: Any) -> int:
     return round(at.timestamp() * 1_000_000)
 
 
+def _seconds(at: datetime) -> int:
+    """Unix time in s, as far as a DateTime of ClickHouse goes."""
+    return min(max(int(at.timestamp()), 0), 2**32 - 1)
+
+
 def push_receipts(receipt: PushReceipt) -> list[PushReceiptRow]:
     """The row of one receipt: a confirmed one wins over the held one before it, else the first stays."""
     r = receipt
     if r.confirmation is not None:  # a confirmation that changed nothing
         return []
-    version = (FIRST_WINS << r.confirmed) - int(r.at.timestamp() * 1000)
+    version = max((FIRST_WINS << r.confirmed) - int(r.at.timestamp() * 1000), 0)
     return [PushReceiptRow(
         r.batch_id, r.authority, r.list, r.category, r.mode, r.status, r.code or "", r.lines_declared, r.accepted,
-        r.duplicate, r.rejected, r.withdrawn, min(max(int(r.issued_at.timestamp()), 0), 2**32 - 1), version,
+        r.duplicate, r.rejected, r.withdrawn, _seconds(r.issued_at), version,
     )]  # fmt: skip
 
 
@@ -336,12 +341,12 @@ def audit(receipt: PushReceipt) -> list[AuditRow]:
     if r.confirmation is not None:
         return []
     action = "confirm" if r.confirmed else "withdraw" if r.mode == "withdraw" else "push"
-    return [AuditRow(int(r.at.timestamp()), r.by, action, r.batch_id, r.authority, r.list, r.lines_declared)]
+    return [AuditRow(_seconds(r.at), r.by, action, r.batch_id, r.authority, r.list, r.lines_declared)]
 
 
 def dead_letters(letter: DeadLetter) -> list[DeadLetterRow]:
     """The row of one dead letter."""
-    at_ms = round(letter.at.timestamp() * 1000)
+    at_ms = _seconds(letter.at) * 1000 + letter.at.microsecond // 1000
     hour = at_ms // 3_600_000 * 3600
     return [DeadLetterRow(hour, letter.topic, letter.partition, letter.offset, letter.sha256, letter.reason, at_ms)]
 

@@ -16,11 +16,22 @@ class KafkaUnreachable(UserError):
     """The broker does not answer: one line, with the remedy."""
 
 
-def unreachable() -> KafkaUnreachable:
-    """The error of a broker that does not answer."""
+def unreachable(settings: Settings) -> KafkaUnreachable:
+    """The error of a broker that does not answer; clients don't tell a refusal from that."""
+    if settings.kafka_security:
+        return KafkaUnreachable(
+            "Kafka does not answer at NINEZERO_KAFKA, or one does not trust the other: check the address, its certificate"
+            " against NINEZERO_KAFKA_TLS_CA, and NINEZERO_KAFKA_SASL_USER and _PASSWORD"
+        )
     return KafkaUnreachable(
-        "Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start) or mend the address"
+        "Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start), mend the address, or give TLS and SASL"
+        " settings if it asks for them"
     )
+
+
+MISSING = (
+    "topics are missing on the broker, or this user may not see them: ninezero topics create, ninezero topics acls"
+)
 
 
 def protocol(settings: Settings) -> str:
@@ -62,7 +73,7 @@ def producer(settings: Settings, **arguments: Any) -> Any:
     """
     from kafka import KafkaProducer
 
-    with _reachable():
+    with reachable(settings):
         return KafkaProducer(
             **client(settings)
             | {"enable_idempotence": True, "acks": "all", "max_request_size": topics.MAX_MESSAGE_BYTES}
@@ -78,7 +89,7 @@ def consumer(settings: Settings, **arguments: Any) -> Any:
     """
     from kafka import KafkaConsumer
 
-    with _reachable():
+    with reachable(settings):
         return KafkaConsumer(**client(settings) | {"group_id": None, "enable_auto_commit": False} | arguments)
 
 
@@ -92,7 +103,7 @@ def admin(settings: Settings) -> Any:
 
     arguments = client(settings)
     del arguments["allow_auto_create_topics"]
-    with _reachable():
+    with reachable(settings):
         return KafkaAdminClient(**arguments)
 
 
@@ -106,7 +117,7 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
     from kafka.errors import TopicAlreadyExistsError
 
     created = []
-    with contextlib.closing(admin(settings)) as client:
+    with contextlib.closing(admin(settings)) as client, reachable(settings):
         present = set(client.list_topics())
         for topic in topics.ALL:
             name = settings.topic(topic.name)
@@ -127,7 +138,7 @@ def topic_ids(settings: Settings) -> dict[str, str]:
     Raises:
         KafkaUnreachable: no broker answers within ten seconds.
     """
-    with contextlib.closing(admin(settings)) as client:
+    with contextlib.closing(admin(settings)) as client, reachable(settings):
         found = {str(topic["name"]): str(topic.get("topic_id", "")) for topic in client.describe_topics()}
     ours = {settings.topic(topic.name) for topic in topics.ALL}
     return {name: topic_id for name, topic_id in found.items() if name in ours}
@@ -156,13 +167,16 @@ def supersede(settings: Settings, group: str, place: str, client_id: str, second
 
 
 @contextlib.contextmanager
-def _reachable() -> Any:
-    from kafka.errors import KafkaError
+def reachable(settings: Settings) -> Any:
+    """Says what Kafka refuses in one line."""
+    from kafka.errors import AuthorizationError, KafkaError
 
     try:
         yield
+    except AuthorizationError as error:
+        raise KafkaUnreachable("Kafka does not let this user do that: ninezero topics acls tells who may") from error
     except (KafkaError, OSError, ValueError) as error:
-        raise unreachable() from error
+        raise unreachable(settings) from error
 
 
 class Erased(NamedTuple):
@@ -193,7 +207,7 @@ def active_groups(settings: Settings, roles: Iterable[str]) -> list[str]:
     Raises:
         KafkaUnreachable: no broker answers within ten seconds.
     """
-    with contextlib.closing(admin(settings)) as client, _reachable():
+    with contextlib.closing(admin(settings)) as client, reachable(settings):
         return [name for name, members in own_names(settings, roles, client)[1].items() if members]
 
 
@@ -203,7 +217,7 @@ def erase(settings: Settings, roles: Iterable[str], seconds: float = 30.0) -> Er
     Raises:
         KafkaUnreachable: no broker answers within ten seconds, or it refused.
     """
-    with contextlib.closing(admin(settings)) as client, _reachable():
+    with contextlib.closing(admin(settings)) as client, reachable(settings):
         found, members = own_names(settings, roles, client)
         with contextlib.closing(consumer(settings)) as reader:
             held = [(name, _records(reader, name)) for name in found]

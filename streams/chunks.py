@@ -24,6 +24,9 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from streams.kafka import security
+from streams.settings import Settings
+
 log = logging.getLogger("ninezero.chunks")
 
 MAX_RECORDS_IN_FLIGHT = 20_000
@@ -334,6 +337,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's live-lock detector counts messages it acked itself; the lag metric says it better."""
+
+
+def credentials(settings: Settings) -> Any:
+    """TLS and SASL settings as Faust takes them; None where Kafka asks for neither."""
+    given, context = settings.kafka_security, security(settings).get("ssl_context")
+    if "mechanism" in given:
+        return faust.SASLCredentials(
+            mechanism=given["mechanism"], username=given["user"], password=given["password"], ssl_context=context
+        )
+    return None if context is None else faust.SSLCredentials(context=context)
 
 
 class Transport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here

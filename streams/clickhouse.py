@@ -41,7 +41,7 @@ class ClickHouseError(UserError):
 
 
 class ClickHouseDenied(ClickHouseError):
-    """The server is there, and does not know the account or its password."""
+    """The server is there, and does not know the account or its password; or it is not to be trusted."""
 
 
 class Engine(Protocol):
@@ -68,7 +68,10 @@ class Server:
 
         # The driver logs a traceback for every lost connection; our error says it in one line.
         logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
-        self._client = Client.from_url(url)
+        try:
+            self._client = Client.from_url(url)
+        except (ValueError, TypeError, AttributeError):  # an option of the driver after the `?`
+            raise ClickHouseError("NINEZERO_CLICKHOUSE is wrong: its options after the ? can't be read") from None
         self._client.connection.connect_timeout = 5
         self._client.connection.send_receive_timeout = ANSWER_SECONDS
         self._client.connection.tcp_keepalive = (10, 5, 3)  # s idle, s between probes, probes
@@ -98,6 +101,11 @@ class Server:
             return self._client.execute(*args, **kwargs)
         except (Error, OSError, EOFError) as error:
             self._client.disconnect()
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise ClickHouseDenied(
+                    "the certificate of NINEZERO_CLICKHOUSE is not one to trust, or not of that host: name who signed it"
+                    " with NINEZERO_CLICKHOUSE_TLS_CA, and the host as the certificate does"
+                ) from None
             denied = getattr(error, "code", None) in DENIED
             raise (ClickHouseDenied if denied else ClickHouseError)(_brief(error)) from None
 
@@ -211,10 +219,15 @@ def offer(folder: Path, url: str, secret: str) -> None:
 
 
 def check_read(sql: str) -> None:
-    """Refuses a statement that does not begin like a read."""
+    """Refuses what is not one read: the embedded engine runs every statement of a text, and writes files.
+
+    Strict rather than clever: what hides in a string or a comment is refused, too.
+    """
     word = re.match(r"[\s(]*([a-zA-Z]+)", sql)
     if word is None or word.group(1).lower() not in READS:
         raise ClickHouseError("only reads are taken here: SELECT, WITH, SHOW, DESCRIBE, EXPLAIN, EXISTS")
+    if ";" in sql.rstrip().removesuffix(";") or re.search(r"\b(insert|into)\b", sql, re.I):
+        raise ClickHouseError("only one read is taken here: no ';' but at its end, and neither INSERT nor INTO")
 
 
 def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:

@@ -26,6 +26,7 @@ _LOOSE_TIME = re.compile(r".*:.*[+-][0-9]{4}")
 """ISO 8601 knows `+0800`, RFC 3339 does not; msgspec reads both."""
 
 _AT = re.compile(r".* - at `\$([^`]*)`", re.DOTALL)
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)` - at `\$([^`]*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
 _NAMES = {
     name
@@ -113,8 +114,21 @@ def _refused(value: bytes, message: str) -> Refused:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Refused("not_json")
     found, missing = _AT.match(message), _MISSING.match(message)
-    parts = _real(re.split(r"[.\[\]]+", found.group(1)) if found else [], content)
+    if message.startswith("Object contains unknown field"):
+        found = _unknown(message, content)
+    parts = _real(re.split(r"[.\[\]]+", found[found.lastindex or 0]) if found else [], content)
     return Refused("schema_invalid", "".join(f"/{part}" for part in parts + ([missing.group(1)] if missing else [])))
+
+
+def _unknown(message: str, content: Any) -> re.Match[str] | None:
+    """Where the message says that a field is which nobody knows, if it really is there: its name may read like a place."""
+    found = _UNKNOWN.fullmatch(message)
+    for part in filter(None, re.split(r"[.\[\]]+", found[2])) if found else ():
+        try:
+            content = content[int(part) if isinstance(content, list) else part]
+        except (LookupError, TypeError, ValueError):
+            return None
+    return found if found and isinstance(content, dict) and found[1] in content else None
 
 
 def _real(parts: list[str], content: Any) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from streams import topics
-from streams.blocking import KafkaUnreachable, protocol, sasl, unreachable
-from streams.settings import Settings
+from streams.blocking import MISSING, KafkaUnreachable, protocol, sasl, unreachable
+from streams.settings import Settings, SettingsError
 
 __all__ = ["KafkaUnreachable", "TopicPartition", "Writer", "check", "consumer", "producer", "security"]
 
@@ -29,10 +29,14 @@ def security(settings: Settings) -> dict[str, Any]:
     given = settings.kafka_security
     arguments: dict[str, Any] = {"security_protocol": protocol(settings)}
     if "ca" in given:
-        context = ssl.create_default_context(cafile=given["ca"])
-        if "cert" in given:
-            context.load_cert_chain(given["cert"], given.get("key"))
-        arguments["ssl_context"] = context
+        try:
+            arguments["ssl_context"] = ssl.create_default_context(cafile=given["ca"])
+            if "cert" in given:
+                arguments["ssl_context"].load_cert_chain(given["cert"], given.get("key"))
+        except (ssl.SSLError, OSError):
+            raise SettingsError(
+                "NINEZERO_KAFKA_TLS_CA, _CERT or _KEY is wrong: give PEM files that belong together"
+            ) from None
     return arguments | sasl(given)
 
 
@@ -103,7 +107,10 @@ class Writer:
                 elif not isinstance(result, KafkaError):
                     raise result
             if pending:
-                log.warning("Kafka did not acknowledge %d partition(s); trying again in %.1f s", len(pending), pause)
+                why = ", ".join(sorted({type(result).__name__ for result in results if result is not None}))
+                log.warning(
+                    "Kafka did not acknowledge %d partition(s) (%s); trying again in %.1f s", len(pending), why, pause
+                )
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
 
@@ -129,15 +136,15 @@ class Writer:
                 self._partitions[name] = len(await self._producer.partitions_for(name))
                 return self._partitions[name]
             except KafkaError:
-                log.warning("topic %s is not there; create it with: ninezero topics create", name)
+                log.warning("topic %s is not there, or this user may not see it: ninezero topics create", name)
                 await asyncio.sleep(1)
 
 
-async def check(settings: Settings) -> None:
-    """Asks the broker for its topics.
+async def check(settings: Settings, needed: Collection[topics.Topic]) -> None:
+    """Asks the broker for the topics that are needed.
 
     Raises:
-        KafkaUnreachable: it does not answer within ten seconds, or a topic is missing.
+        KafkaUnreachable: it does not answer within ten seconds, or a topic is missing or not for this user.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error below says it in one line
     probe = AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))
@@ -146,8 +153,8 @@ async def check(settings: Settings) -> None:
             await probe.start()
             present = await probe.topics()
     except (KafkaError, OSError, TimeoutError):
-        raise unreachable() from None
+        raise unreachable(settings) from None
     finally:
         await probe.stop()
-    if not {settings.topic(topic.name) for topic in topics.ALL} <= present:
-        raise KafkaUnreachable("topics are missing on the broker: ninezero topics create")
+    if not {settings.topic(topic.name) for topic in needed} <= present:
+        raise KafkaUnreachable(MISSING)

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, WatchlistRecord, decoder
+from schemas.events import Heartbeat, Identifier, Manifest, Removal, WatchlistEntry, WatchlistRecord, decoder
 from streams import kafka, metrics, topics
 from streams.settings import Settings
 
@@ -170,10 +171,10 @@ class Replica:
             try:
                 prefix, _, entry = (record.key or b"").rpartition(b"|")
                 if (name := names.get(prefix)) is None:
-                    name = names[prefix] = split(record.key or b"")[0]
+                    name = names[prefix] = _named(record.key or b"")
                 entry_id = entry.decode()
                 value = None if record.value is None else decode(record.value)
-            except ValueError:  # msgspec's are, too
+            except (ValueError, RecursionError):  # msgspec's are the former
                 log.error("a record of the watchlist topic cannot be read (offset %d); it is left out", record.offset)
                 continue
             if isinstance(value, WatchlistEntry):
@@ -320,6 +321,16 @@ class Replica:
             self._lists.tidy(SLICE, gone)
         for name, entry_id in gone or ():
             self._removed.setdefault(f"{name[0]}|{name[1]}|{entry_id}".encode(), (-1, 0.0))
+
+
+def _named(key: bytes) -> Name:
+    """The list of a record's key, as logs and metrics may show it; two empty names for a heartbeat.
+
+    Raises:
+        ValueError: no such key.
+    """
+    name = split(key)[0]
+    return name if name == ("", "") else msgspec.convert(name, tuple[Identifier, Identifier])
 
 
 def split(key: bytes) -> tuple[Name, str]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -26,7 +26,7 @@ class Settings:
     """The settings of CONTRACT §8, checked. `max_list_age` is in seconds; `http` a (host, first port) pair."""
 
     kafka: str
-    clickhouse: str
+    clickhouse: str = field(repr=False)  # it may hold a password
     keys: Path | None
     outbox: Path
     order: str
@@ -38,7 +38,7 @@ class Settings:
     replay: bool = False
     max_list_age: float = 300.0
     http: tuple[str, int] = ("127.0.0.1", 6066)
-    kafka_security: Mapping[str, str] = field(default_factory=dict)
+    kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def topic(self, name: str) -> str:
         """The name of a topic on the broker."""
@@ -56,7 +56,8 @@ class Settings:
 
 NAMES = {
     "NINEZERO_KAFKA": "Kafka bootstrap servers, host:port[,host:port]",
-    "NINEZERO_CLICKHOUSE": "clickhouse://user:password@host:9000 or chdb:///path",
+    "NINEZERO_CLICKHOUSE": "clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path",
+    "NINEZERO_CLICKHOUSE_TLS_CA": "CA certificate of the ClickHouse server, with clickhouses:// (default: those that this machine trusts)",
     "NINEZERO_KEYS": "key ring file of the edge, mode 0600",
     "NINEZERO_OUTBOX": "folder of the devices' outboxes (default .run/outbox)",
     "NINEZERO_ORDER": "the emergency order this deployment runs under (an identifier)",
@@ -120,7 +121,7 @@ def kafka(env: Mapping[str, str]) -> str:
 
 
 def clickhouse(env: Mapping[str, str]) -> str:
-    """`NINEZERO_CLICKHOUSE`, checked: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL."""
+    """`NINEZERO_CLICKHOUSE`, checked: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL, with its CA."""
     url = _required(env, "NINEZERO_CLICKHOUSE")
     try:
         parts = urlsplit(url)
@@ -131,7 +132,16 @@ def clickhouse(env: Mapping[str, str]) -> str:
         usable = False
     if not usable:
         raise _wrong("NINEZERO_CLICKHOUSE", "write clickhouse://user:password@host:9000 or chdb:///absolute/path")
-    return url
+    ca = env.get("NINEZERO_CLICKHOUSE_TLS_CA")
+    if not ca:
+        return url
+    if parts.scheme != "clickhouses":
+        raise _wrong(
+            "NINEZERO_CLICKHOUSE", "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS"
+        )
+    _file("NINEZERO_CLICKHOUSE_TLS_CA", ca)
+    query = "&".join(filter(None, (parts.query, f"ca_certs={quote(ca)}")))
+    return urlunsplit(parts._replace(query=query))
 
 
 def k(env: Mapping[str, str]) -> int:
@@ -164,8 +174,12 @@ def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
         if env.get(name)
     }
     for short in ("ca", "cert", "key"):
-        if short in found and not Path(found[short]).is_file():
-            raise _wrong(f"NINEZERO_KAFKA_TLS_{short.upper()}", "name a file that exists and can be read")
+        if short in found:
+            _file(f"NINEZERO_KAFKA_TLS_{short.upper()}", found[short])
+    if {"cert", "key"} & found.keys() and "ca" not in found:  # or the link would be plain, and nobody would notice
+        raise _wrong("NINEZERO_KAFKA_TLS_CA", "name the CA certificate of the brokers with a client certificate")
+    if {"user", "password"} & found.keys() and "mechanism" not in found:
+        raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "name it with a user and a password")
     if found.get("mechanism", "PLAIN") not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
         raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     if "mechanism" in found and not ("user" in found and "password" in found):
@@ -178,6 +192,11 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set: {NAMES[name]}")
     return value
+
+
+def _file(name: str, path: str) -> None:
+    if not os.access(path, os.R_OK) or not Path(path).is_file():
+        raise _wrong(name, "name a file that exists and can be read")
 
 
 def _wrong(name: str, remedy: str) -> SettingsError:

@@ -46,10 +46,13 @@ def four_ports() -> int:
 
 
 class ClickHouseServer:
-    """Debian's server in a folder of its own, over the native protocol."""
+    """Debian's server in a folder of its own, over the native protocol; with `tls` (a PEM file, key and certificate) only so."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, tls: Path | None = None) -> None:
+        self.folder, self.port, self.tls = folder, free_port(), tls
+        listens = f"<tcp_port>{self.port}</tcp_port>"
+        if tls is not None:
+            listens = f"<tcp_port_secure>{self.port}</tcp_port_secure><openSSL><server><certificateFile>{tls}</certificateFile><privateKeyFile>{tls}</privateKeyFile><verificationMode>none</verificationMode></server></openSSL>"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "users.xml").write_text(
@@ -58,7 +61,7 @@ class ClickHouseServer:
         )
         (folder / "config.xml").write_text(
             f"<yandex><logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/err</errorlog></logger>"
-            f"<listen_host>127.0.0.1</listen_host><tcp_port>{self.port}</tcp_port><http_port>{free_port()}</http_port>"
+            f"<listen_host>127.0.0.1</listen_host>{listens}<http_port>{free_port()}</http_port>"
             f"<path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path><users_config>{folder}/users.xml</users_config>"
             "<default_profile>default</default_profile><default_database>default</default_database>"
             "<mark_cache_size>268435456</mark_cache_size></yandex>"
@@ -67,7 +70,7 @@ class ClickHouseServer:
     @property
     def url(self) -> str:
         """For NINEZERO_CLICKHOUSE."""
-        return f"clickhouse://default@127.0.0.1:{self.port}"
+        return f"{'clickhouses' if self.tls else 'clickhouse'}://default@127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Starts it and waits until it answers."""

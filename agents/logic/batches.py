@@ -198,7 +198,7 @@ def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
         list=batch.list,
         entry_id=f"{batch.batch_id}:{line.line}",
         category=batch.category,
-        from_us=max(micros(line.valid_from), 0),
+        from_us=min(max(micros(line.valid_from), 0), FOREVER_US),
         to_us=min(micros(line.valid_to), FOREVER_US),
         tokens=tokens,
         sequence=batch.sequence,

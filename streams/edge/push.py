@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import PushBatch, PushConfirmation, PushReceipt, decoder, encode
+from schemas.events import PushBatch, PushConfirmation, PushReceipt, encode
 from streams import topics
 from streams.blocking import KafkaUnreachable, consumer, producer
+from streams.deadletters import Refused, take
 from streams.edge.lines import Line, parts
 from streams.errors import UserError
 from streams.settings import Settings
@@ -120,8 +121,8 @@ class _Receipts:
     def _poll(self) -> Iterator[tuple[int, PushReceipt]]:
         for records in self._reader.poll(timeout_ms=200).values():
             for record in records:
-                with contextlib.suppress(msgspec.MsgspecError):
-                    yield record.offset, decoder(PushReceipt).decode(record.value)
+                with contextlib.suppress(Refused):
+                    yield record.offset, take(PushReceipt, record.value)
 
 
 @contextlib.contextmanager
@@ -130,7 +131,9 @@ def _receipts(settings: Settings) -> Iterator[_Receipts]:
         try:
             receipts = _Receipts(settings, reader)
         except Exception:  # the client's own message may name hosts, and no remedy
-            raise KafkaUnreachable("the topic of the receipts cannot be read: ninezero topics create") from None
+            raise KafkaUnreachable(
+                "the topic of the receipts is missing, or not for this user: ninezero topics create, ninezero topics acls"
+            ) from None
         yield receipts
 
 

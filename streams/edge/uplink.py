@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import Outcomes, decoder
+from schemas.events import Outcomes
 from streams import topics
 from streams.blocking import consumer, producer, unreachable
+from streams.deadletters import Refused, take
 from streams.edge.outbox import Outbox, OutboxError, Row
 from streams.errors import UserError
 from streams.settings import Settings
@@ -156,7 +157,7 @@ class Uplink:
                 if some or not in_flight:
                     heard = time.monotonic()
                 self.connected = time.monotonic() - heard < SILENT_SECONDS
-                self.problem = self._rest() if self.connected else str(unreachable())
+                self.problem = self._rest() if self.connected else str(unreachable(self._settings))
                 rested = self._rested()
                 if not in_flight and not some and not rested:
                     self._new.wait(1)
@@ -279,8 +280,8 @@ class Uplink:
                 continue
             for records in reader.poll(timeout_ms=200).values():
                 for record in records:
-                    with contextlib.suppress(msgspec.MsgspecError):
-                        self._take(decoder(Outcomes).decode(record.value), known=record.offset < first)
+                    with contextlib.suppress(Refused):  # only workers write there (ACL); nobody else is answered for
+                        self._take(take(Outcomes, record.value), known=record.offset < first)
             if not self._listening.is_set() and all(reader.position(tp) >= end for tp in reader.assignment()):
                 self._listening.set()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from streams import blocking
 from streams.broker import Broker
 from tests.integration.test_device_faults import arrived, gate, made_settings, scan
+from tests.secured import certificates
 from tests.support import free_port, wait_for
 
 
@@ -22,26 +22,6 @@ class Secured(NamedTuple):
     broker: Broker
     address: str
     ca: Path
-
-
-def certificates(folder: Path) -> Path:
-    """A signer, and a key and certificate of 127.0.0.1 in one PEM file; the signer's certificate."""
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    def key(name: str) -> None:
-        openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", f"{name}.key")
-
-    key("ca")
-    openssl("req", "-x509", "-new", "-key", "ca.key", "-days", "2", "-subj", "/CN=ca", "-out", "ca.pem")
-    key("broker")
-    openssl("req", "-new", "-key", "broker.key", "-subj", "/CN=127.0.0.1", "-out", "broker.csr")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "names", "-out", "broker.crt")  # fmt: skip
-    (folder / "broker.pem").write_text((folder / "broker.key").read_text() + (folder / "broker.crt").read_text())
-    return folder / "ca.pem"
 
 
 @pytest.fixture(scope="module")

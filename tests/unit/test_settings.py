@@ -45,3 +45,32 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_quoted(name: str, value: 
     with pytest.raises(SettingsError) as error:
         load({**GOOD, name: value})
     assert name in str(error.value) and f" {value} " not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"NINEZERO_KAFKA_SASL_USER": "u", "NINEZERO_KAFKA_SASL_PASSWORD": "p"}, "NINEZERO_KAFKA_SASL_MECHANISM"),
+        ({"NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", "NINEZERO_KAFKA_SASL_USER": "u"}, "NINEZERO_KAFKA_SASL_PASSWORD"),
+        ({"NINEZERO_KAFKA_TLS_CERT": __file__, "NINEZERO_KAFKA_TLS_KEY": __file__}, "NINEZERO_KAFKA_TLS_CA"),
+        ({"NINEZERO_CLICKHOUSE": "clickhouse://h", "NINEZERO_CLICKHOUSE_TLS_CA": __file__}, "clickhouses://"),
+        ({"NINEZERO_CLICKHOUSE": "clickhouses://h", "NINEZERO_CLICKHOUSE_TLS_CA": "/no/such/file"}, "NINEZERO_CLICKHOUSE_TLS_CA"),
+    ],
+)  # fmt: skip
+def test_half_of_a_security_setting_is_refused_and_never_a_plain_connection(given: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load({**GOOD, **given})
+
+
+def test_no_secret_is_in_the_repr_of_settings() -> None:
+    made = load({
+        **GOOD, "NINEZERO_CLICKHOUSE": "clickhouses://writer:hidden-1@h", "NINEZERO_CLICKHOUSE_TLS_CA": __file__,
+        "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", "NINEZERO_KAFKA_SASL_USER": "u", "NINEZERO_KAFKA_SASL_PASSWORD": "hidden-2",
+        "NINEZERO_KAFKA_TLS_CA": __file__,
+    })  # fmt: skip
+    assert (
+        made.kafka_security["password"] == "hidden-2"
+        and "hidden-1" in made.clickhouse
+        and "ca_certs=" in made.clickhouse
+    )
+    assert "hidden" not in repr(made) + str(made)

@@ -1,0 +1,402 @@
+"""Hostile records on every topic of a running deployment: `make fuzz`, and a short form in tests/integration/test_bad_input.py.
+
+Each bad record gives one dead letter, with the right reason and path, or is decided as the contract says; no worker stops;
+good records in between count once; and nothing of a record shows in a log, a letter, a metric or any record of ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from streams.broker import Broker
+from streams.edge.pseudonyms import new_ring
+from tests.acceptance.client import Tail
+from tests.support import ClickHouseServer, System, wait_for
+
+from . import hostile
+from .hostile import CANARY, FIELDS, MIB, SCREENED, Case, Sender
+
+ROLES = ("screening", "lists", "ledgers", "recording")
+WAIT = 120
+SHOWN_NOWHERE = (CANARY, "forged line", "DROP TABLE", "alert(1)", "\x1b", "jndi", "\u202e")
+_T, _H, _C = "k1." + "0" * 32, "0" * 64, "c." + "0" * 32
+_AT = "2026-02-03T10:00:00Z"
+
+READ_BACK: dict[str, tuple[Any, ...]] = {
+    "watchlist": ({"record": "entry", "sequence": 1, "category": "close_contact", "tokens": {"id": [_T]}, "valid_from": _AT, "valid_to": _AT},),
+    "quarantine-ledger": ([_C, 1_580_000_000_000_000, "2020-02-03", "d", 1, "s", "admitted", "", "", 0, 0, "", 1],),
+    "followup-ledger": ([_C, 1_580_000_000_000_000, "2020-02-03", "d", 1, "d", "opened", "", "", "", "", 1],),
+    "screening-outcomes": ({"site_id": "road-0", "at": _AT, "watchlist_version": 1, "outcomes": [["gate-a", 0, "clear", []]]},),
+    "screening-alerts": (
+        {"alert_id": "x", "table": 1, "site_id": "foreign-site", "device_id": "foreign-device", "seq": 1, "observed_at": _AT, "decided_at": _AT, "outcome": "refer", "late": False,
+         "watchlist_version": 1, "reasons": [{"person": 0, "rule": "confirmed_case", "entries": [{"matched": "id", "category": "c", "authority": "cdc",
+         "list": "mistaken", "batch_id": "b", "entry_id": "mistake-1:1", "valid_to": _AT}]}]},
+        {"correction_of": "x", "site_id": "foreign-site", "at": _AT, "why": "mistake"},
+    ),
+    "screening-decisions": ({"site_id": "foreign-site", "table": 1, "decided_ms": 1, "watchlist_version": 1,
+                             "decisions": [["foreign-device", 1, 1, "vehicle", "in", "", 1, "clear", False, ["fever"], 1]]},),
+    "push-receipts": ({"batch_id": "foreign-batch", "authority": "foreign-authority", "list": "l", "category": "close_contact", "mode": "delta", "status": "rejected", "code": None, "lines_declared": 1,
+                       "accepted": 1, "duplicate": 0, "rejected": 0, "withdrawn": 0, "rejects": [], "issued_at": _AT, "at": _AT, "by": "x"},),
+    "dead-letters": ({"topic": "x", "partition": 0, "offset": 1, "reason": "not_json", "path": "", "size": 1, "sha256": _H, "at": _AT},),
+}  # fmt: skip
+"""Topics of our own that programs of ours read, and a record of each: what somebody with too many rights might spoil."""
+
+MAD = (None, True, -1, 2**31, 2**63 - 1, 2**63, 2**64, hostile.Raw("1" * 400), hostile.Raw("1e308"), "", "x" * 65_536, CANARY + "\n'; --", "0001-01-01T00:00:00Z",
+       "9999-12-31T23:59:59.999999Z", "2026-02-03T10:00:00", [], {}, [CANARY], {CANARY: [CANARY]}, [[]], [[CANARY] * 11], [None])  # fmt: skip
+FOREIGN_KEYS = (
+    None,
+    b"",
+    b"\xff",
+    b"||",
+    b"a|b",
+    b"cdc|nobody|x",
+    f"{_C}|d|1".encode(),
+    f"{_C}|!|x".encode(),
+    b"c|d",
+    b"x" * 65_536,
+)
+
+
+def foreign(topic: str, rng: random.Random, more: int) -> Iterator[tuple[bytes | None, bytes | None]]:
+    """(key, value) of records that are not what our own workers write there; none that is right in every field."""
+    for record in READ_BACK[topic]:
+        for case in hostile.broken(lambda record=record: record, every=13):  # type: ignore[misc]
+            if case.reasons and len(case.value or b"") <= MIB:
+                yield rng.choice(FOREIGN_KEYS), case.value
+        for path in _paths(record):
+            for value in MAD:
+                if (
+                    not isinstance(value, str) or "reasons/0/entries" not in path
+                ):  # text there is a right alert of a wrong sender
+                    yield rng.choice(FOREIGN_KEYS), hostile.encoded(hostile.changed(record, path, value))
+        for _ in range(more):
+            value = hostile.mutated(lambda record=record: record, rng).value  # type: ignore[misc]
+            yield rng.choice(FOREIGN_KEYS), value
+
+
+def _paths(item: Any, path: str = "") -> Iterator[str]:
+    for key, inner in item.items() if isinstance(item, dict) else enumerate(item):
+        yield f"{path}{key}"
+        if isinstance(inner, dict | list):
+            yield from _paths(inner, f"{path}{key}/")
+
+
+class Attack(System):
+    """A deployment with workers of all roles, and what was sent to it."""
+
+    def __init__(self, broker: Broker, server: ClickHouseServer, folder: Path, seed: int) -> None:
+        new_ring(folder / "keys.json")
+        outbox = str(folder / "outbox")
+        super().__init__(
+            broker.bootstrap, server.url, folder, NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=outbox
+        )
+        self.prepare()
+        self.rng, self.sender = random.Random(seed), Sender(seed)
+        self.sent: dict[tuple[str, int, int], Case] = {}
+        self.spoilt = 0
+        self._names: dict[tuple[str, int, int], Any] = {}
+        self._producer = KafkaProducer(
+            bootstrap_servers=broker.bootstrap, acks="all", max_request_size=20 * MIB, linger_ms=20, batch_size=MIB
+        )
+        self._tail = Tail(broker.bootstrap, self.prefix, [*READ_BACK, "screening-alerts"])
+
+    def spoil(self, more: int) -> None:
+        """Foreign records on our own topics, before any worker has written there."""
+        sent = self._spoil(READ_BACK, more)
+        tailed = self._tail.records
+        assert self._tail.until(lambda: sum(map(len, tailed.values())) >= sent, WAIT)
+        for some in tailed.values():
+            some.clear()  # from here on it is what workers write
+        self.spoilt = sent
+
+    def _spoil(self, topics: Iterable[str], more: int) -> int:
+        records = [(topic, *record) for topic in topics for record in foreign(topic, self.rng, more)]
+        said = []
+        for topic, key, value in records:
+            keyed = value is None or topic == "watchlist" or topic.endswith("-ledger")  # Kafka refuses it without one
+            said.append(self._producer.send(self.prefix + topic, value, key=b"" if keyed and key is None else key))
+        self._producer.flush()
+        return len([one.get(60) for one in said])
+
+    def begin(self) -> None:
+        """Starts the workers and pushes a list, without which nothing is decided."""
+        self.start(*ROLES)
+        self.throw([("watchlist-pushes", self.good("watchlist-pushes"))])
+        wait_for(lambda: self.alive() and self.ready("screening"), WAIT, "the workers")
+
+    def alive(self) -> bool:
+        """Whether every worker lives.
+
+        Raises:
+            AssertionError: one ended.
+        """
+        for role, process in self.workers.items():
+            assert process.poll() is None, f"the {role} role ended: {(self.folder / f'{role}.log').read_text()[-2000:]}"
+        return True
+
+    def good(self, topic: str) -> Case:
+        return Case("good", hostile.encoded(self.sender.good(topic)))
+
+    def cases(self, topic: str, share: float, mutations: int) -> list[tuple[str, Case]]:
+        """A share of what there is for a topic, in any order, with good records in between."""
+
+        def make() -> dict[str, Any]:
+            return self.sender.good(topic)
+
+        found = [case for case in hostile.typed(topic, make) if self.rng.random() < share]
+        found += hostile.broken(make, every=max(1, round(0.6 / share)))
+        found += [hostile.mutated(make, self.rng) for _ in range(mutations)]
+        if topic == "watchlist-pushes":
+            found += hostile.confirmations()
+        found += [self.good(topic) for _ in range(len(found) // 10)]
+        self.rng.shuffle(found)
+        return [(topic, case) for case in found]
+
+    def throw(self, cases: Iterable[tuple[str, Case]]) -> None:
+        """Sends them, and notes where Kafka put each."""
+        sent = [
+            (topic, case, self._producer.send(self.prefix + topic, case.value, key=case.key)) for topic, case in cases
+        ]
+        self._producer.flush()
+        for topic, case, said in sent:
+            where = said.get(60)
+            self.sent[topic, where.partition, where.offset] = case
+
+    def too_large_for_kafka(self) -> None:
+        """Ten megabytes never come as far as a topic."""
+        try:
+            self._producer.send(self.prefix + "checkpoint-scans", b"x" * 10 * MIB).get(60)
+        except KafkaError as error:
+            assert "MessageSizeTooLarge" in type(error).__name__, error
+        else:
+            raise AssertionError("Kafka took a record of 10 MB")
+
+    # -- what came of it ---------------------------------------------------------------------------------------------
+
+    def letters(self) -> dict[tuple[str, int, int], list[dict[str, Any]]]:
+        """Dead letters by the place of their record."""
+        found: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
+        for record in self._tail.records["dead-letters"]:
+            letter = json.loads(record.value)
+            found[letter["topic"], letter["partition"], letter["offset"]].append(letter)
+        return found
+
+    def _outcomes(self) -> set[tuple[str, int]]:
+        return {
+            (device, seq)
+            for record in self._tail.records["screening-outcomes"]
+            for device, seq, _, _ in json.loads(record.value)["outcomes"]
+        }
+
+    def _receipts(self) -> set[tuple[str, str]]:
+        return {
+            (r["authority"], r["batch_id"])
+            for r in (json.loads(record.value) for record in self._tail.records["push-receipts"])
+        }
+
+    def taken(self, topic: str, letters: Any) -> set[Any]:
+        """Events (batches) of a topic that have no dead letter."""
+        names = ("authority", "batch_id") if topic == "watchlist-pushes" else ("device_id", "seq")
+        for place, case in self.sent.items():
+            if place[0] == topic and place not in letters and not case.reasons and place not in self._names:
+                value = json.loads(case.value or b"null")  # read once: some are a megabyte
+                self._names[place] = None if "confirms" in value else tuple(value[name] for name in names)
+        return {name for place, name in self._names.items() if place[0] == topic and place not in letters and name}
+
+    def check(self) -> str:
+        """Waits for everything that must come, then compares; a line with the numbers.
+
+        Raises:
+            AssertionError: what is wrong.
+        """
+
+        def done() -> bool:
+            self.alive()
+            letters = self.letters()
+            if not {place for place, case in self.sent.items() if case.reasons} <= letters.keys():
+                return False
+            with_outcome = set().union(*(self.taken(topic, letters) for topic in SCREENED))
+            return with_outcome <= self._outcomes() and self.taken("watchlist-pushes", letters) <= self._receipts()
+
+        came = self._tail.until(done, WAIT)
+        letters = self.letters()
+        wrong = [
+            f"{place} {case.name}: {why}"
+            for place, case in self.sent.items()
+            if (why := self._wrong(case, letters.get(place, [])))
+        ]
+        assert not wrong, f"{len(wrong)} of {len(self.sent)} are wrong: " + "\n".join(wrong[:25])
+        assert came, "outcomes or receipts are missing"
+        assert letters.keys() <= self.sent.keys(), "a dead letter of a record that nobody sent"
+        self._count(letters)
+        self._nothing_shows()
+        return f"{len(self.sent):,} records, {len(letters):,} dead letters, {self.spoilt:,} on our own topics"
+
+    def _wrong(self, case: Case, letters: list[dict[str, Any]]) -> str:
+        if len(letters) > 1 or (case.reasons is not None and len(letters) != bool(case.reasons)):
+            return f"{len(letters)} dead letters ({[letter['reason'] + letter['path'] for letter in letters]})"
+        for letter in letters:
+            value = case.value or b""
+            if case.reasons and letter["reason"] not in case.reasons:
+                return f"{letter['reason']} {letter['path']}, not {sorted(case.reasons)}"
+            if case.reasons and letter["path"] not in case.paths:
+                return f"{letter['reason']} at {letter['path']!r}, not {sorted(case.paths)[:5]}"
+            if (letter["size"], letter["sha256"]) != (len(value), hashlib.sha256(value).hexdigest()):
+                return "another record's size or hash"
+        return ""
+
+    def _count(self, letters: Any) -> None:
+        """Every event that was taken counts once, and every letter; no other does."""
+        events = {topic: self.taken(topic, letters) for topic in FIELDS if topic != "watchlist-pushes"}
+        topics = ", ".join(f"'{topic}'" for topic in FIELDS)
+        ours = "device_id != 'foreign-device' AND site_id != 'foreign-site'"
+        wanted = {
+            f"sum(received) AS n FROM ninezero.device_completeness WHERE {ours}": len(set().union(*events.values())),
+            "sum(passages) AS n FROM ninezero.screening_by_day WHERE site_id != 'foreign-site'": len(
+                events["checkpoint-scans"]
+            ),
+            "sum(people) AS n FROM ninezero.arrivals_by_day": len(events["station-arrivals"]),
+            "sum(count) AS n FROM ninezero.dispositions_by_day": len(events["dispositions"]),
+            "count() AS n FROM ninezero.push_batches WHERE authority != 'foreign-authority' AND batch_id != 'foreign-batch'": len(
+                self._receipts()
+            ),
+            f"sum(records) AS n FROM ninezero.dead_letters_by_hour WHERE topic IN ({topics})": len(letters),
+        }
+        found: dict[str, int] = {}
+
+        def counted() -> bool:
+            self.alive()
+            asked = " UNION ALL ".join(
+                f"SELECT {number} AS number, toUInt64(n) AS n FROM (SELECT {sql})" for number, sql in enumerate(wanted)
+            )
+            found.update({list(wanted)[int(row["number"])]: int(row["n"]) for row in self.query(asked)})
+            return found == wanted
+
+        try:
+            wait_for(counted, 60, "the counts")
+        except AssertionError:
+            raise AssertionError(
+                {sql: (found.get(sql), number) for sql, number in wanted.items() if found.get(sql) != number}
+            ) from None
+        views = (
+            "quarantine_by_day",
+            "followups_by_day",
+            "reasons_by_day",
+            "watchlist_audit",
+            "quarantine_occupancy",
+            "quarantine_balance",
+        )
+        self.query(" UNION ALL ".join(f"SELECT count() AS n FROM ninezero.{view}" for view in views))
+
+    def _nothing_shows(self) -> None:
+        shown = {"logs": self.logs()}
+        for n in range(4):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http + n}/metrics", timeout=10) as answer:
+                shown[f"metrics {n}"] = answer.read().decode()
+        for topic, records in self._tail.records.items():
+            shown[topic] = b"\n".join((record.key or b"") + record.value for record in records).decode()
+        found = [
+            (place, text, said[max(0, said.index(text) - 300) : said.index(text) + 100])
+            for place, said in shown.items() for text in (*SHOWN_NOWHERE, "Traceback") if text in said
+        ]  # fmt: skip
+        assert not found, found
+
+    def used(self) -> None:
+        """Programs that read our topics go on between foreign records: a push, a device, a second look, a correction.
+
+        Raises:
+            AssertionError: one does not.
+        """
+        self._spoil(("screening-outcomes", "push-receipts", "screening-alerts"), more=0)
+        (self.folder / "people.csv").write_text("id\n11010519491231002X\n")
+        push = (
+            "push",
+            "people.csv",
+            "--authority",
+            "cdc",
+            "--list",
+            "mistaken",
+            "--category",
+            "confirmed_case",
+            "--by",
+            "p",
+            "--basis",
+            "B",
+        )
+        line = b'{"kind":"pedestrian","people":[{"role":"pedestrian","id":"11010519491231002X","temperature_c":36.5}]}'
+        self._says("1 accepted", *push, "--days", "3")
+        self._says("mistaken", "watchlist", "show")
+        time.sleep(2)  # CONTRACT §5: an applied batch matches within two seconds
+        self._says("refer (person 0)", "scan", "-", "--site", "road-0", "--device", "gate-a", stdin=line)
+        self._says("1 withdrawn", *push, "--withdraw", "--reason", "mistake")
+        self._tail.until(
+            lambda: any(
+                b"correction_of" in r.value and b"road-0" in r.value for r in self._tail.records["screening-alerts"]
+            ),
+            60,
+        )
+        corrected = [
+            r for r in self._tail.records["screening-alerts"] if b"correction_of" in r.value and b"road-0" in r.value
+        ]
+        assert self.alive() and len(corrected) == 1
+
+    def _says(self, text: str, *arguments: str, stdin: bytes = b"") -> None:
+        done = self.run(*arguments, stdin=stdin)
+        said = (done.stdout + done.stderr).decode()
+        assert done.returncode == 0 and text in said and "Traceback" not in said, said
+
+    def close(self) -> None:
+        self.stop()
+        self._producer.close()
+        self._tail.close()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--seconds", type=int, default=60)
+    options.add_argument("--seed", type=int, default=time.time_ns() % 10**6)
+    given = options.parse_args()
+    end, seed = time.monotonic() + given.seconds, given.seed
+    with tempfile.TemporaryDirectory() as folder:
+        broker = Broker(Path(folder) / "kafka")
+        broker.start()
+        try:
+            while True:
+                server = ClickHouseServer(Path(folder) / f"clickhouse-{seed}")
+                server.start()
+                place = Path(folder) / str(seed)
+                place.mkdir()
+                attack = Attack(broker, server, place, seed)
+                try:
+                    attack.spoil(more=200)
+                    attack.begin()
+                    for topic in FIELDS:
+                        attack.throw(attack.cases(topic, share=1.0, mutations=1_000))
+                    attack.too_large_for_kafka()
+                    print(f"seed {seed}: {attack.check()}", flush=True)
+                    attack.used()
+                finally:
+                    attack.close()
+                    server.kill()
+                seed += 1
+                if time.monotonic() > end:
+                    break
+        finally:
+            broker.stop()
+
+
+if __name__ == "__main__":
+    main()

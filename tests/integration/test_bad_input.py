@@ -1,0 +1,33 @@
+"""Hostile records on every topic, and names in every field that reaches SQL, logs, CSV or HTML, against live workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.broker import Broker
+from tests.fuzz.hostile import FIELDS
+from tests.fuzz.live import Attack
+from tests.support import ClickHouseServer
+
+SEED = 20200124
+
+
+@pytest.fixture
+def attack(kafka: Broker, clickhouse_server: ClickHouseServer, tmp_path: Path) -> Iterator[Attack]:
+    made = Attack(kafka, clickhouse_server, tmp_path, SEED)
+    yield made
+    made.close()
+
+
+@pytest.mark.server
+def test_each_hostile_record_has_one_letter_or_is_decided_and_nothing_stops(attack: Attack) -> None:
+    attack.spoil(more=20)
+    attack.begin()
+    for topic in FIELDS:
+        attack.throw(attack.cases(topic, share=0.12, mutations=40))
+    attack.too_large_for_kafka()
+    print(attack.check())
+    attack.used()

@@ -1,0 +1,157 @@
+"""Names on the command line and in settings that would be SQL, log lines, formulas, HTML or paths: refused in one line that
+quotes nothing, before anything is done. And what is shown or written for a spreadsheet steers neither terminal nor sheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents import cli
+from agents.console import csv_cell, print_table
+from streams import clickhouse
+from streams.edge.device import Device, DeviceError
+from streams.edge.pseudonyms import new_ring
+from streams.settings import SettingsError, load
+from tests.fuzz.hostile import BAD_TIMES, CANARY, FAR_TIMES, HOSTILE_TEXT
+
+GOOD = {
+    "NINEZERO_KAFKA": "127.0.0.1:1", "NINEZERO_CLICKHOUSE": "clickhouse://127.0.0.1:1", "NINEZERO_ORDER": "O-1",
+    "NINEZERO_SUNSET": "2100-01-01T00:00:00Z",
+}  # fmt: skip
+NAMES = [text for text in HOSTILE_TEXT if text.strip()]
+PUSH = {
+    "--authority": "cdc",
+    "--list": "l",
+    "--category": "close_contact",
+    "--by": "p",
+    "--basis": "B",
+    "--batch-id": "b",
+}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """A command in this process: its status, what it printed, what it said was wrong."""
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    new_ring(tmp_path / "keys.json")
+    monkeypatch.setenv("NINEZERO_KEYS", str(tmp_path / "keys.json"))
+    monkeypatch.chdir(tmp_path)
+
+    def runs(*arguments: str) -> tuple[Any, str, str]:
+        monkeypatch.setattr("sys.argv", ["ninezero", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code, said.out, said.err
+
+    return runs
+
+
+def refused(answer: tuple[Any, str, str], name: str) -> None:
+    status, shown, said = answer
+    assert (status, shown, said.count("\n")) == (1, "", 1), (name, answer)
+    assert said.startswith("ninezero: ") and "unforeseen" not in said, (name, said)
+    assert len(name) < 3 or name not in said, (name, said)
+
+
+@pytest.mark.parametrize("option", PUSH)
+def test_no_hostile_name_is_pushed(option: str, run: Any) -> None:
+    for name in NAMES:
+        given = PUSH | {option: name}
+        refused(run("push", "none.csv", *(f"{one}={value}" for one, value in given.items())), name)
+
+
+def test_no_hostile_name_is_asked_for_in_the_audit(run: Any) -> None:
+    for option in ("--authority", "--list", "--batch-id"):
+        for name in NAMES:
+            refused(run("watchlist", "audit", f"{option}={name}"), name)
+    for name in NAMES:
+        refused(run("watchlist", "show", "--", name), name)
+
+
+def test_no_file_name_is_repeated(run: Any, tmp_path: Path) -> None:
+    names = [name.replace("/", "-").replace("\0", "-") for name in NAMES if 1 < len(name) < 200]
+    for name in names:
+        (tmp_path / name).write_text("a,b\n1,2\n")  # no column of ours
+        refused(run("push", *(f"{one}={value}" for one, value in PUSH.items()), "--", name), name)
+        refused(run("sites", "load", "--", name), name)
+
+
+def test_no_cell_or_header_of_a_sheet_comes_out_again(run: Any, tmp_path: Path) -> None:
+    columns = ["id", "phone", "passport", "plate", "valid_from", "valid_to"]
+    cells = [
+        *NAMES,
+        *(str(value) for value in (*BAD_TIMES, *FAR_TIMES, "1e308", "-0.0", "9" * 400, "NaN", CANARY, f"=1+{CANARY}")),
+    ]
+    with (tmp_path / "sheet.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, *(name.replace("\0", " ") for name in NAMES[:20])])
+        for number, cell in enumerate(cells):
+            row = ["11010519491231002X", "13800138000", "", "", "", "2100-01-01"]
+            row[number % len(columns)] = cell.replace("\0", " ")
+            writer.writerow(row)
+            writer.writerow([cell.replace("\0", " ")] * len(columns))
+    status, shown, said = run("push", "sheet.csv", "--check", *(f"{one}={value}" for one, value in PUSH.items()))
+    assert (status, said) == (None, "") and "nothing was sent" in shown
+    rejects = (tmp_path / "rejects-b.csv").read_text(encoding="utf-8-sig")
+    assert len(rejects.splitlines()) > len(cells)
+    assert re.fullmatch(r"[a-z0-9_:;,\n]+", rejects) and not re.search(r"(?m)(^|,)[=+@-]", rejects)
+    assert CANARY not in shown and not any(name in shown for name in NAMES if len(name) > 3)
+
+
+@pytest.mark.parametrize("name", ["NINEZERO_ORDER", "NINEZERO_TOPIC_PREFIX", "NINEZERO_TIMEZONE", "NINEZERO_HOME", "NINEZERO_KAFKA", "NINEZERO_HTTP", "NINEZERO_CLICKHOUSE"])  # fmt: skip
+def test_no_hostile_setting_gets_through(name: str) -> None:
+    fits = {"NINEZERO_TOPIC_PREFIX": {"-1", "..", ".", "_a", "a12345678901", "a" * 65}}.get(name, set())
+    for value in NAMES:
+        if value in fits:
+            continue
+        with pytest.raises(SettingsError) as error:
+            load(GOOD | {name: value})
+        assert name in str(error.value) and "\n" not in str(error.value)
+        assert len(value) < 3 or value not in str(error.value)
+
+
+def test_a_device_has_no_hostile_name(tmp_path: Path) -> None:
+    settings = load(GOOD | {"NINEZERO_OUTBOX": str(tmp_path)}, edge=True)
+    for name in NAMES:
+        for given in ({"site_id": name, "device_id": "d"}, {"site_id": "s", "device_id": name}):
+            with pytest.raises(DeviceError) as error:
+                Device(settings, **given)
+            assert "\n" not in str(error.value) and (len(name) < 3 or name not in str(error.value))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT 1; DROP TABLE ninezero_data.site_register", "SELECT 1 INTO OUTFILE '/tmp/x'", "SELECT 1 into/**/outfile 'x'",
+     "WITH 1 AS x INSERT INTO t SELECT x", "SELECT $a$'$a$; DROP TABLE x; --'", "DROP TABLE x", "-- SELECT\nDROP TABLE x", ""],
+)  # fmt: skip
+def test_only_one_read_is_taken(sql: str) -> None:
+    with pytest.raises(clickhouse.ClickHouseError):
+        clickhouse.check_read(sql)
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1", " (SELECT 1);", "WITH 1 AS x SELECT x;\n", "show tables"])
+def test_reads_are_taken(sql: str) -> None:
+    clickhouse.check_read(sql)
+
+
+def test_a_table_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([{f"[red]{name}": f"[/x]{name}"} for name in NAMES if len(name) < 100])
+    shown = capsys.readouterr().out
+    assert "[/x]" in shown and "[red]" in shown
+    assert all(c == "\n" or c.isprintable() for c in shown)
+
+
+def test_text_that_a_spreadsheet_would_run_is_quoted() -> None:
+    made = io.StringIO()
+    csv.writer(made).writerow(
+        [csv_cell(value) for value in ("=1+1", "+1", "-1", "@A1", "\t=1", -3, 1.5, "a=1", None, "")]
+    )
+    assert next(csv.reader([made.getvalue()])) == ["'=1+1", "'+1", "'-1", "'@A1", "'\t=1", "-3", "1.5", "a=1", "", ""]
