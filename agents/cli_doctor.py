@@ -27,13 +27,13 @@ def doctor(
     ] = False,
 ) -> None:
     """Looks at settings, Kafka, ClickHouse, keys, lists and clocks, and says what to mend. Status 0: nothing failed, and all could be checked."""
-    from agents.doctor import PARTS, Doctor
+    from agents.doctor import PARTS, examine
 
     if any(part not in PARTS for part in parts or ()):
         raise Failure(f"no such part: choose among {', '.join(PARTS)}")
     logging.disable()  # what is wrong is said in the lines
     findings = []
-    for finding in Doctor(os.environ, tuple(parts or ())).examine():
+    for finding in examine(os.environ, tuple(parts or ())):
         findings.append(finding)
         if not as_json:
             print(f"{WORDS[finding.status]:<16}{finding.part:<11} {finding.found}", flush=True)

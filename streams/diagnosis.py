@@ -41,7 +41,7 @@ def kafka_fault(settings: Settings) -> Fault | None:
         return faults[0]
     with _listening() as logged:
         try:
-            blocking.admin(settings).close()
+            blocking.admin(settings, bootstrap_timeout_ms=int(SECONDS * 1000)).close()
             return None
         except blocking.KafkaUnreachable:
             pass
