@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from streams import blocking
 from streams.settings import Settings
 
-SECONDS = 5.0
+SECONDS = 20.0
 
 # What kafka-python only logs, and what it means.
 _LOGGED = {
@@ -35,32 +36,56 @@ class Fault(NamedTuple):
 
 
 def kafka_fault(settings: Settings) -> Fault | None:
-    """What keeps this machine from talking to Kafka, or None. Takes at most some twenty seconds."""
+    """What keeps this machine from talking to Kafka, or None. Takes at most half a minute."""
     faults = [_socket_fault(settings, server) for server in settings.kafka.split(",")]
     if all(faults):  # one server that answers is enough to find the others
         return faults[0]
-    with _listening() as logged:
+    fault = _login_fault(settings)
+    if fault is not None:
+        return fault if fault.found else _no_answer(settings)
+    return None
+
+
+def _login_fault(settings: Settings) -> Fault | None:
+    """What the client logs while it tries, as soon as it does: it would go on trying. An empty one if it says nothing."""
+    answered: list[bool] = []
+
+    def ask() -> None:
         try:
-            blocking.admin(settings, bootstrap_timeout_ms=int(SECONDS * 1000)).close()
-            return None
+            # Often the broker closes the connection before its reason is read: many tries, one is enough.
+            blocking.admin(settings, bootstrap_timeout_ms=int(SECONDS * 1000), reconnect_backoff_max_ms=200).close()
+            answered.append(True)
         except blocking.KafkaUnreachable:
-            pass
-    for name, (found, todo) in _LOGGED.items():
-        if any(name in line for line in logged):
-            return Fault(found, todo)
+            answered.append(False)
+
+    with _listening() as logged:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        while asking.is_alive():
+            asking.join(0.05)
+            for name, (found, todo) in _LOGGED.items():
+                if any(name in line for line in list(logged)):
+                    return Fault(found, todo)
+    return None if answered == [True] else Fault("", "")
+
+
+def _no_answer(settings: Settings) -> Fault:
     if "mechanism" not in settings.kafka_security:
         return Fault(
             "the port is open, but speaks otherwise: it asks for a password or a client's certificate, or is no Kafka's",
             "set NINEZERO_KAFKA_SASL_* or NINEZERO_KAFKA_TLS_CERT and _KEY, or mend the port in NINEZERO_KAFKA",
         )
-    return Fault("the port is open, but no Kafka answers there as asked", "compare the listener with NINEZERO_KAFKA_*")
+    return Fault(
+        "the broker ends the connection: of its user, password or mechanism, or a client's certificate",
+        "compare NINEZERO_KAFKA_SASL_* and NINEZERO_KAFKA_TLS_* with the listener",
+    )
 
 
 def _socket_fault(settings: Settings, server: str) -> Fault | None:
     host, _, port = server.rpartition(":")
     given = settings.kafka_security
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), SECONDS) as connection:
+        with socket.create_connection((host.strip("[]"), int(port)), SECONDS / 4) as connection:
             if "ca" not in given:
                 return _speaks_tls(connection, host)
             context = ssl.create_default_context(cafile=given["ca"])
@@ -115,7 +140,7 @@ def _speaks_tls(connection: socket.socket, host: str) -> Fault | None:
     """Without a CA in the settings the port must be plain. Only looked at, nothing is sent over it: so no check."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection.settimeout(SECONDS)
+    connection.settimeout(SECONDS / 4)
     with suppress(OSError), closing(context.wrap_socket(connection, server_hostname=host.strip("[]"))):
         return Fault("TLS: the port speaks it, and no CA is set", "set NINEZERO_KAFKA_TLS_CA to the CA that signed it")
     return None

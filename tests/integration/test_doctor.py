@@ -263,14 +263,15 @@ def test_why_kafka_cannot_be_reached_is_told_apart(
         ("is not signed by NINEZERO_KAFKA_TLS_CA", {"NINEZERO_KAFKA_TLS_CA": other}),
         ("certificate is of another name", {"NINEZERO_KAFKA": f"localhost:{guarded.port}"}),
         ("speaks it, and no CA is set", {"NINEZERO_KAFKA_TLS_CA": ""}),
-        ("asks for a password", {"NINEZERO_KAFKA_SASL_MECHANISM": ""}),
         ("the port does not speak it", {"NINEZERO_KAFKA": guarded.broker.bootstrap}),
         ("nobody listens at", {"NINEZERO_KAFKA": f"127.0.0.1:{free_port()}"}),
         ("is not known here", {"NINEZERO_KAFKA": "no-such-host.invalid:9092"}),
         ("do not belong together", {"NINEZERO_KAFKA_TLS_CERT": str(guarded.ca), "NINEZERO_KAFKA_TLS_KEY": str(tmp_path / "ca.key")}),
+        ("asks for a password", {"NINEZERO_KAFKA_SASL_MECHANISM": ""}),
     ]  # fmt: skip
-    monkeypatch.setattr(diagnosis, "SECONDS", 2.0)
     for expected, change in cases:
+        if expected == "asks for a password":  # nothing tells, so that the whole time is waited for
+            monkeypatch.setattr(diagnosis, "SECONDS", 2.0)
         told = said(guarded.env(**change), "kafka", "topics")
         assert f"{expected}" in told.splitlines()[0], told
         assert told.splitlines()[1].startswith("topics could_not_check: Kafka was not reached") and SECRET not in told
