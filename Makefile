@@ -15,7 +15,7 @@ run: setup
 test: setup engines lint
 	$(BIN)/pytest
 
-unit: setup
+unit: setup engines
 	$(BIN)/pytest tests/unit
 
 lint: setup
@@ -72,8 +72,9 @@ $(READY): pyproject.toml constraints.txt deploy/kafka/pom.xml
 	$(BIN)/python -c 'from streams.broker import install; install()'
 	@touch $@
 
-# The server whose native protocol the tests speak.
+# The server whose native protocol the tests speak, and the Prometheus that tries the rules.
 engines:
+	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
 	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
 
 .PHONY: apt

@@ -287,6 +287,7 @@ async def _age(replica: Replica) -> None:
             oldest[name] = min(manifest.at.timestamp(), oldest.get(name, manifest.at.timestamp()))
         for name, at in oldest.items():
             metrics.watchlist_age.labels(name).set(time.time() - at)
+        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.age())
         await asyncio.sleep(5)
 
 
@@ -326,20 +327,24 @@ async def _retain(sink: Sink, settings: Settings) -> None:
 
 
 async def _measure(role: Role) -> None:
+    measured: set[tuple[str, int]] = set()
     while True:
         if role.app.crashed or role.app.should_stop:
             role.fail(
                 f"Faust stopped: {_describe(role.app.crash_reason)}" if role.app.crash_reason else "Faust stopped"
             )
         metrics.sunset.set((role.settings.sunset - datetime.now(UTC)).total_seconds())
-        consumer = role.app.consumer
+        consumer, before = role.app.consumer, measured
+        measured = set()
         for tp, watermark in list(consumer.watermarks().items()):
             with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
                 end = consumer.highwater(tp)
                 if end is not None and watermark is not None:
-                    metrics.lag.labels(tp.topic.removeprefix(role.settings.topic_prefix), tp.partition).set(
-                        end - watermark
-                    )
+                    labels = tp.topic.removeprefix(role.settings.topic_prefix), tp.partition
+                    metrics.lag.labels(*labels).set(end - watermark)
+                    measured.add(labels)
+        for labels in before - measured:  # another process has it now, and measures it
+            metrics.lag.remove(*labels)
         await asyncio.sleep(1)
 
 

@@ -34,7 +34,7 @@ def show(
     """Shows the lists, or every entry that has a token, or an entry that an alert named."""
     if which and not re.match(TOKEN_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
         raise Failure("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as alerts name it")
-    manifests, entries = asyncio.run(_read(settings_.load(), which))
+    manifests, entries = asyncio.run(read(settings_.load(), which))
     now = datetime.now(UTC)
     if which:
         print_table([_entry(key, entry, now) for key, entry in entries.items()])
@@ -90,7 +90,7 @@ def _entry(key: tuple[str, str, str], entry: WatchlistEntry, now: datetime) -> d
     }  # fmt: skip
 
 
-async def _read(
+async def read(
     settings: Settings, which: str
 ) -> tuple[dict[tuple[str, str], Manifest], dict[tuple[str, str, str], WatchlistEntry]]:
     """Manifests by list, and the live entries by (authority, list, entry_id) that have the token or the id."""

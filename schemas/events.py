@@ -46,6 +46,7 @@ Category = Literal[
 CATEGORIES: frozenset[str] = frozenset(Category.__args__)  # type: ignore[attr-defined]  # a Literal's members
 Matched = Literal["id", "passport", "pass", "phone", "plate"]
 DeadReason = Literal["not_json", "schema_invalid", "too_large", "clock_out_of_range", "day_sealed", "internal"]
+DEAD_REASONS: tuple[str, ...] = DeadReason.__args__  # type: ignore[attr-defined]  # a Literal's members
 
 
 class _Event(Struct, forbid_unknown_fields=True, gc=False):

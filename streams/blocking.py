@@ -93,7 +93,7 @@ def consumer(settings: Settings, **arguments: Any) -> Any:
         return KafkaConsumer(**client(settings) | {"group_id": None, "enable_auto_commit": False} | arguments)
 
 
-def admin(settings: Settings) -> Any:
+def admin(settings: Settings, **more: Any) -> Any:
     """An administration client.
 
     Raises:
@@ -101,7 +101,7 @@ def admin(settings: Settings) -> Any:
     """
     from kafka.admin import KafkaAdminClient
 
-    arguments = client(settings)
+    arguments = client(settings) | more
     del arguments["allow_auto_create_topics"]
     with reachable(settings):
         return KafkaAdminClient(**arguments)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from schemas.events import DEAD_REASONS
+from streams import topics
+
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 events = Counter("ninezero_events_total", "Events screened, by outcome", ["topic", "outcome"])
@@ -23,8 +26,20 @@ lag = Gauge(
 )
 watchlist_entries = Gauge("ninezero_watchlist_entries", "Live watchlist entries", ["category"])
 watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since the last applied batch of a list", ["list"])
+watchlist_heartbeat = Gauge(
+    "ninezero_watchlist_heartbeat_seconds",
+    "Time since the last watchlist heartbeat (screening role); -1 before the first",
+)
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list equals its manifest")
 devices_silent = Gauge(
     "ninezero_devices_silent", "Devices heard in the last 24 hours, but not in the last 30 minutes (recording role)"
 )
 sunset = Gauge("ninezero_sunset_seconds", "Time until the emergency order ends; negative past it")
+
+# A counter that first appears at 3 has not increased, for Prometheus: what is alerted on begins at 0.
+for _topic in topics.SOURCES:
+    for _reason in DEAD_REASONS:
+        dead_letters.labels(_topic.name, _reason)
+for _status in ("applied", "held", "rejected"):
+    events.labels(topics.PUSHES.name, _status)
+sink_retries.labels("all")

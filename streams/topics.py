@@ -53,4 +53,7 @@ ALL = (
     OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS,
 )  # fmt: skip
 
+SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, PUSHES, QUARANTINE, FOLLOWUPS)
+"""What comes from outside, and may be dead-lettered."""
+
 DEFAULT_PARTITIONS = 12

