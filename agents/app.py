@@ -19,6 +19,7 @@ from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents import retention
+from agents.board import Board, guard
 from agents.care import Care, Kind
 from agents.cases import roll_up_cases
 from agents.checkpoints import CHECKPOINTS
@@ -38,14 +39,11 @@ from streams.chunks import Chunk, RawSchema, chunks
 from streams.clickhouse import ClickHouseError
 from streams.kafka import Writer
 from streams.replica import Replica
-from streams.settings import Settings
+from streams.settings import ROLES, Settings
 from streams.sink import Sink
 from streams.topics import DISPOSITIONS, PUSHES, Topic
 
 log = logging.getLogger("ninezero")
-
-ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
-"""Roles and the distance of their HTTP port from the first."""
 
 MAX_STATEMENT_BYTES = 64 << 20
 """Of a statement with its rows that comes over the way into an embedded database."""
@@ -78,6 +76,7 @@ class Role:
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())
         self.sink: Sink | None = None
+        self.board: Board | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def agent(self, topic: Topic, run: Callable[[Any], Awaitable[None]]) -> None:
@@ -225,6 +224,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     for projection in projections(role.settings):
         add(projection)
+    role.board = await _started(stack, Board(role.settings, sink.query, _workers(role.settings)))
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))
     if not role.settings.replay:  # a replay is of days that are long over
@@ -237,6 +237,12 @@ _BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] 
     "ledgers": _ledgers,
     "recording": _recording,
 }
+
+
+def _workers(settings: Settings) -> list[tuple[str, str, int]]:
+    host, port = settings.http
+    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+    return list(settings.workers) or [(role, here, port + n) for role, n in ROLES.items()]
 
 
 async def _started(stack: contextlib.AsyncExitStack, part: Any) -> Any:
@@ -263,6 +269,7 @@ async def _age(replica: Replica) -> None:
             oldest[name] = min(manifest.at.timestamp(), oldest.get(name, manifest.at.timestamp()))
         for name, at in oldest.items():
             metrics.watchlist_age.labels(name).set(time.time() - at)
+        metrics.watchlist_heartbeat.set(replica.age())
         await asyncio.sleep(5)
 
 
@@ -305,7 +312,7 @@ async def _measure(role: Role) -> None:
 
 
 async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: int) -> None:
-    """Metrics, health, and (embedded database only) the way in for other processes of this user."""
+    """Metrics, health, the board, and (embedded database only) the way in for other processes of this user."""
 
     async def measured(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -326,7 +333,10 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
         routes.append(web.post("/query", _way_in(secret, role.sink.query)))
         routes.append(web.post("/execute", _way_in(secret, role.sink.execute)))
         clickhouse.offer(folder, f"http://{host}:{port}", secret)
-    application = web.Application(client_max_size=MAX_STATEMENT_BYTES)
+    if role.board is not None:
+        routes += role.board.routes()
+    middlewares = [guard(host)] if role.board is not None else []
+    application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=middlewares)
     application.add_routes(routes)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

@@ -23,8 +23,23 @@ lag = Gauge(
 )
 watchlist_entries = Gauge("ninezero_watchlist_entries", "Live watchlist entries", ["category"])
 watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since the last applied batch of a list", ["list"])
+watchlist_heartbeat = Gauge(
+    "ninezero_watchlist_heartbeat_seconds",
+    "Age of the last watchlist heartbeat; over NINEZERO_MAX_LIST_AGE everyone is held",
+)
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list equals its manifest")
 devices_silent = Gauge(
     "ninezero_devices_silent", "Devices heard in the last 24 hours, but not in the last 30 minutes (recording role)"
 )
 sunset = Gauge("ninezero_sunset_seconds", "Time until the emergency order ends; negative past it")
+
+
+def quantile(steps: list[tuple[float, float]], q: float) -> float:
+    """Quantile of a cumulative histogram, linear within a bucket (as PromQL's histogram_quantile)."""
+    total = steps[-1][1] if steps else 0.0
+    low, below = 0.0, 0.0
+    for bound, count in steps:
+        if total and count >= q * total:
+            return low if bound == float("inf") else low + (bound - low) * (q * total - below) / max(count - below, 1)
+        low, below = bound, count
+    return 0.0
