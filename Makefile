@@ -7,10 +7,14 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run test unit lint format bench faults explore fuzz setup engines clean
+.PHONY: run board test unit lint format bench faults explore fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
+
+# The same, kept open with its board until Ctrl-C.
+board: setup
+	$(BIN)/ninezero demo
 
 test: setup engines lint
 	$(BIN)/pytest
@@ -62,9 +66,10 @@ $(READY): pyproject.toml constraints.txt deploy/kafka/pom.xml
 	$(BIN)/python -c 'from streams.broker import install; install()'
 	@touch $@
 
-# The server whose native protocol the tests speak.
+# The server whose native protocol the tests speak, and the browser that they look at the board with.
 engines:
 	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
 
 .PHONY: apt
 apt:

@@ -216,7 +216,7 @@ async def _rules_day(ask: Ask, when: Moment, _: Part) -> dict[str, dict[str, Any
         row["rule"]: {"today": int(row["n"]), "sites": int(row["n_sites"]), "most": []}
         for row in await ask(f"SELECT rule, sum(count) AS n, uniqExact(site_id) AS n_sites {table} GROUP BY rule")
     }
-    for row in await ask(f"SELECT rule, site_id, count {table} ORDER BY rule, count DESC, site_id LIMIT 5 BY rule"):
+    for row in await ask(f"SELECT rule, site_id, count {table} ORDER BY rule, count DESC, site_id LIMIT 3 BY rule"):
         if row["rule"] in found:
             found[row["rule"]]["most"].append([row["site_id"], int(row["count"])])
     return found

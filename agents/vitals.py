@@ -24,16 +24,15 @@ FRESH_SECONDS = 8.0
 SAMPLE = re.compile(r"^ninezero_(\w+?)(?:_total)?(?:\{(.*)\})? (\S+)$", re.M)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
-Sample = dict[tuple[str, tuple[str, ...]], float]
-"""(metric without its prefix, values of its labels in their order) → value."""
+Labels = tuple[tuple[str, str], ...]
+
+Sample = dict[tuple[str, Labels], float]
+"""(metric without its prefix, its labels) → value."""
 
 
 def parse(text: str) -> Sample:
     """Our own metrics out of what `/metrics` says; their labels hold no quotes."""
-    return {
-        (name, tuple(value for _, value in LABEL.findall(labels))): float(number)
-        for name, labels, number in SAMPLE.findall(text)
-    }
+    return {(name, tuple(LABEL.findall(labels))): float(number) for name, labels, number in SAMPLE.findall(text)}
 
 
 class Worker:
@@ -57,7 +56,7 @@ class Worker:
         while self.samples[0][0] < now - WINDOW_SECONDS:
             self.samples.popleft()
 
-    def value(self, name: str) -> dict[tuple[str, ...], float]:
+    def value(self, name: str) -> dict[Labels, float]:
         """The last values of a metric by its labels."""
         return (
             {labels: value for (found, labels), value in self.samples[-1][1].items() if found == name}
@@ -65,7 +64,7 @@ class Worker:
             else {}
         )
 
-    def grown(self, name: str) -> tuple[dict[tuple[str, ...], float], float]:
+    def grown(self, name: str) -> tuple[dict[Labels, float], float]:
         """How much a counter has grown within the window, by its labels, and the seconds that makes."""
         if len(self.samples) < 2:
             return {}, 0.0
@@ -135,7 +134,7 @@ class Vitals:
         lag: dict[tuple[str, str], float] = defaultdict(float)
         for worker in self.workers.values():
             for labels, records in worker.value("lag_events").items():
-                lag[worker.role, labels[0]] += max(0.0, records)
+                lag[worker.role, dict(labels)["topic"]] += max(0.0, records)
         return (
             [[*key, int(records)] for key, records in sorted(lag.items())]
             if self._of("screening", "recording")
@@ -158,7 +157,7 @@ class Vitals:
             grown, seconds = worker.grown("alert_latency_seconds_bucket")
             seen = seen or bool(seconds)
             for labels, count in grown.items():
-                bounds[float(labels[-1])] += count
+                bounds[float(dict(labels)["le"])] += count
         steps = sorted(bounds.items())
         if not seen:
             return None
@@ -182,6 +181,6 @@ class Vitals:
         worst: dict[str, float] = {}
         for worker in self._of(role):
             for labels, value in worker.value(name).items():
-                key = labels[0] if labels else ""
+                key = labels[0][1] if labels else ""
                 worst[key] = max(value, worst.get(key, value))
         return (worst.get("") if set(worst) == {""} else worst) if worst else None

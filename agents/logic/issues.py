@@ -113,9 +113,10 @@ def _counted(seen: Seen) -> list[Issue]:
                 {"list": name, "authority": authority, "batch": batch_id, "code": code, "n": lines, "age": age},
             )
         )
-    for authority, name, _, age in lists["applied"] if lists else ():
-        if age > LIST_OLD_SECONDS:
-            found.append(("warn", "list_old", {"list": name, "authority": authority, "age": age}))
+    old = [row for row in lists["applied"] if row[3] > LIST_OLD_SECONDS and row[2] != "health_pass"] if lists else []
+    if old:  # without a pass people are stopped, not let through: passes need no daily renewal
+        authority, name, _, age = max(old, key=lambda row: row[3])
+        found.append(("warn", "list_old", {"n": len(old), "list": name, "authority": authority, "age": age}))
     last = seen.last_passage
     if last is not None and data("since") is not None and seen.as_of - last > LATELY_SECONDS:
         found.append(("warn", "no_passage", {"since": last}))

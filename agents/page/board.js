@@ -4,6 +4,7 @@
 const POLL = 2000, SITES = 10_000, ANSWER = 4000, LOST = 6000, ROWS = 40;
 const OUTCOMES = ["refer", "quarantine", "turn_back", "hold", "clear"];
 const NOT_CLEAR = ["refer", "quarantine", "turn_back", "hold"];
+const SLOW = new Set(["before", "sites"]); // sums and names that change little: they must be known, but their age says nothing
 const SITE_STATES = { unknown: "unknown", silent: "bad", gaps: "warn", quiet: "quiet", nothing: "quiet", ok: "ok" };
 
 const $ = (id) => document.getElementById(id);
@@ -31,8 +32,8 @@ function clock(at, withDay = false) {
   const date = new Date(at * 1000), day = { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" };
   const time = new Intl.DateTimeFormat(locale(), { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(date);
   const on = new Intl.DateTimeFormat("sv-SE", day).format(date);
-  const today = new Intl.DateTimeFormat("sv-SE", day).format(new Date((snapshot?.as_of ?? at) * 1000));
-  return withDay || on !== today ? `${on} ${time}` : time;
+  const days = [snapshot?.at ?? at, snapshot?.as_of ?? at].map((now) => new Intl.DateTimeFormat("sv-SE", day).format(new Date(now * 1000)));
+  return withDay || !days.includes(on) ? `${on} ${time}` : time;
 }
 const hm = (at) => (at ? clock(at).replace(/:\d\d$/, "") : "—");
 function age(seconds) {
@@ -144,7 +145,7 @@ function issues() {
 function stamps() {
   for (const element of document.querySelectorAll("[data-stamp]")) {
     const parts = element.dataset.stamp.split(" ").map((name) => [name, snapshot.parts[name]]);
-    const oldest = Math.min(...parts.map(([, part]) => part.at ?? Infinity));
+    const oldest = Math.min(...parts.filter(([name]) => !SLOW.has(name)).map(([, part]) => part.at ?? Infinity));
     const all = parts.every(([name]) => known(name)), some = Number.isFinite(oldest);
     const pending = !all && !lost() && !snapshot.issues.some(([, code]) => code === "part_unknown" || code === "clickhouse_silent" || code === "workers_unknown");
     put(element, all ? t("as_of", { time: clock(oldest) }) : pending ? t("waiting") : some ? t("unknown_since", { time: clock(oldest) }) : t("unknown"), `stamp${all ? "" : " chip unknown"}`);
@@ -155,7 +156,10 @@ function figures() {
   const today = snapshot.today, hour = snapshot.minutes;
   const sum = (name) => (hour ? hour[name].reduce((a, b) => a + b, 0) : null);
   for (const name of [...OUTCOMES, "passages", "people", "fevers"]) put($(`n-${name}`), n(today ? today[name] ?? 0 : null));
-  for (const name of OUTCOMES) put($(`h-${name}`), n(sum(name)));
+  for (const name of OUTCOMES) {
+    put($(`h-${name}`), n(sum(name)));
+    put($(`m-${name}`), n(hour ? hour[name].at(-2) : null));
+  }
   put($("n-minute"), n(hour ? hour.passages.at(-2) : null));
   const stages = ["registered", "boarded", "delivered"].map((stage) => `${t(stage)} ${n(snapshot.arrivals ? snapshot.arrivals[stage] ?? 0 : null)}`);
   put($("arrivals"), stages.join(", "));
@@ -185,8 +189,9 @@ function sites() {
 function lists() {
   const { applied = [], held = [] } = snapshot.lists ?? {};
   table("t-lists", applied.map(([authority, name, category, seconds]) => {
-    const old = seconds > 86_400;
-    return [[`${name} · ${authority}`], [t(category)], [t("ago", { age: age(seconds) }), "n"], known("lists") ? [t(old ? "old" : "fresh"), "", old ? "warn" : "ok"] : [t("unknown"), "", "unknown"]];
+    const pass = category === "health_pass", old = seconds > 86_400 && !pass;
+    const chip = known("lists") ? (old ? "warn" : pass ? "quiet" : "ok") : "unknown";
+    return [[name], [authority, "places"], [t(category)], [t(chip === "unknown" ? "unknown" : old ? "old" : "ago", { age: age(seconds) }), "", chip]];
   }));
   table("t-held", held.map(([authority, name, batch, code, lines]) => [[batch], [`${name} · ${authority}`], [t(code)], count(lines)]));
   $("h-held").hidden = $("t-held").closest(".scroll").hidden = !held.length;
