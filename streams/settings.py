@@ -72,7 +72,7 @@ NAMES = {
     "NINEZERO_TOPIC_PREFIX": "goes before each topic's name (default empty)",
     "NINEZERO_REPLAY": "1 for scenarios and back-fills (default 0)",
     "NINEZERO_MAX_LIST_AGE": "seconds without a watchlist heartbeat before everyone is held (default 300)",
-    "NINEZERO_HTTP": "host:port for metrics and health; the roles take this port and the next three (127.0.0.1:6066)",
+    "NINEZERO_HTTP": "host:port for metrics, health and the board; the roles take this port and the next three (127.0.0.1:6066)",
     "NINEZERO_WORKERS": "role=host:port[,role=host:port] of the workers that the board asks (default: those beside it)",
     "NINEZERO_KAFKA_TLS_CA": "CA certificate of the Kafka brokers (turns TLS on)",
     "NINEZERO_KAFKA_TLS_CERT": "client certificate for Kafka",
