@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import web
 
 from agents.logic.issues import SITE_SEVERITY, Seen, issues, site_state
-from agents.situation import Ask, Situation
+from agents.situation import SILENT_SECONDS, Ask, Situation
 from agents.vitals import FRESH_SECONDS, Vitals
 from streams import clickhouse
 from streams.settings import Settings
@@ -111,9 +111,10 @@ class Board:
 
     async def _watch(self) -> None:
         """Somebody watches: looks go on until nobody has asked for a while. Who comes first waits for the first look."""
-        now = time.monotonic()
-        self._watched = now
-        if not any(not task.done() for task in self._tasks):
+        self._watched = time.monotonic()
+        if not self._tasks or any(task.done() for task in self._tasks):
+            for task in self._tasks:
+                task.cancel()
             self._began = time.time()
             self._first.clear()
             self._tasks = [asyncio.create_task(self._look()), asyncio.create_task(self._look_at_workers())]
@@ -171,8 +172,9 @@ class Board:
             "order": self._settings.order,
             "sunset": self._settings.sunset.timestamp(),
             "issues": issues(self._seen(now, vitals, sites, totals)),
-            "parts": {name: part.told(now) for name, part in parts.items()} | {"workers": self._workers_told(now)},
-            "today": totals if parts["before"].data is not None and parts["since"].data is not None else None,
+            "parts": {name: {"at": part.at, "known": self._known(name, now)} for name, part in parts.items()}
+            | {"workers": self._workers_told(now)},
+            "today": totals if parts["since"].data is not None else None,
             "minutes": parts["minutes"].data,
             "rules": _rules(parts["rules_day"].data, parts["rules_hour"].data),
             "arrivals": parts["arrivals"].data,
@@ -198,7 +200,10 @@ class Board:
             sunset=self._settings.sunset.timestamp(),
             max_list_age=self._settings.max_list_age,
             began=self._began,
-            parts={name: (part.known(now) or not (settled or part.failed), part.at) for name, part in parts.items()},
+            answered=self._situation.answered if self._silent(now) else None,
+            parts={
+                name: (self._known(name, now) or not (settled or part.failed), part.at) for name, part in parts.items()
+            },
             data={name: part.data for name, part in parts.items()},
             vitals=vitals if self._workers_told(now)["known"] else None,
             vitals_at=vitals["at"],
@@ -206,6 +211,12 @@ class Board:
             last_passage=totals.get("last"),
             site_states=_count(row[1] for row in sites),
         )
+
+    def _silent(self, now: float) -> bool:
+        return now - max(self._situation.answered, self._began) > SILENT_SECONDS
+
+    def _known(self, name: str, now: float) -> bool:
+        return self._situation.parts[name].known(now) and not self._silent(now)
 
     def _workers_told(self, now: float) -> dict[str, Any]:
         return {"at": self._vitals.asked or None, "known": now - self._vitals.asked < FRESH_SECONDS}
@@ -218,7 +229,7 @@ class Board:
         register = parts["sites"].data or {}
         beds = {row[0] for row in parts["quarantine"].data or ()}
         silent, gaps = parts["silent"].data or {}, parts["gaps"].data or {}
-        known = {name: parts[name].known(now) for name in ("since", "silent", "gaps")}
+        known = {name: self._known(name, now) for name in ("since", "silent", "gaps")}
         rows: list[list[Any]] = []
         for site in (register.keys() | today.keys() | silent.keys() | gaps.keys()) - beds:
             counts = today.get(site, {})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,9 +25,15 @@ Ask = Callable[[str], Awaitable[list[Row]]]
 PAUSE = 100
 """A part is left alone for so many times as long as it took: each costs the database one part in a hundred at most."""
 
-LONGEST_PAUSE = 300.0
+LONGEST_PAUSE, AWAY_PAUSE = 300.0, 2.0
 GRACE_SECONDS = 10.0
 """A part that is so much later than it should be is unknown."""
+
+SILENT_SECONDS = 10.0
+"""Something is asked for every second: a ClickHouse that has answered nothing for so long does not answer."""
+
+TOO_MUCH = re.compile(r"Code: (159|160|241)\b")
+"""A question that was given up because of its limits: too long, too slow, too much memory."""
 
 SETTLED_SECONDS = 600
 """Minutes that are older are added up seldom; the later ones, with every look. An event this late waits for the seldom sum."""
@@ -76,36 +83,40 @@ class Part:
 
     async def refresh(self, ask: Ask, moment: Moment) -> None:
         """Asks for it. What it was stays when there is no answer, with the time at which it was so."""
-        began = time.monotonic()
+        began, away = time.monotonic(), False
         try:
             self.data = await self._ask(ask, moment, self)
             self.at, self.day = time.time(), moment.day
             if self.failed:
                 log.info("the board can tell %s again", self.name)
             self.failed = False
-        except ClickHouseError as error:
+        except (ClickHouseError, KeyError, TypeError, ValueError) as error:
             if not self.failed:
-                log.warning("the board cannot tell %s: %s", self.name, error)
+                senseless = f"an answer that makes no sense ({type(error).__name__})"
+                log.warning(
+                    "the board cannot tell %s: %s",
+                    self.name,
+                    error if isinstance(error, ClickHouseError) else senseless,
+                )
             self.failed = True
+            away = not TOO_MUCH.match(str(error))
         took = time.monotonic() - began
-        self._pause = min(max(self._every, took * PAUSE), LONGEST_PAUSE)
-        # What failed at once (a server that is away) is tried again soon, what took long is not.
+        # What is away is asked for again soon: that costs it nothing.
+        self._pause = AWAY_PAUSE if away else min(max(self._every, took * PAUSE), LONGEST_PAUSE)
         self._due = time.monotonic() + self._pause
 
     def known(self, now: float) -> bool:
         """Whether it was answered as lately as it should be."""
         return not self.failed and self.at is not None and now - self.at < self._pause + GRACE_SECONDS
 
-    def told(self, now: float) -> dict[str, Any]:
-        """When it was answered, and whether that is still good."""
-        return {"at": self.at, "known": self.known(now)}
-
 
 class Situation:
     """All parts, in the order in which they are asked for."""
 
     def __init__(self, ask: Ask, timezone: str, replay: bool) -> None:
-        self._ask, self._replay = ask, replay
+        self._put, self._replay = ask, replay
+        self.answered = 0.0
+        """When ClickHouse answered last (Unix seconds)."""
         self.moment = Moment(int(time.time()), timezone)
         self.parts = {
             part.name: part
@@ -134,27 +145,23 @@ class Situation:
             if part.due(self.moment):
                 await part.refresh(self._ask, self.moment)
 
+    async def _ask(self, sql: str) -> list[Row]:
+        rows = await self._put(sql)
+        self.answered = time.time()
+        return rows
+
     def today(self) -> dict[str, dict[str, int]]:
         """Counts by site since midnight, with `last`: the last minute in which there was a passage."""
-        before, since = self.parts["before"].data, self.parts["since"].data
-        found: dict[str, dict[str, int]] = {
-            site: dict(counts) for site, counts in (before or {"sites": {}})["sites"].items()
-        }
-        for site, counts in (since or {}).items():
-            have = found.get(site)
-            if have is None:
-                found[site] = dict(counts)
-            else:
-                last = max(have["last"], counts["last"])
-                for name in COUNTED:
-                    have[name] += counts[name]
-                have["last"] = last
+        told = self.parts["since"].data
+        if told is None:
+            return {}
+        found = {site: dict(counts) for site, counts in told["before"].items()}
+        for site, counts in told["sites"].items():
+            have = found.setdefault(site, dict.fromkeys((*COUNTED, "last"), 0))
+            for name in COUNTED:
+                have[name] += counts[name]
+            have["last"] = max(have["last"], counts["last"])
         return found
-
-    def known(self, *names: str) -> bool:
-        """Whether all of these parts are."""
-        now = time.time()
-        return all(self.parts[name].known(now) for name in names)
 
     async def _now(self) -> int:
         if not self._replay:
@@ -165,11 +172,13 @@ class Situation:
         )
         return int(rows[0]["last"]) + 59 if rows and int(rows[0]["last"]) else int(time.time())
 
-    async def _since(self, ask: Ask, when: Moment, _: Part) -> dict[str, dict[str, int]]:
+    async def _since(self, ask: Ask, when: Moment, _: Part) -> dict[str, Any]:
+        """The later minutes, with the sum of the earlier ones that they go with."""
         before = self.parts["before"]
         if before.data is None or before.day != when.day:
             raise ClickHouseError("the sum of the day so far is not known")
-        return await _by_site(ask, f"minute >= toDateTime({before.data['until']})")
+        summed = before.data
+        return {"before": summed["sites"], "sites": await _by_site(ask, f"minute >= toDateTime({summed['until']})")}
 
 
 async def _by_site(ask: Ask, where: str) -> dict[str, dict[str, int]]:

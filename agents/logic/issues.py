@@ -32,6 +32,8 @@ class Seen:
     sunset: float
     max_list_age: float
     began: float
+    answered: float | None
+    """None: ClickHouse answers; or when it did last, 0 for never."""
     parts: Mapping[str, tuple[bool, float | None]]
     data: Mapping[str, Any]
     vitals: Mapping[str, Any] | None
@@ -62,10 +64,13 @@ def issues(seen: Seen) -> list[Issue]:
 
 def _unknown(seen: Seen) -> list[Issue]:
     """What could not be checked, and since when."""
-    unknown = {name: at for name, (known, at) in seen.parts.items() if not known}
-    if unknown and len(unknown) == len(seen.parts):
-        return [("bad", "clickhouse_silent", {"since": max((at for at in unknown.values() if at), default=seen.began)})]
-    return [("bad", "part_unknown", {"part": name, "since": at or seen.began}) for name, at in unknown.items()]
+    if seen.answered is not None:
+        return [("bad", "clickhouse_silent", {"since": seen.answered or seen.began})]
+    return [
+        ("bad", "part_unknown", {"part": name, "since": at or seen.began})
+        for name, (known, at) in seen.parts.items()
+        if not known
+    ]
 
 
 def _order(seen: Seen) -> list[Issue]:

@@ -38,7 +38,7 @@ def seen(**given: Any) -> Seen:
     """Everything checked and well, but for what is given."""
     vitals = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": {"retries": 0}}
     calm: dict[str, Any] = {
-        "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "began": 900.0, "parts": KNOWN,
+        "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "began": 900.0, "answered": None, "parts": KNOWN,
         "data": dict.fromkeys(KNOWN), "vitals": vitals, "vitals_at": 999.0, "settled": True, "last_passage": 990.0, "site_states": {},
     }  # fmt: skip
     return Seen(**(calm | given))
@@ -88,7 +88,9 @@ def test_nothing_needs_a_look_when_all_was_checked_and_is_well() -> None:
 
 
 def test_what_could_not_be_checked_is_never_well() -> None:
-    assert issues(seen(parts=dict.fromkeys(KNOWN, (False, 950.0)))) == [("bad", "clickhouse_silent", {"since": 950.0})]
+    gone = dict.fromkeys(KNOWN, (False, 950.0))
+    assert issues(seen(answered=950.0, parts=gone)) == [("bad", "clickhouse_silent", {"since": 950.0})]
+    assert issues(seen(answered=0.0, parts=gone)) == [("bad", "clickhouse_silent", {"since": 900.0})]
     assert issues(seen(parts=KNOWN | {"gaps": (False, None)})) == [
         ("bad", "part_unknown", {"part": "gaps", "since": 900.0})
     ]
