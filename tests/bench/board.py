@@ -25,8 +25,8 @@ from tests.bench.screening import cpu
 from tests.support import ClickHouseServer, System, free_port, wait_for
 
 PAGES = 10
-ROUND_SECONDS = 15.0
-ROUNDS = 6
+ROUND_SECONDS = 10.0
+ROUNDS = 4
 
 
 async def stream(system: System, rate: int, sent: list[int]) -> None:
@@ -57,7 +57,7 @@ async def measure(system: System, rate: int) -> None:
     sent, behind = [0], list[float]()
     url = f"http://127.0.0.1:{system.http + 3}/"
     sending = asyncio.create_task(stream(system, rate, sent))
-    await asyncio.sleep(8)
+    await asyncio.sleep(6)
     spent: dict[bool, list[dict[str, float]]] = {False: [], True: []}
     for n in range(ROUNDS):
         watched = n % 2 == 1

@@ -40,8 +40,10 @@ class Deployment(System):
         self._producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
         self.seq: dict[str, int] = {}
 
-    def send(self, topic: str, value: bytes) -> None:
-        self._producer.send(self.prefix + topic, key=b"k", value=value).get(30)
+    def send(self, topic: str, value: bytes, wait: bool = True) -> None:
+        sent = self._producer.send(self.prefix + topic, key=b"k", value=value)
+        if wait:
+            sent.get(30)
 
     def scan(self, site: str, person: int = 1000, temperature: float = 36.5, skip: int = 0) -> None:
         """A passage now; `skip` numbers are lost before it."""
@@ -58,11 +60,19 @@ class Deployment(System):
             {"device_id": f"{site}-a", "seq": number, "site_id": site, "observed_at": datetime.now(UTC), "kind": "pedestrian", "people": people}
         ))  # fmt: skip
 
-    def push(self, name: str, mode: str, sequence: int, lines: list[dict[str, Any]]) -> None:
-        now = datetime.now(UTC)
+    def push(
+        self,
+        name: str,
+        mode: str,
+        sequence: int,
+        lines: list[dict[str, Any]],
+        category: str = "confirmed_case",
+        at: datetime | None = None,
+    ) -> None:
+        now = at or datetime.now(UTC)
         window = {"valid_from": now - timedelta(1), "valid_to": now + timedelta(5)}
         self.send("watchlist-pushes", orjson.dumps(
-            {"batch_id": f"{name}-{sequence}", "authority": "health", "pushed_by": "desk", "list": name, "category": "confirmed_case", "mode": mode,
+            {"batch_id": f"{name}-{sequence}", "authority": "health", "pushed_by": "desk", "list": name, "category": category, "mode": mode,
              "sequence": sequence, "issued_at": now, "legal_basis": "order-1", "purpose": "epidemic_control", "declared_lines": len(lines),
              "lines": [{"line": n, **line, **window} for n, line in enumerate(lines, 1)]}
         ))  # fmt: skip
