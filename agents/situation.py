@@ -29,7 +29,7 @@ LONGEST_PAUSE, AWAY_PAUSE = 300.0, 2.0
 GRACE_SECONDS = 10.0
 """A part that is so much later than it should be is unknown."""
 
-SILENT_SECONDS = 10.0
+SILENT_SECONDS = 8.0
 """Something is asked for every second: a ClickHouse that has answered nothing for so long does not answer."""
 
 TOO_MUCH = re.compile(r"Code: (159|160|241)\b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import random
 import shutil
 import tempfile
@@ -44,7 +45,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
     seq: dict[str, int] = {}
     for n in range(PASSAGES):
         site = chance.choice(sites)
-        seq[site] = seq.get(site, -1) + 1 + (4 if site == "road-07" and n == 4_000 else 0)
+        seq[site] = seq.get(site, -1) + 1 + (4 if site == "road-07" and n // 100 == 40 and not n % 3 else 0)
         at = now - timedelta(hours=HOURS) * (1 - (n + 1) / PASSAGES)
         fever = chance.random() < 0.0015
         person: dict[str, Any] = {"role": "driver", "tokens": {"id": token(chance.randrange(1, 5) if chance.random() < 0.002 else 1000 + n)},
@@ -53,6 +54,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
         system.send("checkpoint-scans", orjson.dumps(
             {"device_id": f"{site}-a", "seq": seq[site], "site_id": site, "observed_at": at, "kind": "vehicle", "people": [person]}
         ), wait=False)  # fmt: skip
+    told = itertools.count()
     case: dict[str, Any] = {
         "device_id": "q-a",
         "slot": None,
@@ -69,7 +71,9 @@ def feed(system: Deployment, chance: random.Random) -> None:
             "observed_at": now - timedelta(days=2),
         }
         system.send(
-            "quarantine-events", orjson.dumps(who | {"seq": n * 9, "type": "admitted", "term_days": 14}), wait=False
+            "quarantine-events",
+            orjson.dumps(who | {"seq": next(told), "type": "admitted", "term_days": 14}),
+            wait=False,
         )
         for slot in range(1, 6):
             if (n, slot) not in {(7, 3), (11, 4)}:
@@ -78,10 +82,11 @@ def feed(system: Deployment, chance: random.Random) -> None:
                     system.send(
                         "quarantine-events",
                         orjson.dumps(
-                            who | {"seq": n * 9 + slot, "type": "reading", "temperature_c": 36.6, "observed_at": at}
+                            who | {"seq": next(told), "type": "reading", "temperature_c": 36.6, "observed_at": at}
                         ),
                         wait=False,
                     )
+    told = itertools.count()
     visit: dict[str, Any] = {
         "device_id": "f-a",
         "district": "jiyang",
@@ -95,7 +100,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
         system.send(
             "followup-events",
             orjson.dumps(
-                who | {"seq": n * 4, "type": "opened", "source": "push", "observed_at": now - timedelta(days=4)}
+                who | {"seq": next(told), "type": "opened", "source": "push", "observed_at": now - timedelta(days=4)}
             ),
             wait=False,
         )
@@ -104,9 +109,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
                 at = now - timedelta(days=day, minutes=9)
                 system.send(
                     "followup-events",
-                    orjson.dumps(
-                        who | {"seq": n * 4 + 3 - day, "type": "visit", "visit": "seen_well", "observed_at": at}
-                    ),
+                    orjson.dumps(who | {"seq": next(told), "type": "visit", "visit": "seen_well", "observed_at": at}),
                     wait=False,
                 )
     for value in (b"{", b"{}", b"{}"):

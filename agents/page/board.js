@@ -206,7 +206,7 @@ function care() {
   put($("n-beds"), t("of_beds", { n: n(sum(beds, 1)) }));
   put($("n-missed"), n(sum(beds, 6)), `big${sum(beds, 6) ? " alarm" : ""}`);
   put($("n-readings"), t("readings_said", { done: n(sum(beds, 5)), due: n(sum(beds, 4)) }));
-  table("t-beds", (beds ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), count(free, free <= 0), count(due), count(done), count(missed, true), count(before, true)]));
+  table("t-beds", (beds ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
   put($("n-open"), n(sum(cases, 1)));
   put($("n-overdue"), n(sum(cases, 4)), `big${sum(cases, 4) ? " alarm" : ""}`);
   put($("n-completed"), n(sum(cases, 5)));
@@ -240,7 +240,7 @@ function chart(holder, series, rows) {
     width: Math.max(holder.clientWidth, 200), height: holder.clientHeight, legend: { show: false }, cursor: { show: false },
     padding: [8, 6, 0, 0], tzDate: (at) => uPlot.tzDate(new Date(at * 1000), zone),
     scales: { y: { range: (_, low, high) => [0, Math.max(4, high * 1.08)] } },
-    axes: [{ ...axis, space: 56, values: (_, at) => at.map(hm), incrs: [300, 600, 900, 1200, 1800] },
+    axes: [{ ...axis, size: 30, space: 56, values: (_, at) => at.map(hm), incrs: [300, 600, 900, 1200, 1800] },
       { ...axis, size: 52, values: (_, at) => at.map((value) => (Number.isInteger(value) ? n(value) : "")) }],
     series: [{}, ...series.map((name) => ({ fill: ink(name), stroke: ink(name), width: 0, paths: uPlot.paths.bars({ size: [0.8, 40] }), points: { show: false } }))],
   }, rows, holder);
