@@ -269,7 +269,7 @@ async def _age(replica: Replica) -> None:
             oldest[name] = min(manifest.at.timestamp(), oldest.get(name, manifest.at.timestamp()))
         for name, at in oldest.items():
             metrics.watchlist_age.labels(name).set(time.time() - at)
-        metrics.watchlist_heartbeat.set(replica.age())
+        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.age())
         await asyncio.sleep(5)
 
 

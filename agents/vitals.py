@@ -177,10 +177,10 @@ class Vitals:
         }
 
     def _one(self, name: str, role: str) -> Any:
-        """A gauge that every worker of a role has of the same thing: the worst; by label if it has one."""
+        """A gauge that every worker of a role has of the same thing: the worst (-1: never); by label if it has one."""
         worst: dict[str, float] = {}
         for worker in self._of(role):
             for labels, value in worker.value(name).items():
                 key = labels[0][1] if labels else ""
-                worst[key] = max(value, worst.get(key, value))
+                worst[key] = max(value if value >= 0 else float("inf"), worst.get(key, 0.0))
         return (worst.get("") if set(worst) == {""} else worst) if worst else None

@@ -25,7 +25,7 @@ watchlist_entries = Gauge("ninezero_watchlist_entries", "Live watchlist entries"
 watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since the last applied batch of a list", ["list"])
 watchlist_heartbeat = Gauge(
     "ninezero_watchlist_heartbeat_seconds",
-    "Age of the last watchlist heartbeat; over NINEZERO_MAX_LIST_AGE everyone is held",
+    "Time since the last watchlist heartbeat (screening role); -1 before the first",
 )
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list equals its manifest")
 devices_silent = Gauge(

@@ -88,8 +88,10 @@ def _workers(seen: Seen) -> list[Issue]:
         if state in ("down", "not_ready"):
             found.append(("bad", f"worker_{state}", {"role": role, "address": address, "since": since}))
     heartbeat = seen.vitals["heartbeat"]
-    if heartbeat is not None and heartbeat > seen.max_list_age:
-        found.append(("bad", "heartbeat_old", {"seconds": int(min(heartbeat, 1e9))}))
+    if heartbeat == float("inf"):
+        found.append(("bad", "heartbeat_never", {}))
+    elif heartbeat is not None and heartbeat > seen.max_list_age:
+        found.append(("bad", "heartbeat_old", {"seconds": int(heartbeat)}))
     for role, topic, records in seen.vitals["lag"] or ():
         if records > LAG_RECORDS:
             found.append(("bad", "lag", {"role": role, "topic": topic, "n": records}))

@@ -101,6 +101,11 @@ def test_what_could_not_be_checked_is_never_well() -> None:
         )
 
 
+def test_lists_that_were_never_heard_of_are_told() -> None:
+    never = {"workers": [], "heartbeat": float("inf"), "lag": [], "sink": None}
+    assert issues(seen(vitals=never)) == [("bad", "heartbeat_never", {})]
+
+
 def test_the_state_of_a_site() -> None:
     known = dict.fromkeys(("since", "silent", "gaps"), True)
     assert site_state(990, 1000, False, 0, known) == "ok"
