@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import hashlib
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import resources
@@ -62,8 +63,6 @@ FILES = {
     "uPlot.iife.min.js": ("uPlot.iife.min.js", "text/javascript"),
     "uPlot.min.css": ("uPlot.min.css", "text/css"),
 }
-
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class Board:
@@ -281,11 +280,11 @@ def _file(name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Respons
 def guard(host: str) -> Any:
     """Middleware: the security headers on every answer, and on loopback nothing for a page that came by another name (DNS
     rebinding: a stranger's page whose name is made to mean this machine)."""
-    loopback = host in LOOPBACK
+    loopback = _is_loopback(host)
 
     @web.middleware
     async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
-        if loopback and _hostname(request.headers.get("Host", "")) not in LOOPBACK:
+        if loopback and not _is_loopback(_hostname(request.headers.get("Host", ""))):
             return web.Response(
                 status=421, text="ask for localhost: this address serves this machine only\n", headers=HEADERS
             )
@@ -304,3 +303,10 @@ def _hostname(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
