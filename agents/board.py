@@ -76,7 +76,7 @@ class Board:
         embedded = clickhouse.folder_of(settings.clickhouse) is not None
         self._reader = None if embedded else clickhouse.Reader(settings.clickhouse, LIMITS)
         self._situation = Situation(self._ask, settings.timezone, settings.replay)
-        self._vitals = Vitals(settings, workers)
+        self._vitals = Vitals(workers)
         self._watched = 0.0
         self._began = 0.0
         """When somebody began to watch: what was asked for since then and did not come is unknown."""

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from streams import metrics
-from streams.settings import Settings
+from streams.topics import RECEIPTS
 
 ANSWER_SECONDS = 2.0
 WINDOW_SECONDS = 60.0
@@ -76,9 +76,8 @@ class Worker:
 class Vitals:
     """All workers of a deployment. A host name that stands for several addresses is several workers."""
 
-    def __init__(self, settings: Settings, named: list[tuple[str, str, int]]) -> None:
+    def __init__(self, named: list[tuple[str, str, int]]) -> None:
         self._named = named
-        self._prefix = settings.topic_prefix
         self.workers: dict[tuple[str, str], Worker] = {}
         self.asked = 0.0
 
@@ -134,7 +133,9 @@ class Vitals:
         lag: dict[tuple[str, str], float] = defaultdict(float)
         for worker in self.workers.values():
             for labels, records in worker.value("lag_events").items():
-                lag[worker.role, dict(labels)["topic"]] += max(0.0, records)
+                topic = dict(labels)["topic"]
+                # Receipts are written in transactions, and what ends one is never read as a record.
+                lag[worker.role, topic] += max(0.0, records - (topic == RECEIPTS.name))
         return (
             [[*key, int(records)] for key, records in sorted(lag.items())]
             if self._of("screening", "recording")

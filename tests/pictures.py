@@ -124,7 +124,6 @@ def shoot(browser: Browser, board: str, name: str, width: int, height: int, **ho
     page.wait_for_timeout(6_000)
     shot = page.context.new_cdp_session(page).send("Page.captureScreenshot", {"format": "webp", "quality": 82})
     (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(shot["data"]))
-    page.screenshot(path=f"/tmp/board/{name}.png", full_page=True)
 
 
 def main() -> None:
@@ -138,6 +137,7 @@ def main() -> None:
         server.start()
         system = Deployment(broker.bootstrap, server, folder)
         try:
+            system.env["NINEZERO_SUNSET"] = (datetime.now(UTC) + timedelta(days=90)).isoformat()
             system.prepare()
             register = [f"road-{n:02d},road,370115,0" for n in range(1, 10)] + [
                 f"village-{n:04d},village,370115,0" for n in range(1, 31)
@@ -167,7 +167,7 @@ def main() -> None:
             with sync_playwright() as driver:
                 browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
                 shoot(browser, system.board, "board", 1440, 1180, locale="en-GB")
-                shoot(browser, system.board, "board-dark", 1440, 1180, locale="zh-CN", color_scheme="dark")
+                shoot(browser, system.board, "board-dark", 1440, 1180, locale="en-GB", color_scheme="dark")
                 shoot(browser, system.board, "board-phone", 360, 760, locale="zh-CN", device_scale_factor=2)
                 browser.close()
         finally:

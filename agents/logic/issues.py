@@ -136,7 +136,7 @@ def _counted(seen: Seen) -> list[Issue]:
         found.append(("warn", "readings_missed", {"n": n}))
     for site, capacity, present, free, *_ in beds:
         if free <= 0 and (capacity or present):
-            found.append(("warn", "beds_full", {"site": site, "n": -free}))
+            found.append(("warn", "beds_full", {"site": site}))
     if n := sum(row[4] for row in data("followups") or ()):
         found.append(("warn", "overdue", {"n": n}))
     if n := sum(row[2] for row in data("dead_letters") or ()):

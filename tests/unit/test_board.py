@@ -152,7 +152,7 @@ def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
         "silent": {"n": 1, "devices": 2},
         "gaps": {"n": 4, "sites": 2},
         "readings_missed": {"n": 3},
-        "beds_full": {"site": "q-1", "n": 0},
+        "beds_full": {"site": "q-1"},
         "overdue": {"n": 5},
         "dead_letters": {"n": 8},
     }
