@@ -32,7 +32,7 @@ LIMITS = {"max_threads": 1, "max_execution_time": 5, "max_memory_usage": 1_000_0
 LOOK_SECONDS, WORKERS_SECONDS = 1.0, 2.0
 """Between two looks at ClickHouse, and at the workers."""
 
-WATCHED_SECONDS = 15.0
+WATCHED_SECONDS = 10.0
 """So long after the last question nobody watches any more."""
 
 FIRST_SECONDS = 3.0

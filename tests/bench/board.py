@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from agents.board import WATCHED_SECONDS
 from streams import settings as settings_
 from streams import topics
 from streams.broker import Broker
@@ -25,7 +26,7 @@ from tests.bench.screening import cpu
 from tests.support import ClickHouseServer, System, free_port, wait_for
 
 PAGES = 10
-ROUND_SECONDS = 10.0
+ROUND_SECONDS = 8.0
 ROUNDS = 4
 
 
@@ -34,11 +35,14 @@ async def stream(system: System, rate: int, sent: list[int]) -> None:
     writer = Writer(settings_.load(system.env))
     await writer.start()
     began = time.monotonic()
-    while True:
-        due = int(rate * (time.monotonic() - began))
-        await writer.send((topics.SCANS, b"s%d" % (n % 100), scan(n, 10**6 + n)) for n in range(sent[0], due))
-        sent[0] = max(due, sent[0])
-        await asyncio.sleep(TICK)
+    try:
+        while True:
+            due = int(rate * (time.monotonic() - began))
+            await writer.send((topics.SCANS, b"s%d" % (n % 100), scan(n, 10**6 + n)) for n in range(sent[0], due))
+            sent[0] = max(due, sent[0])
+            await asyncio.sleep(TICK)
+    finally:
+        await writer.stop()
 
 
 async def watch(url: str, sent: list[int], behind: list[float], rate: int) -> None:
@@ -52,27 +56,42 @@ async def watch(url: str, sent: list[int], behind: list[float], rate: int) -> No
             await asyncio.sleep(2)
 
 
+async def spend(system: System, seconds: float) -> dict[str, float]:
+    """CPU seconds of each role in a while."""
+    before = {role: cpu(process.pid) for role, process in system.workers.items()}
+    await asyncio.sleep(seconds)
+    return {role: cpu(process.pid) - before[role] for role, process in system.workers.items()}
+
+
 async def measure(system: System, rate: int) -> None:
-    """Prints CPU of each role with and without pages, and how far the board was behind."""
+    """Prints CPU of each role with and without pages, under load and idle, and how far the board was behind."""
     sent, behind = [0], list[float]()
     url = f"http://127.0.0.1:{system.http + 3}/"
     sending = asyncio.create_task(stream(system, rate, sent))
     await asyncio.sleep(6)
     spent: dict[bool, list[dict[str, float]]] = {False: [], True: []}
-    for n in range(ROUNDS):
-        watched = n % 2 == 1
-        pages = [asyncio.create_task(watch(url, sent, behind, rate)) for _ in range(PAGES if watched else 0)]
+    idle: dict[bool, float] = {}
+    for n in range(ROUNDS + 2):  # the last two without a scan: what the pages cost by themselves
+        watched, streaming = n % 2 == 1, n < ROUNDS
+        if n == ROUNDS:
+            sending.cancel()
+        if n >= 2 and not watched:
+            await asyncio.sleep(WATCHED_SECONDS + 1)
+        pages = [
+            asyncio.create_task(watch(url, sent, behind if streaming else [], rate))
+            for _ in range(PAGES if watched else 0)
+        ]
         await asyncio.sleep(3)  # the first look, which is of all parts
-        before, count = {role: cpu(p.pid) for role, p in system.workers.items()}, sent[0]
-        await asyncio.sleep(ROUND_SECONDS)
-        scans = (sent[0] - count) / 1e6
-        spent[watched].append({role: (cpu(p.pid) - before[role]) / scans for role, p in system.workers.items()})
+        count = sent[0]
+        found = await spend(system, ROUND_SECONDS)
+        if streaming:
+            spent[watched].append({role: seconds / (sent[0] - count) * 1e6 for role, seconds in found.items()})
+            if sending.done():
+                sending.result()
+        else:
+            idle[watched] = sum(found.values()) / ROUND_SECONDS
         for page in pages:
             page.cancel()
-        if sending.done():
-            sending.result()
-        await asyncio.sleep(16 if watched else 0)  # until nobody watches any more
-    sending.cancel()
     print(
         f"{rate:,} scans a second asked; CPU seconds a million scans, medians of {ROUNDS // 2} rounds of {ROUND_SECONDS:.0f} s"
     )
@@ -89,6 +108,11 @@ async def measure(system: System, rate: int) -> None:
         *(f"{sum(r.values()):.2f}" for r in spent[False]),
         " watched:",
         *(f"{sum(r.values()):.2f}" for r in spent[True]),
+    )
+    cost = idle[True] - idle[False]
+    print(
+        f"  without scans: {1000 * idle[False]:.0f} ms a second, with pages {1000 * idle[True]:.0f} ms: the pages cost {1000 * cost:.0f} ms a second, "
+        f"{100 * cost / (total[False] * rate / 1e6):.1f} % of the workers' time under load"
     )
     print(f"  the board was {statistics.median(behind):.1f} s behind what was sent (worst {max(behind):.1f} s)")
 
