@@ -7,10 +7,14 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run test unit lint format audit bench faults explore fuzz setup engines clean
+.PHONY: run board test unit lint format audit bench faults explore fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
+
+# The same, kept open with its board until Ctrl-C.
+board: setup
+	$(BIN)/ninezero demo
 
 test: setup engines lint
 	$(BIN)/pytest
@@ -72,10 +76,11 @@ $(READY): pyproject.toml constraints.txt deploy/kafka/pom.xml
 	$(BIN)/python -c 'from streams.broker import install; install()'
 	@touch $@
 
-# The server whose native protocol the tests speak, and the Prometheus that tries the rules.
+# The server whose native protocol the tests speak, the Prometheus that tries the rules, and the browser that looks at the board.
 engines:
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
 	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
 
 .PHONY: apt
 apt:

@@ -20,6 +20,7 @@ from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from agents import retention
+from agents.board import Board, guard
 from agents.care import Care, Kind
 from agents.cases import mend_cases, roll_up_cases
 from agents.checkpoints import CHECKPOINTS
@@ -40,14 +41,11 @@ from streams.clickhouse import ClickHouseError, Engine
 from streams.errors import UserError
 from streams.kafka import Writer
 from streams.replica import Replica
-from streams.settings import Settings, SettingsError
+from streams.settings import ROLES, Settings, SettingsError
 from streams.sink import Sink
 from streams.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
 
 log = logging.getLogger("ninezero")
-
-ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
-"""Roles and the distance of their HTTP port from the first."""
 
 MAX_STATEMENT_BYTES = 64 << 20
 """Of a statement with its rows that comes over the way into an embedded database."""
@@ -99,6 +97,7 @@ class Role:
         self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())
         self.sink: Sink | None = None
         self.topic_ids: dict[str, str] = {}
+        self.board: Board | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def agent(self, topic: Topic, run: Callable[[Any], Awaitable[None]]) -> None:
@@ -248,6 +247,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     for projection in projections(role.settings):
         add(projection)
+    role.board = await _started(stack, Board(role.settings, sink.query, _workers(role.settings)))
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))
     role.task(_mend(sink, days))
@@ -261,6 +261,12 @@ _BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] 
     "ledgers": _ledgers,
     "recording": _recording,
 }
+
+
+def _workers(settings: Settings) -> list[tuple[str, str, int]]:
+    host, port = settings.http
+    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
+    return list(settings.workers) or [(role, here, port + n) for role, n in ROLES.items()]
 
 
 async def _started(stack: contextlib.AsyncExitStack, part: Any) -> Any:
@@ -366,7 +372,7 @@ async def _watch_topics(role: Role) -> None:
 
 
 async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: int) -> None:
-    """Metrics, health, and (embedded database only) the way in for other processes of this user."""
+    """Metrics, health, the board, and (embedded database only) the way in for other processes of this user."""
 
     async def measured(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -387,7 +393,10 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
         routes.append(web.post("/query", _way_in(secret, role.sink.query)))
         routes.append(web.post("/execute", _way_in(secret, role.sink.execute)))
         clickhouse.offer(folder, f"http://{host}:{port}", secret)
-    application = web.Application(client_max_size=MAX_STATEMENT_BYTES)
+    if role.board is not None:
+        routes += role.board.routes()
+    middlewares = [guard(host)] if role.board is not None else []
+    application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=middlewares)
     application.add_routes(routes)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()

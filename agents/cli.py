@@ -73,18 +73,18 @@ def demo(
 
 @app.command()
 def worker(
-    role: Annotated[str, typer.Argument(help="screening, lists or recording; without it, all of them.")] = "",
+    role: Annotated[str, typer.Argument(help="screening, lists, ledgers or recording; without it, all of them.")] = "",
 ) -> None:
     """Runs a role, or all roles as child processes that end together."""
-    from agents.app import ROLES, run
+    from agents.app import run
 
-    if role and role not in ROLES:
-        raise Failure(f"no such role: choose {', '.join(ROLES)}, or none for all")
+    if role and role not in settings_.ROLES:
+        raise Failure(f"no such role: choose {', '.join(settings_.ROLES)}, or none for all")
     settings = settings_.load(
         edge=bool(role) and role != "recording"
     )  # whoever needs no database has no password of it
     if not role:
-        _supervise(list(ROLES))
+        _supervise(list(settings_.ROLES))
         return
     from streams.access import ACCESS
     from streams.kafka import check

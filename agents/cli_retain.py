@@ -41,7 +41,7 @@ def erase(
     from agents.erasure import Erasure, certificate, complete
 
     settings = settings_.load(edge=edge)
-    erasure = Erasure(settings, RUN, () if edge else _roles())
+    erasure = Erasure(settings, RUN, () if edge else tuple(settings_.ROLES))
     if not yes:
         for line in erasure.plan():
             print(f"would be erased: {line}")
@@ -59,9 +59,3 @@ def erase(
         raise Failure(f"the certificate could not be written ({error.strerror}): keep what was printed") from None
     if not complete(lines):
         raise Failure("not all could be erased: mend what the lines with remains name, and erase again")
-
-
-def _roles() -> tuple[str, ...]:
-    from agents.app import ROLES
-
-    return tuple(ROLES)

@@ -25,7 +25,7 @@ from agents import scenario
 from agents.cases import warnings
 from agents.scenario import Day, Scenario, Spec
 from schemas.events import Outcomes, PushReceipt, decoder
-from streams import blocking, clickhouse, kafka, settings, topics
+from streams import blocking, clickhouse, kafka, metrics, settings, topics
 from streams.broker import Broker, _free
 from streams.edge.pseudonyms import KeyRing, new_ring
 from streams.kafka import Writer
@@ -133,6 +133,9 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
 
     load_sites(made.clickhouse, spec.sites())
     worker = _Worker(base, folder / "worker.log")
+    host, port = made.http
+    board = f"http://{host}:{port + settings.ROLES['recording']}/"
+    console.print(f"the board, while this runs: {board}", highlight=False)
     try:
         facts = asyncio.run(_Feed(made, worker, spec, seed, speed, console).run())
         facts.scenario = "" if path is None else str(path.absolute())
@@ -141,8 +144,10 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
         (folder / "report.json").write_text(json.dumps(report, indent=2))
         show(report)
         if not once:
-            host, port = made.http
-            console.print(f"The workers run on: metrics at http://{host}:{port}/metrics. Ctrl-C ends the demo.")
+            console.print(
+                f"The workers run on: the board at {board}, metrics at http://{host}:{port}/metrics. Ctrl-C ends the demo.",
+                highlight=False,
+            )
             while True:
                 time.sleep(1)
     except KeyboardInterrupt:
@@ -477,7 +482,7 @@ class _Feed:
             if line.startswith("ninezero_alert_latency_seconds_bucket"):
                 bound = line.split('le="')[1].split('"')[0]
                 steps.append((float(bound), float(line.rsplit(" ", 1)[1])))
-        return {name: _quantile(steps, q) * 1000 for name, q in (("p50", 0.5), ("p99", 0.99))}
+        return {name: metrics.quantile(steps, q) * 1000 for name, q in (("p50", 0.5), ("p99", 0.99))}
 
 
 def _ask(url: str, sql: str) -> list[clickhouse.Row]:
@@ -486,14 +491,3 @@ def _ask(url: str, sql: str) -> list[clickhouse.Row]:
         return engine.query(sql)
     finally:
         engine.close()
-
-
-def _quantile(steps: list[tuple[float, float]], q: float) -> float:
-    """Quantile of a cumulative histogram, linear within a bucket (as PromQL's histogram_quantile)."""
-    total = steps[-1][1] if steps else 0.0
-    low, below = 0.0, 0.0
-    for bound, count in steps:
-        if total and count >= q * total:
-            return low if bound == float("inf") else low + (bound - low) * (q * total - below) / max(count - below, 1)
-        low, below = bound, count
-    return 0.0

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from agents import doctor_stores
 from agents.patient import HEARTBEAT_SECONDS, CannotCheck, Found, Patient, Status, loopback, named
 from streams.errors import UserError
+from streams.settings import ROLES
 
 SUNSET_NEAR = timedelta(days=7)
 KEY_NEAR = timedelta(days=3)
@@ -199,8 +200,6 @@ def _lists(patient: Patient) -> Found:
 
 
 def _roles(patient: Patient) -> Found:
-    from agents.app import ROLES
-
     host, first = patient.settings.http
     for role, step in ROLES.items():
         try:

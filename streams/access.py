@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from streams import topics
 from streams.errors import UserError
-from streams.settings import Settings
+from streams.settings import ROLES, Settings
 from streams.topics import Topic
 
 Who = Literal["screening", "lists", "ledgers", "recording", "devices", "authorities", "staff", "operators"]
@@ -59,8 +59,6 @@ ACCESS: dict[Who, Access] = {
     "staff": Access((topics.ALERTS,)),
     "operators": Access((topics.DEAD_LETTERS, topics.WATCHLIST)),
 }  # fmt: skip
-
-ROLES: tuple[Who, ...] = ("screening", "lists", "ledgers", "recording")
 
 TRANSACTIONS = "ninezero-lists"
 """Transactional id of the lists role, after the topic prefix."""

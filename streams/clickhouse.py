@@ -6,6 +6,7 @@ secret that it leaves beside the data (mode 0600).
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import logging
@@ -13,11 +14,12 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 import orjson
@@ -187,6 +189,32 @@ class Held:
             raise ClickHouseError(error.read().decode()) from None
         except OSError:
             raise ClickHouseError("the process that holds the embedded database does not answer: try again") from None
+
+
+class Reader:
+    """Reads over a connection and in a thread of its own, each within limits (settings of ClickHouse by name)."""
+
+    def __init__(self, url: str, limits: Mapping[str, int]) -> None:
+        self._url = f"{url}{'&' if '?' in url else '?'}{urlencode(limits)}"
+        self._thread = ThreadPoolExecutor(1, "clickhouse-reader")
+        self._engine: Engine | None = None
+
+    async def query(self, sql: str) -> list[Row]:
+        """Rows of a query.
+
+        Raises:
+            ClickHouseError: it is refused, takes longer than its limits allow, or the server does not answer.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._query, sql)
+
+    async def close(self) -> None:
+        """Ends the connection; a query that hangs is left to the end of the process."""
+        self._thread.submit(lambda: self._engine.close() if self._engine else None)
+        self._thread.shutdown(wait=False)
+
+    def _query(self, sql: str) -> list[Row]:
+        self._engine = self._engine or connect(self._url)
+        return self._engine.query(sql)
 
 
 def folder_of(url: str) -> Path | None:

@@ -43,3 +43,14 @@ for _topic in topics.SOURCES:
 for _status in ("applied", "held", "rejected"):
     events.labels(topics.PUSHES.name, _status)
 sink_retries.labels("all")
+
+
+def quantile(steps: list[tuple[float, float]], q: float) -> float:
+    """Quantile of a cumulative histogram, linear within a bucket (as PromQL's histogram_quantile)."""
+    total = steps[-1][1] if steps else 0.0
+    low, below = 0.0, 0.0
+    for bound, count in steps:
+        if total and count >= q * total:
+            return low if bound == float("inf") else low + (bound - low) * (q * total - below) / max(count - below, 1)
+        low, below = bound, count
+    return 0.0

@@ -38,6 +38,8 @@ class Settings:
     replay: bool = False
     max_list_age: float = 300.0
     http: tuple[str, int] = ("127.0.0.1", 6066)
+    workers: tuple[tuple[str, str, int], ...] = ()
+    """(role, host, port) of the workers that the board asks; empty: the roles of this machine."""
     kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def topic(self, name: str) -> str:
@@ -54,6 +56,9 @@ class Settings:
         return Path(tempfile.gettempdir()) / f"{self.topic_prefix}ninezero"
 
 
+ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
+"""Roles and the distance of their HTTP port from the first."""
+
 NAMES = {
     "NINEZERO_KAFKA": "Kafka bootstrap servers, host:port[,host:port]",
     "NINEZERO_CLICKHOUSE": "clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path",
@@ -68,7 +73,8 @@ NAMES = {
     "NINEZERO_TOPIC_PREFIX": "goes before each topic's name (default empty)",
     "NINEZERO_REPLAY": "1 for scenarios and back-fills (default 0)",
     "NINEZERO_MAX_LIST_AGE": "seconds without a watchlist heartbeat before everyone is held (default 300)",
-    "NINEZERO_HTTP": "host:port for metrics and health; the roles take this port and the next three (127.0.0.1:6066)",
+    "NINEZERO_HTTP": "host:port for metrics, health and the board; the roles take this port and the next three (127.0.0.1:6066)",
+    "NINEZERO_WORKERS": "role=host:port[,role=host:port] of the workers that the board asks (default: those beside it)",
     "NINEZERO_KAFKA_TLS_CA": "CA certificate of the Kafka brokers (turns TLS on)",
     "NINEZERO_KAFKA_TLS_CERT": "client certificate for Kafka",
     "NINEZERO_KAFKA_TLS_KEY": "key of that certificate",
@@ -106,6 +112,7 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
         replay=_flag(env, "NINEZERO_REPLAY"),
         max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", "300", 1),
         http=_address(env),
+        workers=_workers(env),
         kafka_security=kafka_security(env),
     )
 
@@ -249,3 +256,14 @@ def _address(env: Mapping[str, str]) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 65533:
         raise _wrong("NINEZERO_HTTP", "write host:port; the port and the next three must be free")
     return host.strip("[]"), int(port)
+
+
+def _workers(env: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
+    found = []
+    for word in filter(None, env.get("NINEZERO_WORKERS", "").replace(" ", "").split(",")):
+        role, _, address = word.partition("=")
+        host, _, port = address.rpartition(":")
+        if role not in ROLES or not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise _wrong("NINEZERO_WORKERS", "write role=host:port, several separated by commas")
+        found.append((role, host.strip("[]"), int(port)))
+    return tuple(found)

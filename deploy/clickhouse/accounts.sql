@@ -23,6 +23,7 @@ ALTER TABLE ninezero.sites MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer
 ALTER TABLE ninezero.screening_by_minute MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.screening_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.reasons_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
+ALTER TABLE ninezero.reasons_by_minute MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.arrivals_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.dispositions_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.device_completeness MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;

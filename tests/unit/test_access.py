@@ -7,8 +7,8 @@ import shlex
 import pytest
 
 from streams import topics
-from streams.access import ACCESS, ROLES, commands, grants
-from streams.settings import Settings, load
+from streams.access import ACCESS, commands, grants
+from streams.settings import ROLES, Settings, load
 
 SETTINGS = {
     "NINEZERO_KAFKA": "h:1",

@@ -17,10 +17,13 @@ def test_imports_point_one_way() -> None:
 
 
 def test_every_rule_has_a_column_in_the_rollup_and_a_row_in_the_view() -> None:
-    sql = (ROOT / "schemas" / "sql" / "001_screening.sql").read_text()
+    sql, by_minute = (
+        (ROOT / "schemas" / "sql" / name).read_text() for name in ("001_screening.sql", "005_reasons_by_minute.sql")
+    )
     for rule in RULES:
         assert f"r_{rule} UInt32" in sql
         assert f"('{rule}', r_{rule})" in sql
+        assert f"('{rule}', r_{rule})" in by_minute
 
 
 def test_every_table_of_rows_is_made_by_a_migration() -> None:

@@ -22,7 +22,12 @@ def test_defaults_are_those_of_the_contract() -> None:
         False,
         300,
     )
-    assert made.http == ("127.0.0.1", 6066)
+    assert made.http == ("127.0.0.1", 6066) and made.workers == ()
+
+
+def test_workers_elsewhere_are_named_with_their_role() -> None:
+    made = load({**GOOD, "NINEZERO_WORKERS": "screening=a:6066, lists=[::1]:6067"})
+    assert made.workers == (("screening", "a", 6066), ("lists", "::1", 6067))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -38,7 +43,7 @@ def test_a_required_setting_that_is_missing_is_named(name: str) -> None:
         ("NINEZERO_CLICKHOUSE", "clickhouse://h:99999999"), ("NINEZERO_ORDER", "two words"), ("NINEZERO_SUNSET", "soon"),
         ("NINEZERO_SUNSET", "2030-01-01T00:00:00"), ("NINEZERO_HOME", "3701"), ("NINEZERO_TIMEZONE", "Mars/Base"), ("NINEZERO_K", "10"),
         ("NINEZERO_K", "many"), ("NINEZERO_TOPIC_PREFIX", "a/b"), ("NINEZERO_REPLAY", "yes"), ("NINEZERO_MAX_LIST_AGE", "0"),
-        ("NINEZERO_HTTP", "6066"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
+        ("NINEZERO_HTTP", "6066"), ("NINEZERO_WORKERS", "screening"), ("NINEZERO_WORKERS", "nobody=h:1"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_and_its_value_is_not_quoted(name: str, value: str) -> None:

@@ -1,0 +1,343 @@
+"""The situation board in a real browser, over a real deployment: what it shows, what it says when it cannot know, and who may read it."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from kafka import KafkaProducer
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from streams import clickhouse
+from streams.broker import Broker
+from tests.support import ClickHouseServer, System, wait_for
+
+HOSTILE = '<img src=x onerror="document.title=1">'
+PATIENCE = 60_000
+"""ms; only a page that never says it takes so long."""
+
+
+def token(n: int) -> str:
+    return f"k1.{n:032x}"
+
+
+class Deployment(System):
+    """All roles over Debian's server, and a day at four sites."""
+
+    def __init__(self, kafka: str, server: ClickHouseServer, folder: Path) -> None:
+        # It is one in the afternoon wherever this runs: midnight is far, the morning's readings are over.
+        east = 13 - datetime.now(UTC).hour
+        super().__init__(kafka, server.url, folder, NINEZERO_TIMEZONE=f"Etc/GMT{-east:+d}")
+        self.server = server
+        self.board = f"http://127.0.0.1:{self.http + 3}/"
+        self._producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+        self.seq: dict[str, int] = {}
+
+    def send(self, topic: str, value: bytes, wait: bool = True) -> None:
+        sent = self._producer.send(self.prefix + topic, key=b"k", value=value)
+        if wait:
+            sent.get(30)
+
+    def scan(self, site: str, person: int = 1000, temperature: float = 36.5, skip: int = 0) -> None:
+        """A passage now; `skip` numbers are lost before it."""
+        number = self.seq[site] = self.seq.get(site, -1) + 1 + skip
+        people = [
+            {
+                "role": "pedestrian",
+                "tokens": {"id": token(person)},
+                "temperature_c": temperature,
+                "temperature_confirmed_c": temperature,
+            }
+        ]
+        self.send("checkpoint-scans", orjson.dumps(
+            {"device_id": f"{site}-a", "seq": number, "site_id": site, "observed_at": datetime.now(UTC), "kind": "pedestrian", "people": people}
+        ))  # fmt: skip
+
+    def push(
+        self,
+        name: str,
+        mode: str,
+        sequence: int,
+        lines: list[dict[str, Any]],
+        category: str = "confirmed_case",
+        at: datetime | None = None,
+    ) -> None:
+        now = at or datetime.now(UTC)
+        window = {"valid_from": now - timedelta(1), "valid_to": now + timedelta(5)}
+        self.send("watchlist-pushes", orjson.dumps(
+            {"batch_id": f"{name}-{sequence}", "authority": "health", "pushed_by": "desk", "list": name, "category": category, "mode": mode,
+             "sequence": sequence, "issued_at": now, "legal_basis": "order-1", "purpose": "epidemic_control", "declared_lines": len(lines),
+             "lines": [{"line": n, **line, **window} for n, line in enumerate(lines, 1)]}
+        ))  # fmt: skip
+
+    def day(self) -> None:
+        """What the tests look for."""
+        self.push("cases", "delta", 1, [{"tokens": {"id": [token(1)]}}])
+        wait_for(lambda: self.ready("screening"), 60, "screening")
+        wait_for(lambda: self.query("SELECT count() AS n FROM ninezero.push_batches")[0]["n"], 60, "the receipt")
+        time.sleep(2)  # from its receipt on it may take so long until a batch matches
+        time.sleep(2 if datetime.now(UTC).second >= 58 else 0)  # all in one minute
+        self.push("cases", "full", 2, [])
+        for _ in range(7):
+            self.scan("road-01")
+        self.scan("road-02", person=1)
+        self.scan("road-02", skip=3)
+        self.scan("road-02", temperature=38.2)
+        self.send("checkpoint-scans", b"{")
+        admitted = {"device_id": "q", "seq": 0, "case_id": "c." + "1" * 32, "site_id": "quarantine-1", "observed_at": datetime.now(UTC) - timedelta(days=2),
+                    "type": "admitted", "slot": None, "temperature_c": None, "symptoms": None, "to_site_id": None, "term_days": 14, "reason": None}  # fmt: skip
+        self.send("quarantine-events", orjson.dumps(admitted))
+        opened = {"device_id": "f", "seq": 0, "case_id": "c." + "2" * 32, "district": "north", "observed_at": datetime.now(UTC) - timedelta(days=3),
+                  "type": "opened", "source": "checkpoint", "batch_id": None, "visit": None, "closed": None}  # fmt: skip
+        self.send("followup-events", orjson.dumps(opened))
+        wait_for(
+            lambda: self.query("SELECT sum(passages) AS n FROM ninezero.screening_by_day")[0]["n"] == 10,
+            60,
+            "ten passages",
+        )
+        wait_for(
+            lambda: self.query("SELECT count() AS n FROM ninezero.followups_by_day")[0]["n"], 60, "the case at home"
+        )
+
+
+@pytest.fixture(scope="module")
+def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
+    server.start()
+    made = Deployment(kafka.bootstrap, server, tmp_path_factory.mktemp("board"))
+    made.prepare()
+    sites = made.folder / "sites.csv"
+    sites.write_text(
+        "site_id,kind,division,capacity\nroad-01,road,370115,0\nroad-02,road,370115,0\nroad-03,road,370115,0\nquarantine-1,quarantine,370115,1\n"
+    )
+    assert made.run("sites", "load", str(sites)).returncode == 0
+    engine = clickhouse.connect(server.url)
+    engine.insert(
+        "ninezero_data.site_register",
+        ("site_id", "kind", "division", "capacity", "version"),
+        [(HOSTILE, "road", "370115", 0, 1)],
+    )
+    heard = 2**43 - int((time.time() - 2400) * 1000)
+    columns = ("day", "device_id", "seq", "site_id", "digest", "late", "version")
+    engine.insert(
+        "ninezero_data.device_events", columns, [(datetime.now(UTC).date(), "road-03-a", 0, "road-03", 1, 0, heard)]
+    )
+    engine.close()
+    made.start("screening", "lists", "ledgers", "recording")
+    try:
+        made.day()
+        yield made
+    finally:
+        made.stop()
+        server.kill()
+    assert "Traceback" not in made.logs()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program, "chromium is missing: apt-get install chromium (make engines does it)"
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Browser, deployment: Deployment) -> Iterator[Page]:
+    """The board at a desk, in English; whatever the browser complains of fails the test."""
+    complaints: list[str] = []
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on(
+        "console",
+        lambda said: (
+            complaints.append(said.text) if "Content Security" in said.text or "Trusted" in said.text else None
+        ),
+    )
+    opened.on("dialog", lambda dialog: complaints.append(dialog.message))
+    opened.goto(deployment.board)
+    yield opened
+    context.close()
+    assert complaints == []
+
+
+def row(page: Page, table: str, name: str) -> list[str]:
+    """The cells of the row that a name begins."""
+    found = page.locator(f"#{table} tr", has=page.locator("th", has_text=name))
+    expect(found).to_have_count(1, timeout=PATIENCE)
+    return found.locator("th, td").all_inner_texts()
+
+
+def shows(page: Page, table: str, name: str, cells: dict[int, str]) -> None:
+    """Waits until the row has these cells, by their column."""
+    wait_for(lambda: {n: row(page, table, name)[n] for n in cells} == cells, 60, f"{name} in {table}: {cells}")
+
+
+def test_the_page_shows_what_the_views_say(page: Page, deployment: Deployment) -> None:
+    expect(page.locator("#n-passages")).to_have_text("10", timeout=PATIENCE)
+    for name, count in {
+        "refer": 2,
+        "clear": 8,
+        "hold": 0,
+        "quarantine": 0,
+        "turn_back": 0,
+        "people": 10,
+        "fevers": 1,
+    }.items():
+        expect(page.locator(f"#n-{name}")).to_have_text(str(count), timeout=PATIENCE)
+    expect(page.locator("#h-refer")).to_have_text("2", timeout=PATIENCE)
+    shows(page, "t-rules", "Confirmed case", {1: "1", 2: "1", 3: "1", 4: "road-02 1"})
+    shows(page, "t-rules", "Fever", {2: "1", 3: "1", 4: "road-02 1"})
+    shows(page, "t-sites", "road-01", {1: "reporting", 2: "7", 3: "0", 8: "0"})
+    shows(page, "t-sites", "road-02", {1: "gaps", 2: "3", 3: "2", 8: "3"})
+    shows(page, "t-sites", "road-03", {1: "device silent", 2: "0"})
+    assert row(page, "t-sites", "road-03")[9].startswith("road-03-a (4")
+    shows(page, "t-lists", "cases", {1: "health", 2: "Confirmed case"})
+    shows(page, "t-held", "cases-2", {1: "cases · health", 2: "would empty the list", 3: "0"})
+    shows(page, "t-beds", "quarantine-1", {1: "1", 2: "1", 3: "0", 4: "2", 5: "0", 6: "1", 7: "2"})
+    shows(page, "t-home", "north", {1: "1", 2: "0", 4: "1", 5: "0", 6: "0"})
+    shows(page, "t-dead", "checkpoint-scans", {1: "not JSON", 2: "1", 3: "1"})
+    expect(page.locator("#workers")).to_have_text(
+        "screening readylists readyledgers readyrecording ready", timeout=PATIENCE
+    )
+    for said in (
+        "waits for a second person",
+        "silent devices: 1",
+        "Events missing today: 3",
+        "readings missed, today and yesterday: 3",
+        "overdue at the end of yesterday: 1",
+        "quarantine-1 is full",
+    ):
+        expect(page.locator("#issues")).to_contain_text(said, timeout=PATIENCE)
+    expect(page.locator("#announce")).to_contain_text("silent devices", timeout=PATIENCE)
+    deployment.scan("road-01")
+    expect(page.locator("#n-passages")).to_have_text("11", timeout=PATIENCE)
+
+
+def test_a_hostile_name_is_text(page: Page) -> None:
+    assert row(page, "t-sites", HOSTILE)[1] == "nothing today"
+    assert page.locator("#t-sites img").count() == 0 and page.title() == "Situation · ninezero"
+
+
+def test_no_page_holds_a_token_or_a_case(deployment: Deployment) -> None:
+    for path in ("situation.json", "sites.json"):
+        said = ask(deployment, path)[2].decode()
+        assert "k1." not in said and "c.1111" not in said and "c.2222" not in said
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme", "locale"),
+    [(1440, "light", "en-GB"), (360, "dark", "zh-CN")],
+)
+def test_it_can_be_read_by_everyone(
+    browser: Browser, deployment: Deployment, width: int, scheme: Any, locale: str
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, locale=locale, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(deployment.board)
+    expect(page.locator("#n-passages")).not_to_have_text("", timeout=PATIENCE)
+    expect(page.locator("#t-sites tr")).to_have_count(4, timeout=PATIENCE)
+    page.locator("#minutes summary").click()
+    found = Axe().run(
+        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    )
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"
+    assert page.locator("html").get_attribute("lang") == ("zh-CN" if locale == "zh-CN" else "en")
+    context.close()
+
+
+def test_the_language_is_chosen_by_keyboard_and_stays(page: Page) -> None:
+    expect(page.locator("h2", has_text="Checkpoints")).to_be_visible(timeout=PATIENCE)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator("h2", has_text="检查点")).to_be_visible()
+    page.reload()
+    expect(page.locator("h2", has_text="检查点")).to_be_visible(timeout=PATIENCE)
+    assert page.locator("html").get_attribute("lang") == "zh-CN" and page.context.cookies() == []
+
+
+def ask(deployment: Deployment, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", deployment.http + 3, timeout=30)
+    connection.request(method, f"/{path}", headers=headers)
+    answer = connection.getresponse()
+    found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+    connection.close()
+    return found
+
+
+def test_who_may_ask_what(deployment: Deployment) -> None:
+    for path in ("", "board.js", "situation.json", "nothing"):
+        _, headers, _ = ask(deployment, path)
+        assert (
+            "default-src 'none'" in headers["content-security-policy"]
+            and "unsafe" not in headers["content-security-policy"]
+        )
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff" and "set-cookie" not in headers
+    assert [ask(deployment, "situation.json", method)[0] for method in ("POST", "PUT", "DELETE", "OPTIONS")] == [
+        405
+    ] * 4
+    assert (
+        ask(deployment, "../texts.json")[0]
+        == ask(deployment, "%2e%2e/board.py")[0]
+        == ask(deployment, "uPlot.LICENSE")[0]
+        == 404
+    )
+    for stranger in ("evil.example", "evil.example:6069", "127.0.0.1.evil.example", ""):
+        status, _, body = ask(deployment, "situation.json", Host=stranger)
+        assert status == 421 and b"issues" not in body
+    for own in ("localhost", f"localhost:{deployment.http + 3}", "127.0.0.1:8080", "[::1]:80"):
+        assert ask(deployment, "situation.json", Host=own)[0] == 200
+    tag = ask(deployment, "board.js")[1]["etag"]
+    assert ask(deployment, "board.js", **{"If-None-Match": tag})[0] == 304
+
+
+def test_many_pages_are_given_one_snapshot(deployment: Deployment) -> None:
+    began = time.monotonic()
+    told = [orjson.loads(ask(deployment, "situation.json")[2])["at"] for _ in range(60)]
+    assert len(set(told)) <= time.monotonic() - began + 2  # one of before, and one a second
+
+
+def test_a_connection_that_is_gone_is_told(page: Page, deployment: Deployment) -> None:
+    expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE)
+    expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)
+    deployment.workers["recording"].send_signal(signal.SIGSTOP)
+    try:
+        expect(page.locator("#issues")).to_contain_text("lost its connection at", timeout=PATIENCE)
+        expect(page.locator("#connection")).to_contain_text("No connection since")
+        expect(page.locator("#t-sites .ok")).to_have_count(0)
+    finally:
+        deployment.workers["recording"].send_signal(signal.SIGCONT)
+    expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE)
+
+
+def test_what_does_not_answer_is_told_and_nothing_is_shown_as_fine(page: Page, deployment: Deployment) -> None:
+    expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)
+    deployment.kill("ledgers")
+    deployment.server.kill()
+    expect(page.locator("#issues")).to_contain_text("ClickHouse has not answered since", timeout=PATIENCE)
+    expect(page.locator("#issues")).to_contain_text("The ledgers worker", timeout=PATIENCE)
+    expect(page.locator("#workers .bad")).to_contain_text("ledgers no answer since", timeout=PATIENCE)
+    expect(page.locator("#t-sites .ok")).to_have_count(0, timeout=PATIENCE)
+    expect(page.locator("#sites .stamp")).to_contain_text("not known since", timeout=PATIENCE)
+    expect(page.locator("#workers")).to_contain_text("screening ready")
+    deployment.server.start()
+    expect(page.locator("#issues")).not_to_contain_text("ClickHouse", timeout=PATIENCE)
+    expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)
