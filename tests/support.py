@@ -48,7 +48,7 @@ class ClickHouseServer:
     """Debian's server in a folder of its own, over the native protocol."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self.http = folder, free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "users.xml").write_text(
@@ -57,7 +57,7 @@ class ClickHouseServer:
         )
         (folder / "config.xml").write_text(
             f"<yandex><logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/err</errorlog></logger>"
-            f"<listen_host>127.0.0.1</listen_host><tcp_port>{self.port}</tcp_port><http_port>{free_port()}</http_port>"
+            f"<listen_host>127.0.0.1</listen_host><tcp_port>{self.port}</tcp_port><http_port>{self.http}</http_port>"
             f"<path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path><users_config>{folder}/users.xml</users_config>"
             "<default_profile>default</default_profile><default_database>default</default_database>"
             "<mark_cache_size>268435456</mark_cache_size></yandex>"
