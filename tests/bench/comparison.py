@@ -45,7 +45,7 @@ from tests.support import ClickHouseServer, System, free_port, wait_for
 
 HOME = Path(__file__).resolve().parents[2]
 PYTHON = HOME / ".cache" / "peers" / "bin" / "python"
-JAVA = HOME / ".cache" / "peers" / "streams"
+JAVA = f"{HOME}/.cache/peers/classes:{HOME}/.cache/peers/streams/*"
 FLOWING = (topics.SCANS, topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.DEAD_LETTERS)
 WARM = Topic("bench-warm-up", 24)
 MOST_SECONDS = 150.0
@@ -83,7 +83,7 @@ CANDIDATES = [
     Candidate("Bytewax", _module("bytewax_flow", "bytewax.run"), commits=False, durable="yes, own store"),
     Candidate("loop on confluent-kafka", _module("confluent_loop")),
     Candidate("loop on aiokafka", _module("aiokafka_loop")),
-    Candidate("Kafka Streams (Java)", ("java", "-cp", f"{JAVA}/*", "Screening")),
+    Candidate("Kafka Streams (Java)", ("java", "-Xmx1g", "-cp", JAVA, "Screening"), durable="not at a rebalance"),
     Candidate("floor: aiokafka reads, decodes", _module("floor_aiokafka"), floor=True),
     Candidate("floor: librdkafka reads, decodes", _module("floor_librdkafka"), floor=True),
 ]
@@ -167,7 +167,10 @@ class Bench:
         done = self.system.run("topics", "create", "--partitions", str(PARTITIONS))
         assert done.returncode == 0, done.stderr
         (self.folder / "list.txt").write_text("\n".join(asyncio.run(list_people(self.settings))) + "\n")
-        self.admin.create_topics([NewTopic(self.settings.topic(WARM.name), PARTITIONS, 1, topic_configs=WARM.config())])
+        warm = self.settings.topic(WARM.name)
+        self.admin.create_topics(
+            [NewTopic(name, PARTITIONS, 1, topic_configs=WARM.config()) for name in (warm, f"{warm}-alerts")]
+        )
         asyncio.run(self.scans.feed(self.settings, min(self.count, 100_000), WARM))
 
     def stop(self) -> None:
@@ -228,7 +231,7 @@ class Bench:
             subprocess.run([str(PYTHON), "-m", "bytewax.recovery", str(store), "1"], check=True, cwd=HOME)
             command = [*command[:-1], f"{command[-1]}:flow", "-r", str(store), "-s", "1", "-b", "0"]
         if "stock_faust" in command[-1]:
-            command += ["worker", "--without-web", "-l", "warning"]
+            command += ["worker", "--without-web", "-l", "warn"]
         log = store / "log"
         with log.open("wb") as out:
             process = subprocess.Popen(
