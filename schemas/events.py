@@ -310,7 +310,7 @@ WatchlistRecord = WatchlistEntry | Removal | Manifest | Heartbeat
 # -- what the pipeline answers ---------------------------------------------------------------------------------------
 
 
-class Outcomes(Struct):
+class Outcomes(Struct, gc=False):
     """Outcomes of one site's events: `[device_id, seq, outcome, [person index, …]]` each, and no reasons."""
 
     site_id: str
@@ -386,7 +386,7 @@ class CareAlert(Struct):
     at: datetime
 
 
-class Decision(Struct, array_like=True):
+class Decision(Struct, array_like=True, gc=False):
     """One event as it was decided: token-free, and all that the counts need.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `observed_ms` is Unix time in ms;
@@ -407,7 +407,7 @@ class Decision(Struct, array_like=True):
     digest: int = 0
 
 
-class Decisions(Struct):
+class Decisions(Struct, gc=False):
     """Decisions of one site out of one chunk, made at `decided_ms` (Unix time in ms). Internal and immutable."""
 
     site_id: str
