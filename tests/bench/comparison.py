@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from tests.bench import results
 from tests.bench.feed import expected
 from tests.bench.rig import JAVA, PYTHON, Bench, Candidate, Found
 
-OURS = "ninezero, screening and recording"
+OURS, FLOOR = "ninezero (both roles)", "floor: aiokafka, decoding only"
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -42,8 +44,8 @@ CANDIDATES = [
     Candidate("loop on confluent-kafka", _module("confluent_loop")),
     Candidate("loop on aiokafka", _module("aiokafka_loop")),
     Candidate("Kafka Streams (Java)", ("java", "-Xmx1g", "-cp", JAVA, "Screening"), durable="not at a rebalance"),
-    Candidate("floor: aiokafka reads, decodes", _module("floor_aiokafka"), floor=True),
-    Candidate("floor: librdkafka reads, decodes", _module("floor_librdkafka"), floor=True),
+    Candidate(FLOOR, _module("floor_aiokafka"), floor=True),
+    Candidate("floor: librdkafka, decoding only", _module("floor_librdkafka"), floor=True),
 ]
 
 
@@ -59,6 +61,8 @@ def main() -> None:
     words = [word for word in asked.only.lower().split(",") if word]
     chosen = [c for c in CANDIDATES if c.name == OURS or not words or any(word in c.name.lower() for word in words)]
     found: dict[str, list[Found]] = {c.name: [] for c in chosen}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), asked.events)
         try:
@@ -72,7 +76,8 @@ def main() -> None:
                         continue
                     found[candidate.name].append(one)
                     print(
-                        f"round {number + 1}: {candidate.name}: {one.per_cpu:,.0f} events a CPU-second", file=sys.stderr
+                        f"{time.monotonic() - began:4.0f} s, round {number + 1}: {candidate.name}: {one.per_cpu:,.0f} events a CPU-second",
+                        file=sys.stderr,
                     )
         finally:
             bench.stop()
@@ -97,7 +102,7 @@ def report(found: dict[str, list[Found]]) -> None:
         wrong = len(runs) < len(ours) or any(not same(candidate, one, ours[0]) for one in runs)
         parts = {candidate.name: [one.per_cpu for one in runs]}
         if candidate.name == OURS:
-            parts |= {f"ninezero, {part} alone": [one.events / one.cpu[part] for one in runs] for part in ours[0].cpu}
+            parts |= {f"ninezero {part} alone": [one.events / one.cpu[part] for one in runs] for part in ours[0].cpu}
         for name, rates in parts.items():
             alone = name != candidate.name
             promises = (
@@ -118,6 +123,11 @@ def report(found: dict[str, list[Found]]) -> None:
                 else {"events_per_second": seconds, "peak_mb": [one.peak_mb for one in runs], "events": runs[0].events}
             )
     Console(width=None if sys.stdout.isatty() else 170).print(table)
+    if FLOOR in kept:
+        alone, floor = (
+            statistics.median(kept[name]["events_per_cpu_second"]) for name in ("ninezero screening alone", FLOOR)
+        )
+        print(f"screening alone is {alone / floor:.0%} of the floor of aiokafka, on which it stands")
     results.keep("peers", kept)
 
 
