@@ -21,8 +21,8 @@ from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
 from schemas.rows import ScreeningFact
+from streams import kafka, topics
 from streams import settings as settings_
-from streams import topics
 from streams.broker import Broker
 from streams.clickhouse import ClickHouseError, Server, migrate
 from streams.topics import Topic
@@ -67,6 +67,8 @@ class Found(NamedTuple):
     alerts: tuple[int, str]
     rows: tuple[int, str]
     letters: int
+    told: int
+    """Outcomes for devices."""
 
     @property
     def per_cpu(self) -> float:
@@ -193,6 +195,7 @@ class Bench:
             "PYTHONPATH": str(HOME), "BENCH_KAFKA": self.broker.bootstrap, "BENCH_GROUP": group, "BENCH_LIST": str(self.folder / "list.txt"),
             "BENCH_PREFIX": self.settings.topic_prefix, "BENCH_CLICKHOUSE": f"127.0.0.1:{self.server.port}",
             "BENCH_CLICKHOUSE_HTTP": f"http://127.0.0.1:{self.server.http}", "BENCH_WARM": self.settings.topic(WARM.name),
+            "BENCH_OUTCOMES": "1" if candidate.outcomes == "yes" else "0",
         }  # fmt: skip
         command = list(candidate.command)
         if "bytewax.run" in command:
@@ -238,7 +241,7 @@ class Bench:
         row = self.engine.query(SUM.format(table=table, base=int(base.timestamp())))[0]
         return Found(
             count, {name: after[name] - before[name] for name in before}, seconds, processes.peak_mb(), self.alerts(base),
-            (int(row["n"]), str(row["sum"])), self.ends(self.settings.topic(topics.DEAD_LETTERS.name)),
+            (int(row["n"]), str(row["sum"])), self.ends(self.settings.topic(topics.DEAD_LETTERS.name)), self.told(),
         )  # fmt: skip
 
     def committed(self, group: str, topic: str) -> int:
@@ -261,19 +264,30 @@ class Bench:
 
     def alerts(self, base: datetime) -> tuple[int, str]:
         """Number of alerts, and a sum over what they say."""
-        topic = self.settings.topic(topics.ALERTS.name)
-        reader = KafkaConsumer(bootstrap_servers=self.broker.bootstrap, auto_offset_reset="earliest")
-        try:
-            reader.assign([TopicPartition(topic, p) for p in range(PARTITIONS)])
-            left, said = self.ends(topic), []
-            while left:
-                for records in reader.poll(timeout_ms=500).values():
-                    left -= len(records)
-                    for record in records:
-                        alert = orjson.loads(record.value)
-                        del alert["decided_at"], alert["watchlist_version"]
-                        alert["observed_at"] = str(datetime.fromisoformat(alert["observed_at"]) - base)
-                        said.append(orjson.dumps(alert, option=orjson.OPT_SORT_KEYS))
-            return len(said), hashlib.sha256(b"\n".join(sorted(said))).hexdigest()
-        finally:
-            reader.close()
+        said = []
+        for value in self._values(topics.ALERTS):
+            alert = orjson.loads(value)
+            del alert["decided_at"], alert["watchlist_version"]
+            alert["observed_at"] = str(datetime.fromisoformat(alert["observed_at"]) - base)
+            said.append(orjson.dumps(alert, option=orjson.OPT_SORT_KEYS))
+        return len(said), hashlib.sha256(b"\n".join(sorted(said))).hexdigest()
+
+    def told(self) -> int:
+        """How many events have an outcome."""
+        return len({(d, n) for value in self._values(topics.OUTCOMES) for d, n, *_ in orjson.loads(value)["outcomes"]})
+
+    def _values(self, topic: Topic) -> list[bytes]:
+        return asyncio.run(_read(self.settings, self.settings.topic(topic.name)))
+
+
+async def _read(settings: settings_.Settings, topic: str) -> list[bytes]:
+    reader = kafka.consumer(settings, auto_offset_reset="earliest", isolation_level="read_committed")
+    await reader.start()
+    tps = [kafka.TopicPartition(topic, p) for p in range(PARTITIONS)]
+    reader.assign(tps)
+    ends, found = await reader.end_offsets(tps), []
+    while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
+        for records in (await reader.getmany(timeout_ms=200)).values():
+            found += [record.value for record in records]
+    await reader.stop()
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -22,11 +23,12 @@ async def main() -> None:
     await consumer.start()
     sent, read = [], 0
     while True:
+        answers: dict[bytes, list[object]] = defaultdict(list)
         fetched = await consumer.getmany(timeout_ms=100, max_records=10_000)
         for records in fetched.values():
             for record in records:
                 try:
-                    key, row, alert = job.judge(listed, record.value, record.timestamp)
+                    key, row, alert, answer = job.judge(listed, record.value, record.timestamp)
                 except job.Refused as refused:
                     letter = job.letter(record.value, record.partition, record.offset, record.timestamp, refused)
                     sent.append(await producer.send(job.DEAD_LETTERS, letter, b"checkpoint-scans"))
@@ -34,7 +36,11 @@ async def main() -> None:
                     rows.add(row)
                     if alert is not None:
                         sent.append(await producer.send(job.ALERTS, alert, key))
+                    if answer is not None:
+                        answers[key].append(answer)
             read += len(records)
+        for site, some in answers.items():
+            sent.append(await producer.send(job.OUTCOMES, job.outcomes(site, some), site))
         if read and rows.due:
             await asyncio.gather(*sent)
             await asyncio.to_thread(rows.flush)

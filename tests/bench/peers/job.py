@@ -3,8 +3,8 @@
 Events are decoded and validated by msgspec into the contract's own type and decided by the product's own decision table (it
 is pure). The list is a plain dict of tokens, which is faster than the product's watchlist and can be neither updated nor
 switched. Rows have the columns of the product's table of facts and go to ClickHouse over the native protocol, by columns. What
-cannot be read is dead-lettered. Not asked of a peer: outcomes for the devices, rollups, completeness of devices, progress
-kept in the database, metrics.
+cannot be read is dead-lettered. Outcomes for the devices are sent where that is asked (BENCH_OUTCOMES), grouped by site where the
+peer has batches. Not asked of a peer: rollups, completeness of devices, progress kept in the database, metrics.
 """
 
 from __future__ import annotations
@@ -25,14 +25,17 @@ from agents.logic import rules
 from agents.logic.batches import micros
 from agents.logic.watchlist import Entry
 from schemas import rows
-from schemas.events import Alert, MatchedEntry, Reason, Scan, encode
+from schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
 from streams.deadletters import Refused, check_clock, dead_letter, take
 
 KAFKA = os.environ["BENCH_KAFKA"]
 GROUP = os.environ["BENCH_GROUP"]
-SCANS, ALERTS, DEAD_LETTERS = (
-    os.environ["BENCH_PREFIX"] + name for name in ("checkpoint-scans", "screening-alerts", "dead-letters")
+SCANS, ALERTS, DEAD_LETTERS, OUTCOMES = (
+    os.environ["BENCH_PREFIX"] + name
+    for name in ("checkpoint-scans", "screening-alerts", "dead-letters", "screening-outcomes")
 )
+ANSWERS = os.environ.get("BENCH_OUTCOMES") == "1"
+"""Whether devices are told."""
 CLICKHOUSE = os.environ["BENCH_CLICKHOUSE"]
 HOME = "370115"
 
@@ -53,11 +56,12 @@ _day = rows.local_day("Asia/Shanghai")
 
 
 class Judged(NamedTuple):
-    """What follows from one event: its row, and the alert if it raises one."""
+    """What follows from one event: its row, the alert if it raises one, and what its device is told."""
 
     key: bytes
     row: tuple[Any, ...]
     alert: bytes | None
+    answer: tuple[str, int, str, list[int]] | None
 
 
 class Listed:
@@ -111,7 +115,14 @@ def judge(listed: Any, value: bytes, kafka_ms: int) -> Judged:
         _day(minute), minute, scan.site_id, scan.device_id, scan.seq, scan.kind, scan.direction, "", len(scan.people),
         verdict.outcome, int(late), [why.rule for why in verdict.reasons], rows.FIRST_WINS - int(now * 1000),
     )  # fmt: skip
-    return Judged(scan.site_id.encode(), row, _alert(scan, verdict, late, now) if verdict.reasons else None)
+    alert = _alert(scan, verdict, late, now) if verdict.reasons else None
+    answer = (scan.device_id, scan.seq, verdict.outcome, verdict.people if verdict.reasons else []) if ANSWERS else None
+    return Judged(scan.site_id.encode(), row, alert, answer)
+
+
+def outcomes(site: bytes, answers: list[Any]) -> bytes:
+    """The record of a site's outcomes."""
+    return encode(Outcomes(site.decode(), datetime.now(UTC), 1, answers))
 
 
 def letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, refused: Refused) -> bytes:
@@ -176,4 +187,4 @@ def _alert(scan: Scan, verdict: rules.Verdict, late: bool, now: float) -> bytes:
     )  # fmt: skip
 
 
-__all__ = ["Judged", "Listed", "Refused", "Rows", "judge", "letter", "load"]
+__all__ = ["Judged", "Listed", "Refused", "Rows", "judge", "letter", "load", "outcomes"]

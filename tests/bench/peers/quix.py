@@ -53,6 +53,10 @@ def main() -> None:
     good.filter(lambda value: value.alert is not None).apply(lambda value: value.alert).to_topic(
         app.topic(job.ALERTS, **raw)
     )
+    if job.ANSWERS:
+        good.apply(lambda value: value.answer).apply(
+            lambda answer, key, at, headers: job.outcomes(key, [answer]), metadata=True
+        ).to_topic(app.topic(job.OUTCOMES, **raw))
     good.sink(ClickHouse())
     app.run()
 
