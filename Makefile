@@ -2,12 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+PEERS := .cache/peers
 
 FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ring wire
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run board test unit lint format audit bench faults explore fuzz setup engines clean
+.PHONY: run board test unit lint format audit bench bench-peers faults explore fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
@@ -45,6 +46,20 @@ bench: setup
 	$(BIN)/python -m tests.bench.watchlist
 	$(BIN)/python -m tests.bench.push
 	$(BIN)/python -m tests.bench.freshness
+
+# The same job by this product, by Faust, Quix Streams, Bytewax, loops of one's own, and Kafka Streams: a quarter of an hour.
+ROUNDS ?= 5
+bench-peers: setup engines $(PEERS)/ready
+	$(BIN)/python -m tests.bench.comparison --rounds $(ROUNDS)
+
+# The peers have an environment of their own: their dependencies are not ours.
+$(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/streams/*)
+	@command -v javac >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jdk-headless PROGRAM=javac
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install -q --disable-pip-version-check -r tests/bench/peers/requirements.txt
+	mvn -q -B -C -f tests/bench/peers/streams/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(PEERS)/streams
+	javac -cp '$(PEERS)/streams/*' -d $(PEERS)/classes tests/bench/peers/streams/*.java
+	@touch $@
 
 # Every fault with SEEDS seeds, about 20 minutes a seed, or random ones for SOAK seconds; results are left in .run/faults.json.
 faults: setup engines

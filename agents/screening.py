@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -29,7 +30,7 @@ from streams.settings import Settings
 from streams.topics import Topic
 
 RECORD_BYTES = 400_000
-"""About how large a record of outcomes or decisions may become."""
+"""How large a record of outcomes or decisions may become, unless a single event needs more."""
 
 Record = tuple[Topic, bytes, bytes]
 _T = TypeVar("_T")
@@ -128,13 +129,11 @@ class Screening:
             )  # fmt: skip
         decided_ms = int(now.timestamp() * 1000)
         for site, some in outcomes.items():
-            for part in _parts(some, lambda outcome: 100 + 4 * len(outcome[3])):
-                out.append((topics.OUTCOMES, site.encode(), encode(Outcomes(site, now, version, part))))
+            for value in _values(partial(Outcomes, site, now, version), some):
+                out.append((topics.OUTCOMES, site.encode(), value))
         for site, made in decisions.items():
-            for few in _parts(made, lambda decision: 200 + 32 * len(decision.reasons)):
-                out.append(
-                    (topics.DECISIONS, site.encode(), encode(Decisions(site, rules.TABLE, decided_ms, version, few)))
-                )
+            for value in _values(partial(Decisions, site, rules.TABLE, decided_ms, version), made):
+                out.append((topics.DECISIONS, site.encode(), value))
         for outcome, count in counts.items():
             metrics.events.labels(kind.topic.name, outcome).inc(count)
         if late_count:
@@ -144,18 +143,13 @@ class Screening:
         return out, alerts
 
 
-def _parts(items: list[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Cuts a list where its items would outgrow a record; `size` estimates bytes."""
-    part: list[_T] = []
-    total = 0
-    for item in items:
-        if part and total + size(item) > RECORD_BYTES:
-            yield part
-            part, total = [], 0
-        part.append(item)
-        total += size(item)
-    if part:
-        yield part
+def _values(make: Callable[[list[_T]], Any], items: list[_T]) -> list[bytes]:
+    """Values of records that hold all items: one, or of halves where it would be too large."""
+    value = encode(make(items))
+    if len(value) <= RECORD_BYTES or len(items) == 1:
+        return [value]
+    half = len(items) // 2
+    return _values(make, items[:half]) + _values(make, items[half:])
 
 
 def _alert(event: Any, verdict: Verdict, late: bool, now: datetime, version: int) -> Alert:

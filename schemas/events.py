@@ -313,7 +313,7 @@ WatchlistRecord = WatchlistEntry | Removal | Manifest | Heartbeat
 # -- what the pipeline answers ---------------------------------------------------------------------------------------
 
 
-class Outcomes(Struct):
+class Outcomes(Struct, gc=False):
     """Outcomes of one site's events: `[device_id, seq, outcome, [person index, …]]` each, and no reasons."""
 
     site_id: str
@@ -389,7 +389,7 @@ class CareAlert(Struct):
     at: datetime
 
 
-class Decision(Struct, array_like=True):
+class Decision(Struct, array_like=True, gc=False):
     """One event as it was decided: token-free, and all that the counts need.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `observed_ms` is Unix time in ms;
@@ -410,7 +410,7 @@ class Decision(Struct, array_like=True):
     digest: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
 
 
-class Decisions(Struct):
+class Decisions(Struct, gc=False):
     """Decisions of one site out of one chunk, made at `decided_ms` (Unix time in ms). Internal and immutable."""
 
     site_id: Identifier

@@ -49,7 +49,7 @@ class ClickHouseServer:
     """Debian's server in a folder of its own, over the native protocol; with `tls` (a PEM file, key and certificate) only so."""
 
     def __init__(self, folder: Path, tls: Path | None = None) -> None:
-        self.folder, self.port, self.tls = folder, free_port(), tls
+        self.folder, self.port, self.http, self.tls = folder, free_port(), free_port(), tls
         listens = f"<tcp_port>{self.port}</tcp_port>"
         if tls is not None:
             listens = f"<tcp_port_secure>{self.port}</tcp_port_secure><openSSL><server><certificateFile>{tls}</certificateFile><privateKeyFile>{tls}</privateKeyFile><verificationMode>none</verificationMode></server></openSSL>"
@@ -61,7 +61,7 @@ class ClickHouseServer:
         )
         (folder / "config.xml").write_text(
             f"<yandex><logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/err</errorlog></logger>"
-            f"<listen_host>127.0.0.1</listen_host>{listens}<http_port>{free_port()}</http_port>"
+            f"<listen_host>127.0.0.1</listen_host>{listens}<http_port>{self.http}</http_port>"
             f"<path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path><users_config>{folder}/users.xml</users_config>"
             "<default_profile>default</default_profile><default_database>default</default_database>"
             "<mark_cache_size>268435456</mark_cache_size></yandex>"

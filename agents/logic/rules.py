@@ -7,7 +7,7 @@ that of China's COVID-19 control guidance of 2020 (re-measured before it counts 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,11 +118,11 @@ def _judge(
     known = watchlist.common_keys
     if tokens.id is UNSET and tokens.passport is UNSET:
         reasons.append(Why(index, "no_identity"))
-    if known is not None and any(
-        token is not UNSET and token.partition(".")[0] not in known
-        for token in (tokens.id, tokens.passport, tokens.phone, tokens.pass_)
-    ):
-        reasons.append(Why(index, "unknown_key"))
+    if known is not None:
+        for token in (tokens.id, tokens.passport, tokens.phone, tokens.pass_):
+            if token is not UNSET and token[: token.index(".")] not in known:
+                reasons.append(Why(index, "unknown_key"))
+                break
     if stale:
         reasons.append(Why(index, "list_stale"))
     _judge_lists(reasons, index, tokens, at_us, watchlist)
@@ -136,18 +136,24 @@ def _judge(
 
 
 def _judge_lists(reasons: list[Why], index: int, tokens: Any, at_us: int, watchlist: Watchlist) -> None:
-    strong = _matches(watchlist, (("id", tokens.id), ("passport", tokens.passport)), at_us)
-    if strong:
+    by_id = watchlist.valid("id", tokens.id, at_us) if tokens.id is not UNSET else ()
+    by_passport = watchlist.valid("passport", tokens.passport, at_us) if tokens.passport is not UNSET else ()
+    # Nearly everyone is on no list: what follows is for the few.
+    if (by_id or by_passport) and (strong := _matches(("id", by_id), ("passport", by_passport))):
         for category in sorted({entry.category for _, entry in strong}):
             reasons.append(Why(index, category, _sorted(m for m in strong if m[1].category == category)))
-    elif weak := _matches(watchlist, (("phone", tokens.phone),), at_us):
+    elif (
+        tokens.phone is not UNSET
+        and (by_phone := watchlist.valid("phone", tokens.phone, at_us))
+        and (weak := _matches(("phone", by_phone)))
+    ):
         reasons.append(Why(index, "weak_match", _sorted(weak)))
 
 
 def _judge_plate(reasons: list[Why], plate: str, at_us: int, watchlist: Watchlist) -> None:
-    if watchlist.common_keys is not None and plate.partition(".")[0] not in watchlist.common_keys:
+    if watchlist.common_keys is not None and plate[: plate.index(".")] not in watchlist.common_keys:
         reasons.append(Why(None, "unknown_key"))
-    if weak := _matches(watchlist, (("plate", plate),), at_us):
+    if (by_plate := watchlist.valid("plate", plate, at_us)) and (weak := _matches(("plate", by_plate))):
         reasons.append(Why(None, "weak_match", _sorted(weak)))
 
 
@@ -175,14 +181,13 @@ def _has_pass(tokens: Any, at_us: int, watchlist: Watchlist) -> bool:
     )
 
 
-def _matches(watchlist: Watchlist, tokens: Iterable[tuple[str, Any]], at_us: int) -> list[tuple[str, Entry]]:
-    """Valid entries (health passes apart) that have one of the tokens, each with the first domain that matches."""
+def _matches(*valid: tuple[str, Sequence[Entry]]) -> list[tuple[str, Entry]]:
+    """Of valid entries by domain those that are no health passes, each once, with the first domain that matches."""
     found: dict[tuple[str, str, str], tuple[str, Entry]] = {}
-    for kind, token in tokens:
-        if token is not UNSET:
-            for entry in watchlist.valid(kind, token, at_us):
-                if entry.category != _PASS:
-                    found.setdefault((entry.authority, entry.list, entry.entry_id), (kind, entry))
+    for kind, entries in valid:
+        for entry in entries:
+            if entry.category != _PASS:
+                found.setdefault((entry.authority, entry.list, entry.entry_id), (kind, entry))
     return list(found.values())
 
 

@@ -7,7 +7,6 @@ to the last, so that neither start-up counts. Rounds alternate; medians and spre
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from streams.broker import Broker
+from tests.bench import results
 from tests.support import NINEZERO, System, wait_for
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "300000"))
@@ -152,8 +152,7 @@ def main() -> None:
         report["stock Faust"]["events_per_cpu_second"]
     )
     print(f"ratio {ratio:.1f}")
-    Path(".run").mkdir(exist_ok=True)
-    Path(".run/bench.json").write_text(json.dumps(report | {"ratio": ratio}, indent=2))
+    results.keep("screening", report | {"ratio": ratio})
 
 
 def listed(system: System) -> bool:

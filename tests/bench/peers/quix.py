@@ -1,0 +1,65 @@
+"""The job on Quix Streams: one function a message, alerts to a topic, rows to a sink that is flushed before each commit."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from quixstreams import Application, message_context
+from quixstreams.sinks import BaseSink
+
+from tests.bench.peers import job
+
+
+class ClickHouse(BaseSink):  # type: ignore[misc]
+    """One insert a checkpoint: `flush` is called before the offsets are committed, and its error aborts the commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = job.Rows()
+
+    def add(self, value: Any, **_: Any) -> None:
+        """Takes a row."""
+        self._rows.add(value.row)
+
+    def flush(self) -> None:
+        """Writes what was taken."""
+        self._rows.flush()
+
+
+def main() -> None:
+    """Runs until ended."""
+    listed = job.load()
+    app = Application(
+        job.KAFKA, consumer_group=job.GROUP, auto_offset_reset="earliest", commit_interval=job.FLUSH_SECONDS,
+        commit_every=job.FLUSH_ROWS, auto_create_topics=False, use_changelog_topics=False, loglevel=logging.WARNING,
+        producer_extra_config={"acks": "all", "linger.ms": 20},
+    )  # fmt: skip
+
+    def judge(value: bytes, key: bytes, timestamp: int, headers: Any) -> job.Judged | bytes:
+        try:
+            return job.judge(listed, value, timestamp)
+        except job.Refused as refused:
+            at = message_context()
+            return job.letter(value, at.partition, at.offset, timestamp, refused)
+
+    judged = app.dataframe(app.topic(job.SCANS, value_deserializer="bytes", key_deserializer="bytes")).apply(
+        judge, metadata=True
+    )
+    raw = {"value_serializer": "bytes", "key_serializer": "bytes"}
+    letters = judged.filter(lambda value: type(value) is bytes)
+    letters.to_topic(app.topic(job.DEAD_LETTERS, **raw), key=lambda value: b"checkpoint-scans")
+    good = judged.filter(lambda value: type(value) is not bytes)
+    good.filter(lambda value: value.alert is not None).apply(lambda value: value.alert).to_topic(
+        app.topic(job.ALERTS, **raw)
+    )
+    if job.ANSWERS:
+        good.apply(lambda value: value.answer).apply(
+            lambda answer, key, at, headers: job.outcomes(key, [answer]), metadata=True
+        ).to_topic(app.topic(job.OUTCOMES, **raw))
+    good.sink(ClickHouse())
+    app.run()
+
+
+if __name__ == "__main__":
+    main()
