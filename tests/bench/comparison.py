@@ -31,6 +31,8 @@ from tests.bench.rig import JAVA, PYTHON, Bench, Candidate, Found
 
 OURS, FLOOR = "ninezero (both roles)", "floor: aiokafka, decoding only"
 
+HEADER = ("", "events a CPU-second", "ours is", "events a second", "peak MB", "durable before commit", "dead letters", "outcomes")  # fmt: skip
+
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(PYTHON), "-m", *arguments, f"tests.bench.peers.{name}")
@@ -103,8 +105,7 @@ def report(found: dict[str, list[Found]]) -> None:
         "the product did not do the job"
     )
     mine = statistics.median(one.per_cpu for one in ours)
-    table = Table("", "events a CPU-second", "ours is", "events a second", "peak MB", "durable before commit", "dead letters",
-                  "outcomes", title=f"One job by this product and its peers, {len(ours)} rounds: median (least to most)")  # fmt: skip
+    lines: list[tuple[str, ...]] = []
     kept: dict[str, Any] = {}
     for candidate in CANDIDATES:
         runs = found.get(candidate.name)
@@ -120,26 +121,38 @@ def report(found: dict[str, list[Found]]) -> None:
                 ("", "", "") if candidate.floor or alone else (candidate.durable, candidate.letters, candidate.outcomes)
             )
             if wrong:
-                table.add_row(name, "other results: not shown", "", "", "", *promises)
+                lines.append((name, "other results: not shown", "", "", "", *promises))
                 continue
             seconds = [one.events / one.seconds for one in runs]
             theirs = statistics.median(rates)
-            table.add_row(
+            lines.append((
                 name, spread(rates), f"{mine / theirs:.2f} x" if name != OURS else "", "" if alone else spread(seconds),
                 "" if alone else f"{statistics.median(one.peak_mb for one in runs):,.0f}", *promises,
-            )  # fmt: skip
+            ))  # fmt: skip
             kept[name] = {"events_per_cpu_second": rates, "ours_is": mine / theirs} | (
                 {}
                 if alone
                 else {"events_per_second": seconds, "peak_mb": [one.peak_mb for one in runs], "events": runs[0].events}
             )
-    Console(width=None if sys.stdout.isatty() else 170).print(table)
+    show(lines, len(ours))
     if FLOOR in kept:
         alone, floor = (
             statistics.median(kept[name]["events_per_cpu_second"]) for name in ("ninezero screening alone", FLOOR)
         )
         print(f"screening alone is {alone / floor:.0%} of the floor of aiokafka, on which it stands")
     results.keep("peers", kept)
+
+
+def show(lines: list[tuple[str, ...]], rounds: int) -> None:
+    """On a terminal a table for people, else one for the README."""
+    if not sys.stdout.isatty():
+        for line in (HEADER, ("---",) * len(HEADER), *lines):
+            print(f"| {' | '.join(line)} |")
+        return
+    table = Table(*HEADER, title=f"One job by this product and its peers, {rounds} rounds: median (least to most)")
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)
 
 
 def same(candidate: Candidate, one: Found, ours: Found) -> bool:
