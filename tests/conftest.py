@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from streams.broker import Broker
 from tests.support import ClickHouseServer
+
+settings.register_profile("patient", deadline=None)  # a machine under load is no fault
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
