@@ -22,10 +22,11 @@ log = logging.getLogger("ninezero.board")
 
 Ask = Callable[[str], Awaitable[list[Row]]]
 
-PAUSE = 100
-"""A part is left alone for so many times as long as it took: each costs the database one part in a hundred at most."""
+PAUSE, MOST = 100, 10
+"""A part is left alone for so many times as long as it took, so that it costs the database one part in a hundred, but never for
+longer than so many times as long as it should be."""
 
-LONGEST_PAUSE, AWAY_PAUSE = 300.0, 2.0
+AWAY_PAUSE = 2.0
 GRACE_SECONDS = 10.0
 """A part that is so much later than it should be is unknown."""
 
@@ -102,7 +103,7 @@ class Part:
             away = not TOO_MUCH.match(str(error))
         took = time.monotonic() - began
         # What is away is asked for again soon: that costs it nothing.
-        self._pause = AWAY_PAUSE if away else min(max(self._every, took * PAUSE), LONGEST_PAUSE)
+        self._pause = AWAY_PAUSE if away else max(self._every, min(took * PAUSE, self._every * MOST))
         self._due = time.monotonic() + self._pause
 
     def known(self, now: float) -> bool:
