@@ -21,7 +21,7 @@ from faust.types import TP
 
 from agents.ledgers import valid_events
 from agents.logic.batches import FOREVER_US, micros
-from agents.logic.cases import Alarm, Outlook, alert_id
+from agents.logic.cases import ALERT_ID, Alarm, Outlook, alert_id
 from agents.logic.days import Days
 from schemas.events import CareAlert, encode
 from schemas.rows import Arrived
@@ -177,10 +177,9 @@ class Care:
                 if fact is not None and (fact.case_id != case_id or not 0 <= fact.observed_us <= FOREVER_US):
                     raise ValueError
                 said = value.decode()
-            except (
-                ValueError,
-                Refused,
-            ):  # only our own workers write it (ACL); a stranger's record must not stop the care
+                if fact is None and not ALERT_ID.fullmatch(said):
+                    raise ValueError
+            except (ValueError, Refused):  # only our own workers write it (ACL); a stranger's must not stop the care
                 log.error("a record of the topic %s cannot be read; it is left out", self._kind.ledger.name)
                 continue
             case = cases.setdefault(case_id, Case(look_us=soon))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from datetime import date
 from typing import NamedTuple, TypeVar
@@ -58,6 +59,9 @@ def once(alarms: Iterable[Alarm]) -> list[Alarm]:
     for alarm in alarms:
         first.setdefault(alarm[:3], alarm)
     return list(first.values())
+
+
+ALERT_ID = re.compile("[0-9a-f]{32}")
 
 
 def alert_id(case_id: str, alarm: Alarm) -> str:
