@@ -124,8 +124,10 @@ class Observer:
         old = topic + "~" * len(self.foreign)
         for place in [place for place in self.ends if place[0] == topic]:
             self.source[old, place[1]] = self.source.pop(place, {})
-            for some in (self.ends, self._next, self._checked, self._counted, self.decisions):
+            for some in (self.ends, self._next, self._counted, self.decisions):
                 some.pop(place, None)  # type: ignore[attr-defined]
+            for role in GROUPS:
+                self._checked.pop((role, place), None)
         for at in [at for at in self.dead if at[0] == topic]:
             self.dead[old, at[1], at[2]] = self.dead.pop(at)
         self._forget()

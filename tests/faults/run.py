@@ -136,11 +136,20 @@ def recorded_letters(deployment: Deployment) -> int:
 
 
 def counted(deployment: Deployment) -> int:
-    """Events in the views that have one row for each; none while an event of a device or a batch is not recorded."""
+    """Scans and arrivals in the views; none while an event, a batch or a case is not recorded in all its tables."""
     query, expected = deployment.observer.query, deployment.load.expected
-    [(events,)] = query("SELECT count() FROM (SELECT DISTINCT device_id, seq FROM ninezero_data.device_events)")
+    tables = ("screening_facts", "disposition_facts", "quarantine_facts", "followup_facts")
+    every = " UNION ALL ".join(f"SELECT device_id, seq FROM ninezero_data.{table}" for table in tables)
+    for source in (f"({every})", "ninezero_data.device_events"):
+        [(events,)] = query(f"SELECT count() FROM (SELECT DISTINCT device_id, seq FROM {source})")
+        if events < len(expected.acknowledged):
+            return 0
+    for name in ("quarantine", "followup"):
+        cases = f"SELECT DISTINCT case_id FROM ninezero_data.{name}_"
+        if query(f"{cases}facts WHERE case_id NOT IN ({cases}cases) LIMIT 1"):
+            return 0
     [(batches,)] = query("SELECT count() FROM ninezero.push_batches")
-    if events < len(deployment.observer.decided) or batches < len(expected.batches):
+    if batches < len(expected.batches):
         return 0
     [(passages,)] = query("SELECT sum(passages) FROM ninezero.screening_by_minute")
     [(arrivals,)] = query("SELECT sum(people) FROM ninezero.arrivals_by_day")
@@ -221,7 +230,7 @@ def main() -> int:
     names = [name for name in FAULTS if (any(text in name for text in given.only) if given.only else name not in LONG)]
     first = secrets.randbelow(10**6) if given.seed is None else given.seed
     results: list[Result] = []
-    given.out.parent.mkdir(exist_ok=True)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(first, first + (1 if given.soak else given.seeds)):
         with deployed(seed, given.out.parent / f"faults-{seed}.log") as deployment:
             deployment.begin(*ROLES)

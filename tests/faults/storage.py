@@ -22,8 +22,11 @@ from .faults import fault, rest
 from .load import SCANS
 from .observer import DEAD, DECISIONS, RECEIPTS
 
-FACTS = ("screening_facts", "device_events", "dead_letter_facts", "push_receipts")
-COUNTS = ("screening_rollup",)
+FACTS = (
+    "screening_facts", "device_events", "dead_letter_facts", "disposition_facts", "quarantine_facts", "followup_facts",
+    "push_receipts",
+)  # fmt: skip
+COUNTS = ("screening_rollup", "quarantine_cases", "followup_cases")
 
 
 # -- what ClickHouse held is gone ------------------------------------------------------------------------------------------
@@ -60,7 +63,7 @@ def facts_dropped_alone(d: Deployment, rng: random.Random) -> None:
 @fault("a table truncated", clickhouse=True)
 def truncated(d: Deployment, rng: random.Random) -> None:
     d.observer.emptied = True
-    for table in rng.sample(FACTS, 2) + rng.sample(COUNTS, 1):
+    for table in rng.sample(FACTS, 2) + rng.sample(COUNTS, 2):
         rest(rng, 1, 3)
         d.observer.query(f"TRUNCATE TABLE ninezero_data.{table}")
 
@@ -110,7 +113,7 @@ def restored(d: Deployment, rng: random.Random) -> None:
 def table_restored(d: Deployment, rng: random.Random) -> None:
     """Facts are older than the progress."""
     d.observer.emptied = True
-    table = Path(d.server.folder, "data", "data", "ninezero_data", rng.choice(FACTS[:3]))
+    table = Path(d.server.folder, "data", "data", "ninezero_data", rng.choice(FACTS[:-1]))
     copy = Path(d.server.folder, "copy")
     with stopped(d):
         shutil.copytree(table, copy)
@@ -281,7 +284,7 @@ def old_offsets(d: Deployment, rng: random.Random) -> None:
 def settled(d: Deployment) -> bool:
     """Whether nothing is left to be done of what was sent."""
     d.observer.fresh()
-    return d.observer.lag("screening") == d.observer.lag("recording") == 0
+    return d.observer.idle
 
 
 @fault("oldest scans gone")
