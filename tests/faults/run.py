@@ -35,6 +35,8 @@ from .observer import GROUPS
 
 ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
+MEMORY_MB = 512
+"""Above this a worker holds more than its bounds allow: chunks in flight (streams/chunks.py), rows waiting (streams/sink.py)."""
 
 
 @dataclass
@@ -107,6 +109,8 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     result.wait = round(max(waits, default=0) / 1000, 1)
     if name in OF_CLICKHOUSE and result.pause > 3:
         result.wrong.append(f"outcomes paused for {result.pause} s")
+    if max(result.peak.values(), default=0) > MEMORY_MB:
+        result.wrong.append(f"a worker grew to {max(result.peak.values())} MB")
     if drained and drained > RECOVERY_SECONDS:
         result.wrong.append(f"recovery took {drained:.0f} s")
     return result
