@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zlib import crc32
 
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from agents.ledgers import valid_events
@@ -118,17 +119,33 @@ class Care:
             await asyncio.sleep(_TICK_SECONDS)
             if self._settings.replay or datetime.now(UTC) >= self._settings.sunset:
                 continue
-            for tp in sorted(self._consumer().assignment()):
-                if tp.topic == self._settings.topic(self._kind.topic.name) and await self._caught_up(tp):
-                    await self._look(tp)
+            ours = self._settings.topic(self._kind.topic.name)
+            read = [
+                tp for tp in sorted(self._consumer().assignment()) if tp.topic == ours and await self._caught_up(tp)
+            ]
+            ends = await self._ends([tp for tp in read if self._is_due(tp.partition)])
+            for tp, end in ends.items():
+                if self._reached[tp] == end:  # else others have taken reports, while this process stood still
+                    await self._look(tp.partition)
 
-    async def _look(self, tp: TP) -> None:
-        partition = tp.partition
+    def _is_due(self, partition: int) -> bool:
+        """Whether there may be something to look at."""
+        held = self._held.get(partition)
+        if held is None or held[0] != self._consumer().app.consumer_generation_id:
+            return True
+        now_us = _now_us()
+        return any(case.look_us <= now_us for case in held[1].values())
+
+    async def _ends(self, tps: list[TP]) -> dict[TP, int]:
+        """The ends of partitions as the broker has them now; of none if it is away."""
+        with contextlib.suppress(KafkaError):
+            return await self._consumer().ends(tps) if tps else {}
+        return {}
+
+    async def _look(self, partition: int) -> None:
         async with self._changing(partition) as cases:
             now_us = _now_us()
             due = [case_id for case_id, case in cases.items() if case.look_us <= now_us]
-            if due and self._reached[tp] != await self._consumer().end(tp):
-                return  # this process stood still, and others have taken reports that it has never seen
             for first in range(0, len(due), 200):
                 found = Found()
                 for case_id in due[first : first + 200]:

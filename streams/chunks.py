@@ -330,10 +330,15 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Commit watermark of each partition in hand."""
         return {tp: ledger.watermark for tp, ledger in self.ledgers.items()}
 
-    async def end(self, tp: TP) -> int:
-        """The end of a partition as the broker has it now; `highwater()` is that of the last fetch."""
+    async def ends(self, tps: list[TP]) -> dict[TP, int]:
+        """The ends of partitions as the broker has them now; `highwater()` is that of the last fetch.
+
+        Raises:
+            KafkaError: it does not answer.
+        """
         thread = self._thread
-        return int((await thread.call_thread(thread._ensure_consumer().end_offsets, [tp]))[tp])
+        found = await thread.call_thread(thread._ensure_consumer().end_offsets, tps)
+        return {TP(*tp): end for tp, end in found.items()}
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Faust's live-lock detector counts messages it acked itself; the lag metric says it better."""

@@ -144,6 +144,7 @@ def quarantine_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Tol
     seen: set[str] = set()
     read: set[tuple[str, date, str]] = set()
     ill: Told = set()
+    known: set[tuple[str, str, date, str]] = set()
     due: Told = set()
     for at, is_event, _, _, what in _agenda(events, zone, now.astimezone(zone).date()):
         if not is_event:
@@ -165,9 +166,10 @@ def quarantine_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Tol
         if kind == "reading":
             read.add((case, local.date(), slot))
         found = {"fever": (what["temperature_c"] or 0) >= 37.3, "symptoms": what["symptoms"]}
-        known = {one[:4] for one in ill}  # of two readings in a slot the first is told
-        ill |= {(rule, case, local.date(), slot, what["site_id"]) for rule, is_so in found.items()
-                if is_so and (rule, case, local.date(), slot) not in known}  # fmt: skip
+        for rule, is_so in found.items():
+            if is_so and (told := (rule, case, local.date(), slot)) not in known:
+                known.add(told)  # of two readings in a slot the first is told
+                ill.add((*told, what["site_id"]))
     return ill | {one for one in due if one[1] in where and one[1:4] not in read}
 
 
@@ -177,6 +179,7 @@ def followup_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Told:
     seen: set[str] = set()
     visited: set[tuple[str, date]] = set()
     ill: Told = set()
+    known: set[tuple[str, str, date, None]] = set()
     due: Told = set()
     for at, is_event, _, _, what in _agenda(events, zone, now.astimezone(zone).date()):
         if not is_event:
@@ -191,7 +194,8 @@ def followup_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Told:
         if what["type"] == "visit":
             visited.add((case, day))
             told = ("symptoms", case, day, None)
-            if case in going and what["visit"] == "seen_symptomatic" and told not in {one[:4] for one in ill}:
+            if case in going and what["visit"] == "seen_symptomatic" and told not in known:
+                known.add(told)
                 ill.add((*told, what["district"]))
         elif what["type"] == "opened" and case not in seen:
             seen.add(case)

@@ -127,12 +127,13 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
         cells = Counter({(str(day), at, c): row[c] for (day, at), row in wanted.items() for c in counts if row[c]})
         rows = query(f"SELECT toString(day), {place}, {', '.join(counts)} FROM ninezero.{name}")
         _compare(found, name, cells, [(*row[:2], c, n) for row in rows for c, n in zip(counts, row[2:], strict=True)])
-        told = {one for one in observer.told.values() if one[0] in AT_ONCE and one[1] in {e["case_id"] for e in events}}
+        cases = {event["case_id"] for event in events}
+        told = {one for one in observer.told.values() if one[0] in AT_ONCE and one[1] in cases}
         due = {(rule, case, str(day), slot or "", at) for rule, case, day, slot, at in alerts_of(events, SHANGHAI, now)}
         if told != (due := {one for one in due if one[0] in AT_ONCE}):
             found.wrong.append(f"{name}: {len(due - told)} alerts missing, {len(told - due)} too many")
             found.lost += len(due - told)
-    received = Counter(device for device, _ in present if device in {event[0] for event in expected.acknowledged})
+    received = Counter(device for device, _ in present & expected.acknowledged)
     numbers = Counter({(device, "received"): count for device, count in received.items()})
     rows = query(
         "SELECT device_id, sum(received), sum(missing) + sum(conflicts) FROM ninezero.device_completeness GROUP BY device_id"

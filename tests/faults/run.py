@@ -35,6 +35,8 @@ from .observer import GROUPS
 
 ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
+MEMORY_MB = 512
+"""Above this a worker holds more than its bounds allow: chunks in flight (streams/chunks.py), rows waiting (streams/sink.py)."""
 
 
 @dataclass
@@ -107,6 +109,8 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     result.wait = round(max(waits, default=0) / 1000, 1)
     if name in OF_CLICKHOUSE and result.pause > 3:
         result.wrong.append(f"outcomes paused for {result.pause} s")
+    if max(result.peak.values(), default=0) > MEMORY_MB:
+        result.wrong.append(f"a worker grew to {max(result.peak.values())} MB")
     if drained and drained > RECOVERY_SECONDS:
         result.wrong.append(f"recovery took {drained:.0f} s")
     return result
@@ -165,11 +169,10 @@ def waiting_for(deployment: Deployment) -> str:
     )
 
 
-def soak(deployment: Deployment, seconds: int, seed: int) -> Result:
+def soak(deployment: Deployment, seconds: int, whole: Result) -> None:
     """Random combinations for so long, each drained and checked: one row of all of them."""
-    until, rng = time.monotonic() + seconds, random.Random(seed)
+    until, rng = time.monotonic() + seconds, random.Random(whole.seed)
     deployment.curve.clear()
-    whole = Result(f"soak of {seconds // 60} minutes", seed)
     while time.monotonic() < until:
         one = run(deployment, "random combination", rng.randrange(10**6))
         print(json.dumps(asdict(one)), flush=True)
@@ -184,9 +187,8 @@ def soak(deployment: Deployment, seconds: int, seed: int) -> Result:
             whole.pause, whole.within = one.pause, one.within
         whole.peak = {role: max(size, whole.peak.get(role, 0)) for role, size in one.peak.items()}
         whole.ended += one.ended
+        whole.curve = list(deployment.curve)
         whole.wrong += [f"seed {one.seed}: {what}" for what in one.wrong]
-    whole.curve = list(deployment.curve)
-    return whole
 
 
 COLUMNS = (
@@ -231,20 +233,23 @@ def main() -> int:
     first = secrets.randbelow(10**6) if given.seed is None else given.seed
     results: list[Result] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    for seed in range(first, first + (1 if given.soak else given.seeds)):
-        with deployed(seed, given.out.parent / f"faults-{seed}.log") as deployment:
-            deployment.begin(*ROLES)
-            if given.soak:
-                results.append(soak(deployment, given.soak, seed))
-            for name in [] if given.soak else names:
-                if name in FRESH:
-                    log = given.out.parent / f"faults-{seed}-fresh.log"
-                    with deployed(seed, log, deployment.broker) as fresh:
-                        results.append(run(fresh, name, seed))
-                else:
-                    results.append(run(deployment, name, seed))
-                print(json.dumps(asdict(results[-1])), flush=True)
-    given.out.write_text(json.dumps([asdict(result) for result in results], indent=1))
+    try:
+        for seed in range(first, first + (1 if given.soak else given.seeds)):
+            with deployed(seed, given.out.parent / f"faults-{seed}.log") as deployment:
+                deployment.begin(*ROLES)
+                if given.soak:
+                    results.append(Result(f"soak of {given.soak // 60} minutes", seed))
+                    soak(deployment, given.soak, results[-1])
+                for name in [] if given.soak else names:
+                    if name in FRESH:
+                        log = given.out.parent / f"faults-{seed}-fresh.log"
+                        with deployed(seed, log, deployment.broker) as fresh:
+                            results.append(run(fresh, name, seed))
+                    else:
+                        results.append(run(deployment, name, seed))
+                    print(json.dumps(asdict(results[-1])), flush=True)
+    finally:  # a run that is ended leaves what it has found so far
+        given.out.write_text(json.dumps([asdict(result) for result in results], indent=1))
     shown = Table(*COLUMNS)
     for row in rows(results):
         shown.add_row(*row)
