@@ -287,8 +287,8 @@ def migrate(engine: Engine, timezone: str = "Asia/Shanghai") -> list[str]:
     return applied + sorted(restored)
 
 
-OBJECT = re.compile(r"(?:CREATE|ALTER) (?:DATABASE|TABLE|VIEW) (?:IF NOT EXISTS )?([\w.]+)")
-"""What a statement of a migration makes or changes."""
+OBJECT = re.compile(r"CREATE (?:DATABASE|TABLE|VIEW) IF NOT EXISTS ([\w.]+)")
+"""What a statement of a migration makes. Each may run again: a migration that was stopped half way does."""
 
 
 def statements(migration: Path, timezone: str) -> list[str]:

@@ -28,17 +28,18 @@ CREATE TABLE IF NOT EXISTS ninezero_data.push_audit (
 ) ENGINE = ReplacingMergeTree ORDER BY (authority, batch_id, action, at, who);
 
 CREATE TABLE IF NOT EXISTS ninezero_data.dead_letter_facts (
-    hour DateTime('UTC'), topic String, partition UInt32, offset UInt64, sha256 String, reason String
-) ENGINE = ReplacingMergeTree ORDER BY (topic, partition, offset, sha256);
+    hour DateTime('UTC'), topic String, partition UInt32, offset UInt64, sha256 String, reason String, at_ms UInt64
+) ENGINE = ReplacingMergeTree ORDER BY (topic, partition, offset, sha256, at_ms);
 
 CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
     site_id String, kind String, division String, capacity UInt32, version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY site_id;
 
--- How far each topic is recorded. A topic that was deleted and made again has another id.
+-- How far each topic is recorded, in which refill, with the keys of the last rows that were written: where those are gone,
+-- facts are lost (streams/progress.py). A topic that was deleted and made again has another id.
 CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
-    topic String, topic_id String, partition UInt32, next_offset UInt64
-) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition);
+    topic String, topic_id String, partition UInt32, next_offset UInt64, refill UInt64, held String
+) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, refill);
 
 CREATE VIEW IF NOT EXISTS ninezero.sites AS
 SELECT site_id, kind, division, capacity FROM ninezero_data.site_register FINAL;

@@ -15,6 +15,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -177,12 +178,14 @@ class Attack(System):
 
     def too_large_for_kafka(self) -> None:
         """Ten megabytes never come as far as a topic."""
-        try:
-            self._producer.send(self.prefix + "checkpoint-scans", b"x" * 10 * MIB).get(60)
-        except KafkaError as error:
-            assert "MessageSizeTooLarge" in type(error).__name__, error
-        else:
-            raise AssertionError("Kafka took a record of 10 MB")
+        server = self.env["NINEZERO_KAFKA"]
+        with closing(KafkaProducer(bootstrap_servers=server, max_request_size=20 * MIB)) as producer:
+            try:
+                producer.send(self.prefix + "checkpoint-scans", b"x" * 10 * MIB).get(60)
+            except KafkaError as error:
+                assert "MessageSizeTooLarge" in type(error).__name__, error
+            else:
+                raise AssertionError("Kafka took a record of 10 MB")
 
     # -- what came of it ---------------------------------------------------------------------------------------------
 

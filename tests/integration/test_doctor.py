@@ -215,7 +215,7 @@ def test_lists_that_are_lost_ended_or_old_and_a_path_that_is_silent(
     told = hospital.said("lists", "clocks")
     assert "lists failed: no heartbeat" in told and "clocks could_not_check: Kafka's" in told
     empty = hospital.said("lists", NINEZERO_TOPIC_PREFIX=f"e{time.time_ns()}.")
-    assert "lists could_not_check: topics are missing on the broker -> ninezero topics create" in empty
+    assert "lists could_not_check: topics are missing on the broker" in empty and "-> ninezero topics create" in empty
 
 
 class Guarded(NamedTuple):
@@ -268,7 +268,7 @@ def test_why_kafka_cannot_be_reached_is_told_apart(
         ("nobody listens at", {"NINEZERO_KAFKA": f"127.0.0.1:{free_port()}"}),
         ("is not known here", {"NINEZERO_KAFKA": "no-such-host.invalid:9092"}),
         ("do not belong together", {"NINEZERO_KAFKA_TLS_CERT": str(guarded.ca), "NINEZERO_KAFKA_TLS_KEY": str(tmp_path / "ca.key")}),
-        ("asks for a password", {"NINEZERO_KAFKA_SASL_MECHANISM": ""}),
+        ("asks for a password", dict.fromkeys(("NINEZERO_KAFKA_SASL_MECHANISM", "NINEZERO_KAFKA_SASL_USER", "NINEZERO_KAFKA_SASL_PASSWORD"), "")),
     ]  # fmt: skip
     for expected, change in cases:
         if expected == "asks for a password":  # nothing tells, so that the whole time is waited for
