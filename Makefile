@@ -18,7 +18,7 @@ board: setup
 	$(BIN)/ninezero demo
 
 test: setup engines lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: setup engines
 	$(BIN)/pytest tests/unit

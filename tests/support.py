@@ -25,19 +25,15 @@ from streams.clickhouse import ClickHouseError, Engine, Row
 NINEZERO = str(Path(sys.executable).parent / "ninezero")
 
 
-def free_port() -> int:
-    """A loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_port(count: int = 1) -> int:
+    """The first of `count` loopback ports in a row that are free now.
 
-
-def four_ports() -> int:
-    """The first of four free ports in a row, below those of outgoing connections: a killed worker finds its own free again."""
+    Below those of outgoing connections: none of these takes it before it is used, and a killed worker finds its own free again.
+    """
     while True:
-        first = random.randrange(10_000, 32_000)
+        first = random.SystemRandom().randrange(10_000, 32_000)
         try:
-            for n in range(4):
+            for n in range(count):
                 with socket.socket() as probe:
                     probe.bind(("127.0.0.1", first + n))
             return first
@@ -100,7 +96,7 @@ class System:
 
     def __init__(self, kafka: str, clickhouse: str, folder: Path, **extra: str) -> None:
         self.folder = folder
-        self.http = four_ports()
+        self.http = free_port(4)
         self.prefix = f"t{time.time_ns()}."
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")},

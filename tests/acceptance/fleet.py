@@ -14,7 +14,7 @@ from typing import Any
 
 from kafka import KafkaProducer
 
-from tests.support import NINEZERO, System, four_ports, wait_for
+from tests.support import NINEZERO, System, free_port, wait_for
 
 from . import oracle
 from .client import Tail, rfc3339
@@ -31,7 +31,7 @@ class Fleet(System):
 
     def __init__(self, kafka: str, folder: Path) -> None:
         super().__init__(kafka, f"chdb://{folder}/ch", folder)
-        self.second_http = four_ports()
+        self.second_http = free_port(4)
 
     def start(self, *roles: str) -> None:
         super().start(*(role for role in roles if role != SECOND_WORKER))

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from streams.broker import Broker
-from tests.support import NINEZERO, ClickHouseServer, System, four_ports, wait_for
+from tests.support import NINEZERO, ClickHouseServer, System, free_port, wait_for
 
 from .load import Load, token
 from .observer import Observer
@@ -73,7 +73,7 @@ class Deployment(System):
 
     def _start(self, name: str, failpoint: str = "") -> None:
         role = name.partition("-")[0]
-        port = self._ports.setdefault(name, self.http if name == role else four_ports())
+        port = self._ports.setdefault(name, self.http if name == role else free_port(4))
         env = self.env | {"NINEZERO_HTTP": f"127.0.0.1:{port}"}
         command = [NINEZERO, "worker", role]
         if failpoint:

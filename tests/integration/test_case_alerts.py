@@ -22,7 +22,7 @@ from streams.broker import Broker
 from tests import case_oracle
 from tests.case_events import PLACE, ZONE, check, make, q
 from tests.integration.test_pipeline import read_all
-from tests.support import NINEZERO, System, four_ports, wait_for
+from tests.support import NINEZERO, System, free_port, wait_for
 
 TOPICS = {"quarantine": "quarantine-events", "followup": "followup-events"}
 Sent = tuple[str, bytes, bytes]
@@ -92,7 +92,7 @@ def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
         early = [event for event in first if cases.index(event["case_id"]) % 3 == 0]
         wait_for(lambda: told(system)[0] == expected(early), 30, "the alerts of the first part")
         with (tmp_path / "second.log").open("ab") as log:
-            env = system.env | {"NINEZERO_HTTP": f"127.0.0.1:{four_ports()}"}
+            env = system.env | {"NINEZERO_HTTP": f"127.0.0.1:{free_port(4)}"}
             second = subprocess.Popen([NINEZERO, "worker", "ledgers"], env=env, stdout=log, stderr=log)
         send(system, producer, parts[1])
         time.sleep(2)
