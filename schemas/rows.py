@@ -227,13 +227,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "screening_facts": ("day", "minute", "site_id", "device_id", "seq"),
     "device_events": ("day", "device_id", "seq"),
     "disposition_facts": ("day", "device_id", "seq"),
-    "quarantine_facts": ("device_id", "seq"),
-    "followup_facts": ("device_id", "seq"),
+    "quarantine_facts": ("day", "device_id", "seq"),
+    "followup_facts": ("day", "device_id", "seq"),
     "push_receipts": ("authority", "batch_id"),
     "push_audit": ("authority", "batch_id", "action"),
     "dead_letter_facts": ("topic", "partition", "offset", "sha256"),
 }
-"""What finds a row again that was written from Kafka, whatever replaced it since; the day first where a day is a partition.
+"""What finds a row again that was written from Kafka, whatever replaced it since; the day first where rows go with their day, or with their case.
 No case number: those must go, and this is kept with the progress."""
 
 

@@ -2,15 +2,15 @@
 
 Progress lies in a table of its own, so facts can be lost without it: a table is dropped and made again, truncated, or put
 back from an older copy. So with each offset stands, for every table, the key of the last row that was written on the way
-there. A row is replaced, never taken away, as long as its day is not sealed: where that one is gone, so are others, and the
-partition is recorded again from the oldest record that Kafka has. That begins a new `refill`: offsets of an older one count no more.
+there. A row is replaced, never taken away, as long as its day is not sealed and its case did not close two weeks ago: where that
+one is gone, so are others, and the partition is recorded again from the oldest record that Kafka has. That begins a new `refill`: offsets of an older one count no more.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Set
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +18,11 @@ from faust.types import TP
 
 from schemas.rows import KEYS, ProgressRow
 from streams.clickhouse import Engine
+
+CASE_DAYS = 13
+"""A case goes when it has been closed for 14 days, and then nothing of the last 13 is of it."""
+
+OF_CASES = ("quarantine_facts", "followup_facts")
 
 Held = dict[str, list[Any]]
 """Table → key of a row in it."""
@@ -48,13 +53,21 @@ def read(engine: Engine) -> dict[tuple[TP, str], Reached]:
     return found
 
 
-def lost(engine: Engine, known: Progress, sealed: Set[date]) -> set[str]:
-    """Tables that rows are missing of. A row of a sealed day may be gone."""
+def lost(engine: Engine, known: Progress, sealed: Set[date], today: date) -> set[str]:
+    """Tables that rows are missing of. A row of a sealed day may be gone, and one of a case that closed long ago."""
+    old = today - timedelta(days=CASE_DAYS)
+
+    def may_go(table: str, key: list[Any]) -> bool:
+        if KEYS[table][0] != "day":
+            return False
+        day = date.fromisoformat(key[0])
+        return day < old if table in OF_CASES else day in sealed
+
     asked = {
         _where(table, key): table
         for reached in known.values()
         for table, key in reached.held.items()
-        if KEYS[table][0] != "day" or date.fromisoformat(key[0]) not in sealed
+        if not may_go(table, key)
     }
     if not asked:
         return set()

@@ -9,7 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -280,7 +280,7 @@ class Sink:
     def _begin_anew(self, known: Progress) -> Progress:
         """Partitions whose rows are gone: their progress is none from here on."""
         engine = self._connected()
-        tables = progress.lost(engine, known, self.sealed)
+        tables = progress.lost(engine, known, self.sealed, datetime.now(UTC).date())
         for table in sorted(tables):
             log.warning("ClickHouse lost rows of %s: recording again what Kafka still has", table)
         anew = progress.anew(known, tables)

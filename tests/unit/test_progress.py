@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 from faust.types import TP
@@ -45,12 +45,18 @@ def test_progress_lasts_and_its_rows_prove_it(engine: Engine) -> None:
     reached = Reached(7, 0, progress.proof({}, written))
     write(engine, ONE, reached)
     assert progress.read(engine) == {(ONE, "id"): reached}
-    assert progress.lost(engine, {ONE: reached}, frozenset()) == set()
+    assert progress.lost(engine, {ONE: reached}, frozenset(), DAY) == set()
     assert progress.proof(reached.held, {"screening_facts": []}) == reached.held
 
     engine.execute("TRUNCATE TABLE ninezero_data.screening_facts")
-    assert progress.lost(engine, {ONE: reached, OTHER: Reached()}, frozenset()) == {"screening_facts"}
-    assert progress.lost(engine, {ONE: reached}, {DAY}) == set(), "the facts of a sealed day may go"
+    assert progress.lost(engine, {ONE: reached, OTHER: Reached()}, frozenset(), DAY) == {"screening_facts"}
+    assert progress.lost(engine, {ONE: reached}, {DAY}, DAY) == set(), "the facts of a sealed day may go"
+
+
+def test_the_facts_of_a_case_may_go_with_it(engine: Engine) -> None:
+    held = {"followup_facts": ["2026-01-01", "d", 1]}
+    for days, missing in ((13, {"followup_facts"}), (14, set())):
+        assert progress.lost(engine, {ONE: Reached(7, 0, held)}, {DAY}, DAY + timedelta(days=days)) == missing
 
 
 def test_a_refill_begins_at_nothing_and_what_was_known_before_it_counts_no_more(engine: Engine) -> None:
