@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
@@ -13,7 +12,9 @@ from typing import Any, NamedTuple
 from streams import blocking
 from streams.settings import Settings
 
-SECONDS = 20.0
+SECONDS = 5.0
+TRIES = (1.5, 3.0, 6.0, 12.0)
+"""Seconds that a login is waited for."""
 
 # What kafka-python only logs, and what it means.
 _LOGGED = {
@@ -47,26 +48,19 @@ def kafka_fault(settings: Settings) -> Fault | None:
 
 
 def _login_fault(settings: Settings) -> Fault | None:
-    """What the client logs while it tries, as soon as it does: it would go on trying. An empty one if it says nothing."""
-    answered: list[bool] = []
+    """What the client logs while it tries; an empty fault if it says nothing.
 
-    def ask() -> None:
-        try:
-            # Often the broker closes the connection before its reason is read: many tries, one is enough.
-            blocking.admin(settings, bootstrap_timeout_ms=int(SECONDS * 1000), reconnect_backoff_max_ms=200).close()
-            answered.append(True)
-        except blocking.KafkaUnreachable:
-            answered.append(False)
-
+    Often the broker closes the connection before its reason is read: so several tries, each longer than the one before.
+    """
     with _listening() as logged:
-        asking = threading.Thread(target=ask, daemon=True)
-        asking.start()
-        while asking.is_alive():
-            asking.join(0.05)
+        for seconds in TRIES:
+            with suppress(blocking.KafkaUnreachable):
+                blocking.admin(settings, bootstrap_timeout_ms=int(seconds * 1000), reconnect_backoff_max_ms=200).close()
+                return None
             for name, (found, todo) in _LOGGED.items():
-                if any(name in line for line in list(logged)):
+                if any(name in line for line in logged):
                     return Fault(found, todo)
-    return None if answered == [True] else Fault("", "")
+    return Fault("", "")
 
 
 def _no_answer(settings: Settings) -> Fault:
@@ -85,7 +79,7 @@ def _socket_fault(settings: Settings, server: str) -> Fault | None:
     host, _, port = server.rpartition(":")
     given = settings.kafka_security
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), SECONDS / 4) as connection:
+        with socket.create_connection((host.strip("[]"), int(port)), SECONDS) as connection:
             if "ca" not in given:
                 return _speaks_tls(connection, host)
             context = ssl.create_default_context(cafile=given["ca"])
@@ -140,7 +134,7 @@ def _speaks_tls(connection: socket.socket, host: str) -> Fault | None:
     """Without a CA in the settings the port must be plain. Only looked at, nothing is sent over it: so no check."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection.settimeout(SECONDS / 4)
+    connection.settimeout(SECONDS)
     with suppress(OSError), closing(context.wrap_socket(connection, server_hostname=host.strip("[]"))):
         return Fault("TLS: the port speaks it, and no CA is set", "set NINEZERO_KAFKA_TLS_CA to the CA that signed it")
     return None

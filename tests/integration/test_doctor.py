@@ -272,7 +272,7 @@ def test_why_kafka_cannot_be_reached_is_told_apart(
     ]  # fmt: skip
     for expected, change in cases:
         if expected == "asks for a password":  # nothing tells, so that the whole time is waited for
-            monkeypatch.setattr(diagnosis, "SECONDS", 2.0)
+            monkeypatch.setattr(diagnosis, "TRIES", (2.0,))
         told = said(guarded.env(**change), "kafka", "topics")
         assert f"{expected}" in told.splitlines()[0], told
         assert told.splitlines()[1].startswith("topics could_not_check: Kafka was not reached") and SECRET not in told
