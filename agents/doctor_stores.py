@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from agents.patient import Found, Patient, loopback, named
 from streams import blocking, clickhouse, topics
+from streams.access import ACCESS
 
 PARTS_MANY = 1000
 """Active parts of a partition, from which ClickHouse delays inserts (and refuses them from 3,000)."""
@@ -100,26 +101,27 @@ def acls(patient: Patient) -> Found:
         yield (
             "warning",
             "the broker checks no rights: whoever reaches it may read every topic",
-            "switch its authorizer on, with the ACLs of deploy/kafka",
+            "switch its authorizer on (deploy/kafka/secured.properties), then ninezero topics acls --grant",
         )
         return
     hidden = [topic.name for topic in topics.ALL if topic.name not in told]
     reads, writes = ([n for n, may in told.items() if right in may] for right in ("READ", "WRITE"))
     may = f"may read {named(reads)}; may write {named(writes)}" + (f"; does not see {named(hidden)}" if hidden else "")
-    if not reads and not writes:
-        yield (
-            "failed",
-            "this principal may neither read nor write any topic",
-            "give it the ACLs of its role: deploy/kafka",
-        )
+    enough: list[str] = [
+        who
+        for who, access in ACCESS.items()
+        if {one.name for one in access.reads} <= set(reads) and {one.name for one in access.writes} <= set(writes)
+    ]
+    if not enough:
+        yield "failed", f"not enough for any role: this principal {may}", "ninezero topics acls tells who may do what"
     elif all("ALTER" in rights for rights in told.values()) and not hidden:
         yield (
             "warning",
             "this principal may do everything, as an administrator",
-            "give each role and device a principal of its own: deploy/kafka",
+            "give each role and device a principal of its own: ninezero topics acls",
         )
     else:
-        yield "ok", f"rights are checked; this principal {may}", ""
+        yield "ok", f"rights are checked; enough for {named(enough)}: this principal {may}", ""
 
 
 def _no_authorizer(patient: Patient) -> bool:

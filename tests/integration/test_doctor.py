@@ -26,6 +26,7 @@ from agents import doctor_stores, patient
 from agents.doctor import examine
 from schemas.events import Heartbeat, Manifest, encode
 from streams import blocking, clickhouse, diagnosis, settings, topics
+from streams.access import ACCESS
 from streams.broker import Broker
 from streams.edge import pseudonyms
 from tests.integration.test_device_security import certificates
@@ -143,7 +144,6 @@ def test_clickhouse_its_schema_and_its_accounts(
     assert "clickhouse warning: the schema is ahead of this program: 999_later" in hospital.said("clickhouse")
     engine.execute("TRUNCATE TABLE ninezero_data.schema_migrations")
     assert "clickhouse failed: the schema is behind" in hospital.said("clickhouse")
-    engine.execute("CREATE DATABASE elsewhere")
     clickhouse.migrate(engine)
     engine.close()
     url = f"clickhouse://ninezero_writer:{SECRET}@127.0.0.1:"
@@ -282,16 +282,20 @@ def test_what_a_principal_may_do_and_what_it_cannot_see(guarded: Guarded) -> Non
     blocking.create_topics(settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": guarded.broker.bootstrap}, edge=True), 2)  # fmt: skip
     told = said(guarded.env(), "topics", "acls")
     assert "topics could_not_check: this principal may not see checkpoint-scans" in told and "topics ok" not in told
-    assert "acls failed: this principal may neither read nor write any topic" in told
+    assert "acls failed: not enough for any role: this principal may read none; may write none" in told
     plain = {k: v for k, v in guarded.env(NINEZERO_KAFKA=guarded.broker.bootstrap).items() if "KAFKA_" not in k}
     with closing(blocking.admin(settings.load(plain, edge=True))) as admin:
-        rights = [("checkpoint-scans", ACLOperation.WRITE), ("screening-outcomes", ACLOperation.READ)]
+        device = ACCESS["devices"]
+        rights = [(topic.name, ACLOperation.WRITE) for topic in device.writes]
+        rights += [(topic.name, ACLOperation.READ) for topic in device.reads]
         admin.create_acls([
             ACL("User:gate", "*", operation, ACLPermissionType.ALLOW, ResourcePattern(ResourceType.TOPIC, topic))
             for topic, operation in rights
         ])  # fmt: skip
     wait_for(lambda: "acls ok" in said(guarded.env(), "acls"), 30, "the rights")
     told = said(guarded.env(), "topics", "acls")
-    assert "may read screening-outcomes; may write checkpoint-scans; does not see" in told
+    assert (
+        "acls ok: rights are checked; enough for devices: this principal may read screening-outcomes; may write" in told
+    )
     assert "topics could_not_check: checkpoint-scans: retention: this principal may not see it" in told
     assert "acls warning: this principal may do everything" in said(plain, "acls")

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from streams import settings, topics
+from streams import access, settings, topics
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -135,3 +135,17 @@ def test_the_topics_of_strimzi_are_those_of_the_code() -> None:
         assert spec["config"] == {**topic.config(), "min.insync.replicas": "2"} and spec["replicas"] == 3
         assert spec["partitions"] == topic.partitions or (topic.partitions is None and spec["partitions"] >= 12)
     assert len({spec["partitions"] for name, spec in shipped.items() if spec["partitions"] != 1}) == 1
+
+
+def test_the_users_of_strimzi_may_do_what_the_code_says_and_no_more() -> None:
+    given = settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": "k:1"}, edge=True)  # fmt: skip
+    wanted = {
+        (grant.principal.removeprefix("User:"), grant.resource.replace("_", "").lower(), grant.name, grant.prefixed, operation.title())
+        for grant in access.grants(given) for operation in grant.operations
+    }  # fmt: skip
+    shipped = {
+        (user["metadata"]["name"], where["type"].lower(), where["name"], where["patternType"] == "prefix", operation)
+        for user in of_kind("KafkaUser") for acl in user["spec"]["authorization"]["acls"]
+        for where in [acl["resource"]] for operation in acl["operations"]
+    }  # fmt: skip
+    assert shipped == wanted and len(wanted) > 50
