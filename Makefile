@@ -17,8 +17,10 @@ run: setup
 board: setup
 	$(BIN)/ninezero demo
 
+# What promises something within seconds is tried alone; the rest mostly waits, and goes two files at a time.
 test: setup engines lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest tests/acceptance tests/faults
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
 unit: setup engines
 	$(BIN)/pytest tests/unit

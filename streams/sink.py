@@ -266,14 +266,17 @@ class Sink:
         if self._engine is not None:
             self._engine.close()
 
-    def _known(self, tps: Set[TP]) -> Progress:
-        """How far partitions are recorded: not at all, where rows are gone."""
+    def _progress(self) -> dict[tuple[TP, str], Reached]:
         engine = self._connected()
         try:
-            found = progress.read(engine)
+            return progress.read(engine)
         except ClickHouseError:
             clickhouse.migrate(engine, self._timezone)  # an emptied server has no tables either
-            found = progress.read(engine)
+            return progress.read(engine)
+
+    def _known(self, tps: Set[TP]) -> Progress:
+        """How far partitions are recorded: not at all, where rows are gone."""
+        found = self._progress()
         known = {tp: found.get((tp, self._topic_id(tp.topic)), Reached()) for tp in tps}
         return known | self._begin_anew(known)
 
@@ -288,7 +291,12 @@ class Sink:
         return anew
 
     def _sealed(self) -> frozenset[date]:
-        return frozenset(date.fromisoformat(row["day"]) for row in self._connected().query(self.seals.sql))
+        try:
+            rows = self._connected().query(self.seals.sql)
+        except ClickHouseError:
+            self._progress()  # makes the tables of an emptied server
+            rows = self._connected().query(self.seals.sql)
+        return frozenset(date.fromisoformat(row["day"]) for row in rows)
 
     def _write(self, chunks: list[Chunk], rows: Rows, known: Progress) -> Set[TP]:
         """Writes rows, what follows from them, and progress. Partitions whose earlier rows are gone by then get none: those."""
