@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 import typer
 from typer.exceptions import TyperException
 
-from agents import cli_doctor, cli_publish, cli_push, cli_retain, cli_watchlist
+from agents import cli_deadletters, cli_doctor, cli_publish, cli_push, cli_retain, cli_watchlist
 from agents.console import RUN, Failure, csv_cell, print_table, query_url
 from schemas.events import Division, Identifier, Scan
 from streams import settings as settings_
@@ -44,6 +44,7 @@ for name, group in (
     ("keys", keys_app),
     ("kafka", kafka_app),
     ("watchlist", cli_watchlist.app),
+    ("dead-letters", cli_deadletters.app),
 ):
     app.add_typer(group, name=name)
 app.command()(cli_doctor.doctor)
