@@ -105,9 +105,11 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
 def _reports(deployment: Deployment, present: set[Event], found: Findings) -> None:
     """What staff reported: dispositions, cases, what they were told of them, and every device's numbers."""
     query, expected, observer = deployment.observer.query, deployment.load.expected, deployment.observer
+    gone = expected.gone - present  # of some a resend came through
     actions: Counter[Any] = Counter()
     for event in present & expected.dispositions.keys():
-        *what, override = expected.dispositions[event]
+        day, site, kind, action, override = expected.dispositions[event]
+        what = (day, site, "" if expected.of[event] in gone else kind, action)
         actions[*what, "count"] += 1
         actions[*what, "overrides"] += override
     rows = query("SELECT toString(day), site_id, kind, action, overrides, count FROM ninezero.dispositions_by_day")
@@ -135,6 +137,10 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
             found.lost += len(due - told)
     received = Counter(device for device, _ in present & expected.acknowledged)
     numbers = Counter({(device, "received"): count for device, count in received.items()})
+    newest: dict[str, int] = {}
+    for device, number in present & expected.acknowledged:
+        newest[device] = max(number, newest.get(device, 0))
+    numbers.update((device, "gaps") for device, number in gone if number < newest.get(device, 0))
     rows = query(
         "SELECT device_id, sum(received), sum(missing) + sum(conflicts) FROM ninezero.device_completeness GROUP BY device_id"
     )

@@ -62,6 +62,10 @@ class Expected:
     acknowledged: set[Event] = field(default_factory=set)
     dispositions: dict[Event, tuple[str, str, str, str, int]] = field(default_factory=dict)
     """Day, site, kind of the scan, action, and whether it differs from the advice for a reason."""
+    of: dict[Event, Event] = field(default_factory=dict)
+    """Disposition → its scan."""
+    gone: set[Event] = field(default_factory=set)
+    """Deleted by Kafka before anybody had read them."""
     quarantine: dict[Event, dict[str, Any]] = field(default_factory=dict)
     followups: dict[Event, dict[str, Any]] = field(default_factory=dict)
     by_minute: dict[Event, tuple[str, str, Counter[str]]] = field(default_factory=dict)
@@ -238,6 +242,7 @@ class Load:
         of, site, kind = self.rng.choice(self._scans)
         said = disposition(self.rng, of)
         with self._lock:
+            self.expected.of[event] = of
             self.expected.dispositions[event] = (
                 _day(observed),
                 site,
