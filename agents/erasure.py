@@ -123,7 +123,7 @@ class Erasure:
         if not found:
             yield _line("absent", "outboxes", str(self._settings.outbox), "0")
         for path in found:
-            yield from _tried("outbox", lambda path=path: [  # type: ignore[misc]
+            yield from _tried("outbox", lambda path=path: [  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                 _line("erased", "outbox", str(path), f"{outbox.erase(path)} events waiting")
             ])  # fmt: skip
 
