@@ -25,7 +25,8 @@ _KINDS: tuple[tuple[str, Any, Any, Any], ...] = (
 def roll_up_cases(engine: Engine, written: Rows, days: Days) -> None:
     """Recomputes the row of every case that has new facts, from all its facts."""
     for kind in _KINDS:
-        _recompute(engine, kind, {new.case_id for new in written.get(f"{kind[0]}_facts", [])}, days)
+        if new := written.get(f"{kind[0]}_facts"):
+            _recompute(engine, kind, set(new["case_id"]), days)
 
 
 def mend_cases(engine: Engine, days: Days) -> None:

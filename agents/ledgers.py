@@ -30,7 +30,9 @@ async def valid_events(
             at_us = micros(event.observed_at)
             check_clock(at_us, record.timestamp, settings.replay)
         except Refused as refused:
-            letters.append((topics.DEAD_LETTERS, topic.name.encode(), dead_letter(topic.name, record, refused)))
+            letters.append(
+                (topics.DEAD_LETTERS, topic.name.encode(), dead_letter(topic.name, chunk.tp.partition, record, refused))
+            )
             metrics.dead_letters.labels(topic.name, refused.reason).inc()
             continue
         if ended:

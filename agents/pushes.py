@@ -99,7 +99,7 @@ class Pushes:
                 try:
                     withdrawn = await self._take(record)
                 except Refused as refused:
-                    letter = dead_letter(PUSHES.name, record, refused)
+                    letter = dead_letter(PUSHES.name, chunk.tp.partition, record, refused)
                     metrics.dead_letters.labels(PUSHES.name, refused.reason).inc()
                     await self._writer.send([(DEAD_LETTERS, PUSHES.name.encode(), letter)])
                 else:

@@ -11,7 +11,9 @@ from zlib import crc32
 from agents.logic.batches import micros
 from agents.logic.rules import FEVER_C, LATE_US, OUTCOMES, RULES
 from schemas import rows
-from schemas.events import DeadLetter, Decisions, Disposition, FollowupEvent, PushReceipt, QuarantineEvent
+from schemas.bare import Seen, patterns
+from schemas.events import DeadLetter, Decisions, Disposition, FollowupEvent, PushReceipt, QuarantineEvent, Scan
+from schemas.rows import Block
 from streams import metrics
 from streams.chunks import Chunk
 from streams.clickhouse import Engine
@@ -33,7 +35,7 @@ SEALED = Sealed(
 )
 """Retention drops these facts by the day; a day is sealed first (agents/retention.py)."""
 
-Rows_of = Callable[[Any], list[Any]]
+Rows_of = Callable[[Any], Block | list[Any]]
 
 Read = Callable[[Any], Any]
 """From a record to what rows are made of; raises Refused for what is not recorded."""
@@ -43,7 +45,7 @@ Projection = tuple[Topic, Read, dict[str, Rows_of]]
 
 def projections(settings: Settings) -> list[Projection]:
     """(topic, how a record is read, rows by table) of everything that is recorded."""
-    day_of = rows.local_day(settings.timezone)
+    day_of, devices = rows.local_day(settings.timezone), Seen(patterns(Scan)["device_id"])
 
     def arrived(kind: Any) -> Read:
         return lambda record: read_event(record, kind, day_of, settings)
@@ -51,11 +53,8 @@ def projections(settings: Settings) -> list[Projection]:
     return [
         (
             DECISIONS,
-            _own(Decisions),
-            {
-                "screening_facts": lambda record: rows.screening_facts(record, day_of),
-                "device_events": lambda record: rows.decided_events(record, day_of),
-            },
+            lambda record: rows.decided(_decisions(record, devices), day_of),
+            {"screening_facts": rows.screening_facts, "device_events": rows.decided_events},
         ),
         (
             DISPOSITIONS,
@@ -81,6 +80,14 @@ def _own(kind: Any) -> Read:
     return lambda record: take(kind, record.value)
 
 
+def _decisions(record: Any, devices: Seen) -> Decisions:
+    """A decisions record, with names of devices that are some."""
+    made: Decisions = take(Decisions, record.value)
+    if any(devices.wrong(alike.device_ids) for alike in made.decisions):
+        raise Refused("schema_invalid", "/decisions")
+    return made
+
+
 def read_event(record: Any, kind: Any, day_of: Callable[[int], date], settings: Settings) -> rows.Arrived:
     """An event as a device sent it.
 
@@ -103,7 +110,7 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
     are recorded.
     """
     topic, read, tables = projection
-    found: Rows = {table: [] for table in tables}
+    found: Rows = {table: Block(table) for table in tables}
     letters = []
     sealed = sink.sealed
     for item in chunk.records:
@@ -114,35 +121,29 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
             if topic in OWN:
                 log.error("a record of %s is left out: %s (offset %d)", topic.name, refused.reason, item.offset)
             continue
-        made = {table: rows_of(value) for table, rows_of in tables.items()}
+        made: Rows = {table: Block(table, rows_of(value)) for table, rows_of in tables.items()}
         if sealed and _leave_out(made, sealed):
-            letter = dead_letter(topic.name, item, Refused("day_sealed", "/observed_at"))
+            letter = dead_letter(topic.name, chunk.tp.partition, item, Refused("day_sealed", "/observed_at"))
             letters.append((DEAD_LETTERS, topic.name.encode(), letter))
             metrics.dead_letters.labels(topic.name, "day_sealed").inc()
         for table, some in made.items():
-            found[table] += some
+            found[table].extend(some)
     await writer.send(letters)
     await sink.put(chunk, found)
 
 
 def _leave_out(made: Rows, sealed: Set[date]) -> bool:
     """Takes out the facts of sealed days, and all that came with them in an event of such a day; whether there were any."""
-    late = {table for table in made if table in SEALED.tables and any(row.day in sealed for row in made[table])}
-    for table, some in made.items():
-        if table in SEALED.tables:
-            made[table] = [row for row in some if row.day not in sealed]
-        elif late:
-            made[table] = []
+    late = {table for table in SEALED.tables & made.keys() if not sealed.isdisjoint(made[table]["day"])}
+    for table in made if late else ():
+        made[table] = made[table].without(sealed) if table in SEALED.tables else Block(table)
     return bool(late)
 
 
 def roll_up(engine: Engine, written: Rows) -> None:
     """Recomputes the absolute counts of every minute that has new facts."""
-    facts: list[rows.ScreeningFact] = written.get("screening_facts", [])
-    by_day: dict[Any, set[int]] = {}
-    for fact in facts:
-        by_day.setdefault(fact.day, set()).add(fact.minute)
-    touched = sorted((minute, day) for day, minutes in by_day.items() for minute in minutes)
+    facts = written.get("screening_facts", Block("screening_facts"))
+    touched = sorted(set(zip(facts["minute"], facts["day"], strict=True)))
     for first in range(0, len(touched), MINUTES_A_QUERY):
         some = touched[first : first + MINUTES_A_QUERY]
         engine.execute(_rollup_sql(sorted({day.isoformat() for _, day in some}), [minute for minute, _ in some]))

@@ -8,22 +8,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 from zlib import crc32
 
+import numpy as np
+
 from agents.lists import Lists
 from agents.logic import rules
 from agents.logic.batches import micros
+from agents.logic.columns import Array
 from agents.logic.rules import Verdict
+from agents.logic.sieve import NONE, Ordinary, Sieve
 from agents.logic.watchlist import Watchlist
-from schemas.events import Alert, Decision, Decisions, MatchedEntry, Outcomes, Reason, encode
+from schemas.events import Alert, Alike, Decisions, MatchedEntry, Outcomes, Reason, encode
 from streams import metrics, topics
 from streams.chunks import Chunk
-from streams.deadletters import Refused, check_clock, dead_letter, take
+from streams.deadletters import Refused, check_clock, dead_letter, in_time, take
 from streams.kafka import Writer
 from streams.replica import Replica
 from streams.settings import Settings
@@ -32,18 +36,28 @@ from streams.topics import Topic
 RECORD_BYTES = 400_000
 """How large a record of outcomes or decisions may become, unless a single event needs more."""
 
+ALIKE = 1000
+"""How many events a group of decisions may have: so a record can be halved."""
+
+NOBODY: list[int] = []
+
 Record = tuple[Topic, bytes, bytes]
+Facts = tuple[str, str, str, int]
+"""Kind, direction, stage and number of people of an event, for the counts."""
+_Common = tuple[str, Facts, str, bool, tuple[str, ...]]
+"""Site, facts, outcome, lateness and rules."""
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Screened:
-    """One kind of event: topic, wire type, rule, and (kind, direction, stage, people) for the counts."""
+    """One kind of event: topic, wire type, rule, facts of events, and the sieve for those about which the rule says nothing."""
 
     topic: Topic
     event: Any
     decide: Callable[[Any, int, Watchlist, str, bool], Verdict]
-    facts: Callable[[Any], tuple[str, str, str, int]]
+    facts: Callable[[Sequence[Any]], list[Facts]]
+    sieve: Sieve
 
 
 @dataclass
@@ -76,71 +90,124 @@ class Screening:
     def decide(self, kind: Screened, chunk: Chunk) -> tuple[list[Record], list[int]]:
         """Records to write for a chunk, and the Kafka timestamps (ms) of the events that raise an alert.
 
-        Runs without a pause, so that the whole chunk meets one state of the lists.
+        Runs without a pause, so that the whole chunk meets one state of the lists. Ordinary events are found by the chunk; the rest
+        is taken one by one.
         """
-        now = datetime.now(UTC)
-        version = self.replica.version
+        now, replay = datetime.now(UTC), self.settings.replay
         stale = self.replica.age(now.timestamp()) > self.settings.max_list_age
         ended = now >= self.settings.sunset
-        home, replay, watchlist = self.settings.home, self.settings.replay, self.lists.watchlist
-        outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
-        decisions: dict[str, list[Decision]] = defaultdict(list)
-        seen: set[tuple[str, int, int]] = set()
-        out: list[Record] = []
-        alerts: list[int] = []
-        counts: dict[str, int] = defaultdict(int)
-        late_count = duplicates = 0
-        for record in chunk.records:
+        made = _Made(kind, chunk, now, self.replica.version)
+        watchlist, home = self.lists.watchlist, self.settings.home
+        ordinary = NONE if stale or ended else kind.sieve.sift(made.values, watchlist, home)
+        kafka_ms = np.array([made.stamps[place] for place in ordinary.places], np.int64)
+        ordinary = ordinary.where(intime := in_time(ordinary.at_us, kafka_ms, replay))
+        late = kafka_ms[intime] * 1000 - ordinary.at_us > rules.LATE_US
+        made.clear(ordinary, late & (not replay))
+        done = set(ordinary.places)
+        for place, record in enumerate(chunk.records):
+            if place in done:
+                continue
             try:
                 event = take(kind.event, record.value)
                 at_us = micros(event.observed_at)
                 check_clock(at_us, record.timestamp, replay)
             except (Refused, OverflowError, ValueError) as error:
                 refused = error if isinstance(error, Refused) else Refused("schema_invalid", "/observed_at")
-                out.append(
-                    (topics.DEAD_LETTERS, kind.topic.name.encode(), dead_letter(kind.topic.name, record, refused))
-                )
-                metrics.dead_letters.labels(kind.topic.name, refused.reason).inc()
+                made.refuse(record, refused)
                 continue
-            site = event.site_id
             if ended:
-                outcomes[site].append((event.device_id, event.seq, "order_ended", []))
-                counts["order_ended"] += 1
+                made.answer(event, "order_ended", NOBODY)
                 continue
             verdict = kind.decide(event, at_us, watchlist, home, stale)
-            late = not replay and record.timestamp * 1000 - at_us > rules.LATE_US
-            late_count += late
-            counts[verdict.outcome] += 1
-            outcomes[site].append(
-                (event.device_id, event.seq, verdict.outcome, verdict.people if verdict.reasons else [])
-            )
-            if verdict.reasons:
-                out.append((topics.ALERTS, site.encode(), encode(_alert(event, verdict, late, now, version))))
-                alerts.append(record.timestamp)
-            content = (event.device_id, event.seq, crc32(record.value))
-            if content in seen:
-                duplicates += 1
-                continue
-            seen.add(content)
-            what, direction, stage, people = kind.facts(event)
-            decisions[site].append(
-                Decision(event.device_id, event.seq, at_us // 1000, what, direction, stage, people, verdict.outcome, late,
-                         [why.rule for why in verdict.reasons], content[2])
-            )  # fmt: skip
-        decided_ms = int(now.timestamp() * 1000)
-        for site, some in outcomes.items():
-            for value in _values(partial(Outcomes, site, now, version), some):
-                out.append((topics.OUTCOMES, site.encode(), value))
-        for site, made in decisions.items():
-            for value in _values(partial(Decisions, site, rules.TABLE, decided_ms, version), made):
-                out.append((topics.DECISIONS, site.encode(), value))
-        for outcome, count in counts.items():
-            metrics.events.labels(kind.topic.name, outcome).inc(count)
-        if late_count:
-            metrics.late_events.labels(kind.topic.name).inc(late_count)
-        if duplicates:
-            metrics.duplicates.labels(kind.topic.name).inc(duplicates)
-        return out, alerts
+            made.judge(place, event, at_us, verdict, not replay and record.timestamp * 1000 - at_us > rules.LATE_US)
+        return made.records(), made.alerts
+
+
+class _Made:
+    """What is made of a chunk: outcomes and decisions by site, alerts, dead letters."""
+
+    def __init__(self, kind: Screened, chunk: Chunk, now: datetime, version: int) -> None:
+        self.values = [record.value or b"" for record in chunk.records]
+        self.stamps: list[int] = [record.timestamp for record in chunk.records]
+        """Kafka timestamps (ms)."""
+        self.alerts: list[int] = []
+        """Those of events that raise an alert."""
+        self._kind, self._partition, self._now, self._version = kind, chunk.tp.partition, now, version
+        self._outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
+        self._alike: dict[_Common, list[tuple[str, int, int, int]]] = defaultdict(list)
+        """By what they have in common: device, number, ms, digest of each event."""
+        self._out: list[Record] = []
+        self._counts: dict[str, int] = defaultdict(int)
+        self._late = self._duplicates = 0
+        self._digests = list(map(crc32, self.values))
+        repeated = len(set(self._digests)) < len(self._digests)
+        self._seen: set[tuple[str, int, int]] | None = set() if repeated else None
+
+    def clear(self, ordinary: Ordinary, late: Array) -> None:
+        """Ordinary events are clear."""
+        outcomes, alike, digests, seen = self._outcomes, self._alike, self._digests, self._seen
+        columns = (ordinary.places, ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
+        for place, event, ms, is_late, facts in zip(*columns, self._kind.facts(ordinary.events), strict=True):
+            site, device, seq, digest = event.site_id, event.device_id, event.seq, digests[place]
+            outcomes[site].append((device, seq, "clear", NOBODY))
+            if seen is None or self._is_new(device, seq, digest):
+                alike[site, facts, "clear", is_late, ()].append((device, seq, ms, digest))
+        self._counts["clear"] += len(ordinary.places)
+        self._late += int(late.sum())
+
+    def judge(self, place: int, event: Any, at_us: int, verdict: Verdict, late: bool) -> None:
+        """An event that was decided alone."""
+        self.answer(event, verdict.outcome, verdict.people if verdict.reasons else NOBODY)
+        self._late += late
+        if verdict.reasons:
+            alert = _alert(event, verdict, late, self._now, self._version)
+            self._out.append((topics.ALERTS, event.site_id.encode(), encode(alert)))
+            self.alerts.append(self.stamps[place])
+        device, seq, digest = event.device_id, event.seq, self._digests[place]
+        if self._seen is None or self._is_new(device, seq, digest):
+            why = tuple(why.rule for why in verdict.reasons)
+            common = (event.site_id, self._kind.facts([event])[0], verdict.outcome, late, why)
+            self._alike[common].append((device, seq, at_us // 1000, digest))
+
+    def answer(self, event: Any, outcome: str, people: list[int]) -> None:
+        """What its device is told."""
+        self._outcomes[event.site_id].append((event.device_id, event.seq, outcome, people))
+        self._counts[outcome] += 1
+
+    def refuse(self, record: Any, refused: Refused) -> None:
+        """A dead letter."""
+        name = self._kind.topic.name
+        self._out.append((topics.DEAD_LETTERS, name.encode(), dead_letter(name, self._partition, record, refused)))
+        metrics.dead_letters.labels(name, refused.reason).inc()
+
+    def records(self) -> list[Record]:
+        """Everything, as it is written; and counted."""
+        for site, some in self._outcomes.items():
+            for value in _values(partial(Outcomes, site, self._now, self._version), some):
+                self._out.append((topics.OUTCOMES, site.encode(), value))
+        decided: dict[str, list[Alike]] = defaultdict(list)
+        for (site, facts, outcome, late, why), rows in self._alike.items():
+            for first in range(0, len(rows), ALIKE):
+                columns = map(list, zip(*rows[first : first + ALIKE], strict=True))
+                decided[site].append(Alike(*facts, outcome, late, list(why), *columns))
+        decided_ms = int(self._now.timestamp() * 1000)
+        for site, groups in decided.items():
+            for value in _values(partial(Decisions, site, rules.TABLE, decided_ms, self._version), groups):
+                self._out.append((topics.DECISIONS, site.encode(), value))
+        name = self._kind.topic.name
+        for outcome, count in self._counts.items():
+            metrics.events.labels(name, outcome).inc(count)
+        metrics.late_events.labels(name).inc(self._late)
+        metrics.duplicates.labels(name).inc(self._duplicates)
+        return self._out
+
+    def _is_new(self, device: str, seq: int, digest: int) -> bool:
+        """Whether the same was not met in this chunk."""
+        assert self._seen is not None
+        new = (device, seq, digest) not in self._seen
+        self._seen.add((device, seq, digest))
+        self._duplicates += not new
+        return new
 
 
 def _values(make: Callable[[list[_T]], Any], items: list[_T]) -> list[bytes]:

@@ -24,6 +24,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 import orjson
 
+from schemas.rows import Block
 from streams.errors import UserError
 
 SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
@@ -36,6 +37,7 @@ DENIED = {192, 193, 194, 516}
 """Error codes: unknown user, wrong password, password required, authentication failed."""
 
 Row = dict[str, Any]
+Rows = Block | Sequence[tuple[Any, ...]]
 
 
 class ClickHouseError(UserError):
@@ -55,7 +57,7 @@ class Engine(Protocol):
     def execute(self, sql: str) -> None:
         """A statement without a result."""
 
-    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """Inserts rows; returns when they are durable by ClickHouse's own measure."""
 
     def close(self) -> None:
@@ -88,9 +90,10 @@ class Server:
         """See `Engine.execute`."""
         self._run(sql)
 
-    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
-        self._run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES", list(zip(*rows, strict=True)), columnar=True)
+        by_column = rows.columns if isinstance(rows, Block) else list(zip(*rows, strict=True))
+        self._run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES", by_column, columnar=True)
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -137,7 +140,7 @@ class Embedded:
         """See `Engine.execute`."""
         self._run(sql, "Null")
 
-    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
         self._run(_insert_sql(table, columns, rows), "Null")
 
@@ -171,7 +174,7 @@ class Held:
         """See `Engine.execute`."""
         self._ask("execute", sql)
 
-    def insert(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
         self._ask("execute", _insert_sql(table, columns, rows))
 
@@ -297,7 +300,7 @@ def statements(migration: Path, timezone: str) -> list[str]:
     return [statement for statement in map(str.strip, text.split(";\n")) if statement]
 
 
-def _insert_sql(table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+def _insert_sql(table: str, columns: Sequence[str], rows: Rows) -> str:
     data = msgspec.json.Encoder().encode_lines(rows).decode()
     return f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONCompactEachRow\n{data}"
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from faust.types import TP
 
-from schemas.rows import KEYS, ProgressRow
+from schemas.rows import KEYS, Block, ProgressRow
 from streams.clickhouse import Engine
 
 CASE_DAYS = 13
@@ -76,10 +76,10 @@ def lost(engine: Engine, known: Progress, sealed: Set[date], today: date) -> set
     return {table for n, table in enumerate(asked.values()) if n not in there}
 
 
-def proof(before: Held, written: Mapping[str, list[Any]]) -> Held:
+def proof(before: Held, written: Mapping[str, Block]) -> Held:
     """The keys of the last rows that were written, and those before of tables that got none."""
-    last = {table: some[-1] for table, some in written.items() if some and table in KEYS}
-    return before | {table: [_plain(getattr(row, name)) for name in KEYS[table]] for table, row in last.items()}
+    last = {table: some for table, some in written.items() if len(some) and table in KEYS}
+    return before | {table: [_plain(some[name][-1]) for name in KEYS[table]] for table, some in last.items()}
 
 
 def row(tp: TP, topic_id: str, reached: Reached) -> ProgressRow:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from schemas.rows import TABLES
+from schemas.rows import TABLES, Block
 from streams import clickhouse, metrics, progress
 from streams.chunks import Chunk, Consumer
 from streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine
@@ -32,7 +32,8 @@ MAX_BUFFERED_ROWS = 200_000
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
 STOP_SECONDS = 5.0
 
-Rows = dict[str, list[Any]]
+Rows = dict[str, Block]
+"""By table."""
 _T = TypeVar("_T")
 
 
@@ -51,7 +52,7 @@ class _Lane:
 
     def __init__(self) -> None:
         self.chunks: list[Chunk] = []
-        self.rows: Rows = defaultdict(list)
+        self.rows: Rows = {}
         self.buffered = 0
         """Rows in hand, those of a flush that goes on included."""
         self.flushing: tuple[list[Chunk], Rows, int] | None = None
@@ -68,7 +69,7 @@ class _Lane:
         """What is to be flushed now."""
         if self.flushing is None:
             self.flushing = self.chunks, self.rows, self.buffered
-            self.chunks, self.rows = [], defaultdict(list)
+            self.chunks, self.rows = [], {}
         return self.flushing
 
     def failed(self) -> float:
@@ -141,7 +142,7 @@ class Sink:
             await self._emptied.wait_for(lambda: lane.buffered < MAX_BUFFERED_ROWS)
         lane.chunks.append(chunk)
         for table, some in rows.items():
-            lane.rows[table].extend(some)
+            lane.rows.setdefault(table, Block(table)).extend(some)
             lane.buffered += len(some)
         self._measure()
         if lane.buffered >= FLUSH_ROWS:
@@ -226,7 +227,7 @@ class Sink:
     async def _of_sealed_days(self, rows: Rows) -> bool:
         """Whether facts of sealed days are among the rows: the day was sealed after whoever put them looked."""
         self.sealed = await self._call(self._sealed)
-        return any(row.day in self.sealed for table in self.seals.tables for row in rows.get(table, ()))
+        return any(not self.sealed.isdisjoint(rows[table]["day"]) for table in self.seals.tables & rows.keys())
 
     async def _check_idle(self) -> None:
         consumer = self._consumer()
@@ -302,7 +303,7 @@ class Sink:
         """Writes rows, what follows from them, and progress. Partitions whose earlier rows are gone by then get none: those."""
         engine = self._connected()
         for table, some in rows.items():
-            if some:
+            if len(some):
                 self._insert(engine, table, some)
         self._after(engine, rows)
         reached: Progress = {}
@@ -324,7 +325,7 @@ class Sink:
                 [progress.row(tp, self._topic_id(tp.topic), r) for tp, r in reached.items()],
             )
 
-    def _insert(self, engine: Engine, table: str, rows: list[Any]) -> None:
+    def _insert(self, engine: Engine, table: str, rows: Block | list[Any]) -> None:
         started = time.perf_counter()
         engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
         metrics.sink_insert.labels(table).observe(time.perf_counter() - started)

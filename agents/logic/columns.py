@@ -121,6 +121,15 @@ class Table:
             row = link[row * 2 + 1]
         return found
 
+    def may_have(self, tags: Array) -> Array:
+        """Of each tag whether a row has it."""
+        buckets = self._buckets(tags)
+        found: Array = (self._bits.array[buckets] >> (tags >> 29) & 1).astype(bool)
+        places = np.flatnonzero(found)
+        found[places] = False
+        found[places[self.search(tags[places])[0]]] = True
+        return found
+
     def search(self, tags: Array) -> tuple[Array, Array]:
         """Pairs (position in `tags`, row) of equal tags."""
         places = np.arange(len(tags))

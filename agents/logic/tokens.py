@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,8 @@ KINDS = ("id", "passport", "pass", "phone", "plate")
 KIND = {kind: number for number, kind in enumerate(KINDS)}
 
 _HEX = 32
+_ZEROS = bytes(ord("0") if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
+"""Turns every digit of a digest into 0."""
 _TOKEN = re.compile(TOKEN_PATTERN)
 
 
@@ -78,6 +81,10 @@ class Tokens:
         number, owner = KIND[kind], self._owner.view
         return [owner[row] for row in rows if self._code.view[row] & 7 == number and self._text(row) == text]
 
+    def may_have(self, texts: Sequence[str]) -> Array:
+        """Of each text whether it may be a token here, in whatever domain: the others are none."""
+        return self._table.may_have(tags(texts))
+
     def of(self, first: int) -> dict[str, tuple[str, ...]]:
         """An owner's tokens by domain; `first` is the row of its first."""
         found: dict[str, tuple[str, ...]] = {}
@@ -133,3 +140,24 @@ class Tokens:
             self._keys[key] = len(self.key_ids)
             self.key_ids.append(key)
         return self._keys[key]
+
+
+def well_formed(texts: Sequence[str], keys: Set[str] | None) -> Array:
+    """Of each text whether it is a token of one of the keys; without keys, of that which the first text has."""
+    if keys is None:
+        keys = {text[: -_HEX - 1] for text in texts[:1] if _TOKEN.match(text)}
+    lengths = list(map(len, texts))
+    found = np.zeros(len(texts), bool)
+    for length in {len(key) + 1 + _HEX for key in keys}.intersection(lengths):
+        at: Any = slice(None)
+        some = texts
+        if lengths.count(length) < len(texts):
+            at = [n for n, it in enumerate(lengths) if it == length]
+            some = [texts[n] for n in at]
+        raw = "".join(some).encode("ascii", "replace")
+        plain = np.frombuffer(raw.translate(_ZEROS), f"V{length}")  # as scalars: compared as a whole
+        heads = np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(-1, length)[:, :-_HEX])
+        for head in (f"{key}.".encode() for key in keys if len(key) + 1 + _HEX == length):
+            shaped = plain == np.void(head.translate(_ZEROS) + b"0" * _HEX)
+            found[at] |= shaped & (heads.view(f"V{len(head)}").reshape(-1) == np.void(head))
+    return found

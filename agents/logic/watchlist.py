@@ -118,6 +118,10 @@ class Watchlist:
             return ()
         return [self._entry(r) for r in rows if self._is_live(r) and self._from.view[r] <= at_us < self._to.view[r]]
 
+    def may_list(self, tokens: Sequence[str]) -> Array:
+        """Of each token whether an entry may have it; where this is false, none has, valid or not, in any domain."""
+        return self._tokens.may_have(tokens)
+
     def find(self, kind: str, token: str) -> Sequence[Entry]:
         """Entries that have the token in that domain, whatever their window."""
         return [self._entry(row) for row in self._tokens.owners(kind, token) if self._is_live(row)]

@@ -14,7 +14,7 @@ from agents.lists import Lists
 from agents.logic import rules
 from agents.logic.batches import micros
 from agents.screening import _alert
-from schemas.events import Decision, Decisions, Outcomes, Scan, encode
+from schemas.events import Alike, Decisions, Outcomes, Scan, encode
 from streams.deadletters import check_clock, take
 from streams.replica import Replica
 from streams.settings import load
@@ -51,8 +51,8 @@ async def screen(stream: faust.Stream) -> None:
         await outcomes.send(key=site, value=encode(answer))
         if verdict.reasons:
             await alerts.send(key=site, value=encode(_alert(scan, verdict, False, now, replica.version)))
-        decided = Decision(scan.device_id, scan.seq, at_us // 1000, scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False,
-                           [why.rule for why in verdict.reasons])  # fmt: skip
+        decided = Alike(scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False, [why.rule for why in verdict.reasons],
+                        [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(
             key=site,
             value=encode(Decisions(scan.site_id, rules.TABLE, int(time.time() * 1000), replica.version, [decided])),

@@ -48,7 +48,7 @@ READ_BACK: dict[str, tuple[Any, ...]] = {
         {"correction_of": "x", "site_id": "foreign-site", "at": _AT, "why": "mistake"},
     ),
     "screening-decisions": ({"site_id": "foreign-site", "table": 1, "decided_ms": 1, "watchlist_version": 1,
-                             "decisions": [["foreign-device", 1, 1, "vehicle", "in", "", 1, "clear", False, ["fever"], 1]]},),
+                             "decisions": [["vehicle", "in", "", 1, "clear", False, ["fever"], ["foreign-device"], [1], [1], [1]]]},),
     "push-receipts": ({"batch_id": "foreign-batch", "authority": "foreign-authority", "list": "l", "category": "close_contact", "mode": "delta", "status": "rejected", "code": None, "lines_declared": 1,
                        "accepted": 1, "duplicate": 0, "rejected": 0, "withdrawn": 0, "rejects": [], "issued_at": _AT, "at": _AT, "by": "x"},),
     "dead-letters": ({"topic": "x", "partition": 0, "offset": 1, "reason": "not_json", "path": "", "size": 1, "sha256": _H, "at": _AT},),

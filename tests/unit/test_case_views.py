@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from agents.cases import close_cases, end_cases, roll_up_cases, warnings
-from schemas.rows import TABLES, PushReceiptRow, SiteRow
+from schemas.rows import TABLES, Block, PushReceiptRow, SiteRow
 from streams import clickhouse
 from streams.clickhouse import ClickHouseError, Engine
 from tests.case_events import DAYS, PLACE, ZONE, Events, check, f, facts, make, q, today, view
@@ -55,7 +55,7 @@ def write(engine: Engine, events: Events) -> None:
     for table, rows in written.items():
         if rows:
             engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
-    roll_up_cases(engine, written, DAYS)
+    roll_up_cases(engine, {table: Block(table, rows) for table, rows in written.items()}, DAYS)
 
 
 def everything(engine: Engine) -> dict[str, Any]:

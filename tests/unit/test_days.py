@@ -14,7 +14,7 @@ import pytest
 from agents import retention
 from agents.erasure import KEPT, erase_facts
 from agents.recorder import roll_up
-from schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
+from schemas.rows import FIRST_WINS, Block, DeviceEvent, DispositionFact, ScreeningFact
 from streams import clickhouse
 from streams.clickhouse import ClickHouseError, Engine
 from tests.support import ClickHouseServer, Killed
@@ -110,7 +110,7 @@ def write(engine: Engine, rows: list[Any]) -> None:
         some = [row for row in rows if isinstance(row, kind) and str(row.day) not in sealed]
         if some:
             engine.insert(f"ninezero_data.{table}", kind._fields, some)
-            roll_up(engine, {table: some})
+            roll_up(engine, {table: Block(table, some)})
 
 
 def check(engine: Engine, world: World) -> None:

@@ -78,8 +78,8 @@ def test_bad_input_is_refused_with_its_reason_and_path(value: bytes | None, reas
 
 def test_a_dead_letter_says_where_and_how_big_and_nothing_of_what() -> None:
     value = changed(device_id=SECRET)
-    record = SimpleNamespace(value=value, partition=3, offset=42, timestamp=1_700_000_000_000)
-    letter = dead_letter("checkpoint-scans", record, Refused("schema_invalid", "/device_id"))
+    record = SimpleNamespace(value=value, offset=42, timestamp=1_700_000_000_000)
+    letter = dead_letter("checkpoint-scans", 3, record, Refused("schema_invalid", "/device_id"))
     assert SECRET.encode() not in letter
     found = orjson.loads(letter)
     assert (found["partition"], found["offset"], found["size"], found["path"]) == (3, 42, len(value), "/device_id")

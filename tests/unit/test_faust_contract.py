@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import faust
 from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
@@ -50,6 +51,12 @@ def test_offsets_are_committed_and_sought_where_we_add_the_topics_id() -> None:
     assert "self._thread.seek_to_committed()" in inspect.getsource(driver.Consumer.seek_to_committed)
     assert "await self.seek_to_committed()" in inspect.getsource(stock.Consumer.perform_seek)
     assert callable(GroupCoordinator.fetch_committed_offsets)
+
+
+def test_what_was_fetched_is_kept_where_we_take_its_records_from() -> None:
+    assert "fetcher = consumer._fetcher" in inspect.getsource(driver.AIOKafkaConsumerThread._fetch_records)
+    assert "self._records[tp] = FetchResult(" in inspect.getsource(Fetcher)
+    assert "consumer_record = self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords)
 
 
 def test_what_we_call_is_still_there() -> None:

@@ -11,7 +11,7 @@ from faust.types import TP
 from agents.cases import mend_cases, roll_up_cases
 from agents.logic.days import Days
 from agents.recorder import mend_rollup, roll_up
-from schemas.rows import FIRST_WINS, KEYS, TABLES, DeadLetterRow, QuarantineFact, ScreeningFact
+from schemas.rows import FIRST_WINS, KEYS, TABLES, Block, DeadLetterRow, QuarantineFact, ScreeningFact
 from streams import clickhouse, progress
 from streams.clickhouse import SQL, Engine
 from streams.progress import Reached
@@ -39,14 +39,14 @@ def write(engine: Engine, tp: TP, reached: Reached) -> None:
 
 
 def test_progress_lasts_and_its_rows_prove_it(engine: Engine) -> None:
-    written = {"screening_facts": FACTS, "dead_letter_facts": [HOSTILE]}
+    written = {name: Block(name, rows) for name, rows in (("screening_facts", FACTS), ("dead_letter_facts", [HOSTILE]))}
     for table, rows in written.items():
         engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
     reached = Reached(7, 0, progress.proof({}, written))
     write(engine, ONE, reached)
     assert progress.read(engine) == {(ONE, "id"): reached}
     assert progress.lost(engine, {ONE: reached}, frozenset(), DAY) == set()
-    assert progress.proof(reached.held, {"screening_facts": []}) == reached.held
+    assert progress.proof(reached.held, {"screening_facts": Block("screening_facts")}) == reached.held
 
     engine.execute("TRUNCATE TABLE ninezero_data.screening_facts")
     assert progress.lost(engine, {ONE: reached, OTHER: Reached()}, frozenset(), DAY) == {"screening_facts"}
@@ -77,7 +77,7 @@ def test_the_keys_that_prove_progress_are_columns_of_their_tables_and_no_case_nu
 
 def test_counts_that_were_lost_are_computed_from_their_facts(engine: Engine) -> None:
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, FACTS)
-    roll_up(engine, {"screening_facts": FACTS})
+    roll_up(engine, {"screening_facts": Block("screening_facts", FACTS)})
     assert mend_rollup(engine) == []
     engine.execute("TRUNCATE TABLE ninezero_data.screening_rollup")
     assert mend_rollup(engine) == [DAY.isoformat()]
@@ -95,7 +95,7 @@ def test_cases_that_were_lost_are_computed_from_their_facts(engine: Engine) -> N
     days = Days("Asia/Shanghai")
     fact = QuarantineFact("c." + "0" * 32, MINUTE * 1_000_000, DAY, "d", 1, "q", "admitted", "", "", 0, 0, "", 1)
     engine.insert("ninezero_data.quarantine_facts", QuarantineFact._fields, [fact])
-    roll_up_cases(engine, {"quarantine_facts": [fact]}, days)
+    roll_up_cases(engine, {"quarantine_facts": Block("quarantine_facts", [fact])}, days)
     before = engine.query("SELECT * FROM ninezero_data.quarantine_cases FINAL")
     engine.execute("TRUNCATE TABLE ninezero_data.quarantine_cases")
     mend_cases(engine, days)

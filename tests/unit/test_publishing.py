@@ -9,7 +9,7 @@ import pytest
 
 from agents import publishing
 from agents.recorder import roll_up
-from schemas.rows import FIRST_WINS, ScreeningFact, SiteRow
+from schemas.rows import FIRST_WINS, Block, ScreeningFact, SiteRow
 from streams import clickhouse
 from streams.clickhouse import ClickHouseError, Engine
 from tests.support import ClickHouseServer, Killed
@@ -40,7 +40,7 @@ def passages(engine: Engine, site: str, count: int, outcome: str = "clear", stag
         for n in range(count)
     ]  # fmt: skip
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)
-    roll_up(engine, {"screening_facts": facts})
+    roll_up(engine, {"screening_facts": Block("screening_facts", facts)})
 
 
 def screening(engine: Engine) -> list[tuple[object, ...]]:

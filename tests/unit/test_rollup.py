@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 
 from agents.recorder import roll_up
-from schemas.rows import FIRST_WINS, ScreeningFact
+from schemas.rows import FIRST_WINS, Block, ScreeningFact
 from streams import clickhouse
 from streams.clickhouse import ClickHouseError, Engine
 
@@ -26,7 +26,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def write(engine: Engine, facts: list[ScreeningFact]) -> None:
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)
-    roll_up(engine, {"screening_facts": facts})
+    roll_up(engine, {"screening_facts": Block("screening_facts", facts)})
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -127,8 +127,8 @@ def outcomes(site: bytes, answers: list[Any]) -> bytes:
 
 def letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, refused: Refused) -> bytes:
     """The dead letter of a record."""
-    record = SimpleNamespace(value=value, partition=partition, offset=offset, timestamp=kafka_ms)
-    return dead_letter("checkpoint-scans", record, refused)
+    record = SimpleNamespace(value=value, offset=offset, timestamp=kafka_ms)
+    return dead_letter("checkpoint-scans", partition, record, refused)
 
 
 class Rows:

@@ -1,0 +1,142 @@
+"""Which events of a chunk are ordinary: well-formed, and nobody in them has a reason. Most are, and they are found by the chunk.
+
+An event is ordinary only if it is certain that decoding accepts it and the decision table (`rules.py`) says `clear`. Whatever is
+doubtful here is left to those two, one by one; so the sieve may be coarse, and only its *ordinary* must be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import compress
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+
+from agents.logic.columns import Array
+from agents.logic.rules import FEVER_C, PLAUSIBLE_C
+from agents.logic.tokens import well_formed
+from agents.logic.watchlist import Watchlist
+from schemas.bare import Seen, bare, patterns
+from schemas.events import LOOSE_TIME, MAX_VALUE_BYTES, TOKEN_PATTERN, Person
+
+_HARMLESS_CODES = ("green", "none")
+
+
+class Ordinary(NamedTuple):
+    """Ordinary events: where each is among the values, and when it was observed (µs)."""
+
+    places: Sequence[int]
+    events: Sequence[Any]
+    at_us: Array
+
+    def where(self, chosen: Array) -> Ordinary:
+        """Those that are chosen."""
+        if chosen.all():
+            return self
+        kept = chosen.tolist()
+        return Ordinary(list(compress(self.places, kept)), list(compress(self.events, kept)), self.at_us[chosen])
+
+
+NONE = Ordinary((), (), np.empty(0, np.int64))
+
+
+class Sieve:
+    """Of one wire type. `people`, `direction` and `plate` take them from an event; `measured`: a temperature is asked for."""
+
+    def __init__(
+        self,
+        kind: Any,
+        people: Callable[[Any], Sequence[Any]],
+        direction: Callable[[Any], str],
+        plate: Callable[[Any], str | None],
+        measured: bool,
+    ) -> None:
+        self._decode = msgspec.json.Decoder(bare(kind)).decode
+        self._people, self._direction, self._plate, self._measured = people, direction, plate, measured
+        self._names = [
+            (attrgetter(field), Seen(pattern)) for field, pattern in patterns(kind).items() if pattern != TOKEN_PATTERN
+        ]
+        self._origins = Seen(patterns(Person)["origin"])
+
+    def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Ordinary:
+        """The ordinary ones."""
+        places, events = self._decoded(values)
+        fine = np.frombuffer(self._sound(events), bool) & self._unlisted(events, watchlist, home)
+        if not fine.all():
+            chosen = fine.tolist()
+            places, events = list(compress(places, chosen)), list(compress(events, chosen))
+        seconds = np.array([event.observed_at.timestamp() for event in events], np.float64)
+        at_us: Array = np.rint(seconds * 1_000_000).astype(np.int64)
+        return Ordinary(places, events, at_us)
+
+    def _decoded(self, values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
+        """Those that decoding accepts but for patterns."""
+        decode = self._decode
+        places, events = [], []
+        for place, value in enumerate(values):
+            if len(value) <= MAX_VALUE_BYTES:
+                try:
+                    events.append(decode(value))
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    continue
+                places.append(place)
+        if _may_be_loose(b"\n".join(values)):
+            strict = [LOOSE_TIME.search(values[place]) is None for place in places]
+            return list(compress(places, strict)), list(compress(events, strict))
+        return places, events
+
+    def _sound(self, events: Sequence[Any]) -> bytearray:
+        """Of each event whether its strings have their patterns; tokens and origins are another matter."""
+        sound = bytearray(b"\1") * len(events)
+        for get, seen in self._names:
+            if wrong := seen.wrong(map(get, events)):
+                for n, event in enumerate(events):
+                    if get(event) in wrong:
+                        sound[n] = 0
+        return sound
+
+    def _unlisted(self, events: Sequence[Any], watchlist: Watchlist, home: str) -> Array:
+        """Of each event whether neither list, temperature, code nor origin says anything about anyone in it."""
+        ordinary = bytearray(b"\1") * len(events)
+        texts: list[str] = []
+        add = texts.append
+        ends: list[int] = []  # of each event's tokens
+        low, at_home, measured, wrong = PLAUSIBLE_C[0], (None, "CN", home), self._measured, self._origins.wrong
+        columns = zip(map(self._people, events), map(self._direction, events), map(self._plate, events), strict=True)
+        for n, (people, direction, plate) in enumerate(columns):
+            for person in people:
+                tokens, temperature, origin = person.tokens, person.temperature_c, person.origin
+                if (token := tokens.id) is not UNSET:
+                    add(token)
+                elif tokens.passport is UNSET:
+                    ordinary[n] = 0
+                if (token := tokens.passport) is not UNSET:
+                    add(token)
+                if (token := tokens.phone) is not UNSET:
+                    add(token)
+                if (token := tokens.pass_) is not UNSET:
+                    add(token)
+                if (
+                    (measured if temperature is None else not low <= temperature < FEVER_C)
+                    or person.temperature_confirmed_c is not None
+                    or person.health_code not in _HARMLESS_CODES
+                    or (origin not in at_home and (direction == "in" or wrong((origin,))))
+                ):
+                    ordinary[n] = 0
+            if plate is not None:
+                add(plate)
+            ends.append(len(texts))
+        quiet = well_formed(texts, watchlist.common_keys) & ~watchlist.may_list(texts)
+        for place in np.searchsorted(ends, np.flatnonzero(~quiet), "right").tolist():
+            ordinary[place] = 0
+        return np.frombuffer(ordinary, bool)
+
+
+def _may_be_loose(text: bytes) -> bool:
+    """Whether there is a digit, a sign, four bytes and a quotation mark, as `LOOSE_TIME` ends; three times as fast as that."""
+    letters = np.frombuffer(text, np.uint8)
+    signs, digits = (letters == ord("+")) | (letters == ord("-")), letters - np.uint8(ord("0")) < 10
+    return bool((digits[:-6] & signs[1:-5] & (letters[6:] == ord('"'))).any())

@@ -1,0 +1,180 @@
+"""The sieve: whatever it calls ordinary, decoding accepts and the decision table finds clear."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args, get_origin
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.checkpoints import CHECKPOINTS
+from agents.logic.batches import micros
+from agents.logic.tokens import well_formed
+from agents.logic.watchlist import Entry, Watchlist
+from agents.stations import STATIONS
+from schemas.events import MAX_VALUE_BYTES, Arrival, Scan
+from streams.deadletters import Refused, take
+
+HOME = "370115"
+NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
+NOW_US = micros(NOW)
+
+
+def token(n: int, key: str = "k1") -> str:
+    return f"{key}.{n:032x}"
+
+
+def lists(keys: tuple[str, ...] = ("k1",)) -> Watchlist:
+    """Numbers below ten are listed, in turn as each kind of document; each line under every key."""
+    made = Watchlist()
+    put = [
+        Entry("a", "l", f"b:{n}", "health_pass" if kind == "pass" else "close_contact", NOW_US - 10**9, NOW_US + 10**9,
+              {kind: tuple(token(n, key) for key in keys)}, 1)
+        for n, kind in enumerate(("id", "passport", "pass", "phone", "plate") * 2)
+    ]  # fmt: skip
+    made.apply(("a", "l"), put, ())
+    return made
+
+
+def scan(**changes: Any) -> dict[str, Any]:
+    person = {
+        "role": "driver",
+        "tokens": {"id": token(99)},
+        "temperature_c": 36.5,
+        "health_code": "green",
+        "origin": HOME,
+    }
+    return {"device_id": "d", "seq": 1, "site_id": "s", "observed_at": NOW.isoformat(), "kind": "vehicle",
+            "people": [person | changes.pop("person", {})], "direction": "in", "plate": token(98)} | changes  # fmt: skip
+
+
+def arrival(**changes: Any) -> dict[str, Any]:
+    return {"device_id": "d", "seq": 1, "site_id": "s", "observed_at": NOW.isoformat(), "mode": "rail", "service": "G101",
+            "stage": "boarded", "transfer_id": "t1", "destination": HOME,
+            "person": {"role": "traveller", "tokens": {"id": token(99)}, "temperature_c": None}} | changes  # fmt: skip
+
+
+def ordinary(values: list[bytes], kind: Any = CHECKPOINTS, watchlist: Watchlist | None = None) -> list[int]:
+    return list(kind.sieve.sift(values, lists() if watchlist is None else watchlist, HOME).places)
+
+
+def clear(value: bytes, kind: Any, watchlist: Watchlist) -> bool:
+    try:
+        event = take(kind.event, value)
+    except Refused:
+        return False
+    return bool(kind.decide(event, micros(event.observed_at), watchlist, HOME, False).outcome == "clear")
+
+
+TOKENS = st.builds(
+    token, st.sampled_from([0, 1, 2, 3, 4, *range(50, 60)]), st.sampled_from(["k1", "k1", "k1", "k2", "K-"])
+)
+ODD = st.sampled_from(["", "k1.", "k1." + "0" * 31, "k1." + "0" * 33, "k1." + "G" * 32, "k1." + "A" * 32, "k1." + "é" * 32, "k1" + "0" * 33,
+                       "x" * 35, " k1." + "0" * 31])  # fmt: skip
+SOME = st.one_of(TOKENS, TOKENS, TOKENS, TOKENS, ODD)
+TEMPERATURES = st.sampled_from([36.5, 36.5, 36.5, 37.3, 37.29, 30.0, 29.9, 45.0, 45.1, None])
+ORIGINS = st.sampled_from([None, HOME, HOME, "CN", "370112", "110101", "US", "usa", "37011", "３７０１１５"])
+PEOPLE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["driver", "passenger"]), "tokens": st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "passport", "phone", "pass"), SOME)),
+     "temperature_c": TEMPERATURES},
+    optional={"temperature_confirmed_c": TEMPERATURES, "origin": ORIGINS, "health_code": st.sampled_from(["green", "none", "green", "yellow", "red", "blue"]),
+              "quality": st.sampled_from([[], ["empty"], ["what"]])},
+)  # fmt: skip
+NAMES = st.sampled_from(["d", "d-1", "13800000000", "-d", "d" * 65, "d\n", "ü"])
+TIMES = st.sampled_from(["2026-03-01T08:00:00Z", "2026-03-01T16:00:00+08:00", "2026-03-01T16:00:00+0800", "2026-03-01T08:00:00.123456-00:00", "2026-03-01T08:00:00.5-0000",
+                         "2026-03-01T08:00:00", "2026-03-01 08:00:00Z", "yesterday", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])  # fmt: skip
+SCANS = st.fixed_dictionaries(
+    {"device_id": NAMES, "seq": st.sampled_from([0, 1, 2**63 - 1, 2**63, -1, 1.5]), "site_id": NAMES, "observed_at": TIMES,
+     "kind": st.sampled_from(["vehicle", "pedestrian", "boat"]), "people": st.lists(PEOPLE, max_size=3)},
+    optional={"direction": st.sampled_from(["in", "out", "up"]), "plate": st.one_of(st.none(), SOME), "note": st.just("x")},
+)  # fmt: skip
+USUAL = st.fixed_dictionaries(
+    {"device_id": st.just("d"), "seq": st.integers(0, 9), "site_id": st.just("s"), "observed_at": TIMES, "kind": st.just("vehicle"), "people": st.lists(PEOPLE, min_size=1, max_size=2)},
+    optional={"direction": st.sampled_from(["in", "out"]), "plate": st.one_of(st.none(), SOME)},
+)  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(st.one_of(SCANS, USUAL, USUAL), max_size=8), st.sampled_from([(), ("k1",), ("k1", "k2")]))
+def test_what_is_ordinary_is_clear(events: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    watchlist = lists(keys) if keys else Watchlist()
+    values = [json.dumps(event).encode() for event in events]
+    for place in ordinary(values, watchlist=watchlist):
+        assert clear(values[place], CHECKPOINTS, watchlist), values[place]
+
+
+@pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])
+def test_an_event_as_most_are_is_ordinary(kind: Any, event: dict[str, Any]) -> None:
+    value = json.dumps(event).encode()
+    found = kind.sieve.sift([b"", value, b"{}", value], lists(), HOME)
+    assert list(found.places) == [1, 3] and found.at_us.tolist() == [NOW_US, NOW_US]
+    assert [(e.device_id, e.seq, e.site_id) for e in found.events] == [("d", 1, "s")] * 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"person": {"tokens": {kind: token(n)}}} for n, kind in enumerate(("id", "passport", "pass", "phone"))
+    ]
+    + [{"plate": token(4)}, {"person": {"tokens": {}}}, {"person": {"tokens": {"phone": token(99)}}}, {"person": {"tokens": {"id": token(99, "k2")}}}]
+    + [{"person": {"origin": "370112"}}, {"person": {"temperature_c": None}}, {"person": {"temperature_confirmed_c": 36.5}}, {"person": {"health_code": "red"}}],
+)  # fmt: skip
+def test_whoever_may_have_a_reason_is_looked_at_alone(change: dict[str, Any]) -> None:
+    assert ordinary([json.dumps(scan(**change)).encode()]) == []
+
+
+def test_who_leaves_is_ordinary_wherever_from() -> None:
+    said = {
+        origin: ordinary([json.dumps(scan(direction="out", person={"origin": origin})).encode()])
+        for origin in ("370112", "US", "us")
+    }
+    assert said == {"370112": [0], "US": [0], "us": []}
+
+
+def strings(kind: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of every string with a pattern in a wire type."""
+    for info in msgspec.structs.fields(kind):
+        for one in [info.type, *get_args(info.type)]:
+            inner = get_args(one)[0] if get_origin(one) is not None and get_args(one) else one
+            inner = get_args(inner)[0] if get_origin(inner) is list else inner
+            here = (*path, info.encode_name)
+            if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+                yield from strings(inner, (*here, 0) if get_origin(one) is not None else here)
+            elif any(getattr(meta, "pattern", None) for meta in getattr(one, "__metadata__", ())):
+                yield here
+
+
+@pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan(direction="out")), (STATIONS, arrival())])
+def test_every_string_that_has_a_pattern_is_checked(kind: Any, event: dict[str, Any]) -> None:
+    paths = set(strings(kind.event))
+    assert len(paths) == (8 if kind.event is Scan else 10), "fields were added: does the sieve look at them?"
+    for path in paths:
+        changed = json.loads(json.dumps(event))
+        at = changed
+        for part in path[:-1]:
+            at = at[part]
+        at[path[-1]] = "no such thing!"
+        assert ordinary([json.dumps(changed).encode()], kind) == [], path
+
+
+def test_what_is_too_large_or_nested_too_deep_is_left_alone() -> None:
+    padded = json.dumps(scan()).encode() + b" " * MAX_VALUE_BYTES
+    assert ordinary([padded, b'{"people":' + b"[" * 100_000, b"\xff", json.dumps(scan()).encode()]) == [3]
+
+
+def test_tokens_of_many_lengths_are_told_apart() -> None:
+    texts = [token(1), token(2, "key2"), token(3, "k2"), "", token(4)[:-1], token(5, "K1"), token(6, "key2").upper()]
+    assert well_formed(texts, {"k1", "key2"}).tolist() == [True, True, False, False, False, False, False]
+    assert well_formed(texts, frozenset()).tolist() == [False] * 7
+    assert well_formed(texts, None).tolist() == [True, *[False] * 6]
+    assert well_formed([], {"k1"}).tolist() == []
+
+
+def test_a_window_that_is_over_leaves_the_last_word_to_the_table() -> None:
+    made = Watchlist()
+    made.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1)], ())
+    value = json.dumps(scan(observed_at=(NOW + timedelta(days=1)).isoformat())).encode()
+    assert ordinary([value], watchlist=made) == [] and clear(value, CHECKPOINTS, made)
