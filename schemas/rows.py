@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from itertools import compress
+from itertools import compress, repeat
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.events import DeadLetter, Decisions, PushReceipt
+from msgspec import structs
+
+from schemas.events import Alike, DeadLetter, Decisions, PushReceipt
 
 FIRST_WINS = 1 << 43
 """version = FIRST_WINS - time in ms: of several rows with one key the earliest survives (good until the year 2248)."""
@@ -238,69 +240,104 @@ KEYS: dict[str, tuple[str, ...]] = {
 No case number: those must go, and this is kept with the progress."""
 
 
-class Block:
-    """Rows of a table, a list a column: the cheapest form of thousands of rows."""
+VARIED: dict[str, tuple[str, ...]] = {
+    "screening_facts": ("device_id", "seq"),
+    "device_events": ("device_id", "seq", "digest"),
+}
+"""Columns in which rows differ that have all else in common, as thousands do."""
 
-    __slots__ = ("columns", "table")
+
+class Block:
+    """Rows of a table, a list a column. Rows that differ only in the varied columns of their table stand as one, with lists there."""
+
+    __slots__ = ("_rows", "columns", "fields", "table", "varied")
 
     def __init__(self, table: str, rows: Block | Sequence[tuple[Any, ...]] = ()) -> None:
-        self.table = TABLES[table]
-        self.columns: list[list[Any]] = [[] for _ in self.table._fields]
+        self.table, self.fields, self.varied = table, TABLES[table]._fields, VARIED.get(table, ())
+        self.columns: list[list[Any]] = [[] for _ in self.fields]
+        self._rows = 0
         self.extend(rows)
 
     def __len__(self) -> int:
-        return len(self.columns[0])
+        return self._rows
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return zip(*self.columns, strict=True)
+        """The rows, each on its own."""
+        if not self.varied:
+            yield from zip(*self.columns, strict=True)
+            return
+        lists = [field in self.varied for field in self.fields]
+        counted = self[self.varied[0]]
+        for values, some in zip(zip(*self.columns, strict=True), counted, strict=True):
+            yield from zip(
+                *(v if is_list else repeat(v, len(some)) for v, is_list in zip(values, lists, strict=True)), strict=True
+            )
 
     def __getitem__(self, field: str) -> list[Any]:
-        """The column of that name."""
-        return self.columns[self.table._fields.index(field)]
+        """The column of that name; a varied one has lists."""
+        return self.columns[self.fields.index(field)]
+
+    def last(self, field: str) -> Any:
+        """What the last row has in that column."""
+        value = self[field][-1]
+        return value[-1] if field in self.varied else value
 
     def extend(self, more: Block | Sequence[tuple[Any, ...]]) -> None:
         """Adds rows."""
-        if len(more):
-            self.add(*(more.columns if isinstance(more, Block) else zip(*more, strict=True)))
+        if isinstance(more, Block):
+            self._add(more.columns, len(more))
+        elif more:
+            columns = zip(self.fields, zip(*more, strict=True), strict=True)
+            self._add(([[v] for v in some] if field in self.varied else some for field, some in columns), len(more))
 
-    def add(self, *columns: Iterable[Any]) -> None:
-        """Adds rows, given as columns of one length."""
-        for mine, some in zip(self.columns, columns, strict=True):
-            mine.extend(some)
+    def add(self, *values: Any) -> None:
+        """Adds rows that have all but the varied columns in common."""
+        self._add(([value] for value in values), len(values[self.fields.index(self.varied[0])]))
 
     def without(self, days: Set[date]) -> Block:
         """The rows of other days."""
-        found, kept = Block.__new__(Block), [day not in days for day in self["day"]]
-        found.table, found.columns = self.table, [list(compress(column, kept)) for column in self.columns]
+        kept = [day not in days for day in self["day"]]
+        found = Block(self.table)
+        found._add([list(compress(column, kept)) for column in self.columns], 0)
+        found._rows = sum(map(len, found[self.varied[0]])) if self.varied else len(found.columns[0])
         return found
+
+    def _add(self, columns: Iterable[Iterable[Any]], count: int) -> None:
+        for mine, some in zip(self.columns, columns, strict=True):
+            mine.extend(some)
+        self._rows += count
 
 
 class Decided(NamedTuple):
-    """A decisions record with, for each group of it, local days and minutes (Unix time in s) of its events."""
+    """Decisions that are of one minute (Unix time in s) as well: of one record, in its order."""
 
     record: Decisions
-    times: list[tuple[list[date], list[int]]]
+    groups: list[tuple[Alike, date, int]]
 
 
 def decided(record: Decisions, day_of: Callable[[int], date]) -> Decided:
-    """Reads the times of a record."""
-    times = []
+    """Parts a record by minutes."""
+    groups = []
     for alike in record.decisions:
         minutes = [ms // 60_000 * 60 for ms in alike.observed_ms]
-        days = {minute: day_of(minute) for minute in set(minutes)}
-        times.append((list(map(days.__getitem__, minutes)), minutes))
-    return Decided(record, times)
+        for minute in sorted(distinct := set(minutes)):
+            own = alike if len(distinct) == 1 else _chosen(alike, [at == minute for at in minutes])
+            groups.append((own, day_of(minute), minute))
+    return Decided(record, groups)
+
+
+def _chosen(alike: Alike, which: list[bool]) -> Alike:
+    lists = ("device_ids", "seqs", "observed_ms", "digests")
+    return structs.replace(alike, **{name: list(compress(getattr(alike, name), which)) for name in lists})
 
 
 def screening_facts(made: Decided) -> Block:
     """Facts of one decisions record."""
     record, block = made.record, Block("screening_facts")
-    for alike, (days, minutes) in zip(record.decisions, made.times, strict=True):
-        n = len(days)
+    for alike, day, minute in made.groups:
         block.add(
-            days, minutes, [record.site_id] * n, alike.device_ids, alike.seqs, [alike.kind] * n, [alike.direction] * n,
-            [alike.stage] * n, [alike.people] * n, [alike.outcome] * n, [int(alike.late)] * n, [alike.reasons] * n,
-            [FIRST_WINS - record.decided_ms] * n,
+            day, minute, record.site_id, alike.device_ids, alike.seqs, alike.kind, alike.direction, alike.stage, alike.people,
+            alike.outcome, int(alike.late), alike.reasons, FIRST_WINS - record.decided_ms,
         )  # fmt: skip
     return block
 
@@ -308,11 +345,9 @@ def screening_facts(made: Decided) -> Block:
 def decided_events(made: Decided) -> Block:
     """The events of one decisions record."""
     record, block = made.record, Block("device_events")
-    for alike, (days, _) in zip(record.decisions, made.times, strict=True):
-        n = len(days)
+    for alike, day, _ in made.groups:
         block.add(
-            days, alike.device_ids, alike.seqs, [record.site_id] * n, alike.digests, [int(alike.late)] * n,
-            [FIRST_WINS - record.decided_ms] * n,
+            day, alike.device_ids, alike.seqs, record.site_id, alike.digests, int(alike.late), FIRST_WINS - record.decided_ms
         )  # fmt: skip
     return block
 

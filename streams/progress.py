@@ -79,7 +79,7 @@ def lost(engine: Engine, known: Progress, sealed: Set[date], today: date) -> set
 def proof(before: Held, written: Mapping[str, Block]) -> Held:
     """The keys of the last rows that were written, and those before of tables that got none."""
     last = {table: some for table, some in written.items() if len(some) and table in KEYS}
-    return before | {table: [_plain(some[name][-1]) for name in KEYS[table]] for table, some in last.items()}
+    return before | {table: [_plain(some.last(name)) for name in KEYS[table]] for table, some in last.items()}
 
 
 def row(tp: TP, topic_id: str, reached: Reached) -> ProgressRow:

@@ -25,8 +25,8 @@ from streams.progress import Progress, Reached
 log = logging.getLogger("ninezero.sink")
 
 FLUSH_SECONDS = 1.0
-FLUSH_ROWS = 50_000
-MAX_BUFFERED_ROWS = 200_000
+FLUSH_ROWS = 100_000
+MAX_BUFFERED_ROWS = 400_000
 """Of one topic."""
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0

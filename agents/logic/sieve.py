@@ -7,6 +7,7 @@ doubtful here is left to those two, one by one; so the sieve may be coarse, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import compress
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from agents.logic.watchlist import Watchlist
 from schemas.bare import Seen, bare, patterns
 from schemas.events import LOOSE_TIME, MAX_VALUE_BYTES, TOKEN_PATTERN, Person
 
+_OBSERVED = attrgetter("observed_at")
 _HARMLESS_CODES = ("green", "none")
 
 
@@ -68,7 +70,7 @@ class Sieve:
         if not fine.all():
             chosen = fine.tolist()
             places, events = list(compress(places, chosen)), list(compress(events, chosen))
-        seconds = np.array([event.observed_at.timestamp() for event in events], np.float64)
+        seconds = np.fromiter(map(datetime.timestamp, map(_OBSERVED, events)), np.float64, len(events))
         at_us: Array = np.rint(seconds * 1_000_000).astype(np.int64)
         return Ordinary(places, events, at_us)
 
@@ -136,7 +138,8 @@ class Sieve:
 
 
 def _may_be_loose(text: bytes) -> bool:
-    """Whether there is a digit, a sign, four bytes and a quotation mark, as `LOOSE_TIME` ends; three times as fast as that."""
-    letters = np.frombuffer(text, np.uint8)
-    signs, digits = (letters == ord("+")) | (letters == ord("-")), letters - np.uint8(ord("0")) < 10
-    return bool((digits[:-6] & signs[1:-5] & (letters[6:] == ord('"'))).any())
+    """Whether a sign stands between a digit and four bytes with a quotation mark, as `LOOSE_TIME` ends; that takes three times as long."""
+    letters = np.frombuffer(text + b"     ", np.uint8)
+    signs = np.flatnonzero((letters == ord("+")) | (letters == ord("-")))
+    signs = signs[letters[signs + 5] == ord('"')]
+    return bool((letters[signs - 1] - np.uint8(ord("0")) < 10).any())

@@ -15,7 +15,7 @@ from agents.logic.batches import micros
 from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Entry, Watchlist
 from agents.stations import STATIONS
-from schemas.events import MAX_VALUE_BYTES, Arrival, Scan
+from schemas.events import MAX_VALUE_BYTES, Scan
 from streams.deadletters import Refused, take
 
 HOME = "370115"

@@ -1,0 +1,82 @@
+"""Rows by the column, and rows that have most of what they say in common."""
+
+from datetime import date, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.events import Alike, Decisions
+from schemas.rows import (
+    FIRST_WINS,
+    Block,
+    DeviceEvent,
+    ScreeningFact,
+    decided,
+    decided_events,
+    local_day,
+    screening_facts,
+)
+
+DAYS = st.integers(0, 3).map(lambda n: date(2026, 3, 1) + timedelta(days=n))
+EVENTS = st.lists(
+    st.builds(
+        DeviceEvent,
+        DAYS,
+        st.sampled_from("ab"),
+        st.integers(0, 9),
+        st.just("s"),
+        st.integers(0, 9),
+        st.just(0),
+        st.just(1),
+    ),
+    max_size=9,
+)
+LISTS = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 3 * 86_400_000), st.integers(0, 9)),
+    min_size=1,
+    max_size=9,
+)
+
+
+@given(EVENTS, EVENTS, st.sets(DAYS))
+def test_a_block_holds_the_rows_it_was_given(one: list[DeviceEvent], other: list[DeviceEvent], days: set[date]) -> None:
+    block = Block("device_events", one)
+    block.extend(Block("device_events", other))
+    assert [DeviceEvent(*row) for row in block] == one + other and len(block) == len(one + other)
+    left = block.without(days)
+    assert list(left) == [row for row in one + other if row.day not in days] and len(left) == len(list(left))
+    if one + other:
+        assert [block.last(name) for name in DeviceEvent._fields] == list((one + other)[-1])
+
+
+def test_a_table_without_varied_columns_is_a_block_as_well() -> None:
+    block = Block("recorder_progress", [("t", "id", 0, 1, 2, "")])
+    block.extend([("t", "id", 1, 5, 2, "")])
+    assert list(block) == [("t", "id", 0, 1, 2, ""), ("t", "id", 1, 5, 2, "")] and (
+        len(block),
+        block.last("next_offset"),
+    ) == (2, 5)
+
+
+@given(LISTS)
+def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, int, int, int]]) -> None:
+    day_of, start = local_day("Asia/Shanghai"), 1_772_300_000_000
+    devices, seqs, after, digests = map(list, zip(*events, strict=True))
+    times = [start + ms for ms in after]
+    made = decided(
+        Decisions(
+            "s", 1, 7, 1, [Alike("vehicle", "in", "", 2, "hold", True, ["fever"], devices, seqs, times, digests)]
+        ),
+        day_of,
+    )
+    minutes = [ms // 60_000 * 60 for ms in times]
+    rows = zip(map(day_of, minutes), minutes, devices, seqs, digests, strict=True)
+    expected = sorted(rows, key=lambda row: row[1])
+    version = FIRST_WINS - 7
+    facts, told = screening_facts(made), decided_events(made)
+    assert list(facts) == [
+        ScreeningFact(day, at, "s", d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
+        for day, at, d, n, _ in expected
+    ]
+    assert list(told) == [DeviceEvent(day, d, n, "s", digest, 1, version) for day, _, d, n, digest in expected]
+    assert len(facts) == len(told) == len(events) and len(facts.columns[0]) == len(set(minutes))
