@@ -98,8 +98,8 @@ class Screening:
         ended = now >= self.settings.sunset
         made = _Made(kind, chunk, now, self.replica.version)
         watchlist, home = self.lists.watchlist, self.settings.home
-        ordinary = NONE if stale or ended else kind.sieve.sift(made.values, watchlist, home)
-        kafka_ms = np.array([made.stamps[place] for place in ordinary.places], np.int64)
+        ordinary = NONE if stale or ended else kind.sieve.sift(chunk.values, watchlist, home)
+        kafka_ms = np.array(made.stamps, np.int64)[np.array(ordinary.places, np.intp)]
         ordinary = ordinary.where(intime := in_time(ordinary.at_us, kafka_ms, replay))
         late = kafka_ms[intime] * 1000 - ordinary.at_us > rules.LATE_US
         made.clear(ordinary, late & (not replay))
@@ -127,7 +127,6 @@ class _Made:
     """What is made of a chunk: outcomes and decisions by site, alerts, dead letters."""
 
     def __init__(self, kind: Screened, chunk: Chunk, now: datetime, version: int) -> None:
-        self.values = [record.value or b"" for record in chunk.records]
         self.stamps: list[int] = [record.timestamp for record in chunk.records]
         """Kafka timestamps (ms)."""
         self.alerts: list[int] = []
@@ -139,19 +138,24 @@ class _Made:
         self._out: list[Record] = []
         self._counts: dict[str, int] = defaultdict(int)
         self._late = self._duplicates = 0
-        self._digests = list(map(crc32, self.values))
+        self._digests = list(map(crc32, chunk.values))
         repeated = len(set(self._digests)) < len(self._digests)
         self._seen: set[tuple[str, int, int]] | None = set() if repeated else None
 
     def clear(self, ordinary: Ordinary, late: Array) -> None:
         """Ordinary events are clear."""
-        outcomes, alike, digests, seen = self._outcomes, self._alike, self._digests, self._seen
+        digests, seen = self._digests, self._seen
+        found: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any]]] = {}
         columns = (ordinary.places, ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
         for place, event, ms, is_late, facts in zip(*columns, self._kind.facts(ordinary.events), strict=True):
-            site, device, seq, digest = event.site_id, event.device_id, event.seq, digests[place]
-            outcomes[site].append((device, seq, "clear", NOBODY))
+            device, seq, digest = event.device_id, event.seq, digests[place]
+            common = (event.site_id, facts, is_late)
+            if (lists := found.get(common)) is None:
+                rows = self._alike[event.site_id, facts, "clear", is_late, ()]
+                lists = found[common] = (self._outcomes[event.site_id], rows)
+            lists[0].append((device, seq, "clear", NOBODY))
             if seen is None or self._is_new(device, seq, digest):
-                alike[site, facts, "clear", is_late, ()].append((device, seq, ms, digest))
+                lists[1].append((device, seq, ms, digest))
         self._counts["clear"] += len(ordinary.places)
         self._late += int(late.sum())
 

@@ -41,6 +41,9 @@ class Seen:
 
     def wrong(self, some: Iterable[str | None]) -> set[str | None]:
         """Those that do not match; None does."""
+        some = list(some)
+        if self._good.issuperset(some):
+            return set()
         found = set(some) - self._good
         wrong = {text for text in found if not self._match(text or "")}
         if len(self._good) > self.LIMIT:

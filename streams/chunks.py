@@ -102,14 +102,15 @@ class Chunk:
     after its last. Call `done()` when everything that follows from it is durable.
     """
 
-    __slots__ = ("_consumer", "bytes", "first", "ledger", "next", "records", "start", "started", "tp")
+    __slots__ = ("_consumer", "bytes", "first", "ledger", "next", "records", "start", "started", "tp", "values")
 
     def __init__(self, tp: TP, records: list[Any], ledger: Ledger, consumer: Consumer | None = None) -> None:
         self.tp = tp
         self.records = records
         self.first: int = records[0].offset
         self.next: int = records[-1].offset + 1
-        self.bytes = sum(len(record.value or b"") for record in records)
+        self.values: list[bytes] = [record.value or b"" for record in records]
+        self.bytes = sum(map(len, self.values))
         self.start = self.first
         self.ledger = ledger
         self.started = False

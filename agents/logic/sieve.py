@@ -7,6 +7,7 @@ doubtful here is left to those two, one by one; so the sieve may be coarse, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import compress
 from operator import attrgetter
@@ -22,6 +23,11 @@ from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Watchlist
 from schemas.bare import Seen, bare, patterns
 from schemas.events import LOOSE_TIME, MAX_VALUE_BYTES, TOKEN_PATTERN, Person
+
+AT_ONCE = 64
+"""Values decoded without a look at each: one that cannot be read costs no more than these."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 _OBSERVED = attrgetter("observed_at")
 _HARMLESS_CODES = ("green", "none")
@@ -76,15 +82,20 @@ class Sieve:
 
     def _decoded(self, values: Sequence[bytes]) -> tuple[list[int], list[Any]]:
         """Those that decoding accepts but for patterns."""
-        decode = self._decode
-        places, events = [], []
-        for place, value in enumerate(values):
-            if len(value) <= MAX_VALUE_BYTES:
-                try:
-                    events.append(decode(value))
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                    continue
-                places.append(place)
+        if max(map(len, values), default=0) > MAX_VALUE_BYTES:
+            values = [value if len(value) <= MAX_VALUE_BYTES else b"" for value in values]
+        places: list[int] = []
+        events: list[Any] = []
+        for first in range(0, len(values), AT_ONCE):
+            some = values[first : first + AT_ONCE]
+            try:
+                events += list(map(self._decode, some))
+                places += range(first, first + len(some))
+            except UNREADABLE:
+                for place, value in enumerate(some, first):
+                    with suppress(*UNREADABLE):
+                        events.append(self._decode(value))
+                        places.append(place)
         if _may_be_loose(b"\n".join(values)):
             strict = [LOOSE_TIME.search(values[place]) is None for place in places]
             return list(compress(places, strict)), list(compress(events, strict))
