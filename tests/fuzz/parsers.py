@@ -22,7 +22,10 @@ from zoneinfo import ZoneInfo
 
 import atheris
 
-with atheris.instrument_imports(include=["schemas", "streams"]):
+with atheris.instrument_imports(include=["schemas", "streams", "agents.logic"]):
+    from agents.checkpoints import CHECKPOINTS
+    from agents.logic.watchlist import Watchlist
+    from agents.stations import STATIONS
     from schemas import events
     from streams.deadletters import Refused, take
     from streams.edge.dates import FOREVER, moment
@@ -42,6 +45,7 @@ WIRE = (
 VECTORS = json.loads((Path(events.__file__).parent / "vectors" / "documents.json").read_bytes())["vectors"]
 VALUES = [vector["value"].encode() for vector in VECTORS if "value" in vector]
 ZONES = ["\n".join(vector["lines"]).encode() for vector in VECTORS if "lines" in vector]
+NOBODY_LISTED = Watchlist()
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 TERMS = Terms("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -122,6 +126,9 @@ def fuzz_wire(data: bytes) -> None:
             assert isinstance(take(kind, data), kind)
         except Refused as error:
             assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__context__ is None
+    for screened in (CHECKPOINTS, STATIONS):
+        if screened.sieve.sift([data], NOBODY_LISTED, "370115").places:
+            take(screened.event, data)  # what is ordinary can be taken
 
 
 def packed(parts: dict[str, bytes]) -> bytes:
