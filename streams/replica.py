@@ -279,9 +279,10 @@ class Replica:
             async with asyncio.timeout(CHECK_SECONDS):
                 begins, ends = (await self._consumer.beginning_offsets([tp]))[tp], await self.end()
         except TimeoutError:  # aiokafka asks on and on for a topic that is not there
-            async with asyncio.timeout(CHECK_SECONDS):
-                if tp.topic not in await self._consumer.topics():
-                    raise TopicLost from None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    if tp.topic not in await self._consumer.topics():
+                        raise TopicLost from None
             return
         if ends < position or begins > first:
             raise TopicLost
