@@ -71,12 +71,13 @@ class Screening:
 
     async def screen(self, kind: Screened, chunk: Chunk) -> None:
         """Screens a chunk; returns when all that follows from it is acknowledged. Waits for complete lists."""
-        if datetime.now(UTC) < self.settings.sunset:
-            await self.replica.ready.wait()  # past the sunset nothing is matched, and nobody waits for a list
+        came = time.perf_counter()
+        if datetime.now(UTC) < self.settings.sunset:  # past it nothing is matched, and nobody waits for a list
             await self.replica.current()
         if chunk.ledger.closed:
             return  # another worker has it, and says what the lists say now
         started = time.perf_counter()
+        metrics.chunk.labels("lists").observe(started - came)
         out, alerts = self.decide(kind, chunk)
         decided = time.perf_counter()
         metrics.chunk.labels("decide").observe(decided - started)

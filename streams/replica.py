@@ -2,12 +2,17 @@
 
 Changes are staged until their list's manifest and applied in one step, so a scan meets a batch wholly or not at all. What
 follows a manifest but belongs before it (a delayed writer's) is refused.
+
+Beside the reading the topic is asked for its end, again and again: when everything before it is applied, the copy was complete
+at the time of the question. By that time, and not by what was read last, it is known that nothing is missing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -28,8 +33,16 @@ SLICE = 2000
 CHECK_SECONDS = 5.0
 """How often the topic is asked whether it is still the one that was read."""
 
-LAPSE_SECONDS = 1.0
-"""A process that stood still for longer may have missed what was listed meanwhile, and lists are to be two seconds old at most."""
+ASK_SECONDS = 0.25
+"""How often the topic is asked for its end."""
+
+FRESH_SECONDS = 1.0
+"""What is decided is decided by lists that were complete so long before it came, or later. Of the two seconds from a receipt to
+its effect, the other one is for the commit: the receipt has its timestamp before that."""
+
+STEP_SECONDS, STEPS = 0.5, 10
+"""After so many steps without a sign of the topic, the last good lists serve on. In steps, because a process that stands still
+must not take its own silence for the topic's: it loses one of them."""
 
 HELD_KEYS = 200_000
 """Keys to write tombstones for are gathered up to this number; the rest wait in memory, unmatched."""
@@ -86,8 +99,12 @@ class Replica:
         """Records of the slice in hand."""
         self._consumer: Any = None
         self._task: asyncio.Task[None] | None = None
-        self._clock: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
+        self._as_of = -math.inf
+        """When (monotonic time) the copy was last known to be complete."""
+        self._silent = False
+        """The topic was waited for in vain, and has given no sign since."""
         self.overwritten: dict[bytes, None] = {}
         """Keys of live entries that the topic has a refused record or a tombstone of instead: to be written again."""
         self.manifests: dict[Name, Manifest] = {}
@@ -96,9 +113,6 @@ class Replica:
         self.heartbeat: float | None = None
         self.caught_up = asyncio.Event()
         self.ready = asyncio.Event()
-        self._current = asyncio.Event()
-        """Clear after the process stood still (stopped, or its machine was), until what was written meanwhile is applied."""
-        self._lapses, self._looked = 0, time.monotonic()
 
     async def start(self) -> None:
         """Starts reading from the beginning."""
@@ -110,11 +124,11 @@ class Replica:
         tp = TopicPartition(self._settings.topic(topics.WATCHLIST.name), 0)
         self._consumer.assign([tp])
         self._task = asyncio.create_task(self._follow(tp))
-        self._clock = asyncio.create_task(self._tick())
+        self._asking = asyncio.create_task(self._ask())
 
     async def stop(self) -> None:
         """Stops following."""
-        for task in (self._task, self._clock):
+        for task in (self._task, self._asking):
             if task is not None:
                 task.cancel()
         if self._consumer is not None:
@@ -122,17 +136,33 @@ class Replica:
 
     async def watch(self) -> None:
         """Raises what ended the reading, if anything does."""
-        assert self._task is not None
-        await self._task
+        assert self._task is not None and self._asking is not None
+        await asyncio.gather(self._task, self._asking)
 
     def age(self, now: float | None = None) -> float:
         """Seconds since the last heartbeat; infinite before the first."""
         return float("inf") if self.heartbeat is None else (now or time.time()) - self.heartbeat
 
     async def current(self) -> None:
-        """Waits for the lists as they are now, if this process stood still: at once otherwise."""
-        self._look_at_clock()
-        await self._current.wait()
+        """Waits until every list is complete, as of a second before the call: mostly they are known to be, and it returns at once.
+
+        They are not when reading lags, or this process stood still. A topic that gives no sign is waited for in vain once; until
+        it answers again the last good lists serve, and `age` says for how long.
+        """
+        due, steps = time.monotonic() - FRESH_SECONDS, 0
+        while self._as_of < due and not self._silent:
+            try:
+                async with asyncio.timeout(STEP_SECONDS), self._moved:
+                    await self._moved.wait()
+                    steps = 0
+            except TimeoutError:
+                steps += 1
+                if steps == STEPS and not self._silent:
+                    self._silent = True
+                    log.warning(
+                        "the watchlist topic says nothing; until it does, everything is decided by the last good lists"
+                    )
+        await self.ready.wait()
 
     async def reached(self, offset: int) -> None:
         """Waits until everything before `offset` is applied."""
@@ -200,14 +230,11 @@ class Replica:
     async def _follow(self, tp: TopicPartition) -> None:
         await self._consumer.seek_to_beginning(tp)
         first = await self._consumer.position(tp)
-        lapses, goal = self._look_at_clock(), await self.end()
         checked = time.monotonic()
         while True:
             try:
                 fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=SLICE)
                 position = await self._consumer.position(tp)
-                if not self._current.is_set():
-                    lapses, goal = self._look_at_clock(), await self.end()
                 if time.monotonic() - checked > CHECK_SECONDS:
                     await self._check(tp, first, position)
                     checked = time.monotonic()
@@ -228,26 +255,19 @@ class Replica:
                 async with self._moved:
                     self.position = position
                     self._moved.notify_all()
-            if self.position >= goal:
-                self.caught_up.set()
-                if lapses == self._look_at_clock():
-                    self._current.set()
             self._judge_ready()
             await asyncio.sleep(0)  # what is fetched already comes without a pause, and outcomes want their turn
 
-    async def _tick(self) -> None:
+    async def _ask(self) -> None:
         while True:
-            self._look_at_clock()
-            await asyncio.sleep(0.1)
-
-    def _look_at_clock(self) -> int:
-        """Notices that the process stood still; how often it has so far."""
-        now = time.monotonic()
-        if now - self._looked > LAPSE_SECONDS:
-            self._lapses += 1
-            self._current.clear()
-        self._looked = now
-        return self._lapses
+            asked = time.monotonic()
+            with contextlib.suppress(KafkaError):  # it is asked again
+                await self.reached(await self.end())
+                self.caught_up.set()
+                async with self._moved:
+                    self._as_of, self._silent = asked, False
+                    self._moved.notify_all()
+            await asyncio.sleep(asked + ASK_SECONDS - time.monotonic())
 
     async def _check(self, tp: TopicPartition, first: int, position: int) -> None:
         """Whether the topic goes on where it was read; a broker that is away says nothing about it.
@@ -259,9 +279,10 @@ class Replica:
             async with asyncio.timeout(CHECK_SECONDS):
                 begins, ends = (await self._consumer.beginning_offsets([tp]))[tp], await self.end()
         except TimeoutError:  # aiokafka asks on and on for a topic that is not there
-            async with asyncio.timeout(CHECK_SECONDS):
-                if tp.topic not in await self._consumer.topics():
-                    raise TopicLost from None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    if tp.topic not in await self._consumer.topics():
+                        raise TopicLost from None
             return
         if ends < position or begins > first:
             raise TopicLost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -152,6 +153,18 @@ def broker_long(d: Deployment, rng: random.Random) -> None:
     d.broker.kill()
     time.sleep(60)
     d.broker.start()
+
+
+@fault("Kafka hangs 30 s")
+def broker_hangs(d: Deployment, rng: random.Random) -> None:
+    """It takes what comes, and answers nothing. No worker is to end of that."""
+    pid, lives = d.broker.status().pid, len(d.ended)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(30)
+    os.kill(pid, signal.SIGCONT)
+    if len(d.ended) > lives:
+        d.observer.wrong.append(f"ended by themselves: {d.ended[lives:]}")
 
 
 @fault("ClickHouse killed", clickhouse=True)

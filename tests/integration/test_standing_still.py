@@ -1,4 +1,4 @@
-"""Workers that stand still, and workers that are killed and started again."""
+"""Workers that stand still, that cannot follow the lists, and that are killed and started again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
@@ -21,8 +23,6 @@ from streams.broker import Broker
 from streams.settings import load
 from tests.integration.test_pipeline import read_all
 from tests.support import System, wait_for
-
-LISTED, OTHER = f"k1.{1:032x}", f"k1.{2:032x}"
 
 MEMBER = """
 import asyncio, sys
@@ -43,59 +43,163 @@ asyncio.run(main())
 """
 
 
-def batch(sequence: int, token: str) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    window = {"valid_from": (now - timedelta(days=1)).isoformat(), "valid_to": (now + timedelta(days=1)).isoformat()}
-    return {
-        "batch_id": f"b{sequence}", "authority": "health", "pushed_by": "desk", "list": "contacts",
-        "category": "close_contact", "mode": "delta", "sequence": sequence, "issued_at": now.isoformat(),
-        "legal_basis": "order-1", "purpose": "epidemic_control", "declared_lines": 1,
-        "lines": [{"line": 1, "tokens": {"id": [token]}, **window}],
-    }  # fmt: skip
+MATCHES_SECONDS = 2.1
+"""So long after its receipt a batch matches on every worker (CONTRACT §5)."""
+
+HINDERED = """
+import asyncio, sys
+from pathlib import Path
+from agents.cli import main
+from streams import kafka
+from streams.replica import Replica
+
+folder = Path(sys.argv.pop(1))
+connect, current = kafka.consumer, Replica.current
+
+def hindered(function, hindrance):
+    async def call(*args, **kwargs):
+        while (folder / hindrance).exists():
+            (folder / f"{hindrance}-now").touch()
+            await asyncio.sleep(0.02)
+        return await function(*args, **kwargs)
+    return call
+
+def consumer(*args, **kwargs):
+    one = connect(*args, **kwargs)
+    one.getmany, one.end_offsets = hindered(one.getmany, "unread"), hindered(one.end_offsets, "unasked")
+    return one
+
+async def asked(replica):
+    (folder / "asked").touch()
+    await current(replica)
+
+kafka.consumer, Replica.current = consumer, asked
+main()
+"""
+"""A worker whose replica cannot read while there is a file `unread`, and hears no end of the topic while there is `unasked`."""
 
 
-def scan(seq: int) -> dict[str, Any]:
-    person = {"role": "pedestrian", "tokens": {"id": LISTED}, "temperature_c": 36.5}
-    return {
-        "device_id": "d1", "seq": seq, "site_id": "s1", "observed_at": datetime.now(UTC).isoformat(),
-        "kind": "pedestrian", "people": [person],
-    }  # fmt: skip
+class Lane:
+    """One authority with one list, and one gate, of a deployment whose screening worker can be hindered."""
+
+    def __init__(self, kafka: str, folder: Path) -> None:
+        self.folder, self.system = folder, System(kafka, f"chdb://{folder}/unused", folder)
+        self.producer = KafkaProducer(bootstrap_servers=kafka, acks="all")
+        self.batches = self.scans = 0
+
+    def start(self) -> None:
+        done = self.system.run("topics", "create", "--partitions", "1")
+        assert done.returncode == 0, done.stderr
+        self.system.start("lists")
+        command = [sys.executable, "-c", HINDERED, str(self.folder), "worker", "screening"]
+        with (self.folder / "screening.log").open("ab") as log:
+            self.worker = subprocess.Popen(command, env=self.system.env, stdout=log, stderr=log)
+        self.system.workers["screening"] = self.worker
+        self.list("nobody else")
+        assert self.decided(self.scan("anybody")) == "clear"
+
+    def hinder(self, *hindrances: str) -> None:
+        """From now on; it is felt when this returns."""
+        for hindrance in hindrances:
+            (self.folder / f"{hindrance}-now").unlink(missing_ok=True)
+            (self.folder / hindrance).touch()
+            wait_for((self.folder / f"{hindrance}-now").exists, 20, f"the replica to be {hindrance}")
+
+    def free(self) -> None:
+        for hindrance in ("unread", "unasked"):
+            (self.folder / hindrance).unlink(missing_ok=True)
+
+    def list(self, who: str) -> None:
+        """Puts someone on the list; returns when the batch has its receipt."""
+        self.batches += 1
+        now = datetime.now(UTC)
+        window = {"valid_from": (now - timedelta(1)).isoformat(), "valid_to": (now + timedelta(1)).isoformat()}
+        self._send("watchlist-pushes", {
+            "batch_id": f"b{self.batches}", "authority": "health", "pushed_by": "desk", "list": "contacts",
+            "category": "close_contact", "mode": "delta", "sequence": self.batches, "issued_at": now.isoformat(),
+            "legal_basis": "order-1", "purpose": "epidemic_control", "declared_lines": 1,
+            "lines": [{"line": 1, "tokens": {"id": [token(who)]}, **window}],
+        })  # fmt: skip
+        wait_for(lambda: len(read_all(self.system, "push-receipts")) == self.batches, 60, "the receipt")
+
+    def scan(self, who: str) -> int:
+        """Sends a scan; its seq."""
+        self.scans += 1
+        self._send("checkpoint-scans", {
+            "device_id": "d1", "seq": self.scans, "site_id": "s1", "observed_at": datetime.now(UTC).isoformat(),
+            "kind": "pedestrian", "people": [{"role": "pedestrian", "tokens": {"id": token(who)}, "temperature_c": 36.5}],
+        })  # fmt: skip
+        return self.scans
+
+    def decided(self, seq: int) -> str:
+        """What is said of a scan, in the end."""
+        said: dict[int, str] = {}
+
+        def all_said() -> bool:
+            said.update(
+                {
+                    n: outcome
+                    for some in read_all(self.system, "screening-outcomes")
+                    for _, n, outcome, _ in some["outcomes"]
+                }
+            )
+            return seq in said
+
+        wait_for(all_said, 60, "the outcome")
+        return said[seq]
+
+    def _send(self, topic: str, value: dict[str, Any]) -> None:
+        self.producer.send(self.system.prefix + topic, key=b"k", value=json.dumps(value).encode()).get(timeout=30)
+
+    def stop(self) -> None:
+        self.free()
+        self.worker.send_signal(signal.SIGCONT)
+        self.system.stop()
+        self.producer.close()
 
 
-def test_a_worker_that_stood_still_decides_by_the_lists_of_now(kafka: Broker, tmp_path: Path) -> None:
-    system = System(kafka.bootstrap, f"chdb://{tmp_path}/unused", tmp_path)
-    done = system.run("topics", "create", "--partitions", "1")
-    assert done.returncode == 0, done.stderr
+def token(who: str) -> str:
+    return f"k1.{who.encode().hex():0>32}"
 
-    def said() -> dict[int, str]:
-        return {
-            seq: outcome for some in read_all(system, "screening-outcomes") for _, seq, outcome, _ in some["outcomes"]
-        }
 
-    def received() -> set[str]:
-        return {receipt["batch_id"] for receipt in read_all(system, "push-receipts")}
+@pytest.fixture(scope="module")
+def lane(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lane]:
+    lane = Lane(kafka.bootstrap, tmp_path_factory.mktemp("lane"))
+    try:
+        lane.start()
+        yield lane
+    finally:
+        lane.stop()
 
-    with contextlib.closing(KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")) as producer:
 
-        def send(topic: str, value: dict[str, Any]) -> None:
-            producer.send(system.prefix + topic, key=b"k", value=json.dumps(value).encode()).get(timeout=30)
+def test_a_worker_that_stood_still_decides_by_the_lists_of_now(lane: Lane) -> None:
+    lane.worker.send_signal(signal.SIGSTOP)
+    seq = lane.scan("stopped")  # in the answer to the fetch that waits, before anything of the list
+    lane.list("stopped")
+    time.sleep(MATCHES_SECONDS)
+    lane.worker.send_signal(signal.SIGCONT)
+    assert lane.decided(seq) == "quarantine"
 
-        system.start("lists", "screening")
-        try:
-            send("watchlist-pushes", batch(1, OTHER))
-            send("checkpoint-scans", scan(0))
-            wait_for(lambda: said() == {0: "clear"}, 60, "the first outcome")
-            system.workers["screening"].send_signal(signal.SIGSTOP)
-            send("watchlist-pushes", batch(2, LISTED))
-            send("checkpoint-scans", scan(1))  # in the answer to the fetch that waits, before anything of the list
-            wait_for(lambda: "b2" in received(), 60, "the receipt")
-            time.sleep(2.1)  # from two seconds after its receipt a batch matches on every worker
-            system.workers["screening"].send_signal(signal.SIGCONT)
-            wait_for(lambda: 1 in said(), 60, "the second outcome")
-            assert said()[1] == "quarantine"
-        finally:
-            system.workers["screening"].send_signal(signal.SIGCONT)
-            system.stop()
+
+def test_a_worker_that_reads_too_slowly_decides_by_the_lists_of_now(lane: Lane) -> None:
+    lane.hinder("unread")
+    lane.list("unread")
+    time.sleep(MATCHES_SECONDS)
+    (lane.folder / "asked").unlink()
+    seq = lane.scan("unread")
+    wait_for((lane.folder / "asked").exists, 20, "the worker to have the scan")
+    lane.free()
+    assert lane.decided(seq) == "quarantine"
+
+
+def test_a_watchlist_that_says_nothing_is_not_waited_for_without_end(lane: Lane) -> None:
+    lane.hinder("unasked", "unread")
+    lane.list("unheard of")
+    time.sleep(MATCHES_SECONDS)
+    assert [lane.decided(lane.scan("unheard of")) for _ in range(2)] == ["clear", "clear"]
+    assert lane.system.logs().count("the watchlist topic says nothing") == 1
+    lane.free()
+    wait_for(lambda: lane.decided(lane.scan("unheard of")) == "quarantine", 20, "the lists of now")
 
 
 def test_a_worker_started_again_need_not_wait_for_the_session_of_its_former_life(kafka: Broker) -> None:
