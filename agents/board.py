@@ -176,6 +176,7 @@ class Board:
             "today": totals if parts["since"].data is not None else None,
             "minutes": parts["minutes"].data,
             "rules": _rules(parts["rules_day"].data, parts["rules_hour"].data),
+            "care_alerts": parts["care_alerts"].data,
             "arrivals": parts["arrivals"].data,
             "sites": sites[:SITES_SHOWN],
             "site_states": _count(row[1] for row in sites),

@@ -38,6 +38,7 @@ ALTER TABLE ninezero.quarantine_balance MODIFY SQL SECURITY DEFINER DEFINER = ni
 ALTER TABLE ninezero.quarantine_anomalies_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.quarantine_occupancy MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followups_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
+ALTER TABLE ninezero.care_alerts_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followup_anomalies_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followup_closings_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followup_delay_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
