@@ -81,9 +81,11 @@ FROM ninezero_data.device_events FINAL
 PREWHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days) AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)
 GROUP BY day, device_id, site_id;
 
--- A device is tangled if it has a number with two contents: its runs overlap.
+-- A device is tangled if it has a number with two contents: its runs overlap. (Arrays side by side: 18.16 forgets a column of tuples when
+-- it is started again.)
 CREATE VIEW IF NOT EXISTS ninezero_data.device_tangles AS
-SELECT device_id, groupArray((day, site_id, late, starts, ends)) AS runs,
+SELECT device_id, groupArray(day) AS days, groupArray(site_id) AS sites, groupArray(late) AS lates, groupArray(starts) AS begun,
+    groupArray(ends) AS ended,
     arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends)))) AS tangled
 FROM (
     SELECT day, device_id, site_id, late, starts, ends FROM ninezero_data.device_fresh
@@ -98,7 +100,10 @@ GROUP BY device_id;
 CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
 SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, toUInt64(0) AS conflicts, tupleElement(run, 3) AS late,
     tupleElement(run, 4) AS starts, tupleElement(run, 5) AS ends
-FROM ninezero_data.device_tangles ARRAY JOIN runs AS run WHERE NOT tangled
+FROM (
+    SELECT device_id, arrayJoin(arrayMap((d, s, l, b, e) -> (d, s, l, b, e), days, sites, lates, begun, ended)) AS run
+    FROM ninezero_data.device_tangles WHERE NOT tangled
+)
 UNION ALL
 SELECT first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
     arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
@@ -129,16 +134,22 @@ CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
 SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
     sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
 FROM (
-    SELECT device_id, tupleElement(run, 1) AS start, tupleElement(run, 2) AS end, tupleElement(run, 3) AS day,
-        tupleElement(run, 4) AS site_id, tupleElement(run, 5) AS twice, tupleElement(run, 6) AS behind, gap
+    SELECT device_id, tupleElement(told, 1) AS run, tupleElement(told, 2) AS gap, tupleElement(run, 1) AS start,
+        tupleElement(run, 2) AS end, tupleElement(run, 3) AS day, tupleElement(run, 4) AS site_id, tupleElement(run, 5) AS twice,
+        tupleElement(run, 6) AS behind
     FROM (
-        SELECT device_id, arraySort(groupArray((start, end, day, site_id, conflicts, late))) AS runs,
-            arrayMap((s, e) -> s > e ? toUInt64(s - e) : toUInt64(0), arraySort(groupArray(start)),
-                arrayPushFront(arrayPopBack(arraySort(groupArray(end + 1))), toUInt64(0))) AS gaps
-        FROM ninezero_data.device_runs ARRAY JOIN starts AS start, ends AS end
+        SELECT device_id, arrayJoin(arrayMap((r, s, e) -> (r, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArray(run)),
+            arraySort(groupArray(tupleElement(run, 1))),
+            arrayPushFront(arrayPopBack(arraySort(groupArray(tupleElement(run, 2) + 1))), toUInt64(0)))) AS told
+        FROM (
+            SELECT device_id, (tupleElement(ends_of, 1), tupleElement(ends_of, 2), day, site_id, conflicts, late) AS run
+            FROM (
+                SELECT device_id, day, site_id, conflicts, late, arrayJoin(arrayMap((s, e) -> (s, e), starts, ends)) AS ends_of
+                FROM ninezero_data.device_runs
+            )
+        )
         GROUP BY device_id
     )
-    ARRAY JOIN runs AS run, gaps AS gap
 )
 GROUP BY device_id, day, site_id;
 

@@ -154,7 +154,9 @@ def test_the_views_equal_a_naive_count_in_any_order_and_when_days_were_dropped(e
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_completeness_is_the_same_whether_days_are_rolled_up_or_not(engine: Engine, seed: int) -> None:
+def test_completeness_is_the_same_whether_days_are_rolled_up_or_not(
+    request: pytest.FixtureRequest, engine: Engine, seed: int
+) -> None:
     world = World(100 + seed)
     for event in world.rng.sample(world.events, 12):  # the same number on another day, with another content
         day = FIRST + timedelta(days=world.rng.randrange(DAYS))
@@ -164,6 +166,15 @@ def test_completeness_is_the_same_whether_days_are_rolled_up_or_not(engine: Engi
     world.rng.shuffle(world.events)
     write(engine, [*world.scans, *world.told, *world.events])
     check(engine, world)
+    if (
+        request.node.callspec.params["engine"] == "server"
+    ):  # a restarted one has read its views again, and 18.16 takes them otherwise then
+        for view in engine.query(
+            "SELECT database, name FROM system.tables WHERE database LIKE 'ninezero%' AND engine = 'View'"
+        ):
+            for word in ("DETACH", "ATTACH"):
+                engine.execute(f"{word} TABLE {view['database']}.{view['name']}")
+        check(engine, world)
     past = FIRST + timedelta(days=DAYS - 2)
     while roll_up_devices(engine, past):
         check(engine, world)
