@@ -32,7 +32,7 @@ GRACE_SECONDS = 10.0
 """A part that is so much later than it should be is unknown."""
 
 SILENT_SECONDS = 8.0
-"""Something is asked for every second: a ClickHouse that has answered nothing for so long does not answer."""
+"""Something is asked for every two seconds: a ClickHouse that has answered nothing for so long does not answer."""
 
 TOO_MUCH = re.compile(r"Code: (159|160|241)\b")
 """A question that was given up because of its limits: too long, too slow, too much memory."""
@@ -124,9 +124,9 @@ class Situation:
             part.name: part
             for part in (
                 Part("before", 60, _before),
-                Part("since", 1, self._since),
-                Part("minutes", 1, _minutes),
-                Part("rules_hour", 2, _rules_hour),
+                Part("since", 2, self._since),
+                Part("minutes", 2, _minutes),
+                Part("rules_hour", 4, _rules_hour),
                 Part("rules_day", 5, _rules_day),
                 Part("care_alerts", 10, _care_alerts),
                 Part("arrivals", 5, _arrivals),
