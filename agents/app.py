@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import faust
 from aiohttp import web
@@ -24,6 +25,7 @@ from agents.board import Board, guard
 from agents.care import Care, Kind
 from agents.cases import mend_cases, roll_up_cases
 from agents.checkpoints import CHECKPOINTS
+from agents.completeness import roll_up_devices
 from agents.followups import FOLLOWED_UP
 from agents.ledgers import valid_events
 from agents.lists import Lists
@@ -251,6 +253,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))
     role.task(_mend(sink, days))
+    role.task(_roll_up_devices(sink, role.settings.timezone))
     if not role.settings.replay:  # a replay is of days that are long over
         role.task(_retain(sink, role.settings))
 
@@ -319,6 +322,15 @@ async def _mend(sink: Sink, days: Days) -> None:
             if short := await sink.call(mend):
                 log.warning("counts of %d day(s) fell short of their facts: recomputed", len(short))
         await asyncio.sleep(max(MEND_SECONDS, 50 * (time.monotonic() - began)))
+
+
+async def _roll_up_devices(sink: Sink, timezone: str) -> None:
+    """Days that are over, one at a time; it takes a hundredth of the connection's time at most."""
+    while True:
+        began = time.monotonic()
+        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
+            await sink.call(partial(roll_up_devices, before=datetime.now(ZoneInfo(timezone)).date()))
+        await asyncio.sleep(max(MEND_SECONDS, 100 * (time.monotonic() - began)))
 
 
 async def _retain(sink: Sink, settings: Settings) -> None:

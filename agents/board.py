@@ -29,8 +29,11 @@ from streams.settings import Settings
 LIMITS = {"max_threads": 1, "max_execution_time": 5, "max_memory_usage": 1_000_000_000}
 """Of a question to ClickHouse: what takes more is not known, rather than that the workers wait for it."""
 
-LOOK_SECONDS, WORKERS_SECONDS = 1.0, 2.0
-"""Between two looks at ClickHouse, and at the workers."""
+LOOK_SECONDS, WORKERS_SECONDS = 2.0, 3.0
+"""Between two looks at ClickHouse, as often as a page asks, and at the workers."""
+
+TOLD_SECONDS = 1.0
+"""What was put together is given to others for so long."""
 
 WATCHED_SECONDS = 10.0
 """So long after the last question nobody watches any more."""
@@ -142,7 +145,7 @@ class Board:
         async def answer(request: web.Request) -> web.Response:
             await self._watch()
             made = self._made.get(name)
-            if made is None or time.monotonic() - made[0] >= LOOK_SECONDS:
+            if made is None or time.monotonic() - made[0] >= TOLD_SECONDS:
                 raw = msgspec.json.encode(tell())
                 made = self._made[name] = (time.monotonic(), raw, gzip.compress(raw, 4))
             headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
@@ -176,6 +179,7 @@ class Board:
             "today": totals if parts["since"].data is not None else None,
             "minutes": parts["minutes"].data,
             "rules": _rules(parts["rules_day"].data, parts["rules_hour"].data),
+            "care_alerts": parts["care_alerts"].data,
             "arrivals": parts["arrivals"].data,
             "sites": sites[:SITES_SHOWN],
             "site_states": _count(row[1] for row in sites),

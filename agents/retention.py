@@ -20,7 +20,7 @@ KEPT_DAYS = 14
 SETTLE_SECONDS = 3.0
 """Between the seal and the first drop: a flush that read the seals before it is over by then, in whatever process."""
 
-FACTS = (*sorted(SEALED.tables), "sealed_kinds")
+FACTS = (*sorted(SEALED.tables), "sealed_kinds", "device_rolled")
 
 
 class Dropped(NamedTuple):

@@ -12,10 +12,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 from agents.logic.rules import OUTCOMES
+from schemas.events import CareRule
 from streams.clickhouse import ClickHouseError, Row
 
 log = logging.getLogger("ninezero.board")
@@ -31,7 +32,7 @@ GRACE_SECONDS = 10.0
 """A part that is so much later than it should be is unknown."""
 
 SILENT_SECONDS = 8.0
-"""Something is asked for every second: a ClickHouse that has answered nothing for so long does not answer."""
+"""Something is asked for every two seconds: a ClickHouse that has answered nothing for so long does not answer."""
 
 TOO_MUCH = re.compile(r"Code: (159|160|241)\b")
 """A question that was given up because of its limits: too long, too slow, too much memory."""
@@ -123,10 +124,11 @@ class Situation:
             part.name: part
             for part in (
                 Part("before", 60, _before),
-                Part("since", 1, self._since),
-                Part("minutes", 1, _minutes),
-                Part("rules_hour", 2, _rules_hour),
+                Part("since", 2, self._since),
+                Part("minutes", 2, _minutes),
+                Part("rules_hour", 4, _rules_hour),
                 Part("rules_day", 5, _rules_day),
+                Part("care_alerts", 10, _care_alerts),
                 Part("arrivals", 5, _arrivals),
                 Part("lists", 5, _lists),
                 Part("dead_letters", 5, _dead_letters),
@@ -229,6 +231,22 @@ async def _rules_day(ask: Ask, when: Moment, _: Part) -> dict[str, dict[str, Any
     for row in await ask(f"SELECT rule, site_id, count {table} ORDER BY rule, count DESC, site_id LIMIT 3 BY rule"):
         if row["rule"] in found:
             found[row["rule"]]["most"].append([row["site_id"], int(row["count"])])
+    return found
+
+
+async def _care_alerts(ask: Ask, when: Moment, _: Part) -> list[list[Any]]:
+    """(rule, today, the day before, sites and districts of both, [[site, how often], …]) of what staff are told of cases."""
+    yesterday = when.day - timedelta(days=1)
+    rows = await ask(
+        f"SELECT rule, site_id, sum(if(day = toDate('{when.day}'), count, 0)) AS n_today, sum(count) AS n "
+        f"FROM ninezero.care_alerts_by_day WHERE day >= toDate('{yesterday}') AND day <= toDate('{when.day}') "
+        "GROUP BY rule, site_id ORDER BY n DESC, site_id"
+    )
+    found = []
+    for rule in get_args(CareRule):
+        of = [row for row in rows if row["rule"] == rule]
+        today, both = (sum(int(row[name]) for row in of) for name in ("n_today", "n"))
+        found.append([rule, today, both - today, len(of), [[row["site_id"], int(row["n"])] for row in of[:3]]])
     return found
 
 

@@ -166,10 +166,12 @@ function figures() {
   put($("rate"), t("events_a_second", { n: n(known("workers") && snapshot.pipeline.rate !== null ? Math.round(snapshot.pipeline.rate) : null) }));
 }
 function rules() {
-  table("t-rules", (snapshot.rules ?? []).map(([code, lately, hour, today, places, most]) => {
+  const where = (most, places) => {
     const named = most.map(([site, times]) => `${site} ${n(times)}`).join(", ");
-    return [[rule(code)], count(lately, true), count(hour), count(today), [places > most.length ? t("sites_more", { most: named, n: n(places - most.length) }) : named, "places"]];
-  }));
+    return [places > most.length ? t("sites_more", { most: named, n: n(places - most.length) }) : named, "places"];
+  };
+  table("t-rules", (snapshot.rules ?? []).map(([code, lately, hour, today, places, most]) => [[rule(code)], count(lately, true), count(hour), count(today), where(most, places)]));
+  table("t-care-alerts", (snapshot.care_alerts ?? []).map(([code, today, before, places, most]) => [[rule(code)], count(today, true), count(before), where(most, places)]));
 }
 function sites() {
   const states = snapshot.site_states, total = Object.values(states).reduce((a, b) => a + b, 0);

@@ -11,6 +11,8 @@ CREATE USER IF NOT EXISTS ninezero_public HOST NONE;
 GRANT ALL ON ninezero_data.* TO ninezero_writer;
 GRANT ALL ON ninezero.* TO ninezero_writer;
 GRANT ALL ON ninezero_published.* TO ninezero_writer;
+-- Whether the facts of a day changed (device_completeness).
+GRANT SELECT ON system.parts TO ninezero_writer;
 
 -- Analysts of the health authority: the views, and no table behind them.
 GRANT SELECT ON ninezero.* TO ninezero_reader;
@@ -36,6 +38,7 @@ ALTER TABLE ninezero.quarantine_balance MODIFY SQL SECURITY DEFINER DEFINER = ni
 ALTER TABLE ninezero.quarantine_anomalies_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.quarantine_occupancy MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followups_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
+ALTER TABLE ninezero.care_alerts_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followup_anomalies_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followup_closings_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.followup_delay_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;

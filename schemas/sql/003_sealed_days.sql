@@ -55,29 +55,71 @@ CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
     ends Array(UInt64)
 ) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
 
--- The first content of a number tells its row; of two in one millisecond, the higher digest does.
-CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
-SELECT day, device_id, site_id, conflicts, late, arrayFilter((s, d) -> d != 1, seqs, steps) AS starts,
-    arrayFilter((s, d) -> d != 1, seqs, arrayPushBack(arrayPopFront(steps), toInt64(0))) AS ends
+-- The same of days that still have their facts, so that a question about devices reads those of the last days only: kept by the recorder
+-- (agents/completeness.py), and worth something while `print` is that of the day's facts, else as good as not there.
+CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
+    day Date, attempt UInt64, print UInt64, device_id String, site_id String, late UInt64, starts Array(UInt64),
+    ends Array(UInt64)
+) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, site_id);
+
+-- Another one with every insert. What is merged may change it, too, and is rolled up once more.
+CREATE VIEW IF NOT EXISTS ninezero_data.device_prints AS
+SELECT toDate(partition) AS day, cityHash64(max(max_block_number), sum(rows)) AS print
+FROM system.parts WHERE database = 'ninezero_data' AND table = 'device_events' AND active = 1 GROUP BY partition;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.device_rolled_days AS
+SELECT day, max(attempt) AS attempt FROM ninezero_data.device_rolled
+WHERE (day, print) IN (SELECT day, print FROM ninezero_data.device_prints)
+    AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)
+GROUP BY day;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.device_fresh AS
+SELECT day, device_id, site_id, sum(late) AS late,
+    arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+    arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
+FROM ninezero_data.device_events FINAL
+PREWHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days) AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)
+GROUP BY day, device_id, site_id;
+
+-- A device is tangled if it has a number with two contents: its runs overlap. (Arrays side by side: 18.16 forgets a column of tuples when
+-- it is started again.)
+CREATE VIEW IF NOT EXISTS ninezero_data.device_tangles AS
+SELECT device_id, groupArray(day) AS days, groupArray(site_id) AS sites, groupArray(late) AS lates, groupArray(starts) AS begun,
+    groupArray(ends) AS ended,
+    arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends)))) AS tangled
 FROM (
-    SELECT day, device_id, site_id, conflicts, late, seqs,
-        arrayMap((s, before) -> toInt64(s - before), seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS steps
+    SELECT day, device_id, site_id, late, starts, ends FROM ninezero_data.device_fresh
+    UNION ALL
+    SELECT day, device_id, site_id, late, starts, ends FROM ninezero_data.device_rolled
+    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.device_rolled_days)
+)
+GROUP BY device_id;
+
+-- Tangled devices are told from every event. The first content of a number tells its row; of two in one millisecond, the higher
+-- digest does. (`concat` keeps the set out of the index, for which 18.16 would make it several times.)
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
+SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, toUInt64(0) AS conflicts, tupleElement(run, 3) AS late,
+    tupleElement(run, 4) AS starts, tupleElement(run, 5) AS ends
+FROM (
+    SELECT device_id, arrayJoin(arrayMap((d, s, l, b, e) -> (d, s, l, b, e), days, sites, lates, begun, ended)) AS run
+    FROM ninezero_data.device_tangles WHERE NOT tangled
+)
+UNION ALL
+SELECT first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
+    arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+    arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
+FROM (
+    SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site, argMax(late, rank) AS first_late,
+        min(digest) != max(digest) AS several
     FROM (
-        SELECT first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
-            arraySort(groupArray(seq)) AS seqs
-        FROM (
-            SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site,
-                argMax(late, rank) AS first_late, min(digest) != max(digest) AS several
-            FROM (
-                SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
-                FROM ninezero_data.device_events
-            )
-            GROUP BY device_id, seq
-        )
-        GROUP BY day, device_id, site_id
+        SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
+        FROM ninezero_data.device_events
+        WHERE concat(device_id, '') IN (SELECT device_id FROM ninezero_data.device_tangles WHERE tangled)
     )
-    WHERE day NOT IN (SELECT day FROM ninezero_data.frozen_days)
-);
+    GROUP BY device_id, seq
+)
+WHERE first_day NOT IN (SELECT day FROM ninezero_data.frozen_days)
+GROUP BY first_day, device_id, first_site;
 
 CREATE VIEW IF NOT EXISTS ninezero_data.device_runs AS
 SELECT day, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live
@@ -92,21 +134,23 @@ CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
 SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
     sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
 FROM (
-    SELECT device_id, day, site_id, twice, behind, tupleElement(run, 1) AS start, tupleElement(run, 2) AS end
+    SELECT device_id, tupleElement(told, 1) AS run, tupleElement(told, 2) AS gap, tupleElement(run, 1) AS start,
+        tupleElement(run, 2) AS end, tupleElement(run, 3) AS day, tupleElement(run, 4) AS site_id, tupleElement(run, 5) AS twice,
+        tupleElement(run, 6) AS behind
     FROM (
-        SELECT device_id, day, site_id, conflicts AS twice, late AS behind,
-            arrayJoin(arrayMap((s, e) -> (s, e), starts, ends)) AS run
-        FROM ninezero_data.device_runs
+        SELECT device_id, arrayJoin(arrayMap((r, s, e) -> (r, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArray(run)),
+            arraySort(groupArray(tupleElement(run, 1))),
+            arrayPushFront(arrayPopBack(arraySort(groupArray(tupleElement(run, 2) + 1))), toUInt64(0)))) AS told
+        FROM (
+            SELECT device_id, (tupleElement(ends_of, 1), tupleElement(ends_of, 2), day, site_id, conflicts, late) AS run
+            FROM (
+                SELECT device_id, day, site_id, conflicts, late, arrayJoin(arrayMap((s, e) -> (s, e), starts, ends)) AS ends_of
+                FROM ninezero_data.device_runs
+            )
+        )
+        GROUP BY device_id
     )
-) AS runs ANY LEFT JOIN (
-    SELECT device_id, tupleElement(hole, 1) AS start, tupleElement(hole, 2) AS gap
-    FROM (
-        SELECT device_id, arrayJoin(arrayFilter(h -> tupleElement(h, 2) > 0, arrayMap(
-            (s, e) -> (s, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArrayArray(starts)),
-            arrayPushFront(arrayPopBack(arraySort(groupArrayArray(arrayMap(e -> e + 1, ends)))), toUInt64(0))))) AS hole
-        FROM ninezero_data.device_runs GROUP BY device_id
-    )
-) AS holes USING (device_id, start)
+)
 GROUP BY device_id, day, site_id;
 
 -- Devices that were heard in the last 24 hours, but not in the last 30 minutes. version = 2^43 - the time it was heard, in ms.

@@ -27,7 +27,7 @@ from tests.support import ClickHouseServer, System, free_port, wait_for
 
 PAGES = 10
 ROUND_SECONDS = 8.0
-ROUNDS = 4
+ROUNDS = 8
 
 
 async def stream(system: System, rate: int, sent: list[int]) -> None:

@@ -99,6 +99,14 @@ class Deployment(System):
         opened = {"device_id": "f", "seq": 0, "case_id": "c." + "2" * 32, "district": "north", "observed_at": datetime.now(UTC) - timedelta(days=3),
                   "type": "opened", "source": "checkpoint", "batch_id": None, "visit": None, "closed": None}  # fmt: skip
         self.send("followup-events", orjson.dumps(opened))
+        ill = opened | {
+            "seq": 1,
+            "type": "visit",
+            "source": None,
+            "visit": "seen_symptomatic",
+            "observed_at": datetime.now(UTC),
+        }
+        self.send("followup-events", orjson.dumps(ill))
         wait_for(
             lambda: self.query("SELECT sum(passages) AS n FROM ninezero.screening_by_day")[0]["n"] == 10,
             60,
@@ -206,7 +214,11 @@ def test_the_page_shows_what_the_views_say(page: Page, deployment: Deployment) -
     shows(page, "t-lists", "cases", {1: "health", 2: "Confirmed case"})
     shows(page, "t-held", "cases-2", {1: "cases · health", 2: "would empty the list", 3: "0"})
     shows(page, "t-beds", "quarantine-1", {1: "1", 2: "1", 3: "0", 4: "2", 5: "0", 6: "1", 7: "2"})
-    shows(page, "t-home", "north", {1: "1", 2: "0", 4: "1", 5: "0", 6: "0"})
+    shows(page, "t-home", "north", {1: "1", 2: "1", 4: "1", 5: "0", 6: "0"})
+    shows(page, "t-care-alerts", "Fever", {1: "0", 2: "0", 3: ""})
+    shows(page, "t-care-alerts", "Reading missed", {3: "quarantine-1 3"})
+    shows(page, "t-care-alerts", "Visit overdue", {1: "0", 2: "1", 3: "north 1"})
+    shows(page, "t-care-alerts", "Symptoms", {1: "1", 2: "0", 3: "north 1"})
     shows(page, "t-dead", "checkpoint-scans", {1: "not JSON", 2: "1", 3: "1"})
     expect(page.locator("#workers")).to_have_text(
         "screening readylists readyledgers readyrecording ready", timeout=PATIENCE

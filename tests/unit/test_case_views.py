@@ -293,6 +293,38 @@ def test_the_line_list_of_a_real_outbreak_replayed_as_follow_ups_balances(engine
     assert {row["closed"]: int(row["n"]) for row in closings} == {"withdrawn": 10, "completed": 8, "lost": 3}
 
 
+def alerted(engine: Engine) -> None:
+    """Fever and symptoms once a case, day and slot; what is missed and overdue as the other views have it."""
+    a_day = timedelta(days=1)
+    noon = datetime.combine(today(), datetime.min.time(), ZoneInfo(ZONE)) - 2 * a_day + timedelta(hours=9)
+    told = [
+        q("admitted", noon),
+        q("reading", noon, seq=1, slot="am", temperature_c=38.1, symptoms=True),
+        q("reading", noon + timedelta(hours=1), site="q2", seq=2, slot="am", temperature_c=38.4),
+        q("reading", noon + timedelta(hours=6), seq=3, temperature_c=37.3),
+        q("reading", noon + timedelta(hours=7), seq=4, temperature_c=36.3),
+        f("opened", noon - a_day, seq=5, n=2, source="push"),
+        f("visit", noon + a_day, seq=6, n=2, visit="seen_symptomatic"),
+    ]
+    write(engine, [(n, event) for n, event in enumerate(told)])
+    day, yesterday = str(noon.date()), str(noon.date() + a_day)
+    rows = {
+        (r["day"], r["rule"], r["site_id"]): int(r["count"])
+        for r in engine.query("SELECT * FROM ninezero.care_alerts_by_day")
+    }
+    assert {key: n for key, n in rows.items() if key[0] < str(today())} == {
+        (day, "fever", "q1"): 2,
+        (day, "symptoms", "q1"): 1,
+        (yesterday, "reading_missed", "q1"): 2,
+        (yesterday, "symptoms", "jiyang"): 1,
+        (day, "visit_overdue", "jiyang"): 1,
+    }
+
+
+def test_what_staff_are_told_of_cases_is_counted_by_rule_and_place(engine: Engine) -> None:
+    alerted(engine)
+
+
 @pytest.mark.server
 def test_the_same_on_a_server(clickhouse_server: ClickHouseServer) -> None:
     engine = clickhouse.connect(clickhouse_server.url)
@@ -307,4 +339,6 @@ def test_the_same_on_a_server(clickhouse_server: ClickHouseServer) -> None:
     departs(engine)
     empty(engine)
     ends(engine)
+    empty(engine)
+    alerted(engine)
     engine.close()

@@ -17,7 +17,7 @@ from agents.logic.issues import SITE_SEVERITY, Seen, issues, site_state
 from agents.logic.rules import OUTCOMES, RULES
 from agents.situation import Situation
 from agents.vitals import Worker, parse
-from schemas.events import CATEGORIES, BatchCode, DeadReason
+from schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
 from streams import metrics
 from streams.settings import ROLES
 
@@ -54,7 +54,7 @@ def test_every_code_that_may_come_has_a_text_and_no_text_is_left_over() -> None:
     said = set(re.findall(r'data-t(?:-label)?="(\w+)"', HTML)) | set(re.findall(r'\bt\("(\w+)"', JS))
     said |= set(re.findall(r'"(\w+)"', " ".join(re.findall(r"\bt\(([^()]*\?[^()]*)\)", JS))))
     said |= {word for word in re.findall(r'"(\w+)"', JS) if word in TEXTS}
-    codes = {"rule_list_stale", "role_lists", *OUTCOMES, *CATEGORIES, *get_args(DeadReason)} | (
+    codes = {"rule_list_stale", "role_lists", *OUTCOMES, *CATEGORIES, *get_args(DeadReason), *get_args(CareRule)} | (
         set(RULES) - {"list_stale"}
     )
     codes |= {"count_mismatch", "would_empty", "would_shrink"} & set(get_args(BatchCode))
