@@ -136,7 +136,8 @@ class Bench:
         self.engine = Server(self.server.url)
         done = self.system.run("topics", "create", "--partitions", str(PARTITIONS))
         assert done.returncode == 0, done.stderr
-        (self.folder / "list.txt").write_text("\n".join(asyncio.run(list_people(self.settings))) + "\n")
+        with (self.folder / "list.txt").open("w") as out:
+            out.writelines(f"{line}\n" for line in asyncio.run(list_people(self.settings)))
         warm = self.settings.topic(WARM.name)
         self.admin.create_topics(
             [NewTopic(name, PARTITIONS, 1, topic_configs=WARM.config()) for name in (warm, f"{warm}-alerts")]
