@@ -70,6 +70,11 @@ class Scans:
         site = [f"site-{n}".encode() for n in range(sites)]
         self._sites = [(key, (murmur2(key) & 0x7FFFFFFF) % partitions) for key in site]
 
+    @property
+    def partitions_used(self) -> int:
+        """How many have scans."""
+        return len({partition for _, partition in self._sites[: len(self._made)]})
+
     def _make(self, count: int, entries: int, sites: int) -> Iterator[tuple[str, str]]:
         for n in range(count):
             person = n * 7919 % entries if n % 100 == 0 else entries + n % 100_000

@@ -11,6 +11,7 @@ python -m tests.bench.latency [SCANS_A_SECOND …]
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import subprocess
@@ -91,7 +92,8 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
     )
     came: list[Read] = []
     reading = asyncio.create_task(_note(answers, came))
-    while not came:  # it has made its scans
+    while not came:  # it makes its scans first
+        assert sender.returncode is None, "the sender ended"
         await asyncio.sleep(0.01)
     pids = {"screening": system.workers["screening"].pid, "broker": broker, "sender": sender.pid, "reader": os.getpid()}
     began, before, steps = time.monotonic(), {who: cpu(pid) for who, pid in pids.items()}, _steps(system)
@@ -217,6 +219,7 @@ def show(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    gc.disable()  # what is kept here is searched for cycles for longer than an outcome takes
     if sys.argv[1:2] == ["send"]:
         asyncio.run(send(int(sys.argv[2])))
     else:
