@@ -130,7 +130,9 @@ class System:
         """Starts roles, each a process."""
         for role in roles:
             with (self.folder / f"{role}.log").open("ab") as log:
-                self.workers[role] = subprocess.Popen([*self.program, "worker", role], env=self.env, stdout=log, stderr=log)
+                self.workers[role] = subprocess.Popen(
+                    [*self.program, "worker", role], env=self.env, stdout=log, stderr=log
+                )
 
     def ready(self, role: str) -> bool:
         """Whether the role's /readyz says so."""

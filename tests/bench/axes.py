@@ -121,7 +121,9 @@ class Axes(Bench):
             wanted = expected(point.events)
             assert self.ends(self.settings.topic(topics.ALERTS.name)) == number * wanted.alerts, "alerts are missing"
         if point.recording:
-            rows = int(self.engine.query("SELECT uniqExact(device_id, seq) AS n FROM ninezero_data.screening_facts")[0]["n"])
+            rows = int(
+                self.engine.query("SELECT uniqExact(device_id, seq) AS n FROM ninezero_data.screening_facts")[0]["n"]
+            )
             assert rows == wanted.rows, "rows are missing"
         return found
 

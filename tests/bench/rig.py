@@ -144,7 +144,10 @@ class Bench:
             out.writelines(f"{line}\n" for line in asyncio.run(list_people(self.settings, self.shaped.entries)))
         warm = self.settings.topic(WARM.name)
         self.admin.create_topics(
-            [NewTopic(name, self.shaped.partitions, 1, topic_configs=WARM.config()) for name in (warm, f"{warm}-alerts")]
+            [
+                NewTopic(name, self.shaped.partitions, 1, topic_configs=WARM.config())
+                for name in (warm, f"{warm}-alerts")
+            ]
         )
         asyncio.run(self.scans.feed(self.settings, min(self.count, 100_000), WARM))
 
@@ -269,7 +272,9 @@ class Bench:
             (int(row["n"]), str(row["sum"])), self.ends(self.settings.topic(topics.DEAD_LETTERS.name)), self.told(),
         )  # fmt: skip
 
-    def spend(self, processes: Processes, count: int, done: Callable[[], bool]) -> tuple[datetime, dict[str, float], float]:
+    def spend(
+        self, processes: Processes, count: int, done: Callable[[], bool]
+    ) -> tuple[datetime, dict[str, float], float]:
         """Feeds so many scans. The minute of the last, CPU seconds of each part, and seconds from the feed until all is done."""
         before = processes.cpu()
         base = asyncio.run(self.scans.feed(self.settings, count))
