@@ -31,7 +31,7 @@ from schemas.events import Outcomes, decoder
 from streams import kafka, topics
 from streams import settings as settings_
 from streams.broker import Broker
-from tests.bench import results
+from tests.bench import plots, results
 from tests.bench.feed import ENTRIES, PARTITIONS, Scans, expected, list_people
 from tests.bench.screening import cpu
 from tests.support import System, free_port, wait_for
@@ -205,6 +205,7 @@ def main(rates: list[int]) -> None:
             system.stop()
             broker.stop()
     results.keep("latency", {"entries": ENTRIES, "ready_s": ready, "rates": found})
+    plots.main()
 
 
 def show(found: dict[str, Any]) -> None:
