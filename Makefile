@@ -8,7 +8,7 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run board test unit lint format audit bench bench-peers faults explore fuzz setup engines clean
+.PHONY: run board test unit lint format audit bench bench-axes bench-latency bench-peers faults explore fuzz setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
@@ -48,6 +48,12 @@ bench: setup
 	$(BIN)/python -m tests.bench.watchlist
 	$(BIN)/python -m tests.bench.push
 	$(BIN)/python -m tests.bench.freshness
+
+# Cost against size, and latency against rate: into .run/bench.json, README.md and deploy/pictures/cost.svg; twelve minutes, and two.
+bench-axes: setup engines
+	$(BIN)/python -m tests.bench.axes
+bench-latency: setup
+	$(BIN)/python -m tests.bench.latency
 
 # The same job by this product, by Faust, Quix Streams, Bytewax, loops of one's own, and Kafka Streams: a quarter of an hour.
 ROUNDS ?= 5

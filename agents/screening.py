@@ -41,6 +41,9 @@ ALIKE = 1000
 
 NOBODY: list[int] = []
 
+IN_HAND = 32
+"""Chunks decided that wait for Kafka: as many as a fetch brings, so that what they send shares requests."""
+
 Record = tuple[Topic, bytes, bytes]
 Facts = tuple[str, str, str, int]
 """Kind, direction, stage and number of people of an event, for the counts."""
@@ -254,7 +257,7 @@ def _alert(event: Any, verdict: Verdict, late: bool, now: datetime, version: int
 async def screen_all(screening: Screening, kind: Screened, arriving: Any) -> None:
     """Screens the chunks of an agent's stream, several at a time: while one waits for Kafka, the next is decided."""
     async with asyncio.TaskGroup() as group:
-        room = asyncio.Semaphore(4)
+        room = asyncio.Semaphore(IN_HAND)
 
         async def one(chunk: Chunk) -> None:
             try:

@@ -255,12 +255,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         if not self.flow_active:
             await self.perform_seek()
             return
-        for tp, records in fetched.items():
-            if not self.flow_active:
-                self._dropped = True
-                return
-            if records and tp not in self._rewinds:
-                await self._deliver(TP(tp.topic, tp.partition), records, generation)
+        if fetched and not await self._deliver_all(fetched, generation):
+            self._dropped = True
+
+    async def _deliver_all(self, fetched: Mapping[Any, list[Any]], generation: int) -> bool:
+        """Delivers what was fetched; false if the flow was suspended meanwhile, and some was not."""
+
+        async def deliver() -> None:
+            for tp, records in fetched.items():
+                if records and tp not in self._rewinds:
+                    await self._deliver(TP(tp.topic, tp.partition), records, generation)
+
+        delivering = asyncio.ensure_future(deliver())
+        await self.wait_first(delivering, self.suspend_flow.wait())
+        return delivering.done() and not delivering.cancelled()
 
     def _room(self, tp: TP) -> bool:
         ledger = self.ledgers.get(tp)
@@ -281,7 +289,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
             tp.topic, tp.partition, chunk.first, last.timestamp / 1000.0, last.timestamp_type, [], None, chunk, None,
             0, 0, tp, generation_id=generation,
         )  # fmt: skip
-        await self.wait_first(self.callback(message), self.suspend_flow.wait())
+        await self.callback(message)
 
     async def _jump(self, tp: TP, due: int, first: int) -> None:
         """Another record than the one that was due: a marker lies between them, or the topic is not what it was."""

@@ -13,7 +13,7 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
@@ -94,6 +94,9 @@ class ClickHouseServer:
 class System:
     """One deployment: settings and workers, used through the command line only."""
 
+    PROGRAM: ClassVar = [NINEZERO]
+    """What workers are started with."""
+
     def __init__(self, kafka: str, clickhouse: str, folder: Path, **extra: str) -> None:
         self.folder = folder
         self.http = free_port(4)
@@ -109,6 +112,7 @@ class System:
             **extra,
         }
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.program = self.PROGRAM
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """A command of ninezero."""
@@ -126,7 +130,9 @@ class System:
         """Starts roles, each a process."""
         for role in roles:
             with (self.folder / f"{role}.log").open("ab") as log:
-                self.workers[role] = subprocess.Popen([NINEZERO, "worker", role], env=self.env, stdout=log, stderr=log)
+                self.workers[role] = subprocess.Popen(
+                    [*self.program, "worker", role], env=self.env, stdout=log, stderr=log
+                )
 
     def ready(self, role: str) -> bool:
         """Whether the role's /readyz says so."""

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
@@ -18,7 +19,7 @@ from streams.settings import Settings
 from tests.bench.watchlist import token
 
 ENTRIES = 1_000_000
-PARTITIONS = 12
+PARTITIONS, SITES = 12, 100
 AUTHORITY, LIST, BATCH, CATEGORY = "authority", "contacts", "b1", "close_contact"
 
 
@@ -37,19 +38,18 @@ def expected(count: int) -> Expected:
     return Expected(count - letters, alerts, letters)
 
 
-async def list_people(settings: Settings) -> list[str]:
+async def list_people(settings: Settings, entries: int = ENTRIES) -> Iterator[str]:
     """Puts the list on the watchlist topic, complete. Returns it as the lines of a file for those who read no topic."""
     now = datetime.now(UTC).replace(microsecond=0)
     start, end = now - timedelta(days=1), now + timedelta(days=5)
     writer = Writer(settings)
     await writer.start()
-    people = [token("id", n) for n in range(ENTRIES)]
-    for first in range(0, ENTRIES, 20_000):
+    for first in range(0, entries, 20_000):
         await writer.send_to(topics.WATCHLIST, 0, [
-            (f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), encode(WatchlistEntry(1, CATEGORY, {"id": [people[n]]}, start, end)))
-            for n in range(first, first + 20_000)
+            (f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), encode(WatchlistEntry(1, CATEGORY, {"id": [token("id", n)]}, start, end)))
+            for n in range(first, min(first + 20_000, entries))
         ])  # fmt: skip
-    manifest = Manifest(1, 0, ENTRIES, ["k1"], BATCH, now)
+    manifest = Manifest(1, 0, entries, ["k1"], BATCH, now)
     await writer.send_to(
         topics.WATCHLIST,
         0,
@@ -58,29 +58,41 @@ async def list_people(settings: Settings) -> list[str]:
     await writer.stop()
     about = {"authority": AUTHORITY, "list": LIST, "batch": BATCH, "category": CATEGORY, "keys": ["k1"],
              "from_us": int(start.timestamp()) * 1_000_000, "to_us": int(end.timestamp()) * 1_000_000}  # fmt: skip
-    return [json.dumps(about), *people]
+    return chain([json.dumps(about)], (token("id", n) for n in range(entries)))
 
 
 class Scans:
     """Scans of about 400 bytes. One in a hundred is of a listed person, one in a hundred warm, one in two hundred from the next
     district, one in a thousand malformed."""
 
-    def __init__(self, count: int) -> None:
-        self._made = list(self._make(count))
-        site = [f"site-{n}".encode() for n in range(100)]
-        self._sites = [(key, (murmur2(key) & 0x7FFFFFFF) % PARTITIONS) for key in site]
+    def __init__(self, count: int, entries: int = ENTRIES, partitions: int = PARTITIONS, sites: int = SITES) -> None:
+        self._made = list(self._make(count, entries, sites))
+        site = [f"site-{n}".encode() for n in range(sites)]
+        self._sites = [(key, (murmur2(key) & 0x7FFFFFFF) % partitions) for key in site]
 
-    def _make(self, count: int) -> Iterator[tuple[str, str]]:
+    @property
+    def partitions_used(self) -> int:
+        """How many have scans."""
+        return len({partition for _, partition in self._sites[: len(self._made)]})
+
+    def _make(self, count: int, entries: int, sites: int) -> Iterator[tuple[str, str]]:
         for n in range(count):
-            person = n * 7919 % ENTRIES if n % 100 == 0 else ENTRIES + n % 100_000
+            person = n * 7919 % entries if n % 100 == 0 else entries + n % 100_000
             warmth = '"36.5"' if n % 1000 == 999 else "37.8" if n % 100 == 50 else "36.5"
             origin = "370112" if n % 200 == 75 else "370115"
             yield (
-                f'{{"device_id":"device-{n % 500}","seq":{n},"site_id":"site-{n % 100}","observed_at":"',
+                f'{{"device_id":"device-{n % 500}","seq":{n},"site_id":"site-{n % sites}","observed_at":"',
                 f'","kind":"vehicle","direction":"in","plate":"{token("plate", n % 50_000)}","people":[{{"role":"driver",'
                 f'"tokens":{{"id":"{token("id", person)}","phone":"{token("phone", person)}"}},"temperature_c":{warmth},'
                 f'"health_code":"green","origin":"{origin}"}}]}}',
             )
+
+    def records(self, now: datetime) -> Iterator[tuple[int, bytes, bytes]]:
+        """Partition, key and value of each, observed in the five minutes before `now`."""
+        times = [(now - timedelta(seconds=s)).isoformat() for s in range(300)]
+        for n, (head, tail) in enumerate(self._made):
+            key, partition = self._sites[n % len(self._sites)]
+            yield partition, key, f"{head}{times[n % 300]}{tail}".encode()
 
     async def feed(self, settings: Settings, count: int, topic: topics.Topic = topics.SCANS) -> datetime:
         """Sends the first `count` in one transaction: whoever reads what is committed gets them all at once.
@@ -88,11 +100,9 @@ class Scans:
         Returns the minute in which they were observed last; they are spread over the five minutes before.
         """
         now = datetime.now(UTC).replace(second=0, microsecond=0)
-        times = [(now - timedelta(seconds=s)).isoformat() for s in range(300)]
         by_partition: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
-        for n, (head, tail) in enumerate(self._made[:count]):
-            key, partition = self._sites[n % 100]
-            by_partition[partition].append((key, f"{head}{times[n % 300]}{tail}".encode()))
+        for partition, key, value in islice(self.records(now), count):
+            by_partition[partition].append((key, value))
         name = settings.topic(topic.name)
         producer = kafka.producer(settings, transactional_id=f"{settings.topic_prefix}feed", linger_ms=0)
         await producer.start()

@@ -1,8 +1,9 @@
 """How long a device waits: from a scan's Kafka timestamp until its outcome, and its alert, reach a consumer.
 
-A process of its own sends scans at a steady rate; this one reads outcomes and alerts as a device does, notes when each
-came, and afterwards reads from the topic of scans what Kafka's timestamp of each was (whole milliseconds). The first
-seconds, in which the agents warm up, do not count.
+A process of its own sends scans at a steady rate, in batches that it made before; this one reads outcomes and alerts as a device
+does, keeps when each record came, and looks into them afterwards. Kafka's timestamps (whole milliseconds) of scans and outcomes and
+the moment of decision that an outcome states divide the way into three. The first seconds, in which the agents warm up, do not
+count. The list has a million entries; how long a worker takes to be ready with it is told too.
 
 python -m tests.bench.latency [SCANS_A_SECOND …]
 """
@@ -10,14 +11,18 @@ python -m tests.bench.latency [SCANS_A_SECOND …]
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -26,17 +31,15 @@ from schemas.events import Outcomes, decoder
 from streams import kafka, topics
 from streams import settings as settings_
 from streams.broker import Broker
-from streams.kafka import Writer
-from tests.bench import results
-from tests.bench.screening import ENTRIES, cpu, listed, push, token
-from tests.support import System, wait_for
+from tests.bench import plots, results
+from tests.bench.feed import ENTRIES, PARTITIONS, Scans, expected, list_people
+from tests.bench.screening import cpu
+from tests.support import System, free_port, wait_for
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
 WARM_UP = 3.0
-PARTITIONS = 12
 TICK = 0.01
-SITES, LISTED = 100, 100
-"""Checkpoints, and one scan in how many that is of a listed person."""
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 class Numbered(msgspec.Struct):
@@ -45,146 +48,179 @@ class Numbered(msgspec.Struct):
     seq: int
 
 
+class Read(NamedTuple):
+    """A record, and when it came."""
+
+    at: float
+    record: Any
+
+
 async def send(rate: int) -> None:
-    """Sends scans at `rate` a second for SECONDS, each of about 400 bytes, to the partition of its site."""
-    writer = Writer(settings_.load(os.environ))
-    await writer.start()
-    name = writer._settings.topic(topics.SCANS.name)
-    await writer.partitions(name)
-    now = datetime.now(UTC).isoformat()
-    people = '"people":[{"role":"driver","tokens":{"id":"%s","phone":"' + token(1) + '"},"temperature_c":36.5,'
-    tail = people + '"health_code":"green","origin":"370115"}]}'
-    heads = [
-        (
-            b"site-%d" % n,
-            f'{{"device_id":"d{n}","seq":%d,"site_id":"site-{n}","observed_at":"{now}","kind":"vehicle","direction":"in",'
-            f'"plate":"{token(n)}",{tail}',
-        )
-        for n in range(SITES)
-    ]
-    began, seq = time.monotonic(), 0
-    under_way: set[asyncio.Task[None]] = set()
-    while (now_ := time.monotonic() - began) < SECONDS:
-        records = []
-        for n in range(seq, int(rate * now_)):
-            key, head = heads[n % SITES]
-            is_listed = n % LISTED == n // LISTED % LISTED  # at every site in turn
-            records.append((topics.SCANS, key, (head % (n, token(n % ENTRIES if is_listed else 10**6 + n))).encode()))
-        seq += len(records)
-        task = asyncio.create_task(writer.send(records))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-        await asyncio.sleep(max(0.0, TICK - (time.monotonic() - began - now_)))
-    await asyncio.gather(*under_way)
-    await writer.stop()
-    print(seq)
+    """Sends scans at `rate` a second for SECONDS, each to the partition of its site. Prints how long it was late at worst, in ms."""
+    given = settings_.load(os.environ)
+    name = given.topic(topics.SCANS.name)
+    producer = kafka.producer(given, linger_ms=0)
+    await producer.start()
+    await producer.partitions_for(name)
+    ticks = []
+    made = Scans(int(rate * SECONDS)).records(datetime.now(UTC))
+    for first in range(round(SECONDS / TICK)):
+        by_partition: dict[int, Any] = defaultdict(producer.create_batch)
+        for _ in range(int(rate * TICK * (first + 1)) - int(rate * TICK * first)):
+            partition, key, value = next(made)
+            by_partition[partition].append(key=key, value=value, timestamp=None)
+        ticks.append(by_partition)
+    began, sent, latest = time.monotonic(), [], 0.0
+    for n, batches in enumerate(ticks):
+        due = began + n * TICK
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        latest = max(latest, time.monotonic() - due)
+        for partition, batch in batches.items():
+            sent.append(await producer.send_batch(batch, name, partition=partition))
+    await asyncio.gather(*sent)
+    await producer.stop()
+    print(latest * 1000)
 
 
-async def measure(system: System, rate: int) -> dict[str, Any]:
+async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
     """One rate, on workers that run: percentiles in ms."""
     made = settings_.load(system.env)
-    count = int(rate * SECONDS) + rate
-    came = {topics.OUTCOMES: np.zeros(count), topics.ALERTS: np.zeros(count)}
-    readers = [await _at_the_end(made, topic) for topic in came]
-    worker = system.workers["screening"].pid
-    began, cpu_began = time.monotonic(), cpu(worker)
+    count = int(rate * SECONDS)
+    scans, answers = await _at_the_end(made, topics.SCANS), await _at_the_end(made, topics.OUTCOMES, topics.ALERTS)
     sender = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.latency", "send", str(rate), env=system.env, stdout=subprocess.PIPE
     )
-    reading = [asyncio.create_task(_note(reader, at)) for reader, at in zip(readers, came.values(), strict=True)]
-    said, _ = await sender.communicate()
-    sent, spent = int(said), cpu(worker) - cpu_began
+    came: list[Read] = []
+    reading = asyncio.create_task(_note(answers, came))
+    while not came:  # it makes its scans first
+        assert sender.returncode is None, "the sender ended"
+        await asyncio.sleep(0.01)
+    pids = {"screening": system.workers["screening"].pid, "broker": broker, "sender": sender.pid, "reader": os.getpid()}
+    began, before, steps = time.monotonic(), {who: cpu(pid) for who, pid in pids.items()}, _steps(system)
+    await asyncio.sleep(SECONDS - 1)
     took = time.monotonic() - began
+    found: dict[str, Any] = {"rate": rate, "cores": {who: (cpu(pid) - before[who]) / took for who, pid in pids.items()}}
+    done = {name: value - steps[name] for name, value in _steps(system).items()}
+    chunks = max(1.0, done["decide_count"])
+    found["chunks"] = {
+        "a_second": chunks / took, "records": rate * took / chunks,
+        "decide_ms": done["decide_sum"] / chunks * 1000, "write_ms": done["write_sum"] / chunks * 1000,
+    }  # fmt: skip
+    found["sender_late_ms"] = float((await sender.communicate())[0])
+    noted: dict[str, np.ndarray] = {}
     async with asyncio.timeout(120):
-        while np.count_nonzero(came[topics.OUTCOMES]) < sent:
-            await asyncio.sleep(0.2)
-    await asyncio.sleep(1)
-    for task, reader in zip(reading, readers, strict=True):
-        task.cancel()
-        await reader.stop()
-    stamped = await _stamps(made, sent)
-    found: dict[str, Any] = {"rate": round(sent / SECONDS), "cores": spent / took}
-    for topic, at in came.items():
-        counted = (at[:sent] > 0) & (stamped >= stamped.min() + WARM_UP)
-        waits = (at[:sent][counted] - stamped[counted]) * 1000
-        found[topic.name.removeprefix("screening-")] = {
-            "count": len(waits), "p50": np.quantile(waits, 0.5), "p99": np.quantile(waits, 0.99), "p99.9": np.quantile(waits, 0.999),
-        }  # fmt: skip
+        while np.count_nonzero((noted := _looked_into(came, count))["outcomes"]) < expected(count).rows:
+            await asyncio.sleep(1)
+    reading.cancel()
+    await answers.stop()
+    stamped = await _stamps(scans, made, count)
+    counted = stamped >= stamped.min() + WARM_UP
+    for name, since, until in (
+        ("outcomes", stamped, noted["outcomes"]),
+        ("alerts", stamped, noted["alerts"]),
+        ("until decided", stamped, noted["decided"]),
+        ("until in Kafka", noted["decided"], noted["written"]),
+        ("until read", noted["written"], noted["outcomes"]),
+    ):
+        waits = (until - since)[counted & (until > 0)] * 1000
+        found[name] = {"count": len(waits)} | {q: float(np.quantile(waits, part)) for q, part in QUANTILES.items()}
     return found
 
 
-async def _at_the_end(made: settings_.Settings, topic: topics.Topic) -> Any:
+def _steps(system: System) -> dict[str, float]:
+    """Sums and counts of the worker's own steps."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{system.http}/metrics", timeout=5) as answer:
+        said = answer.read().decode()
+    found = re.findall(r'ninezero_chunk_seconds_(sum|count)\{step="(\w+)"\} (\S+)', said)
+    return {"decide_count": 0.0, "decide_sum": 0.0, "write_sum": 0.0} | {f"{step}_{what}": float(value) for what, step, value in found}  # fmt: skip
+
+
+async def _at_the_end(made: settings_.Settings, *asked: topics.Topic) -> Any:
     reader = kafka.consumer(made, fetch_max_wait_ms=100)
     await reader.start()
-    name = made.topic(topic.name)
-    tps = [kafka.TopicPartition(name, p) for p in range(PARTITIONS)]
+    tps = [kafka.TopicPartition(made.topic(topic.name), p) for topic in asked for p in range(PARTITIONS)]
     reader.assign(tps)
     for tp, end in (await reader.end_offsets(tps)).items():
         reader.seek(tp, end)
     return reader
 
 
-async def _note(reader: Any, came: np.ndarray) -> None:
-    """Notes when the outcome (or the alert) of each seq came first."""
-    outcomes, alert = decoder(Outcomes), msgspec.json.Decoder(Numbered)
-    is_alerts = next(iter(reader.assignment())).topic.endswith(topics.ALERTS.name)
+async def _note(reader: Any, came: list[Read]) -> None:
     while True:
-        for records in (await reader.getmany(timeout_ms=1000)).values():
-            at = time.time()
-            for record in records:
-                if is_alerts:
-                    came[alert.decode(record.value).seq] = at
-                else:
-                    for outcome in outcomes.decode(record.value).outcomes:
-                        came[outcome[1]] = at
+        fetched = await reader.getmany(timeout_ms=1000)
+        at = time.time()
+        came += [Read(at, record) for records in fetched.values() for record in records]
 
 
-async def _stamps(made: settings_.Settings, count: int) -> np.ndarray:
-    """Kafka's timestamps of the newest `count` scans, in seconds, by seq."""
-    reader = kafka.consumer(made, auto_offset_reset="earliest")
-    await reader.start()
-    name = made.topic(topics.SCANS.name)
-    tps = [kafka.TopicPartition(name, p) for p in range(PARTITIONS)]
-    reader.assign(tps)
+def _looked_into(came: list[Read], count: int) -> dict[str, np.ndarray]:
+    """By seq, in seconds: when its outcome was decided, written, and read first; when its alert was."""
+    found = {name: np.zeros(count) for name in ("outcomes", "decided", "written", "alerts")}
+    outcomes, alert = decoder(Outcomes), msgspec.json.Decoder(Numbered)
+    for at, record in reversed(came):  # so that the first stays
+        if record.topic.endswith(topics.ALERTS.name):
+            found["alerts"][alert.decode(record.value).seq] = at
+        else:
+            said = outcomes.decode(record.value)
+            seqs = [outcome[1] for outcome in said.outcomes]
+            found["outcomes"][seqs], found["written"][seqs], found["decided"][seqs] = at, record.timestamp / 1000, said.at.timestamp()  # fmt: skip
+    return found
+
+
+async def _stamps(reader: Any, made: settings_.Settings, count: int) -> np.ndarray:
+    """Kafka's timestamps of the scans from where the reader is, in seconds, by seq."""
+    tps = [kafka.TopicPartition(made.topic(topics.SCANS.name), p) for p in range(PARTITIONS)]
     ends, decode = await reader.end_offsets(tps), msgspec.json.Decoder(Numbered).decode
     found = np.zeros(count)
     while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
         for records in (await reader.getmany(timeout_ms=200)).values():
             for record in records:
-                if (seq := decode(record.value).seq) < count:
-                    found[seq] = record.timestamp / 1000
+                found[decode(record.value).seq] = record.timestamp / 1000
     await reader.stop()
     return found
 
 
 def main(rates: list[int]) -> None:
-    """Prints a line a rate; figures go to .run/bench.json."""
+    """Prints some lines a rate; figures go to .run/bench.json."""
     found = []
-    for rate in rates:
-        with tempfile.TemporaryDirectory() as name:
-            broker = Broker(Path(name) / "kafka")
-            broker.start()
-            system = System(broker.bootstrap, f"chdb://{name}/db", Path(name))
-            try:
-                system.run("topics", "create", "--partitions", str(PARTITIONS))
-                system.start("lists")
-                push(system)
-                wait_for(lambda: listed(system), 60, "the receipts")  # noqa: B023  # called at once
-                system.start("screening")
-                wait_for(lambda: system.ready("screening"), 60, "screening")  # noqa: B023  # called at once
-                found.append(asyncio.run(measure(system, rate)))
-            finally:
-                system.stop()
-                broker.stop()
-        last = found[-1]
-        print(f"{last['rate']:>7,} scans a second, screening uses {last['cores']:.2f} of a core")
-        for what in ("outcomes", "alerts"):
-            waits = last[what]
-            print(f"        {what:8} p50 {waits['p50']:,.0f} ms, p99 {waits['p99']:,.0f} ms, p99.9 {waits['p99.9']:,.0f} ms  ({waits['count']:,})")  # fmt: skip
-    results.keep("latency", found)
+    with tempfile.TemporaryDirectory() as name:
+        broker = Broker(Path(name) / "kafka", free_port())
+        broker.start()
+        # Nobody pushes here, so there is no lists role whose heartbeat could come.
+        system = System(broker.bootstrap, f"chdb://{name}/db", Path(name), NINEZERO_MAX_LIST_AGE="1000000")
+        try:
+            done = system.run("topics", "create", "--partitions", str(PARTITIONS))
+            assert done.returncode == 0, done.stderr
+            asyncio.run(list_people(settings_.load(system.env)))
+            began = time.monotonic()
+            system.start("screening")
+            wait_for(lambda: system.ready("screening"), 60, "screening")
+            ready = time.monotonic() - began
+            print(f"a list of {ENTRIES:,}: ready {ready:.1f} s after the start")
+            pid = broker.status().pid
+            assert pid is not None
+            for rate in rates:
+                found.append(asyncio.run(measure(system, pid, rate)))
+                show(found[-1])
+        finally:
+            system.stop()
+            broker.stop()
+    results.keep("latency", {"entries": ENTRIES, "ready_s": ready, "rates": found})
+    plots.main()
+
+
+def show(found: dict[str, Any]) -> None:
+    """Of one rate."""
+    chunks = found["chunks"]
+    print(f"{found['rate']:>7,} scans a second; cores: {', '.join(f'{who} {share:.2f}' for who, share in found['cores'].items())}")  # fmt: skip
+    print(f"        {chunks['a_second']:,.0f} chunks a second of {chunks['records']:.1f} records, {chunks['decide_ms']:.1f} ms to decide, "
+          f"{chunks['write_ms']:.1f} ms to write; the sender was up to {found['sender_late_ms']:.0f} ms late")  # fmt: skip
+    for what in ("outcomes", "alerts", "until decided", "until in Kafka", "until read"):
+        waits = found[what]
+        print(f"        {what:14} {', '.join(f'{q} {waits[q]:,.0f} ms' for q in QUANTILES)}  ({waits['count']:,})")
 
 
 if __name__ == "__main__":
+    gc.disable()  # what is kept here is searched for cycles for longer than an outcome takes
     if sys.argv[1:2] == ["send"]:
         asyncio.run(send(int(sys.argv[2])))
     else:

@@ -24,6 +24,12 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def read(bench: str) -> Any:
+    """The figures of a bench in the file; {} if there are none."""
+    found = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return found.get(bench, {}).get("figures", {})
+
+
 def keep(bench: str, figures: Any) -> None:
     """Puts the figures of a bench into the file, in place of its former ones."""
     found = json.loads(FILE.read_text()) if FILE.exists() else {}

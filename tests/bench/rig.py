@@ -26,7 +26,7 @@ from streams import settings as settings_
 from streams.broker import Broker
 from streams.clickhouse import ClickHouseError, Server, migrate
 from streams.topics import Topic
-from tests.bench.feed import PARTITIONS, Scans, expected, list_people
+from tests.bench.feed import ENTRIES, PARTITIONS, SITES, Scans, expected, list_people
 from tests.support import ClickHouseServer, System, free_port, wait_for
 
 HOME = Path(__file__).resolve().parents[2]
@@ -76,6 +76,14 @@ class Found(NamedTuple):
         return self.events / sum(self.cpu.values())
 
 
+class Shape(NamedTuple):
+    """What a deployment is like: entries listed, partitions of its topics, checkpoints."""
+
+    entries: int = ENTRIES
+    partitions: int = PARTITIONS
+    sites: int = SITES
+
+
 class Processes:
     """The processes of a candidate with their children."""
 
@@ -98,10 +106,14 @@ class Processes:
 
         return {name: total(pid) / os.sysconf("SC_CLK_TCK") for name, pid in self._pids.items()}
 
+    def memory_mb(self, which: str = "VmRSS:") -> dict[str, int]:
+        """Resident memory of each, without children."""
+        texts = {name: Path(f"/proc/{pid}/status").read_text() for name, pid in self._pids.items()}
+        return {name: int(text.partition(which)[2].split()[0]) >> 10 for name, text in texts.items()}
+
     def peak_mb(self) -> int:
         """Peak memory, summed."""
-        texts = [Path(f"/proc/{pid}/status").read_text() for pid in self._pids.values()]
-        return sum(int(text.partition("VmHWM:")[2].split()[0]) for text in texts) >> 10
+        return sum(self.memory_mb("VmHWM:").values())
 
     def settle(self, ready: Callable[[], bool]) -> None:
         """Waits until it is ready and has nothing more to do."""
@@ -122,26 +134,45 @@ class Bench:
         self.folder, self.count = folder, count
         self.broker = Broker(folder / "kafka", free_port())
         self.server = ClickHouseServer(folder / "clickhouse")
-        self.scans = Scans(count)
 
     def start(self) -> None:
-        """Starts the engines, makes the list."""
+        """Starts the engines, makes the list, for us and for the peers."""
+        self.start_engines()
+        self.shape(Shape())
+        self._create_topics()
+        with (self.folder / "list.txt").open("w") as out:
+            out.writelines(f"{line}\n" for line in asyncio.run(list_people(self.settings, self.shaped.entries)))
+        warm = self.settings.topic(WARM.name)
+        self.admin.create_topics(
+            [
+                NewTopic(name, self.shaped.partitions, 1, topic_configs=WARM.config())
+                for name in (warm, f"{warm}-alerts")
+            ]
+        )
+        asyncio.run(self.scans.feed(self.settings, min(self.count, 100_000), WARM))
+
+    def start_engines(self) -> None:
+        """Starts the broker and the server."""
         self.broker.start()
         self.server.start()
+        self.admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        self.engine = Server(self.server.url)
+
+    def reshape(self, shape: Shape) -> None:
+        """The same deployment and list, in another shape from the next `clean` on."""
+        self.shaped, self.scans = shape, Scans(self.count, *shape)
+
+    def shape(self, shape: Shape) -> None:
+        """A deployment of its own, of this shape."""
+        self.reshape(shape)
         self.system = System(
             self.broker.bootstrap, self.server.url, self.folder, NINEZERO_MAX_LIST_AGE="1000000"
         )  # nobody pushes here: the lists role is not part of the job
         self.settings = settings_.load(self.system.env)
-        self.admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
-        self.engine = Server(self.server.url)
-        done = self.system.run("topics", "create", "--partitions", str(PARTITIONS))
+
+    def _create_topics(self) -> None:
+        done = self.system.run("topics", "create", "--partitions", str(self.shaped.partitions))
         assert done.returncode == 0, done.stderr
-        (self.folder / "list.txt").write_text("\n".join(asyncio.run(list_people(self.settings))) + "\n")
-        warm = self.settings.topic(WARM.name)
-        self.admin.create_topics(
-            [NewTopic(name, PARTITIONS, 1, topic_configs=WARM.config()) for name in (warm, f"{warm}-alerts")]
-        )
-        asyncio.run(self.scans.feed(self.settings, min(self.count, 100_000), WARM))
 
     def stop(self) -> None:
         """Ends everything."""
@@ -153,8 +184,11 @@ class Bench:
         names = [self.settings.topic(topic.name) for topic in FLOWING]
         self.admin.delete_topics(names)
         wait_for(lambda: not set(names) & set(self.admin.list_topics()), 30, "the topics to go")
-        done = self.system.run("topics", "create", "--partitions", str(PARTITIONS))
-        assert done.returncode == 0, done.stderr
+        self._create_topics()
+        self.empty()
+
+    def empty(self) -> None:
+        """An empty database."""
         for name in ("ninezero", "ninezero_data", "ninezero_published", "bench"):
             with contextlib.suppress(ClickHouseError):
                 self.engine.execute(f"DROP DATABASE {name}")
@@ -231,6 +265,17 @@ class Bench:
         return True
 
     def _measure(self, processes: Processes, count: int, done: Callable[[], bool], table: str) -> Found:
+        base, cpu, seconds = self.spend(processes, count, done)
+        row = self.engine.query(SUM.format(table=table, base=int(base.timestamp())))[0]
+        return Found(
+            count, cpu, seconds, processes.peak_mb(), self.alerts(base),
+            (int(row["n"]), str(row["sum"])), self.ends(self.settings.topic(topics.DEAD_LETTERS.name)), self.told(),
+        )  # fmt: skip
+
+    def spend(
+        self, processes: Processes, count: int, done: Callable[[], bool]
+    ) -> tuple[datetime, dict[str, float], float]:
+        """Feeds so many scans. The minute of the last, CPU seconds of each part, and seconds from the feed until all is done."""
         before = processes.cpu()
         base = asyncio.run(self.scans.feed(self.settings, count))
         began = time.monotonic()
@@ -238,11 +283,7 @@ class Bench:
             assert time.monotonic() - began < MOST_SECONDS, "a candidate takes too long"
             time.sleep(0.05)
         seconds, after = time.monotonic() - began, processes.cpu()
-        row = self.engine.query(SUM.format(table=table, base=int(base.timestamp())))[0]
-        return Found(
-            count, {name: after[name] - before[name] for name in before}, seconds, processes.peak_mb(), self.alerts(base),
-            (int(row["n"]), str(row["sum"])), self.ends(self.settings.topic(topics.DEAD_LETTERS.name)), self.told(),
-        )  # fmt: skip
+        return base, {name: after[name] - before[name] for name in before}, seconds
 
     def committed(self, group: str, topic: str) -> int:
         """Sum of a group's committed offsets on a topic."""
@@ -277,13 +318,13 @@ class Bench:
         return len({(d, n) for value in self._values(topics.OUTCOMES) for d, n, *_ in orjson.loads(value)["outcomes"]})
 
     def _values(self, topic: Topic) -> list[bytes]:
-        return asyncio.run(_read(self.settings, self.settings.topic(topic.name)))
+        return asyncio.run(_read(self.settings, self.settings.topic(topic.name), self.shaped.partitions))
 
 
-async def _read(settings: settings_.Settings, topic: str) -> list[bytes]:
+async def _read(settings: settings_.Settings, topic: str, partitions: int) -> list[bytes]:
     reader = kafka.consumer(settings, auto_offset_reset="earliest", isolation_level="read_committed")
     await reader.start()
-    tps = [kafka.TopicPartition(topic, p) for p in range(PARTITIONS)]
+    tps = [kafka.TopicPartition(topic, p) for p in range(partitions)]
     reader.assign(tps)
     ends, found = await reader.end_offsets(tps), []
     while [tp for tp in tps if await reader.position(tp) < ends[tp]]:

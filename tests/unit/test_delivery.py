@@ -23,6 +23,13 @@ class Scripted(Consumer):
         self.flow_active = True
         self.ledgers, self._rewinds, self._starts, self._dropped = {}, {}, {}, False
         self.delivered: list[int] = []
+        self.suspend_flow = asyncio.Event()
+
+    async def wait_first(self, *awaited: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
+        tasks = [asyncio.ensure_future(one) for one in awaited]
+        _, late = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in late:
+            task.cancel()
 
     should_stop = False  # type: ignore[assignment]
 
@@ -76,19 +83,35 @@ def test_nothing_is_fetched_while_partitions_are_being_assigned() -> None:
     asyncio.run(check())
 
 
+def test_what_a_suspended_flow_leaves_undelivered_is_read_again() -> None:
+    class Full(Scripted):
+        async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
+            if self.fetches == 1:
+                self.suspend_flow.set()
+                await asyncio.Event().wait()  # the agent takes nothing
+            await super()._deliver(tp, records, generation)
+
+    async def check() -> None:
+        consumer = Full(lambda _: None)
+        await consumer._deliver_fetched()
+        consumer.suspend_flow.clear()
+        await consumer._deliver_fetched()
+        assert (consumer.seeks, consumer.fetches) == (1, 1), "nothing is fetched before the seek"
+        await consumer._deliver_fetched()
+        assert consumer.delivered == [2]
+
+    asyncio.run(check())
+
+
 class Delivering(Consumer):
     """The way from what is fetched to a chunk; `earliest` is the oldest record that the topic still has."""
 
     def __init__(self, earliest: int) -> None:
         self.ledgers, self._starts, self._rewinds, self.freed = {}, {ONE: 5}, {}, asyncio.Event()
-        self.suspend_flow, self.chunks, self._earliest = asyncio.Event(), list[Chunk](), earliest
+        self.chunks, self._earliest = list[Chunk](), earliest
 
     async def callback(self, message: Any) -> None:
         self.chunks.append(message.value)
-
-    async def wait_first(self, *awaited: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
-        await awaited[0]
-        awaited[1].close()
 
     async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
         return dict.fromkeys(tps, self._earliest)
