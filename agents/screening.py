@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ class Screening:
                 made.refuse(record, refused)
                 continue
             if ended:
-                made.answer(event, "order_ended", NOBODY)
+                made.answer(place, event, "order_ended", NOBODY)
                 continue
             verdict = kind.decide(event, at_us, watchlist, home, stale)
             made.judge(place, event, at_us, verdict, not replay and record.timestamp * 1000 - at_us > rules.LATE_US)
@@ -137,6 +138,8 @@ class _Made:
         """Those of events that raise an alert."""
         self._kind, self._partition, self._now, self._version = kind, chunk.tp.partition, now, version
         self._outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
+        self._places: dict[str, list[int]] = defaultdict(list)
+        """Where each of them was in the chunk."""
         self._alike: dict[_Common, list[tuple[str, int, int, int]]] = defaultdict(list)
         """By what they have in common: device, number, ms, digest of each event."""
         self._out: list[Record] = []
@@ -149,15 +152,16 @@ class _Made:
     def clear(self, ordinary: Ordinary, late: Array) -> None:
         """Ordinary events are clear."""
         digests, seen = self._digests, self._seen
-        found: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any]]] = {}
+        found: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any], list[int]]] = {}
         columns = (ordinary.places, ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
         for place, event, ms, is_late, facts in zip(*columns, self._kind.facts(ordinary.events), strict=True):
             device, seq, digest = event.device_id, event.seq, digests[place]
             common = (event.site_id, facts, is_late)
             if (lists := found.get(common)) is None:
                 rows = self._alike[event.site_id, facts, "clear", is_late, ()]
-                lists = found[common] = (self._outcomes[event.site_id], rows)
+                lists = found[common] = (self._outcomes[event.site_id], rows, self._places[event.site_id])
             lists[0].append((device, seq, "clear", NOBODY))
+            lists[2].append(place)
             if seen is None or self._is_new(device, seq, digest):
                 lists[1].append((device, seq, ms, digest))
         self._counts["clear"] += len(ordinary.places)
@@ -165,7 +169,7 @@ class _Made:
 
     def judge(self, place: int, event: Any, at_us: int, verdict: Verdict, late: bool) -> None:
         """An event that was decided alone."""
-        self.answer(event, verdict.outcome, verdict.people if verdict.reasons else NOBODY)
+        self.answer(place, event, verdict.outcome, verdict.people if verdict.reasons else NOBODY)
         self._late += late
         if verdict.reasons:
             alert = _alert(event, verdict, late, self._now, self._version)
@@ -177,9 +181,12 @@ class _Made:
             common = (event.site_id, self._kind.facts([event])[0], verdict.outcome, late, why)
             self._alike[common].append((device, seq, at_us // 1000, digest))
 
-    def answer(self, event: Any, outcome: str, people: list[int]) -> None:
-        """What its device is told."""
-        self._outcomes[event.site_id].append((event.device_id, event.seq, outcome, people))
+    def answer(self, place: int, event: Any, outcome: str, people: list[int]) -> None:
+        """What its device is told, in the order in which the events came."""
+        places = self._places[event.site_id]
+        at = bisect(places, place)
+        places.insert(at, place)
+        self._outcomes[event.site_id].insert(at, (event.device_id, event.seq, outcome, people))
         self._counts[outcome] += 1
 
     def refuse(self, record: Any, refused: Refused) -> None:
