@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy.typing as npt
 
 from schemas import events
 from schemas.events import LOOSE_TIME, MAX_VALUE_BYTES, DeadLetter, DeadReason, decoder, encode
 
-Array = npt.NDArray[Any]
+if TYPE_CHECKING:  # the edge reads dead letters without numpy
+    import numpy.typing as npt
+
+    Array = npt.NDArray[Any]
 
 FUTURE_US = 600 * 1_000_000
 """`observed_at` may be ten minutes after the Kafka timestamp, in µs."""
