@@ -1,21 +1,28 @@
 """The sieve: whatever it calls ordinary, decoding accepts and the decision table finds clear."""
 
 import json
+import random
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
+from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents import screening
 from agents.checkpoints import CHECKPOINTS
 from agents.logic.batches import micros
 from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Entry, Watchlist
+from agents.screening import Screening
 from agents.stations import STATIONS
 from schemas.events import MAX_VALUE_BYTES, Scan
+from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, take
 
 HOME = "370115"
@@ -104,6 +111,50 @@ def test_what_is_ordinary_is_clear(events: list[dict[str, Any]], keys: tuple[str
     values = [json.dumps(event).encode() for event in events]
     for place in ordinary(values, watchlist=watchlist):
         assert clear(values[place], CHECKPOINTS, watchlist), values[place]
+
+
+def test_a_chunk_as_a_whole_and_one_by_one_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(1)
+    odd: list[dict[str, Any]] = [
+        {"person": {"tokens": {"id": token(0)}}}, {"person": {"temperature_c": 38.0}}, {"plate": token(4)}, {"seq": -1}, {"direction": "out"},
+        {"person": {"origin": "110101"}}, {"observed_at": (NOW - timedelta(minutes=11)).isoformat()}, {"observed_at": (NOW + timedelta(hours=1)).isoformat()},
+    ]  # fmt: skip
+    values = []
+    for n in range(300):
+        change = rng.choice(odd) if rng.random() < 0.2 else {}
+        values.append(json.dumps(scan(**{"seq": n, "site_id": f"s{n % 3}"} | change)).encode())
+    values += rng.choices(values, k=40)
+    found = []
+    for few in (1, 10_000):
+        monkeypatch.setattr(screening, "FEW", few)
+        found.append(decided(values))
+    assert found[0] == found[1]
+    outcomes, alerts, events, letters = found[0]
+    assert len(outcomes) + letters == 340 and letters and alerts and len(events) == len({one[1:3] for one in outcomes})
+
+
+def decided(values: list[bytes]) -> tuple[Any, ...]:
+    """Outcomes in order of site, alerts, events with their decision, number of dead letters."""
+    ms = int(NOW.timestamp() * 1000)
+    chunk = Chunk(
+        TP("scans", 0), [SimpleNamespace(value=v, offset=n, timestamp=ms) for n, v in enumerate(values)], Ledger()
+    )
+    mine = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME)
+    lately: Any = SimpleNamespace(age=lambda now: 0.0, version=1)
+    held: Any = SimpleNamespace(watchlist=lists())
+    out, _ = Screening(mine, lately, held, None).decide(CHECKPOINTS, chunk)  # type: ignore[arg-type]  # what deciding needs of them
+    said: dict[str, list[Any]] = defaultdict(list)
+    for topic, key, value in out:
+        said[topic.name].append((key, json.loads(value)))
+    outcomes = [
+        (key, *one)
+        for key, record in sorted(said["screening-outcomes"], key=lambda r: r[0])
+        for one in record["outcomes"]
+    ]
+    alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in said["screening-alerts"])
+    events = sorted((key, *map(str, alike[:7]), *one) for key, record in said["screening-decisions"] for alike in record["decisions"]
+                    for one in zip(*alike[7:], strict=True))  # fmt: skip
+    return outcomes, alerts, events, len(said["dead-letters"])
 
 
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])
