@@ -43,7 +43,7 @@ from streams.clickhouse import ClickHouseError, Engine
 from streams.errors import UserError
 from streams.kafka import Writer
 from streams.replica import Replica
-from streams.settings import ROLES, Settings, SettingsError
+from streams.settings import ROLES, Settings, SettingsError, asked_at
 from streams.sink import Sink
 from streams.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
 
@@ -268,8 +268,7 @@ _BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] 
 
 def _workers(settings: Settings) -> list[tuple[str, str, int]]:
     host, port = settings.http
-    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  # compared, not bound
-    return list(settings.workers) or [(role, here, port + n) for role, n in ROLES.items()]
+    return list(settings.workers) or [(role, asked_at(host), port + n) for role, n in ROLES.items()]
 
 
 async def _started(stack: contextlib.AsyncExitStack, part: Any) -> Any:

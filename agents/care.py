@@ -19,6 +19,7 @@ from zlib import crc32
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
+from msgspec import convert
 
 from agents.ledgers import valid_events
 from agents.logic.batches import FOREVER_US, micros
@@ -234,16 +235,18 @@ class Care:
             case.look_us = outlook.next_us or now_us + SETTLE_US
 
     def _alert(self, case_id: str, said: str, alarm: Alarm) -> CareAlert:
-        return CareAlert(
-            alert_id=said,
-            rule=alarm.rule,  # type: ignore[arg-type]  # one of the rules that CareAlert names
-            case_id=case_id,
-            site_id=alarm.place if self._kind.place == "site_id" else None,
-            district=alarm.place if self._kind.place == "district" else None,
-            day=alarm.day,
-            slot=alarm.slot,  # type: ignore[arg-type]  # am, pm or None
-            at=datetime.fromtimestamp(alarm.at_us / 1_000_000, UTC),
-        )
+        told = {
+            "alert_id": said,
+            "rule": alarm.rule,
+            "case_id": case_id,
+            "site_id": None,
+            "district": None,
+            "day": alarm.day,
+            "slot": alarm.slot,
+            "at": datetime.fromtimestamp(alarm.at_us / 1_000_000, UTC),
+        }
+        alert: CareAlert = convert(told | {self._kind.place: alarm.place}, CareAlert)
+        return alert
 
     def _let_go(self, cases: Cases, case_id: str, now_us: int) -> list[Record]:
         """The keys of a case that was closed long ago, to be deleted."""

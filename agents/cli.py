@@ -87,10 +87,12 @@ def worker(
     if not role:
         _supervise(list(settings_.ROLES))
         return
-    from streams.access import ACCESS
+    from msgspec import convert
+
+    from streams.access import ACCESS, Who
     from streams.kafka import check
 
-    asyncio.run(check(settings, ACCESS[role].topics))  # type: ignore[index]  # one of ROLES
+    asyncio.run(check(settings, ACCESS[convert(role, Who)].topics))
     _log()
     import uvloop
 
@@ -273,11 +275,11 @@ def _lines(file: str) -> Iterator[Iterable[bytes]]:
     if file == "-":
         yield sys.stdin.buffer
         return
-    try:
-        source = Path(file).open("rb")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise Failure(f"the file cannot be read ({error.strerror})") from None
-    with source:
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(Path(file).open("rb"))
+        except OSError as error:
+            raise Failure(f"the file cannot be read ({error.strerror})") from None
         yield source
 
 

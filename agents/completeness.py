@@ -21,7 +21,7 @@ def roll_up_devices(engine: Engine, before: date) -> bool:
     )
     if not stale:
         return False
-    chosen = random.choice(stale)  # noqa: S311  # a day that changes all the time must not keep the others waiting
+    chosen = random.choice(stale)  # noqa: S311  # nothing secret: by chance, so that a day that changes all the time keeps no other waiting
     # The print is older than what is read now: facts that come in between make it stale, and not wrong.
     engine.execute(f"ALTER TABLE ninezero_data.device_rolled DROP PARTITION '{chosen['day']}'")
     engine.execute(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from agents import doctor_stores
 from agents.patient import HEARTBEAT_SECONDS, CannotCheck, Found, Patient, Status, loopback, named
 from streams.errors import UserError
-from streams.settings import ROLES
+from streams.settings import ROLES, asked_at
 
 SUNSET_NEAR = timedelta(days=7)
 KEY_NEAR = timedelta(days=3)
@@ -232,7 +232,7 @@ PARTS: Mapping[str, Callable[[Patient], Found]] = {
 
 
 def _asked(host: str) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # what all interfaces are asked by
+    host = asked_at(host)
     return f"[{host}]" if ":" in host else host
 
 

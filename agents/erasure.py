@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -123,9 +124,7 @@ class Erasure:
         if not found:
             yield _line("absent", "outboxes", str(self._settings.outbox), "0")
         for path in found:
-            yield from _tried("outbox", lambda path=path: [  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-                _line("erased", "outbox", str(path), f"{outbox.erase(path)} events waiting")
-            ])  # fmt: skip
+            yield from _tried("outbox", partial(_without_events, path))
 
     def _kafka(self) -> Iterator[Line]:
         if self._unreachable is not None:
@@ -226,6 +225,10 @@ def _tried(what: str, step: Callable[[], Iterable[Line]]) -> list[Line]:
     except OSError as error:
         lines.append(_line("remains", what, error.strerror or type(error).__name__, "unknown"))
     return lines
+
+
+def _without_events(path: Path) -> list[Line]:
+    return [_line("erased", "outbox", str(path), f"{outbox.erase(path)} events waiting")]
 
 
 def _line(state: State, what: str, where: str, number: str) -> Line:

@@ -308,7 +308,8 @@ class Pushes:
         return change, receipt
 
     async def _part(self, offset: int) -> PushBatch:
-        return take(PushBatch, (await self._record(offset)).value)  # type: ignore[no-any-return]  # what was taken before
+        batch: PushBatch = take(PushBatch, (await self._record(offset)).value)
+        return batch
 
     async def _record(self, offset: int) -> Any:
         async for record in self._read(PUSHES.name, offset, offset + 1):

@@ -81,7 +81,11 @@ def _own(kind: Any) -> Read:
 
 
 def _decisions(record: Any, devices: Seen) -> Decisions:
-    """A decisions record, with names of devices that are some."""
+    """A decisions record.
+
+    Raises:
+        Refused: it is none, or a device in it has a name that is no identifier.
+    """
     made: Decisions = take(Decisions, record.value)
     if any(devices.wrong(alike.device_ids) for alike in made.decisions):
         raise Refused("schema_invalid", "/decisions")

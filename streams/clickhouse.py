@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 import orjson
@@ -31,7 +31,8 @@ SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
 READS = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
 ANSWER_SECONDS = 30
-"""How long a server may say nothing at all; while it works on a query it tells of its progress."""
+"""How long a server may say nothing at all, unless its address says otherwise (`?send_receive_timeout=`); while it works on a query it
+tells of its progress."""
 
 DENIED = {192, 193, 194, 516}
 """Error codes: unknown user, wrong password, password required, authentication failed."""
@@ -77,7 +78,8 @@ class Server:
         except (ValueError, TypeError, AttributeError):  # an option of the driver after the `?`
             raise ClickHouseError("NINEZERO_CLICKHOUSE is wrong: its options after the ? can't be read") from None
         self._client.connection.connect_timeout = 5
-        self._client.connection.send_receive_timeout = ANSWER_SECONDS
+        if "send_receive_timeout" not in parse_qs(urlsplit(url).query):
+            self._client.connection.send_receive_timeout = ANSWER_SECONDS
         self._client.connection.tcp_keepalive = (10, 5, 3)  # s idle, s between probes, probes
 
     def query(self, sql: str) -> list[Row]:

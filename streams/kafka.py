@@ -32,7 +32,8 @@ BATCH_BYTES = topics.MAX_MESSAGE_BYTES - (64 << 10)
 @lru_cache(1 << 17)
 def _hash(key: bytes) -> int:
     """What Kafka's own clients take for the partition; remembered, because in Python it costs as much as a record in a batch."""
-    return murmur2(key) & 0x7FFFFFFF  # type: ignore[no-any-return]  # aiokafka is untyped here
+    hashed: int = murmur2(key)
+    return hashed & 0x7FFFFFFF
 
 
 def security(settings: Settings) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
@@ -19,6 +21,15 @@ from streams.errors import UserError
 
 class SettingsError(UserError):
     """A setting that is missing or wrong: its name and what to do, never its value."""
+
+
+def asked_at(host: str) -> str:
+    """Where this machine asks a server that listens on `host`: on loopback, if it listens on every interface."""
+    with suppress(ValueError):  # a name
+        address = ip_address(host)
+        if address.is_unspecified:
+            return "127.0.0.1" if address.version == 4 else "::1"
+    return host
 
 
 @dataclass(frozen=True)

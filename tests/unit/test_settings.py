@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.settings import SettingsError, load
+from streams.settings import SettingsError, asked_at, load
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:9092",
@@ -79,3 +79,11 @@ def test_no_secret_is_in_the_repr_of_settings() -> None:
         and "ca_certs=" in made.clickhouse
     )
     assert "hidden" not in repr(made) + str(made)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7"), ("worker-1", "worker-1"), ("::1", "::1")],  # noqa: S104  # nothing listens here
+)
+def test_who_listens_on_every_interface_is_asked_on_loopback(host: str, asked: str) -> None:
+    assert asked_at(host) == asked
