@@ -77,7 +77,8 @@ faults: setup engines
 explore: setup engines
 	@for seed in $$(shuf -i 1-999999 -n $(SEEDS)); do \
 		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
-		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/faults || exit 1; done
+		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/integration/test_case_alerts.py \
+		tests/integration/test_device_faults.py tests/faults || exit 1; done
 
 # Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder. Then hostile records on every
 # topic of a running deployment, with new seeds until SECONDS are over (a seed takes a minute or two).

@@ -135,7 +135,7 @@ class Uplink:
                 self.problem = self._rest()
                 log.warning("%s", self.problem)
             except Exception as error:  # a new connection sends again whatever was not acknowledged
-                self.connected, self.problem = False, _in_a_line(error)
+                self.problem, self.connected = _in_a_line(error), False
                 log.warning("%s; trying again in %.1f s", self.problem, pause)
                 self._ended.wait(pause)
                 pause = min(pause * 2, 10.0)
@@ -156,8 +156,9 @@ class Uplink:
                 in_flight -= len(some)
                 if some or not in_flight:
                     heard = time.monotonic()
-                self.connected = time.monotonic() - heard < SILENT_SECONDS
-                self.problem = self._rest() if self.connected else str(unreachable(self._settings))
+                connected = time.monotonic() - heard < SILENT_SECONDS
+                self.problem = self._rest() if connected else str(unreachable(self._settings))
+                self.connected = connected  # last: whoever sees that it is not finds out why
                 rested = self._rested()
                 if not in_flight and not some and not rested:
                     self._new.wait(1)
