@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import gzip
 import hashlib
-import ipaddress
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import resources
 from typing import Any
@@ -24,7 +24,7 @@ from agents.logic.issues import SITE_SEVERITY, Seen, issues, site_state
 from agents.situation import SILENT_SECONDS, Ask, Situation
 from agents.vitals import FRESH_SECONDS, Vitals
 from streams import clickhouse
-from streams.settings import Settings
+from streams.settings import Settings, is_loopback
 
 LIMITS = {"max_threads": 1, "max_execution_time": 5, "max_memory_usage": 1_000_000_000}
 """Of a question to ClickHouse: what takes more is not known, rather than that the workers wait for it."""
@@ -168,12 +168,11 @@ class Board:
         return {
             "at": now,
             "as_of": seen.moment.now if self._settings.replay else now,
-            "day": str(seen.moment.day),
             "timezone": self._settings.timezone,
             "replay": self._settings.replay,
             "order": self._settings.order,
             "sunset": self._settings.sunset.timestamp(),
-            "issues": issues(self._seen(now, vitals, sites, totals)),
+            "issues": issues(self._seen(now, vitals, totals)),
             "parts": {name: {"at": part.at, "known": self._known(name, now)} for name, part in parts.items()}
             | {"workers": self._workers_told(now)},
             "today": totals if parts["since"].data is not None else None,
@@ -182,7 +181,7 @@ class Board:
             "care_alerts": parts["care_alerts"].data,
             "arrivals": parts["arrivals"].data,
             "sites": sites[:SITES_SHOWN],
-            "site_states": _count(row[1] for row in sites),
+            "site_states": Counter(row[1] for row in sites),
             "lists": parts["lists"].data,
             "quarantine": parts["quarantine"].data,
             "followups": parts["followups"].data,
@@ -193,7 +192,7 @@ class Board:
     def _tell_sites(self) -> dict[str, Any]:
         return {"at": time.time(), "sites": self._sites(time.time())}
 
-    def _seen(self, now: float, vitals: dict[str, Any], sites: list[list[Any]], totals: dict[str, int]) -> Seen:
+    def _seen(self, now: float, vitals: dict[str, Any], totals: dict[str, int]) -> Seen:
         parts = self._situation.parts
         settled = now - self._began > 10  # what has just been asked for is not late yet
         return Seen(
@@ -211,8 +210,7 @@ class Board:
             vitals=vitals if self._workers_told(now)["known"] else None,
             vitals_at=vitals["at"],
             settled=settled,
-            last_passage=totals.get("last"),
-            site_states=_count(row[1] for row in sites),
+            last_passage=max(totals.get("last", 0), self._situation.moment.midnight),
         )
 
     def _silent(self, now: float) -> bool:
@@ -225,24 +223,24 @@ class Board:
         return {"at": self._vitals.asked or None, "known": now - self._vitals.asked < FRESH_SECONDS}
 
     def _sites(self, now: float) -> list[list[Any]]:
-        """(site, state, kind, passages, refer, quarantine, turn_back, hold, last passage, missing numbers, silent devices), what
-        needs a look first, then the busiest."""
+        """(site, state, passages, refer, quarantine, turn_back, hold, last passage, missing numbers, silent devices), what needs a
+        look first, then the busiest. A house with beds, or a district, is among them if a device of it is silent or has gaps."""
         parts = self._situation.parts
         today = self._situation.today()
-        register = parts["sites"].data or {}
-        beds = {row[0] for row in parts["quarantine"].data or ()}
+        register = set(parts["sites"].data or ())
         silent, gaps = parts["silent"].data or {}, parts["gaps"].data or {}
         known = {name: self._known(name, now) for name in ("since", "silent", "gaps")}
+        none = None if parts["since"].data is None else 0
         rows: list[list[Any]] = []
-        for site in (register.keys() | today.keys() | silent.keys() | gaps.keys()) - beds:
+        for site in register | today.keys() | silent.keys() | gaps.keys():
             counts = today.get(site, {})
             quiet, missing = silent.get(site, []), gaps.get(site, 0)
             state = site_state(counts.get("last"), self._situation.moment.now, bool(quiet), missing, known)
             rows.append(
-                [site, state, register.get(site, ""), *(counts.get(n, 0) for n in ("passages", "refer", "quarantine", "turn_back", "hold")),
+                [site, state, *(counts.get(n, none) for n in ("passages", "refer", "quarantine", "turn_back", "hold")),
                  counts.get("last"), missing if known["gaps"] else None, quiet if known["silent"] else None]
             )  # fmt: skip
-        return sorted(rows, key=lambda row: (SITE_SEVERITY.index(row[1]), -row[3], row[0]))
+        return sorted(rows, key=lambda row: (SITE_SEVERITY.index(row[1]), -(row[2] or 0), row[0]))
 
 
 def _rules(day: dict[str, Any] | None, hour: dict[str, list[int]] | None) -> list[list[Any]] | None:
@@ -255,13 +253,6 @@ def _rules(day: dict[str, Any] | None, hour: dict[str, list[int]] | None) -> lis
         told, (in_hour, lately) = day.get(rule, none), hour.get(rule, [0, 0])
         rows.append([rule, lately, in_hour, told["today"], told["sites"], told["most"]])
     return sorted(rows, key=lambda row: (-row[2], -row[3], row[0]))
-
-
-def _count(states: Iterable[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for state in states:
-        found[state] = found.get(state, 0) + 1
-    return found
 
 
 def _file(name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -284,11 +275,11 @@ def _file(name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Respons
 def guard(host: str) -> Any:
     """Middleware: the security headers on every answer, and on loopback nothing for a page that came by another name (DNS
     rebinding: a stranger's page whose name is made to mean this machine)."""
-    loopback = _is_loopback(host)
+    loopback = is_loopback(host)
 
     @web.middleware
     async def guarded(request: web.Request, handler: Any) -> web.StreamResponse:
-        if loopback and not _is_loopback(_hostname(request.headers.get("Host", ""))):
+        if loopback and not is_loopback(request.headers.get("Host", "")):
             return web.Response(
                 status=421, text="ask for localhost: this address serves this machine only\n", headers=HEADERS
             )
@@ -301,16 +292,3 @@ def guard(host: str) -> Any:
         return response
 
     return guarded
-
-
-def _hostname(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

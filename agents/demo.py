@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,7 @@ from agents import scenario
 from agents.cases import warnings
 from agents.scenario import Day, Scenario, Spec
 from schemas.events import Outcomes, PushReceipt, decoder
-from streams import blocking, clickhouse, kafka, metrics, settings, topics
+from streams import blocking, clickhouse, direct, kafka, metrics, settings, topics
 from streams.broker import Broker, _free
 from streams.edge.pseudonyms import KeyRing, new_ring
 from streams.kafka import Writer
@@ -120,6 +119,7 @@ class Facts:
 
 def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool) -> bool:
     """Runs the demo of a scenario file (None: Jiyang) and prints its report; whether every row agrees."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Kafka and the workers end with it
     spec = scenario.load(path)
     console = Console(stderr=True)
     folder.mkdir(exist_ok=True)
@@ -473,7 +473,7 @@ class _Feed:
         """p50 and p99 in ms from the screening role's histogram."""
         host, port = self._settings.http
         try:
-            with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=5) as page:  # our own worker
+            with direct.ask(f"http://{host}:{port}/metrics", timeout=5) as page:  # our own worker
                 lines = page.read().decode().splitlines()
         except OSError:
             return {}

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from agents import doctor_stores
 from agents.patient import HEARTBEAT_SECONDS, CannotCheck, Found, Patient, Status, loopback, named
+from streams import direct
 from streams.errors import UserError
 from streams.settings import ROLES, asked_at
 
@@ -64,7 +65,9 @@ def _settings(patient: Patient) -> Found:
         )
     if "ca" not in given.kafka_security and not loopback(given.kafka):
         yield "warning", "Kafka is spoken to without TLS beyond this machine", "set NINEZERO_KAFKA_TLS_CA"
-    if given.clickhouse.startswith("clickhouse:") and not loopback(given.clickhouse.rpartition("@")[2]):
+    if given.clickhouse.startswith("clickhouse:") and not loopback(
+        urlsplit(given.clickhouse).netloc.rpartition("@")[2]
+    ):
         yield (
             "warning",
             "ClickHouse is spoken to without TLS beyond this machine",
@@ -99,7 +102,9 @@ def _keys(patient: Patient) -> Found:
     from streams.edge.pseudonyms import KeyRing, KeyRingError
 
     if patient.settings.keys is None:
-        raise CannotCheck("NINEZERO_KEYS is not set here, as it should be where no device is and nobody pushes")
+        raise CannotCheck(
+            "NINEZERO_KEYS is not set here: leave it so on a server; where a device is or somebody pushes, name the key ring"
+        )
     try:
         keys = KeyRing.load(patient.settings.keys).describe()
     except KeyRingError as error:
@@ -125,7 +130,9 @@ def _keys(patient: Patient) -> Found:
         yield "could_not_check", f"whether the lists carry the ring's keys: {error}", "mend Kafka first, and ask again"
         return
     lacking = sorted("/".join(n) for n, m in manifests.items() if m.entries and active.key_id not in m.key_ids)
-    if lacking:
+    if not any(manifest.entries for manifest in manifests.values()):
+        yield "could_not_check", "whether the lists carry the ring's keys: nobody is on any list", "see lists"
+    elif lacking:
         yield (
             "failed",
             f"the active key {active.key_id} is not on {named(lacking)}: everyone is held (unknown_key)",
@@ -203,7 +210,7 @@ def _roles(patient: Patient) -> Found:
     host, first = patient.settings.http
     for role, step in ROLES.items():
         try:
-            with urllib.request.urlopen(f"http://{_asked(host)}:{first + step}/readyz", timeout=5):
+            with direct.ask(f"http://{_asked(host)}:{first + step}/readyz", timeout=5):
                 yield "ok", f"{role} is ready", ""
         except urllib.error.HTTPError:
             why = (

@@ -148,7 +148,7 @@ async def _next_heartbeat(settings: Settings) -> float | None:
 
 def loopback(where: str) -> bool:
     """Whether all of these addresses are on this machine."""
-    return all(server.startswith(("127.", "localhost", "[::1]")) for server in where.split(","))
+    return all(map(settings_.is_loopback, where.split(",")))
 
 
 def named(names: list[str]) -> str:

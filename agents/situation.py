@@ -75,17 +75,20 @@ class Part:
         self.data: Any = None
         self.at: float | None = None
         self.day: date | None = None
+        """The local day that `data` is of."""
+        self._asked_of: date | None = None
         self.failed = False
         self._due = 0.0
         self._pause = every
 
     def due(self, moment: Moment) -> bool:
-        """Whether it should be asked for; a new day makes every part due."""
-        return time.monotonic() >= self._due or (self.day is not None and self.day != moment.day)
+        """Whether it should be asked for; a new day makes every part due, once."""
+        return time.monotonic() >= self._due or self._asked_of != moment.day
 
     async def refresh(self, ask: Ask, moment: Moment) -> None:
         """Asks for it. What it was stays when there is no answer, with the time at which it was so."""
         began, away = time.monotonic(), False
+        self._asked_of = moment.day
         try:
             self.data = await self._ask(ask, moment, self)
             self.at, self.day = time.time(), moment.day
@@ -295,15 +298,17 @@ async def _dead_letters(ask: Ask, when: Moment, _: Part) -> list[list[Any]]:
     return [[row["topic"], row["reason"], int(row["n_now"]), int(row["n"])] for row in rows]
 
 
-async def _sites(ask: Ask, when: Moment, _: Part) -> dict[str, str]:
-    """Checkpoints and stations, with their kind; sites with beds are told with the quarantine."""
-    rows = await ask("SELECT site_id, kind FROM ninezero.sites WHERE capacity = 0")
-    return {row["site_id"]: row["kind"] for row in rows}
+async def _sites(ask: Ask, when: Moment, _: Part) -> list[str]:
+    """Checkpoints and stations; sites with beds are told with the quarantine."""
+    return [row["site_id"] for row in await ask("SELECT site_id FROM ninezero.sites WHERE capacity = 0")]
 
 
 async def _quarantine(ask: Ask, when: Moment, _: Part) -> list[list[Any]]:
-    """By site: capacity, people there now, free beds; readings due, done and missed today, and missed the day before."""
-    beds = await ask("SELECT site_id, capacity, present, free FROM ninezero.quarantine_occupancy ORDER BY site_id")
+    """By site: capacity, people there now, free beds; readings due, done and missed today, and missed the day before.
+
+    A house that is empty and not registered is told as long as it had readings to take.
+    """
+    beds = await ask("SELECT site_id, capacity, present, free FROM ninezero.quarantine_occupancy")
     yesterday = when.day - timedelta(days=1)
     days = await ask(
         "SELECT toString(day) AS of, site_id, readings_due, readings_done, readings_missed FROM ninezero.quarantine_by_day "
@@ -311,9 +316,10 @@ async def _quarantine(ask: Ask, when: Moment, _: Part) -> list[list[Any]]:
     )
     told = {(row["of"], row["site_id"]): row for row in days}
     none = {"readings_due": 0, "readings_done": 0, "readings_missed": 0}
+    empty = {"capacity": 0, "present": 0, "free": 0}
+    houses = {row["site_id"]: empty for row in days if int(row["readings_due"])} | {row["site_id"]: row for row in beds}
     found = []
-    for row in beds:
-        site = row["site_id"]
+    for site, row in sorted(houses.items()):
         now, then = told.get((str(when.day), site), none), told.get((str(yesterday), site), none)
         readings = (now["readings_due"], now["readings_done"], now["readings_missed"], then["readings_missed"])
         found.append([site, int(row["capacity"]), int(row["present"]), int(row["free"]), *map(int, readings)])

@@ -119,7 +119,6 @@ class Vitals:
             "lag": self._lag(),
             "rate": self._per_second("events", "screening"),
             "latency": self._latency(),
-            "dead_rate": self._per_second("dead_letters", "screening", "ledgers", "recording"),
             "sink": self._sink(),
             "entries": self._one("watchlist_entries", "screening"),
             "heartbeat": self._one("watchlist_heartbeat_seconds", "screening"),

@@ -25,6 +25,7 @@ import msgspec
 import orjson
 
 from schemas.rows import Block
+from streams import direct
 from streams.errors import UserError
 
 SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
@@ -201,7 +202,7 @@ class Held:
             f"{self._holder['url']}/{what}", sql.encode(), {"X-Ninezero-Secret": self._holder["secret"]}
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            with direct.ask(request, timeout=60) as response:
                 return bytes(response.read())
         except urllib.error.HTTPError as error:
             raise ClickHouseError(error.read().decode()) from None

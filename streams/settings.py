@@ -32,6 +32,15 @@ def asked_at(host: str) -> str:
     return host
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address (a host, or host:port) is on this machine, by its own words: no name is looked up."""
+    name = address.partition(":")[0]
+    for host in (address, address.partition("]")[0].removeprefix("["), name):
+        with suppress(ValueError):
+            return ip_address(host).is_loopback
+    return name.lower() == "localhost"
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of CONTRACT §8, checked. `max_list_age` is in seconds; `http` a (host, first port) pair."""

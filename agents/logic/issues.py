@@ -39,8 +39,8 @@ class Seen:
     vitals: Mapping[str, Any] | None
     vitals_at: float | None
     settled: bool
-    last_passage: float | None
-    site_states: Mapping[str, int]
+    last_passage: float
+    """Of today; before the first of a day, when the day began."""
 
 
 def site_state(last: float | None, as_of: float, silent: bool, missing: int, known: Mapping[str, bool]) -> str:
@@ -77,7 +77,7 @@ def _order(seen: Seen) -> list[Issue]:
     left = seen.sunset - seen.now
     if left <= 0:
         return [("bad", "order_ended", {"since": seen.sunset})]
-    return [("warn", "order_ends", {"hours": int(left // 3600)})] if left < 72 * 3600 and not seen.replay else []
+    return [("warn", "order_ends", {"age": left})] if left < 72 * 3600 and not seen.replay else []
 
 
 def _workers(seen: Seen) -> list[Issue]:
@@ -125,12 +125,12 @@ def _counted(seen: Seen) -> list[Issue]:
         authority, name, _, age = max(old, key=lambda row: row[3])
         found.append(("warn", "list_old", {"n": len(old), "list": name, "authority": authority, "age": age}))
     last = seen.last_passage
-    if last is not None and data("since") is not None and seen.as_of - last > LATELY_SECONDS:
+    if data("since") is not None and seen.as_of - last > LATELY_SECONDS:
         found.append(("warn", "no_passage", {"since": last}))
-    if n := seen.site_states.get("silent"):
-        found.append(("warn", "silent", {"n": n, "devices": sum(map(len, (data("silent") or {}).values()))}))
-    if n := sum((data("gaps") or {}).values()):
-        found.append(("warn", "gaps", {"n": n, "sites": len(data("gaps"))}))
+    if silent := data("silent"):
+        found.append(("warn", "silent", {"n": len(silent), "devices": sum(map(len, silent.values()))}))
+    if gaps := data("gaps"):
+        found.append(("warn", "gaps", {"n": sum(gaps.values()), "sites": len(gaps)}))
     beds = data("quarantine") or ()
     if n := sum(row[6] + row[7] for row in beds):
         found.append(("warn", "readings_missed", {"n": n}))

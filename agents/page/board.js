@@ -5,12 +5,14 @@ const POLL = 2000, SITES = 10_000, ANSWER = 4000, LOST = 6000, ROWS = 40;
 const OUTCOMES = ["refer", "quarantine", "turn_back", "hold", "clear"];
 const NOT_CLEAR = ["refer", "quarantine", "turn_back", "hold"];
 const SLOW = new Set(["before", "sites"]); // sums and names that change little: they must be known, but their age says nothing
+const WHOSE = ["part", "role", "address", "topic", "authority", "list", "batch", "site"]; // what tells two problems of one code apart
+const CALM = ["all_well", "not_all_checked"];
 const SITE_STATES = { unknown: "unknown", silent: "bad", gaps: "warn", quiet: "quiet", nothing: "quiet", ok: "ok" };
 
 const $ = (id) => document.getElementById(id);
 const texts = await (await fetch("texts.json")).json();
 let language = chosen();
-let snapshot = null, gotAt = 0, allSites = null, allShown = false, told = new Map();
+let snapshot = null, gotAt = 0, allSites = null, allShown = false, allIssues = false, told = new Map();
 
 function chosen() {
   try { const kept = localStorage.getItem("language"); if (kept === "en" || kept === "zh") return kept; } catch { /* no storage: not kept */ }
@@ -111,7 +113,7 @@ function head() {
 }
 function issueText(code, values) {
   const of = { ...values };
-  for (const name of ["n", "sites", "devices", "hours", "seconds"]) if (name in of) of[name] = n(of[name]);
+  for (const name of ["n", "sites", "devices", "seconds"]) if (name in of) of[name] = n(of[name]);
   if ("since" in of) of.time = clock(of.since);
   if ("age" in of) of.age = age(of.age);
   if ("role" in of) of.role = role(of.role);
@@ -122,11 +124,13 @@ function issueText(code, values) {
 function issues() {
   const found = lost() ? [["bad", "connection_lost", { since: gotAt / 1000 }], ...snapshot.issues] : snapshot.issues;
   const checked = Object.values(snapshot.parts).every((part) => part.known);
-  const lines = found.map(([level, code, values]) => [level, t(level), issueText(code, values), code]);
-  if (!lines.length) lines.push(checked ? ["ok", "✓", t("all_well"), "all_well"] : ["unknown", "?", t("not_all_checked"), "not_all_checked"]);
-  const most = innerWidth < 760 ? 6 : 10;
-  const shown = lines.length > most ? [...lines.slice(0, most - 1), ["warn", "…", t("more_issues", { n: n(lines.length - most + 1) }), ""]] : lines;
-  fill($("issues"), shown, () => {
+  const lines = found.map(([level, code, values]) => [level, t(level), issueText(code, values), WHOSE.reduce((key, name) => `${key} ${values[name] ?? ""}`, code)]);
+  if (!lines.length) lines.push(checked ? ["ok", "✓", t("all_well"), CALM[0]] : ["unknown", "?", t("not_all_checked"), CALM[1]]);
+  const most = innerWidth < 760 ? 5 : 9;
+  $("more").hidden = lines.length <= most;
+  $("more").setAttribute("aria-expanded", String(allIssues));
+  put($("more"), allIssues ? t("show_few") : t("more_issues", { n: n(lines.length - most) }));
+  fill($("issues"), allIssues ? lines : lines.slice(0, most), () => {
     const li = document.createElement("li");
     li.append(document.createElement("span"), document.createElement("span"));
     return li;
@@ -136,9 +140,9 @@ function issues() {
     put(li.children[1], text);
   });
   // A screen reader hears what is new and what is over, not every figure that moves.
-  const now = new Map(lines.map(([, , text, code]) => [code, text]));
-  const fresh = [...now].filter(([code]) => !told.has(code)).map(([, text]) => text);
-  const over = [...told].filter(([code]) => !now.has(code) && code !== "all_well" && code !== "not_all_checked").map(([, text]) => t("resolved", { what: text }));
+  const now = new Map(lines.map(([, , text, key]) => [key, text]));
+  const fresh = [...now].filter(([key]) => !told.has(key)).map(([, text]) => text);
+  const over = [...told].filter(([key]) => !now.has(key) && !CALM.includes(key)).map(([, text]) => t("resolved", { what: text }));
   if (fresh.length || over.length) put($("announce"), [...fresh, ...over].join(". "));
   told = now;
 }
@@ -179,7 +183,7 @@ function sites() {
   const wanted = $("find").value.trim().toLowerCase();
   const source = (allShown || wanted) && allSites ? allSites : snapshot.sites;
   const found = source.filter((row) => row[0].toLowerCase().includes(wanted)).slice(0, allShown || wanted ? undefined : ROWS);
-  table("t-sites", found.map(([site, state, , passages, refer, quarantine, turn_back, hold, last, missing, silent]) => {
+  table("t-sites", found.map(([site, state, passages, refer, quarantine, turn_back, hold, last, missing, silent]) => {
     const shown = lost() ? "unknown" : state;
     return [[site], [t(`state_${shown}`), "", SITE_STATES[shown]], count(passages), count(refer), count(quarantine), count(turn_back), count(hold), [hm(last), "n"],
       missing === null ? [t("unknown"), "n"] : count(missing, true),
@@ -208,7 +212,7 @@ function care() {
   put($("n-beds"), t("of_beds", { n: n(sum(beds, 1)) }));
   put($("n-missed"), n(sum(beds, 6)), `big${sum(beds, 6) ? " alarm" : ""}`);
   put($("n-readings"), t("readings_said", { done: n(sum(beds, 5)), due: n(sum(beds, 4)) }));
-  table("t-beds", (beds ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
+  table("t-beds", (beds ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 || !(capacity || present) ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
   put($("n-open"), n(sum(cases, 1)));
   put($("n-overdue"), n(sum(cases, 4)), `big${sum(cases, 4) ? " alarm" : ""}`);
   put($("n-completed"), n(sum(cases, 5)));
@@ -224,8 +228,9 @@ function pipeline() {
     : [`${role(name)} ${t("unknown")}`, "unknown"]));
   put($("latency"), !sure || latency === null ? t("unknown") : latency.p50 === null ? t("latency_none") : t("latency_said", { p50: short(latency.p50), p99: short(latency.p99) }));
   put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_said", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries) }));
-  const behind = (lag ?? []).filter(([, , records]) => records).sort((a, b) => b[2] - a[2]).slice(0, 4);
-  put($("lag"), !sure || lag === null ? t("unknown") : behind.map(([who, topic, records]) => `${role(who)}: ${topic} ${n(records)}`).join(", ") || t("none"));
+  const behind = (lag ?? []).filter(([, , records]) => records).sort((a, b) => b[2] - a[2]).slice(0, 4).map(([who, topic, records]) => `${role(who)}: ${topic} ${n(records)}`);
+  const mute = new Set(workers.filter(([, , state]) => state === "down").map(([name]) => `${role(name)}: ${t("unknown")}`));
+  put($("lag"), !sure || lag === null ? t("unknown") : [...mute, ...behind].join(", ") || t("none"));
   const dead = snapshot.dead_letters;
   put($("dead"), dead === null || !known("dead_letters") ? t("unknown") : dead.length ? t("dead_said", { n: n(dead.reduce((total, row) => total + row[3], 0)) }) : t("none"));
   table("t-dead", (dead ?? []).map(([topic, why, lately, all]) => [[topic], [t(why)], count(lately, true), count(all)]));
@@ -295,6 +300,7 @@ for (const button of document.querySelectorAll("[data-language]")) button.addEve
   words();
   redraw();
 });
+$("more").addEventListener("click", () => { allIssues = !allIssues; render(); });
 $("all").addEventListener("click", () => { allShown = !allShown; render(); pollSites(); });
 $("find").addEventListener("input", () => { render(); if (!allSites) pollSites(); });
 $("minutes").addEventListener("toggle", render);

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.settings import SettingsError, asked_at, load
+from streams.settings import SettingsError, asked_at, is_loopback, load
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:9092",
@@ -87,3 +87,27 @@ def test_no_secret_is_in_the_repr_of_settings() -> None:
 )
 def test_who_listens_on_every_interface_is_asked_on_loopback(host: str, asked: str) -> None:
     assert asked_at(host) == asked
+
+
+def test_what_is_on_this_machine() -> None:
+    for here in (
+        "127.0.0.1",
+        "127.0.0.1:9092",
+        "127.8.0.1:9000",
+        "localhost",
+        "LOCALHOST:80",
+        "::1",
+        "[::1]",
+        "[::1]:9092",
+    ):
+        assert is_loopback(here), here
+    for elsewhere in (
+        "",
+        "10.0.0.7:9092",
+        "192.168.0.1",
+        "[2001:db8::1]:9092",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:80",
+        "127.example",
+    ):
+        assert not is_loopback(elsewhere), elsewhere

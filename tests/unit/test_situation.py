@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -11,14 +12,15 @@ from typing import Any, get_args
 import pytest
 from prometheus_client import generate_latest
 
-from agents.board import FILES
+from agents.board import FILES, Board
 from agents.logic import issues as issues_
 from agents.logic.issues import SITE_SEVERITY, Seen, issues, site_state
 from agents.logic.rules import OUTCOMES, RULES
-from agents.situation import Situation
+from agents.situation import Moment, Part, Situation
 from agents.vitals import Worker, parse
 from schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
-from streams import metrics
+from streams import metrics, settings
+from streams.clickhouse import ClickHouseError
 from streams.settings import ROLES
 
 PAGE = Path(__file__).parents[2] / "agents" / "page"
@@ -39,7 +41,7 @@ def seen(**given: Any) -> Seen:
     vitals = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": {"retries": 0}}
     calm: dict[str, Any] = {
         "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "began": 900.0, "answered": None, "parts": KNOWN,
-        "data": dict.fromkeys(KNOWN), "vitals": vitals, "vitals_at": 999.0, "settled": True, "last_passage": 990.0, "site_states": {},
+        "data": dict.fromkeys(KNOWN), "vitals": vitals, "vitals_at": 999.0, "settled": True, "last_passage": 990.0,
     }  # fmt: skip
     return Seen(**(calm | given))
 
@@ -137,7 +139,7 @@ def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
         "followups": [["f", 9, 1, 1, 5, 0, 0, 0, 0]],
         "dead_letters": [["checkpoint-scans", "not_json", 8, 80]],
     }
-    found = issues(seen(vitals=vitals, data=data, last_passage=10.0, sunset=1000.0, site_states={"silent": 1}))
+    found = issues(seen(vitals=vitals, data=data, last_passage=10.0, sunset=1000.0))
     assert {code: values for _, code, values in found} == {
         "order_ended": {"since": 1000.0},
         "worker_down": {"role": "screening", "address": "a:1", "since": 5.0},
@@ -158,6 +160,59 @@ def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
     }
     levels = [level for level, _, _ in found]
     assert levels == sorted(levels)
+
+
+def test_an_order_that_ends_soon_is_told_to_the_minute() -> None:
+    assert issues(seen(sunset=1000.0 + 1800)) == [("warn", "order_ends", {"age": 1800.0})]
+    assert issues(seen(sunset=1000.0 + 1800, replay=True)) == issues(seen(sunset=1000.0 + 80 * 3600)) == []
+
+
+def test_a_question_that_is_given_up_is_not_asked_more_often_on_a_new_day() -> None:
+    async def too_slow(*_: Any) -> Any:
+        raise ClickHouseError("Code: 159. Timeout exceeded")
+
+    part = Part("gaps", 30, too_slow)
+    today, tomorrow = Moment(1_700_000_000, "UTC"), Moment(1_700_086_400, "UTC")
+    for moment in (today, tomorrow):
+        assert part.due(moment)
+        asyncio.run(part.refresh(too_slow, moment))
+        assert not part.due(moment) and not part.known(0)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    """Nothing is asked: a test gives the answers."""
+    given = {
+        "KAFKA": "127.0.0.1:1",
+        "CLICKHOUSE": f"chdb://{tmp_path}/none",
+        "ORDER": "O-1",
+        "SUNSET": "2100-01-01T00:00:00Z",
+    }
+    made = settings.load({f"NINEZERO_{name}": value for name, value in given.items()})
+    return Board(made, lambda sql: None, [])  # type: ignore[arg-type,return-value]  # never asked
+
+
+def answered(board: Board, **parts: Any) -> dict[str, list[Any]]:
+    """The rows of sites when ClickHouse has just answered with these parts, and with no other."""
+    now = board._situation.answered = 1_700_000_000.0
+    for name, data in parts.items():
+        part = board._situation.parts[name]
+        part.data, part.at = data, now
+    return {site: row for site, *row in board._sites(now)}
+
+
+def test_counts_that_nobody_told_are_not_zero(board: Board) -> None:
+    assert answered(board, sites=["road-1"])["road-1"] == ["unknown", *[None] * 8]
+    told = answered(board, since={"before": {}, "sites": {}}, silent={}, gaps={})["road-1"]
+    assert told == ["nothing", 0, 0, 0, 0, 0, None, 0, []]
+
+
+def test_a_house_with_a_silent_device_is_among_the_sites(board: Board) -> None:
+    rows = answered(
+        board, sites=["road-1"], since={"before": {}, "sites": {}}, silent={"house-1": [["q-1", 40]]}, gaps={"house-2": 3},
+        quarantine=[[f"house-{n}", 9, 1, 8, 0, 0, 0, 0] for n in (1, 2, 3)],
+    )  # fmt: skip
+    assert {site: row[0] for site, row in rows.items()} == {"house-1": "silent", "house-2": "gaps", "road-1": "nothing"}
 
 
 def test_metrics_are_read_as_they_are_written() -> None:
