@@ -42,6 +42,8 @@ for _topic in topics.SOURCES:
         dead_letters.labels(_topic.name, _reason)
 for _status in ("applied", "held", "rejected"):
     events.labels(topics.PUSHES.name, _status)
+for _topic in (topics.SCANS, topics.ARRIVALS):
+    events.labels(_topic.name, "clear")
 sink_retries.labels("all")
 
 

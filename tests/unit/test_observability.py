@@ -13,6 +13,7 @@ import yaml
 from prometheus_client import REGISTRY
 
 from streams import clickhouse, metrics
+from streams.settings import ROLES
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
@@ -137,3 +138,16 @@ def test_the_queries_of_the_operations_page_run(engine: Any) -> None:
     assert len(queries) > 10
     for sql in queries:
         engine.query(sql)
+
+
+def test_what_the_operations_page_names_of_the_deployments_is_there() -> None:
+    text = (DEPLOY / "prometheus" / "OPERATIONS.md").read_text()
+    named = set(re.findall(r"deploy/(?!compose|clickhouse)([\w-]+)", text)) - {"ninezero-ROLE"}
+    manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "workers.yaml").read_text())
+    assert named <= {made["metadata"]["name"] for made in manifests if made["kind"] == "Deployment"} and len(named) > 2
+    assert set(re.findall(r"^\| .*compose\.yaml exec (\w+)", text, re.M)) <= ROLES.keys()
+
+
+def test_no_query_of_the_operations_page_takes_the_servers_day_for_the_local_one() -> None:
+    text = (DEPLOY / "prometheus" / "OPERATIONS.md").read_text()
+    assert "day = today()" not in text  # until 8 in the morning, in China
