@@ -128,6 +128,7 @@ async def _next_heartbeat(settings: Settings) -> float | None:
 
     from streams import kafka
 
+    await kafka.check(settings, [topics.WATCHLIST])
     reader = kafka.consumer(
         settings, isolation_level="read_committed", auto_offset_reset="latest", fetch_max_wait_ms=100
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import threading
 import time
@@ -99,6 +100,21 @@ def test_a_sound_deployment_is_sound_and_says_what_it_could_not_check(hospital: 
     assert done.returncode == 1 and b"0 failed, 3 could not be checked" in done.stderr
 
 
+def test_no_proxy_answers_in_a_roles_stead(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours refuses everything, as one does that cannot reach an address behind it."""
+    refusing = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    serving = threading.Thread(target=refusing.serve_forever)
+    serving.start()
+    try:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{refusing.server_port}")
+        told = hospital.said("roles")
+    finally:
+        refusing.shutdown()
+        serving.join()
+        refusing.server_close()
+    assert "roles ok: lists is ready" in told and "roles could_not_check: screening does not answer" in told
+
+
 def test_settings_are_all_read_at_once_and_a_slip_is_noticed(hospital: Hospital) -> None:
     told = said({"NINEZERO_K": "3", "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", "NINEZERO_SUNSETT": "x", "NINEZERO_REPLAY": "1"}, "settings", "kafka", "sunset")  # fmt: skip
     for name in ("NINEZERO_KAFKA", "NINEZERO_ORDER", "NINEZERO_SUNSET", "NINEZERO_K", "NINEZERO_KAFKA_SASL_USER"):
@@ -109,6 +125,8 @@ def test_settings_are_all_read_at_once_and_a_slip_is_noticed(hospital: Hospital)
     assert "sunset failed: the order ended" in past and "ninezero erase" in past
     remote = hospital.said("settings", NINEZERO_KAFKA="kafka.example:9092", NINEZERO_CLICKHOUSE=f"clickhouse://w:{SECRET}@ch.example:9000")  # fmt: skip
     assert remote.count("without TLS beyond this machine") == 2 and SECRET not in remote
+    here = hospital.said("settings", NINEZERO_CLICKHOUSE=f"clickhouse://127.0.0.1:{hospital.server.port}")
+    assert "without TLS" not in here  # without an account in it, too
 
 
 def test_topics_that_are_missing_or_set_otherwise_are_named_with_the_remedy(hospital: Hospital) -> None:
@@ -176,7 +194,7 @@ def test_the_ring_and_whether_the_lists_carry_its_keys(hospital: Hospital, tmp_p
         assert expected in told and key not in told
     ring.write_bytes(kept)
     assert "keys failed: there is no key ring" in hospital.said("keys", NINEZERO_KEYS=str(tmp_path / "none"))
-    assert "keys could_not_check: NINEZERO_KEYS is not set here" in hospital.said("keys", NINEZERO_KEYS="")
+    assert "keys could_not_check: NINEZERO_KEYS is not set here -> leave it so on a server" in hospital.said("keys", NINEZERO_KEYS="")  # fmt: skip
     assert "keys could_not_check: whether the lists carry" in hospital.said("keys", NINEZERO_KAFKA=f"127.0.0.1:{free_port()}")  # fmt: skip
 
 
@@ -214,8 +232,15 @@ def test_lists_that_are_lost_ended_or_old_and_a_path_that_is_silent(
     monkeypatch.setattr(patient, "HEARTBEAT_SECONDS", 0.5)
     told = hospital.said("lists", "clocks")
     assert "lists failed: no heartbeat" in told and "clocks could_not_check: Kafka's" in told
-    empty = hospital.said("lists", NINEZERO_TOPIC_PREFIX=f"e{time.time_ns()}.")
+    empty = hospital.said("lists", "clocks", "keys", NINEZERO_TOPIC_PREFIX=f"e{time.time_ns()}.")
     assert "lists could_not_check: topics are missing on the broker" in empty and "-> ninezero topics create" in empty
+    assert "keys could_not_check" in empty and "clocks could_not_check: topics are missing" in empty
+    assert "unforeseen" not in empty
+    begun = settings.load({**hospital.system.env, "NINEZERO_TOPIC_PREFIX": f"b{time.time_ns()}."})
+    blocking.create_topics(begun, 2)
+    told = hospital.said("lists", "keys", NINEZERO_TOPIC_PREFIX=begun.topic_prefix)
+    assert "lists failed: there is no list yet" in told
+    assert "keys could_not_check: whether the lists carry the ring's keys: nobody is on any list" in told
 
 
 class Guarded(NamedTuple):
@@ -283,6 +308,8 @@ def test_what_a_principal_may_do_and_what_it_cannot_see(guarded: Guarded) -> Non
     told = said(guarded.env(), "topics", "acls")
     assert "topics could_not_check: this principal may not see checkpoint-scans" in told and "topics ok" not in told
     assert "acls failed: not enough for any role: this principal may read none; may write none" in told
+    told = said(guarded.env(), "lists", "clocks")  # as the recording role's user: the lists are none of its business
+    assert told.count("could_not_check: topics are missing on the broker, or this user may not see them") == 2, told
     plain = {k: v for k, v in guarded.env(NINEZERO_KAFKA=guarded.broker.bootstrap).items() if "KAFKA_" not in k}
     with closing(blocking.admin(settings.load(plain, edge=True))) as admin:
         device = ACCESS["devices"]
