@@ -130,16 +130,15 @@ def _keys(patient: Patient) -> Found:
         yield "could_not_check", f"whether the lists carry the ring's keys: {error}", "mend Kafka first, and ask again"
         return
     lacking = sorted("/".join(n) for n, m in manifests.items() if m.entries and active.key_id not in m.key_ids)
-    if not any(manifest.entries for manifest in manifests.values()):
-        yield "could_not_check", "whether the lists carry the ring's keys: nobody is on any list", "see lists"
-    elif lacking:
+    if lacking:
         yield (
             "failed",
             f"the active key {active.key_id} is not on {named(lacking)}: everyone is held (unknown_key)",
             "push these lists again with this ring, in full",
         )
     else:
-        yield "ok", f"mode 0600, {len(keys)} key(s), {active.key_id} is active and on every list", ""
+        where = "and on every list" if any(m.entries for m in manifests.values()) else "(nobody is on any list)"
+        yield "ok", f"mode 0600, {len(keys)} key(s), {active.key_id} is active {where}", ""
 
 
 def _clocks(patient: Patient) -> Found:
@@ -175,7 +174,7 @@ def _lists(patient: Patient) -> Found:
         yield (
             "failed",
             "there is no list yet: nothing is decided before the first",
-            "push one (ninezero push), an empty one too",
+            "push one (ninezero push); an empty one will do",
         )
     now = datetime.now(UTC)
     for (authority, name), manifest in sorted(manifests.items()):

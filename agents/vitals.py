@@ -36,19 +36,19 @@ def parse(text: str) -> Sample:
 
 
 class Worker:
-    """One address of a role: its last answers, and since when it is as it is (Unix seconds)."""
+    """One address of a role: its last answers, and since when it is as it is (Unix seconds), or if it was found so, when."""
 
     def __init__(self, role: str, address: str) -> None:
         self.role, self.address = role, address
-        self.state, self.since, self.at = "unknown", time.time(), 0.0
+        self.state, self.since, self.found_so = "unknown", time.time(), True
         self.samples: deque[tuple[float, Sample]] = deque()
 
     def take(self, state: str, sample: Sample | None) -> None:
         """What it said, or that it did not."""
         now = time.time()
         if state != self.state:
+            self.found_so = self.state == "unknown"
             self.state, self.since = state, now
-        self.at = now
         if sample is None:
             self.samples.clear()  # it may be another process when it is back
             return
@@ -115,7 +115,7 @@ class Vitals:
         """The pipeline's health for the page. What no worker tells is None, and never 0."""
         return {
             "at": self.asked or None,
-            "workers": [[w.role, w.address, w.state, w.since] for w in self.workers.values()],
+            "workers": [[w.role, w.address, w.state, w.since, w.found_so] for w in self.workers.values()],
             "lag": self._lag(),
             "rate": self._per_second("events", "screening"),
             "latency": self._latency(),

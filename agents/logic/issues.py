@@ -65,12 +65,17 @@ def issues(seen: Seen) -> list[Issue]:
 def _unknown(seen: Seen) -> list[Issue]:
     """What could not be checked, and since when."""
     if seen.answered is not None:
-        return [("bad", "clickhouse_silent", {"since": seen.answered or seen.began})]
+        return [("bad", "clickhouse_silent", _since(seen.answered, seen))]
     return [
-        ("bad", "part_unknown", {"part": name, "since": at or seen.began})
+        ("bad", "part_unknown", {"part": name} | _since(at, seen))
         for name, (known, at) in seen.parts.items()
         if not known
     ]
+
+
+def _since(at: float | None, seen: Seen) -> dict[str, Any]:
+    """Since when something is not known; if it never was, nobody can say whether it was before anyone watched (`found_so`)."""
+    return {"since": at or seen.began, "found_so": not at}
 
 
 def _order(seen: Seen) -> list[Issue]:
@@ -82,11 +87,12 @@ def _order(seen: Seen) -> list[Issue]:
 
 def _workers(seen: Seen) -> list[Issue]:
     if seen.vitals is None:
-        return [("bad", "workers_unknown", {"since": seen.vitals_at or seen.began})] if seen.settled else []
+        return [("bad", "workers_unknown", _since(seen.vitals_at, seen))] if seen.settled else []
     found: list[Issue] = []
-    for role, address, state, since in seen.vitals["workers"]:
+    for role, address, state, since, found_so in seen.vitals["workers"]:
         if state in ("down", "not_ready"):
-            found.append(("bad", f"worker_{state}", {"role": role, "address": address, "since": since}))
+            told = {"role": role, "address": address, "since": since, "found_so": found_so}
+            found.append(("bad", f"worker_{state}", told))
     heartbeat = seen.vitals["heartbeat"]
     if heartbeat == float("inf"):
         found.append(("bad", "heartbeat_never", {}))

@@ -42,6 +42,7 @@ function age(seconds) {
   const [unit, size] = seconds < 90 ? ["s", 1] : seconds < 5400 ? ["min", 60] : seconds < 129_600 ? ["h", 3600] : ["d", 86_400];
   return t(unit, { n: n(Math.max(0, Math.floor(seconds / size))) });
 }
+const since = (at, foundSo) => (foundSo ? t("or_before", { time: clock(at) }) : clock(at));
 const short = (seconds) => (seconds < 1 ? t("ms", { n: n(Math.round(seconds * 1000)) }) : t("s", { n: n(Math.round(seconds * 10) / 10) }));
 const lost = () => snapshot !== null && Date.now() - gotAt > LOST;
 const known = (part) => !lost() && Boolean(snapshot.parts[part]?.known);
@@ -61,6 +62,7 @@ function fill(parent, rows, make, write) {
   });
 }
 function table(id, rows) {
+  $(id).dataset.empty = t($(id).closest("section").classList.contains("unknown-panel") ? "unknown" : "none");
   fill($(id), rows, (row) => {
     const tr = document.createElement("tr");
     row.forEach((_, i) => {
@@ -114,7 +116,7 @@ function head() {
 function issueText(code, values) {
   const of = { ...values };
   for (const name of ["n", "sites", "devices", "seconds"]) if (name in of) of[name] = n(of[name]);
-  if ("since" in of) of.time = clock(of.since);
+  if ("since" in of) of.time = since(of.since, of.found_so);
   if ("age" in of) of.age = age(of.age);
   if ("role" in of) of.role = role(of.role);
   if ("part" in of) of.part = t(`part_${of.part}`);
@@ -143,7 +145,7 @@ function issues() {
   const now = new Map(lines.map(([, , text, key]) => [key, text]));
   const fresh = [...now].filter(([key]) => !told.has(key)).map(([, text]) => text);
   const over = [...told].filter(([key]) => !now.has(key) && !CALM.includes(key)).map(([, text]) => t("resolved", { what: text }));
-  if (fresh.length || over.length) put($("announce"), [...fresh, ...over].join(". "));
+  if (fresh.length || over.length) put($("announce"), [...fresh, ...over].join(language === "zh" ? "。" : ". "));
   told = now;
 }
 function stamps() {
@@ -191,6 +193,7 @@ function sites() {
   }));
   put($("all"), allShown ? t("show_few") : t("show_all", { n: n(total) }));
   $("all").setAttribute("aria-expanded", String(allShown));
+  $("all").hidden = total <= ROWS;
 }
 function lists() {
   const { applied = [], held = [] } = snapshot.lists ?? {};
@@ -223,8 +226,8 @@ function care() {
 }
 function pipeline() {
   const { workers, latency, sink, lag } = snapshot.pipeline, sure = known("workers");
-  chips("workers", workers.map(([name, , state, since]) => sure && state !== "unknown"
-    ? [state === "ready" ? `${role(name)} ${t("ready")}` : `${role(name)} ${t("worker_since", { state: t(state), time: clock(since) })}`, state === "ready" ? "ok" : "bad"]
+  chips("workers", workers.map(([name, , state, at, foundSo]) => sure && state !== "unknown"
+    ? [state === "ready" ? `${role(name)} ${t("ready")}` : `${role(name)} ${t("worker_since", { state: t(state), time: since(at, foundSo) })}`, state === "ready" ? "ok" : "bad"]
     : [`${role(name)} ${t("unknown")}`, "unknown"]));
   put($("latency"), !sure || latency === null ? t("unknown") : latency.p50 === null ? t("latency_none") : t("latency_said", { p50: short(latency.p50), p99: short(latency.p99) }));
   put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_said", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries) }));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 import signal
 import time
@@ -272,6 +273,19 @@ def test_it_can_be_read_by_everyone(
     context.close()
 
 
+def test_what_needs_a_look_can_all_be_seen_on_a_phone(browser: Browser, deployment: Deployment) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 800}, locale="en-GB")
+    page = context.new_page()
+    page.goto(deployment.board)
+    expect(page.locator("#more")).to_have_text(re.compile(r"^\d+ more$"), timeout=PATIENCE)
+    expect(page.locator("#issues")).not_to_contain_text("Records that could not be taken")
+    page.locator("#more").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#issues")).to_contain_text("Records that could not be taken")
+    expect(page.locator("#more")).to_have_attribute("aria-expanded", "true")
+    context.close()
+
+
 def test_the_language_is_chosen_by_keyboard_and_stays(page: Page) -> None:
     expect(page.locator("h2", has_text="Checkpoints")).to_be_visible(timeout=PATIENCE)
     page.keyboard.press("Tab")
@@ -350,6 +364,9 @@ def test_what_does_not_answer_is_told_and_nothing_is_shown_as_fine(page: Page, d
     expect(page.locator("#t-sites .ok")).to_have_count(0, timeout=PATIENCE)
     expect(page.locator("#sites .stamp")).to_contain_text("not known since", timeout=PATIENCE)
     expect(page.locator("#workers")).to_contain_text("screening ready")
+    expect(page.locator("#lag")).to_contain_text("ledgers: not known")
+    deployment.kill("lists")  # a second problem of the same kind is told, too
+    expect(page.locator("#announce")).to_contain_text("The lists worker", timeout=PATIENCE)
     deployment.server.start()
     expect(page.locator("#issues")).not_to_contain_text("ClickHouse", timeout=PATIENCE)
     expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)

@@ -91,12 +91,14 @@ def test_nothing_needs_a_look_when_all_was_checked_and_is_well() -> None:
 
 def test_what_could_not_be_checked_is_never_well() -> None:
     gone = dict.fromkeys(KNOWN, (False, 950.0))
-    assert issues(seen(answered=950.0, parts=gone)) == [("bad", "clickhouse_silent", {"since": 950.0})]
-    assert issues(seen(answered=0.0, parts=gone)) == [("bad", "clickhouse_silent", {"since": 900.0})]
-    assert issues(seen(parts=KNOWN | {"gaps": (False, None)})) == [
-        ("bad", "part_unknown", {"part": "gaps", "since": 900.0})
+    assert issues(seen(answered=950.0, parts=gone)) == [
+        ("bad", "clickhouse_silent", {"since": 950.0, "found_so": False})
     ]
-    assert issues(seen(vitals=None)) == [("bad", "workers_unknown", {"since": 999.0})]
+    assert issues(seen(answered=0.0, parts=gone)) == [("bad", "clickhouse_silent", {"since": 900.0, "found_so": True})]
+    assert issues(seen(parts=KNOWN | {"gaps": (False, None)})) == [
+        ("bad", "part_unknown", {"part": "gaps", "since": 900.0, "found_so": True})
+    ]
+    assert issues(seen(vitals=None)) == [("bad", "workers_unknown", {"since": 999.0, "found_so": False})]
     for name in ("since", "silent", "gaps"):
         assert (
             site_state(990, 1000, False, 0, {"since": True, "silent": True, "gaps": True} | {name: False}) == "unknown"
@@ -119,7 +121,7 @@ def test_the_state_of_a_site() -> None:
 
 def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
     vitals = {
-        "workers": [["screening", "a:1", "down", 5.0], ["lists", "a:2", "not_ready", 6.0], ["recording", "a:3", "ready", 7.0]],
+        "workers": [["screening", "a:1", "down", 5.0, False], ["lists", "a:2", "not_ready", 6.0, True], ["recording", "a:3", "ready", 7.0, True]],
         "heartbeat": 301.0, "lag": [["screening", "checkpoint-scans", 20_001]], "sink": {"retries": 2},
     }  # fmt: skip
     data: dict[str, Any] = dict.fromkeys(KNOWN) | {
@@ -142,8 +144,8 @@ def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
     found = issues(seen(vitals=vitals, data=data, last_passage=10.0, sunset=1000.0))
     assert {code: values for _, code, values in found} == {
         "order_ended": {"since": 1000.0},
-        "worker_down": {"role": "screening", "address": "a:1", "since": 5.0},
-        "worker_not_ready": {"role": "lists", "address": "a:2", "since": 6.0},
+        "worker_down": {"role": "screening", "address": "a:1", "since": 5.0, "found_so": False},
+        "worker_not_ready": {"role": "lists", "address": "a:2", "since": 6.0, "found_so": True},
         "heartbeat_old": {"seconds": 301},
         "lag": {"role": "screening", "topic": "checkpoint-scans", "n": 20_001},
         "sink_retries": {"n": 2},
@@ -228,5 +230,7 @@ def test_a_counter_that_began_anew_does_not_shrink() -> None:
     worker.take("ready", {("events", ()): 500.0})
     worker.take("ready", {("events", ()): 7.0})
     assert worker.grown("events")[0] == {(): 0.0}
+    assert worker.found_so  # nobody saw it become ready
     worker.take("down", None)
+    assert not worker.found_so
     assert worker.grown("events") == ({}, 0.0) and worker.state == "down"
