@@ -66,12 +66,13 @@ def _login_fault(settings: Settings) -> Fault | None:
 def _no_answer(settings: Settings) -> Fault:
     if "mechanism" not in settings.kafka_security:
         return Fault(
-            "the port is open, but speaks otherwise: it asks for a password or a client's certificate, or is no Kafka's",
-            "set NINEZERO_KAFKA_SASL_* or NINEZERO_KAFKA_TLS_CERT and _KEY, or mend the port in NINEZERO_KAFKA",
+            "the port is open, but no Kafka answers: it hangs, asks for a password or a client's certificate, or is something else",
+            "look whether the broker works (its log, its disk); set NINEZERO_KAFKA_SASL_* or NINEZERO_KAFKA_TLS_CERT and _KEY if it"
+            " asks for them, or mend the port in NINEZERO_KAFKA",
         )
     return Fault(
-        "the broker ends the connection: of its user, password or mechanism, or a client's certificate",
-        "compare NINEZERO_KAFKA_SASL_* and NINEZERO_KAFKA_TLS_* with the listener",
+        "the broker ends the connection or says nothing: of its user, password or mechanism, of a client's certificate, or it hangs",
+        "compare NINEZERO_KAFKA_SASL_* and NINEZERO_KAFKA_TLS_* with the listener; look whether the broker works (its log, its disk)",
     )
 
 

@@ -200,7 +200,7 @@ function lists() {
   table("t-lists", applied.map(([authority, name, category, seconds]) => {
     const pass = category === "health_pass", old = seconds > 86_400 && !pass;
     const chip = known("lists") ? (old ? "warn" : pass ? "quiet" : "ok") : "unknown";
-    return [[name], [authority, "places"], [t(category)], [t(chip === "unknown" ? "unknown" : old ? "old" : "ago", { age: age(seconds) }), "", chip]];
+    return [[name], [t(chip === "unknown" ? "unknown" : old ? "old" : "ago", { age: age(seconds) }), "", chip], [t(category)], [authority, "places"]];
   }));
   table("t-held", held.map(([authority, name, batch, code, lines]) => [[batch], [`${name} · ${authority}`], [t(code)], count(lines)]));
   $("h-held").hidden = $("t-held").closest(".scroll").hidden = !held.length;

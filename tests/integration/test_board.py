@@ -212,7 +212,7 @@ def test_the_page_shows_what_the_views_say(page: Page, deployment: Deployment) -
     shows(page, "t-sites", "road-02", {1: "gaps", 2: "3", 3: "2", 8: "3"})
     shows(page, "t-sites", "road-03", {1: "device silent", 2: "0"})
     assert row(page, "t-sites", "road-03")[9].startswith("road-03-a (4")
-    shows(page, "t-lists", "cases", {1: "health", 2: "Confirmed case"})
+    shows(page, "t-lists", "cases", {2: "Confirmed case", 3: "health"})
     shows(page, "t-held", "cases-2", {1: "cases · health", 2: "would empty the list", 3: "0"})
     shows(page, "t-beds", "quarantine-1", {1: "1", 2: "1", 3: "0", 4: "2", 5: "0", 6: "1", 7: "2"})
     shows(page, "t-home", "north", {1: "1", 2: "1", 4: "1", 5: "0", 6: "0"})

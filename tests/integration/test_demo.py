@@ -1,0 +1,39 @@
+"""`ninezero demo` ended from outside: it leaves nothing behind that runs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from streams import direct
+from streams.broker import Broker
+from tests.support import wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_demo_that_is_told_to_end_ends_its_workers_and_its_kafka(tmp_path: Path) -> None:
+    log = tmp_path / "said"
+
+    def answers() -> bool:
+        board = re.search(r"http://\S+", log.read_text())
+        try:
+            return board is not None and direct.ask(board[0], timeout=5).status == 200
+        except OSError:
+            return False
+
+    with log.open("wb") as said:
+        demo = subprocess.Popen([sys.executable, "-m", "agents.cli", "demo"], cwd=tmp_path, stdout=said, stderr=said, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
+    try:
+        wait_for(answers, 90, "the board")
+        demo.send_signal(signal.SIGTERM)
+        demo.wait(60)
+    finally:
+        demo.kill()
+        left = Broker(tmp_path / ".run" / "kafka").running()
+        Broker(tmp_path / ".run" / "kafka").stop()
+    assert not left and not answers()
+    assert "Traceback" not in log.read_text()
