@@ -68,10 +68,15 @@ class Moment:
 
 
 class Part:
-    """One part of the situation: what was answered last, when (Unix seconds), and what keeps it from being newer."""
+    """One part of the situation: what was answered last, when (Unix seconds), and what keeps it from being newer.
 
-    def __init__(self, name: str, every: float, ask: Callable[[Ask, Moment, Part], Awaitable[Any]]) -> None:
-        self.name, self._every, self._ask = name, every, ask
+    A `daily` part tells of a day: when that is over, it is no answer any more.
+    """
+
+    def __init__(
+        self, name: str, every: float, ask: Callable[[Ask, Moment, Part], Awaitable[Any]], *, daily: bool = False
+    ) -> None:
+        self.name, self._every, self._ask, self._daily = name, every, ask, daily
         self.data: Any = None
         self.at: float | None = None
         self.day: date | None = None
@@ -104,6 +109,8 @@ class Part:
                     error if isinstance(error, ClickHouseError) else senseless,
                 )
             self.failed = True
+            if self._daily and self.day != moment.day:
+                self.data = None
             away = not TOO_MUCH.match(str(error))
         took = time.monotonic() - began
         # What is away is asked for again soon: that costs it nothing.
@@ -127,29 +134,32 @@ class Situation:
             part.name: part
             for part in (
                 Part("before", 60, _before),
-                Part("since", 2, self._since),
+                Part("since", 2, self._since, daily=True),
                 Part("minutes", 2, _minutes),
                 Part("rules_hour", 4, _rules_hour),
-                Part("rules_day", 5, _rules_day),
-                Part("care_alerts", 10, _care_alerts),
-                Part("arrivals", 5, _arrivals),
+                Part("rules_day", 5, _rules_day, daily=True),
+                Part("care_alerts", 10, _care_alerts, daily=True),
+                Part("arrivals", 5, _arrivals, daily=True),
                 Part("lists", 5, _lists),
                 Part("dead_letters", 5, _dead_letters),
                 Part("sites", 60, _sites),
-                Part("quarantine", 10, _quarantine),
-                Part("followups", 10, _followups),
+                Part("quarantine", 10, _quarantine, daily=True),
+                Part("followups", 10, _followups, daily=True),
                 Part("silent", 20, _silent),
-                Part("gaps", 30, _gaps),
+                Part("gaps", 30, _gaps, daily=True),
             )
         }
 
     async def look(self) -> None:
-        """Asks for every part that is due, one after the other."""
+        """Asks for every part that is due, one after the other; where none is, whether ClickHouse answers at all."""
         with contextlib.suppress(ClickHouseError):  # the parts will say it
             self.moment = Moment(await self._now(), self.moment.timezone)
-        for part in self.parts.values():
-            if part.due(self.moment):
-                await part.refresh(self._ask, self.moment)
+        due = [part for part in self.parts.values() if part.due(self.moment)]
+        for part in due:
+            await part.refresh(self._ask, self.moment)
+        if not due:
+            with contextlib.suppress(ClickHouseError):
+                await self._ask("SELECT 1 AS n")
 
     async def _ask(self, sql: str) -> list[Row]:
         rows = await self._put(sql)

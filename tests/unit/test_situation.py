@@ -181,6 +181,40 @@ def test_a_question_that_is_given_up_is_not_asked_more_often_on_a_new_day() -> N
         assert not part.due(moment) and not part.known(0)
 
 
+def test_what_was_told_of_a_day_is_not_told_of_the_next() -> None:
+    answers: list[int] = []
+
+    async def ask(*_: Any) -> Any:
+        if not answers:
+            raise ClickHouseError("away")
+        return answers.pop()
+
+    part, kept = Part("arrivals", 5, ask, daily=True), Part("lists", 5, ask)
+    today, tomorrow = Moment(1_700_000_000, "UTC"), Moment(1_700_086_400, "UTC")
+    for one in (part, kept):
+        answers.append(7)
+        for moment in (today, today):  # the second time there is no answer
+            asyncio.run(one.refresh(ask, moment))
+        assert one.data == 7 and one.failed
+        asyncio.run(one.refresh(ask, tomorrow))
+    assert part.data is None and part.at and kept.data == 7
+
+
+def test_a_clickhouse_of_which_nothing_is_due_is_asked_whether_it_answers() -> None:
+    asked: list[str] = []
+
+    async def ask(sql: str) -> list[Any]:
+        asked.append(sql)
+        return []
+
+    situation = Situation(ask, "UTC", False)
+    asyncio.run(situation.look())
+    assert len(asked) > len(situation.parts) and "SELECT 1 AS n" not in asked
+    asked.clear()
+    asyncio.run(situation.look())
+    assert asked == ["SELECT 1 AS n"]
+
+
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
     """Nothing is asked: a test gives the answers."""
