@@ -125,7 +125,7 @@ def _keys(patient: Patient) -> Found:
             "copy the deployment's current ring to this machine",
         )
     try:
-        manifests = patient.manifests()
+        manifests = patient.manifests
     except UserError as error:
         yield "could_not_check", f"whether the lists carry the ring's keys: {error}", "mend Kafka first, and ask again"
         return
@@ -169,7 +169,7 @@ def _clock(whose: str, offset: float) -> tuple[Status, str, str]:
 
 
 def _lists(patient: Patient) -> Found:
-    manifests = patient.manifests()
+    manifests = patient.manifests
     if not manifests:
         yield (
             "failed",

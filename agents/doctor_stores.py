@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -153,6 +154,7 @@ def clickhouse_(patient: Patient) -> Found:
             version = engine.query("SELECT version() AS v")[0]["v"]
             yield "ok", f"ClickHouse {version} answers", ""
             yield from _schema(engine)
+            yield from _days(engine, patient.settings.timezone)
             yield from _account(engine, urlsplit(patient.settings.clickhouse))
     except clickhouse.ClickHouseDenied:
         yield (
@@ -194,6 +196,23 @@ def _schema(engine: clickhouse.Engine) -> Found:
             "warning",
             f"{worst[0]['n']} parts in a partition: inserts are slowed down",
             "look why merges do not keep up: disk, system.merges",
+        )
+
+
+def _days(engine: clickhouse.Engine, timezone: str) -> Found:
+    """Local days of cases are those of the time zone in which `ninezero migrate` made the views; the workers go by the setting."""
+    try:
+        told = engine.query("SHOW CREATE TABLE ninezero.quarantine_by_day")[0]["statement"]
+    except clickhouse.ClickHouseError:
+        return  # the schema is not there, which is told
+    made = re.search(r"toDate\(now\(\), '([^']+)'\)", told)
+    if made is None:
+        yield "could_not_check", "the time zone of the views' days", "report it"
+    elif made[1] != timezone:
+        yield (
+            "failed",
+            f"the views' days are those of {made[1]}, and NINEZERO_TIMEZONE is {timezone}: counts of cases are off",
+            f"set NINEZERO_TIMEZONE={made[1]} everywhere",
         )
 
 

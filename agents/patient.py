@@ -56,6 +56,7 @@ class Patient:
             names = {self.settings.topic(topic.name): topic.name for topic in topics.ALL}
             return {names[told["name"]]: told for told in admin.describe_topics(list(names))}
 
+    @cached_property
     def manifests(self) -> Mapping[tuple[str, str], Manifest]:
         """The lists' manifests."""
         from agents.cli_watchlist import read

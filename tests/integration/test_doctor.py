@@ -154,7 +154,10 @@ def test_topics_that_are_missing_or_set_otherwise_are_named_with_the_remedy(hosp
 def test_clickhouse_its_schema_and_its_accounts(
     hospital: Hospital, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "clickhouse ok: schema at" in hospital.said("clickhouse")
+    told = hospital.said("clickhouse")
+    assert "clickhouse ok: schema at" in told and "the views' days" not in told
+    told = hospital.said("clickhouse", NINEZERO_TIMEZONE="Asia/Urumqi")
+    assert "clickhouse failed: the views' days are those of Asia/Shanghai, and NINEZERO_TIMEZONE is Asia/Urumqi" in told
     monkeypatch.setattr(doctor_stores, "PARTS_MANY", 1)
     assert "parts in a partition" in hospital.said("clickhouse")
     engine = clickhouse.connect(hospital.server.url)
