@@ -1,7 +1,7 @@
 // The situation page: asks for a snapshot every two seconds and writes it down. Every text goes in as text, never as markup.
 // What is not known, or of before, is said to be so: nothing here is fine because nothing was heard.
 
-const POLL = 2000, SITES = 10_000, ANSWER = 4000, LOST = 6000, ROWS = 40;
+const POLL = 2000, SITES = 10_000, ANSWER = 4000, LOST = 6000, ROWS = 40, MOST_ROWS = 2000;
 const OUTCOMES = ["refer", "quarantine", "turn_back", "hold", "clear"];
 const NOT_CLEAR = ["refer", "quarantine", "turn_back", "hold"];
 const SLOW = new Set(["before", "sites"]); // sums and names that change little: they must be known, but their age says nothing
@@ -27,15 +27,21 @@ const role = (code) => t(code === "lists" ? "role_lists" : code);
 
 // -- figures and times ------------------------------------------------------------------------------------------------------
 const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
-const n = (value) => (value === null || value === undefined ? "—" : new Intl.NumberFormat(locale()).format(value));
+// To make a format costs a hundred times what to use it does, and a table of sites uses thousands.
+const formats = new Map();
+function format(kind, options = {}) {
+  const key = `${kind.name} ${options.timeZone} ${options.day} ${language}`;
+  if (!formats.has(key)) formats.set(key, new kind(options.day ? "sv-SE" : locale(), options));
+  return formats.get(key);
+}
+const n = (value) => (value === null || value === undefined ? "—" : format(Intl.NumberFormat).format(value));
 function clock(at, withDay = false) {
   if (!at) return "—";
-  const zone = snapshot?.timezone ?? "UTC";
-  const date = new Date(at * 1000), day = { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" };
-  const time = new Intl.DateTimeFormat(locale(), { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(date);
-  const on = new Intl.DateTimeFormat("sv-SE", day).format(date);
-  const days = [snapshot?.at ?? at, snapshot?.as_of ?? at].map((now) => new Intl.DateTimeFormat("sv-SE", day).format(new Date(now * 1000)));
-  return withDay || !days.includes(on) ? `${on} ${time}` : time;
+  const timeZone = snapshot?.timezone ?? "UTC";
+  const day = (of) => format(Intl.DateTimeFormat, { timeZone, year: "numeric", month: "2-digit", day: "2-digit" }).format(of * 1000);
+  const time = format(Intl.DateTimeFormat, { timeZone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(at * 1000);
+  const days = [snapshot?.at ?? at, snapshot?.as_of ?? at].map(day);
+  return withDay || !days.includes(day(at)) ? `${day(at)} ${time}` : time;
 }
 const hm = (at) => (at ? clock(at).replace(/:\d\d$/, "") : "—");
 function age(seconds) {
@@ -53,12 +59,17 @@ function put(element, text, name) {
   if (element.textContent !== value) element.textContent = value;
   if (name !== undefined && element.className !== name) element.className = name;
 }
-// A list's or a table's children, reused by position: a cell is [text, class], and one with a chip [text, class, chip].
+// A list's or a table's children, reused by position and written when their row is another one: a cell is [text, class], and one
+// with a chip [text, class, chip].
+const written = new WeakMap();
 function fill(parent, rows, make, write) {
   while (parent.children.length > rows.length) parent.lastElementChild.remove();
   rows.forEach((row, i) => {
     if (!parent.children[i]) parent.append(make(row));
-    write(parent.children[i], row);
+    const child = parent.children[i], said = JSON.stringify(row);
+    if (written.get(child) === said) return;
+    write(child, row);
+    written.set(child, said);
   });
 }
 function table(id, rows) {
@@ -184,10 +195,11 @@ function sites() {
   chips("site-states", lost() ? [[`${t("state_unknown")} ${n(total)}`, "unknown"]] : Object.keys(SITE_STATES).filter((state) => states[state]).map((state) => [`${t(`state_${state}`)} ${n(states[state])}`, SITE_STATES[state]]));
   const wanted = $("find").value.trim().toLowerCase();
   const source = (allShown || wanted) && allSites ? allSites : snapshot.sites;
-  const found = source.filter((row) => row[0].toLowerCase().includes(wanted)).slice(0, allShown || wanted ? undefined : ROWS);
-  table("t-sites", found.map(([site, state, passages, refer, quarantine, turn_back, hold, last, missing, silent]) => {
-    const shown = lost() ? "unknown" : state;
-    return [[site], [t(`state_${shown}`), "", SITE_STATES[shown]], count(passages), count(refer), count(quarantine), count(turn_back), count(hold), [hm(last), "n"],
+  const found = source.filter((row) => row[0].toLowerCase().includes(wanted)), shown = found.slice(0, allShown || wanted ? MOST_ROWS : ROWS);
+  put($("more-sites"), found.length > MOST_ROWS ? t("first_of", { n: n(MOST_ROWS), all: n(found.length) }) : "");
+  table("t-sites", shown.map(([site, state, passages, refer, quarantine, turn_back, hold, last, missing, silent]) => {
+    const told = lost() ? "unknown" : state;
+    return [[site], [t(`state_${told}`), "", SITE_STATES[told]], count(passages), count(refer), count(quarantine), count(turn_back), count(hold), [hm(last), "n"],
       missing === null ? [t("unknown"), "n"] : count(missing, true),
       [silent === null ? t("unknown") : silent.slice(0, 4).map(([device, minutes]) => t("device_minutes", { device, minutes: n(minutes) })).join(", ") + (silent.length > 4 ? " …" : "")]];
   }));

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from kafka import KafkaProducer
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from streams import clickhouse
 from streams.broker import Broker
@@ -284,6 +284,28 @@ def test_what_needs_a_look_can_all_be_seen_on_a_phone(browser: Browser, deployme
     expect(page.locator("#issues")).to_contain_text("Records that could not be taken")
     expect(page.locator("#more")).to_have_attribute("aria-expanded", "true")
     context.close()
+
+
+def test_of_very_many_sites_the_first_are_shown_and_any_is_found(page: Page) -> None:
+    names = [f"gate-{n:05d}" for n in range(20_000)]
+    rows = [[name, "nothing", 0, 0, 0, 0, 0, None, 0, []] for name in names]
+
+    def crowd(route: Route) -> None:
+        told = orjson.loads(route.fetch().body())
+        told["sites"] = rows if "sites.json" in route.request.url else rows[:40]
+        told["site_states"] = {"nothing": len(rows)}
+        route.fulfill(json=told)
+
+    page.route("**/*.json", lambda route: route.continue_() if "texts" in route.request.url else crowd(route))
+    expect(page.locator("#t-sites")).to_contain_text("gate-00001", timeout=PATIENCE)
+    page.locator("#all").click()
+    expect(page.locator("#more-sites")).to_have_text(
+        "The first 2,000 of 20,000: find the others by name", timeout=PATIENCE
+    )
+    expect(page.locator("#t-sites tr")).to_have_count(2000)
+    page.locator("#find").fill("19999")
+    expect(page.locator("#t-sites tr")).to_have_count(1, timeout=PATIENCE)
+    expect(page.locator("#more-sites")).to_be_hidden()
 
 
 def test_the_language_is_chosen_by_keyboard_and_stays(page: Page) -> None:
