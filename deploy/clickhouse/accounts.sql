@@ -1,5 +1,5 @@
 -- The three accounts, on a server that has GRANT (20.4 and later; views with a definer, 24.2 and later). As an administrator, after
--- `ninezero migrate`, and again after an upgrade:
+-- `ninezero migrate`, and again after an upgrade (where ninezero_writer is to migrate, all but the ALTERs before it, too):
 --     clickhouse-client --multiquery < deploy/clickhouse/accounts.sql
 -- Nobody can log in as any of them before you say how and from where:
 --     ALTER USER ninezero_reader IDENTIFIED BY '…' HOST IP '10.1.0.0/16'

@@ -123,6 +123,15 @@ def test_by_grant_each_account_does_what_it_is_for_and_nothing_else(tmp_path: Pa
     assert [s for s, error in said.items() if error] == ["SELECT * FROM file('x.csv', 'CSV', 'x String')"]
 
 
+def test_the_writer_makes_the_schema_of_an_empty_server_and_the_definers_come_after_it(tmp_path: Path) -> None:
+    """The order on Kubernetes, where an administrator can be used on the server alone."""
+    assert attempt(tmp_path, "ninezero_writer", ["migrate"]) == {"migrate": ""}
+    definers = [statement for statement in accounts() if statement.startswith("ALTER")]
+    assert set(attempt(tmp_path, "administrator", definers).values()) == {""}
+    said = attempt(tmp_path, "ninezero_reader", reads(VIEWS + TABLES))
+    assert {s for s, error in said.items() if not error} == set(reads(VIEWS))
+
+
 @pytest.mark.server
 def test_without_grant_the_databases_are_fences_and_the_facts_stay_behind_them(tmp_path: Path) -> None:
     """On 18.16 a view asks for its reader's right on the tables: the reader has none, and so no view either."""

@@ -127,6 +127,66 @@ def test_every_role_has_probes_budgets_limits_and_nobodys_rights() -> None:
         assert {"NINEZERO_ORDER", "NINEZERO_SUNSET"} & given == set()  # an overlay says so, or nothing starts
 
 
+def pods() -> list[dict[str, Any]]:
+    """What the pods of the namespace are made of: the roles, the migration, ClickHouse."""
+    made = [d["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for d in of_kind(kind)]
+    (clickhouse,) = of_kind("ClickHouseInstallation")
+    return [*made, *(template["spec"] for template in clickhouse["spec"]["templates"]["podTemplates"])]
+
+
+def named(part: Any, key: str) -> list[Any]:
+    """Every value that stands at `key`, however deep."""
+    if isinstance(part, list):
+        return [value for item in part for value in named(item, key)]
+    if isinstance(part, dict):
+        return [*([part[key]] if key in part else []), *(v for item in part.values() for v in named(item, key))]
+    return []
+
+
+def test_every_pod_is_one_that_the_namespace_admits() -> None:
+    assert of_kind("Namespace")[0]["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
+    assert len(pods()) == len(PORTS) + 2
+    for spec in pods():
+        whole = spec["securityContext"]
+        assert whole["runAsNonRoot"] and whole["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert all(volume.keys() & {"emptyDir", "secret"} for volume in spec.get("volumes", ()))
+        for container in spec["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False and own["capabilities"] == {"drop": ["ALL"]}
+        if spec["containers"][0]["image"].startswith("ninezero"):
+            container_file = (DEPLOY / "Containerfile").read_text()
+            assert f"USER {whole['runAsUser']}:{whole['runAsGroup']}\n" in container_file
+
+
+def test_each_secret_and_file_that_a_pod_names_is_made_somewhere() -> None:
+    made = {(d["metadata"]["name"], key) for d in of_kind("Secret") for key in d["stringData"]}
+    made |= {(d["metadata"]["name"], "password") for d in of_kind("KafkaUser")}  # by Strimzi, and so is its CA
+    made |= {("ninezero-cluster-ca-cert", "ca.crt")}
+    whole = [pods(), of_kind("ClickHouseInstallation")]
+    used = {(where["name"], where["key"]) for where in named(whole, "secretKeyRef")}
+    used |= {(s["secretName"], item["key"]) for s in named(whole, "secret") for item in s["items"]}
+    assert used <= made and len(used) > 8
+    (clickhouse,) = of_kind("ClickHouseInstallation")  # its operator's place for them: secrets.d/FILE/SECRET/KEY
+    files = clickhouse["spec"]["configuration"]["files"]
+    mounted = {f"{name}/{where['name']}/{where['key']}" for name, given in files.items() for where in named(given, "secretKeyRef")}  # fmt: skip
+    assert set(re.findall(r">/etc/clickhouse-server/secrets\.d/(.+)</", files["openssl.xml"])) == mounted
+
+    (shared,) = of_kind("ConfigMap")
+    for spec in pods()[:-1]:
+        (container,) = spec["containers"]
+        env = {e["name"]: e.get("value") for e in container["env"]}
+        assert env.keys() <= settings.NAMES.keys()
+        assert env.get("NINEZERO_KAFKA_SASL_USER", container["args"][0]) in ("migrate", f"ninezero-{container['name']}")
+        sources = {volume["name"]: volume for volume in spec["volumes"]}
+        files = {
+            f"{mount['mountPath']}/{item['path']}"
+            for mount in container["volumeMounts"] for item in sources[mount["name"]].get("secret", {}).get("items", ())
+        }  # fmt: skip
+        if container["args"] != ["migrate"]:  # which does not ask Kafka
+            env |= shared["data"]
+        assert {value for name, value in env.items() if name.endswith("_TLS_CA")} == files
+
+
 def test_the_topics_of_strimzi_are_those_of_the_code() -> None:
     shipped = {d["metadata"]["name"]: d["spec"] for d in of_kind("KafkaTopic")}
     assert shipped.keys() == {topic.name for topic in topics.ALL}
