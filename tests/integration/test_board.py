@@ -177,6 +177,7 @@ def page(browser: Browser, deployment: Deployment) -> Iterator[Page]:
     opened.on("dialog", lambda dialog: complaints.append(dialog.message))
     opened.goto(deployment.board)
     yield opened
+    opened.unroute_all(behavior="wait")  # an answer that a test still rewrites would meet a closed page
     context.close()
     assert complaints == []
 
