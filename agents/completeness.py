@@ -6,7 +6,6 @@ view tells never depends on it, but how long the view takes does.
 
 from __future__ import annotations
 
-import random
 import time
 from datetime import date
 
@@ -17,11 +16,12 @@ def roll_up_devices(engine: Engine, before: date) -> bool:
     """Rolls up one of the days before `before` of which that is not done, or not any more; whether there was any."""
     stale = engine.query(
         f"SELECT day, print FROM ninezero_data.device_prints WHERE day < '{before}' "
-        "AND (day, print) NOT IN (SELECT DISTINCT day, print FROM ninezero_data.device_rolled)"
+        "AND (day, print) NOT IN (SELECT DISTINCT day, print FROM ninezero_data.device_rolled) "
+        "ORDER BY rand() LIMIT 1"  # by chance: a day that changes all the time keeps no other waiting
     )
     if not stale:
         return False
-    chosen = random.choice(stale)  # noqa: S311  # nothing secret: by chance, so that a day that changes all the time keeps no other waiting
+    (chosen,) = stale
     # The print is older than what is read now: facts that come in between make it stale, and not wrong.
     engine.execute(f"ALTER TABLE ninezero_data.device_rolled DROP PARTITION '{chosen['day']}'")
     engine.execute(

@@ -40,35 +40,59 @@ UNANSWERED = 12_000
 """Devices wait for answers: with more events than this unanswered, none is sent. It bounds the latency that is shown."""
 
 
-def _day(table: str, column: str, where: str = "1") -> str:
-    return f"SELECT toUInt64(sum({column})) AS n FROM ninezero.{table} WHERE {where}"  # noqa: S608  # callers are the lines below, which put in names of our own views
-
-
 _ROWS = [
-    ("vehicle_checks", "vehicle checks", _day("screening_by_day", "passages", "kind = 'vehicle'")),
-    ("turned_back", "vehicles turned back, decided", _day("screening_by_day", "turn_back", "kind = 'vehicle'")),
-    ("turned_back", "vehicles turned back, done", _day("dispositions_by_day", "count", "action = 'turned_back'")),
-    ("delivered", "station passengers delivered", _day("arrivals_by_day", "people", "stage = 'delivered'")),
+    (
+        "vehicle_checks",
+        "vehicle checks",
+        "SELECT toUInt64(sum(passages)) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
+    ),
+    (
+        "turned_back",
+        "vehicles turned back, decided",
+        "SELECT toUInt64(sum(turn_back)) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
+    ),
+    (
+        "turned_back",
+        "vehicles turned back, done",
+        "SELECT toUInt64(sum(count)) AS n FROM ninezero.dispositions_by_day WHERE action = 'turned_back'",
+    ),
+    (
+        "delivered",
+        "station passengers delivered",
+        "SELECT toUInt64(sum(people)) AS n FROM ninezero.arrivals_by_day WHERE stage = 'delivered'",
+    ),
     (
         "push_batches",
         "push batches",
         "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'",
     ),
-    ("person_times", "person-times pushed", _day("push_batches", "accepted", "category != 'health_pass'")),
-    ("health_passes", "health passes", _day("push_batches", "accepted", "category = 'health_pass'")),
-    ("quarantined", "admitted to quarantine", _day("quarantine_by_day", "admitted")),
-    ("quarantine_released", "released from quarantine", _day("quarantine_by_day", "released")),
+    (
+        "person_times",
+        "person-times pushed",
+        "SELECT toUInt64(sum(accepted)) AS n FROM ninezero.push_batches WHERE category != 'health_pass'",
+    ),
+    (
+        "health_passes",
+        "health passes",
+        "SELECT toUInt64(sum(accepted)) AS n FROM ninezero.push_batches WHERE category = 'health_pass'",
+    ),
+    ("quarantined", "admitted to quarantine", "SELECT toUInt64(sum(admitted)) AS n FROM ninezero.quarantine_by_day"),
+    (
+        "quarantine_released",
+        "released from quarantine",
+        "SELECT toUInt64(sum(released)) AS n FROM ninezero.quarantine_by_day",
+    ),
     (
         "quarantine_remaining",
         "in quarantine on the last day",
-        _day("quarantine_by_day", "present", "day = '{last_day}'"),
+        "SELECT toUInt64(sum(present)) AS n FROM ninezero.quarantine_by_day WHERE day = '{last_day}'",
     ),
     (
         "quarantine_sites",
         "quarantine sites",
         "SELECT uniqExact(site_id) AS n FROM ninezero.quarantine_by_day WHERE admitted > 0",
     ),
-    ("followed_up", "followed up at home", _day("followups_by_day", "opened")),
+    ("followed_up", "followed up at home", "SELECT toUInt64(sum(opened)) AS n FROM ninezero.followups_by_day"),
     ("road_checkpoints", "road checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE site_id LIKE 'road-%'"),
     ("village_checkpoints", "village checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"),
 ]

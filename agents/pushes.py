@@ -384,7 +384,7 @@ def _record(entry: Entry, sequence: int) -> bytes:
     return encode(
         WatchlistEntry(
             sequence=sequence,
-            category=entry.category,  # type: ignore[arg-type]  # checked with the batch
+            category=entry.category,
             tokens={kind: list(some) for kind, some in entry.tokens.items()},
             valid_from=datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
             valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
@@ -400,7 +400,7 @@ def _receipt(gathered: Gathered, change: Change, confirmed: PushConfirmation | N
         list=batch.list,
         category=batch.category,
         mode=batch.mode,
-        status=change.status,  # type: ignore[arg-type]  # one of the three
+        status=change.status,
         code=change.code,
         lines_declared=batch.declared_lines,
         accepted=change.accepted,

@@ -8,7 +8,7 @@ among them.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from importlib.resources import files
@@ -193,7 +193,7 @@ class Scenario:
     """Generates the days. The same file, seed and key ring give the same bytes."""
 
     def __init__(self, spec: Spec, seed: int, ring: KeyRing) -> None:
-        self._random = random.Random(seed)  # noqa: S311  # a scenario, not a secret
+        self._random = random.Random(seed)  # noqa: S311  # the same seed must give the same days; no key is drawn from it
         self._spec, self._ring = spec, ring
         self._zone = timezone(timedelta(hours=spec.utc_offset_hours))
         self._offset = f"{'-' if spec.utc_offset_hours < 0 else '+'}{abs(spec.utc_offset_hours):02d}:00"
@@ -392,7 +392,7 @@ class Scenario:
 class _Cases:
     """Quarantine and follow-up: who is admitted, read, moved, released; who is visited at home."""
 
-    def __init__(self, spec: Spec, rng: random.Random, report: Any) -> None:
+    def __init__(self, spec: Spec, rng: random.Random, report: Callable[..., Sent]) -> None:
         self._spec, self._random, self._report = spec, rng, report
         self._offset = f"{'-' if spec.utc_offset_hours < 0 else '+'}{abs(spec.utc_offset_hours):02d}:00"
         p, last = spec.published, spec.days - 1
@@ -440,7 +440,7 @@ class _Cases:
         def event(hour: int, kind: str, **fields: Any) -> Sent:
             time = f"{day.isoformat()}T{hour:02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}{self._offset}"
             given = {**blank, "case_id": case, "site_id": site, "type": kind, **fields}
-            return self._report("quarantine-events", case, f"{site}-a", time, **given)  # type: ignore[no-any-return]
+            return self._report("quarantine-events", case, f"{site}-a", time, **given)
 
         if n == 0:
             yield event(7, "admitted", term_days=QUARANTINE_DAYS)
@@ -463,7 +463,7 @@ class _Cases:
             "source": ("push" if pushed else "declared") if what == "opened" else None, "visit": seen if what == "visit" else None,
             "closed": "completed" if what == "closed" else None,
         }  # fmt: skip
-        return self._report("followup-events", case, f"{self._spec.district}-team-{rng.randrange(20)}", time, **fields)  # type: ignore[no-any-return]
+        return self._report("followup-events", case, f"{self._spec.district}-team-{rng.randrange(20)}", time, **fields)
 
 
 def _split(total: int, weights: list[float]) -> list[int]:

@@ -255,7 +255,7 @@ def _alert(event: Any, verdict: Verdict, late: bool, now: datetime, version: int
                 why.person,
                 why.rule,
                 [
-                    MatchedEntry(matched, e.category, e.authority, e.list, e.batch_id, e.entry_id,  # type: ignore[arg-type]  # one of KINDS
+                    MatchedEntry(matched, e.category, e.authority, e.list, e.batch_id, e.entry_id,
                                  datetime.fromtimestamp(e.to_us / 1_000_000, UTC))
                     for matched, e in why.entries
                 ],

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
-from types import UnionType
+from functools import cache, reduce
+from operator import or_
+from types import GenericAlias, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
@@ -63,9 +64,9 @@ def _without(kind: Any) -> Any:
         kept = [meta for meta in inner[1:] if getattr(meta, "pattern", None) is None]
         return Annotated[_without(inner[0]), *kept] if kept else _without(inner[0])
     if get_origin(kind) in (Union, UnionType):
-        return Union[tuple(map(_without, inner))]  # noqa: UP007  # made of a tuple
+        return reduce(or_, map(_without, inner))
     if get_origin(kind) is list:
-        return list[_without(inner[0])]  # type: ignore[misc]  # a type that is made here
+        return GenericAlias(list, _without(inner[0]))
     return bare(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -46,10 +46,11 @@ Outcome = Literal["clear", "refer", "quarantine", "turn_back", "hold", "order_en
 Category = Literal[
     "confirmed_case", "suspected_case", "close_contact", "risk_region_arrival", "quarantine_order", "health_pass"
 ]
-CATEGORIES: frozenset[str] = frozenset(Category.__args__)  # type: ignore[attr-defined]  # a Literal's members
+CATEGORIES: frozenset[str] = frozenset(get_args(Category))
+BatchStatus = Literal["applied", "held", "rejected"]
 Matched = Literal["id", "passport", "pass", "phone", "plate"]
 DeadReason = Literal["not_json", "schema_invalid", "too_large", "clock_out_of_range", "day_sealed", "internal"]
-DEAD_REASONS: tuple[str, ...] = DeadReason.__args__  # type: ignore[attr-defined]  # a Literal's members
+DEAD_REASONS: tuple[str, ...] = get_args(DeadReason)
 
 
 class _Event(Struct, forbid_unknown_fields=True, gc=False):
@@ -254,7 +255,7 @@ class PushReceipt(Struct):
     list: Identifier
     category: str
     mode: str
-    status: Literal["applied", "held", "rejected"]
+    status: BatchStatus
     code: BatchCode | None
     lines_declared: Count
     accepted: Count

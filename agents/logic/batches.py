@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET, Struct, field
 
 from agents.logic.watchlist import KINDS, Entry, Watchlist
-from schemas.events import CATEGORIES, TOKEN_PATTERN, BatchCode, LineCode, PushBatch, PushLine, Reject
+from schemas.events import (
+    CATEGORIES,
+    TOKEN_PATTERN,
+    BatchCode,
+    BatchStatus,
+    Category,
+    LineCode,
+    PushBatch,
+    PushLine,
+    Reject,
+)
 
 MAX_TERM_US = 2_419_200 * 1_000_000
 """Longest window of an entry that is no health pass: 28 days, in µs."""
@@ -37,7 +47,7 @@ class Change(Struct):
     A `full` removes nothing by name: the floor of its manifest hides whatever it did not put.
     """
 
-    status: str = "applied"
+    status: BatchStatus = "applied"
     code: BatchCode | None = None
     accepted: int = 0
     duplicate: int = 0
@@ -105,7 +115,7 @@ class Judge:
                 self._refuse("held", "would_shrink")
         return self._change
 
-    def _refuse(self, status: str, code: BatchCode) -> None:
+    def _refuse(self, status: BatchStatus, code: BatchCode) -> None:
         self._change = Change(status=status, code=code)
 
     def _put(self, line: PushLine, tokens: Tokens) -> None:
@@ -197,7 +207,7 @@ def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
         authority=batch.authority,
         list=batch.list,
         entry_id=f"{batch.batch_id}:{line.line}",
-        category=batch.category,
+        category=cast(Category, batch.category),  # a batch of another is refused as a whole
         from_us=min(max(micros(line.valid_from), 0), FOREVER_US),
         to_us=min(micros(line.valid_to), FOREVER_US),
         tokens=tokens,

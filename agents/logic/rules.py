@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import UNSET
 
 from agents.logic.watchlist import KINDS, Entry, Watchlist
-from schemas.events import Arrival, Person, Scan
+from schemas.events import Arrival, Matched, Person, Scan
 
 TABLE = 1
 
@@ -49,7 +49,7 @@ RULES: dict[str, str] = {
 """Every rule and its outcome."""
 
 _SEVERITY = {rule: OUTCOMES.index(outcome) for rule, outcome in RULES.items()}
-_PASS = "health_pass"  # noqa: S105  # the name of a category; the rule takes what is called a pass for a password
+_PASSES = "health_pass"
 _CODES = {"red": "health_code_red", "yellow": "health_code_yellow"}
 
 
@@ -59,7 +59,7 @@ class Why:
 
     person: int | None
     rule: str
-    entries: list[tuple[str, Entry]] = field(default_factory=list)
+    entries: list[tuple[Matched, Entry]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -176,22 +176,22 @@ def _judge_temperature(reasons: list[Why], index: int, person: Person) -> None:
 
 def _has_pass(tokens: Any, at_us: int, watchlist: Watchlist) -> bool:
     return any(
-        token is not UNSET and any(entry.category == _PASS for entry in watchlist.valid(kind, token, at_us))
+        token is not UNSET and any(entry.category == _PASSES for entry in watchlist.valid(kind, token, at_us))
         for kind, token in (("pass", tokens.pass_), ("id", tokens.id))
     )
 
 
-def _matches(*valid: tuple[str, Sequence[Entry]]) -> list[tuple[str, Entry]]:
+def _matches(*valid: tuple[Matched, Sequence[Entry]]) -> list[tuple[Matched, Entry]]:
     """Of valid entries by domain those that are no health passes, each once, with the first domain that matches."""
-    found: dict[tuple[str, str, str], tuple[str, Entry]] = {}
+    found: dict[tuple[str, str, str], tuple[Matched, Entry]] = {}
     for kind, entries in valid:
         for entry in entries:
-            if entry.category != _PASS:
+            if entry.category != _PASSES:
                 found.setdefault((entry.authority, entry.list, entry.entry_id), (kind, entry))
     return list(found.values())
 
 
-def _sorted(matches: Iterable[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
+def _sorted(matches: Iterable[tuple[Matched, Entry]]) -> list[tuple[Matched, Entry]]:
     return sorted(matches, key=lambda m: (m[1].authority, m[1].list, m[1].entry_id, KINDS.index(m[0])))
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from agents.logic.columns import NONE, Array, Column, Rows, Table, tag, tags
 from agents.logic.tokens import KIND, KINDS, Tokens
+from schemas.events import Category
 
 __all__ = ["KINDS", "Entry", "ListName", "Slice", "Watchlist", "pairs"]
 
@@ -35,7 +36,7 @@ class Entry(Struct, gc=False, frozen=True):
     authority: str
     list: str
     entry_id: str
-    category: str
+    category: Category
     from_us: int
     to_us: int
     tokens: dict[str, tuple[str, ...]]
@@ -51,7 +52,7 @@ class Slice(NamedTuple):
     """Entries to stage, a list a field; no entry id twice."""
 
     entry_ids: Sequence[str]
-    categories: Sequence[str]
+    categories: Sequence[Category]
     from_us: Sequence[int] | Array
     to_us: Sequence[int] | Array
     tokens: Sequence[Mapping[str, Sequence[str]]]
@@ -63,7 +64,7 @@ class _Group:
 
     __slots__ = ("batch", "category", "keys", "name", "number", "rows", "sequence")
 
-    def __init__(self, number: int, name: ListName, batch: str, category: str, sequence: int) -> None:
+    def __init__(self, number: int, name: ListName, batch: str, category: Category, sequence: int) -> None:
         self.number, self.name, self.batch = number, name, batch
         self.category, self.sequence = category, sequence
         self.rows = 0
@@ -394,7 +395,7 @@ class Watchlist:
         numbers = np.array([staged[key].number for key in keys])
         return (np.repeat(numbers, len(lines)) if len(keys) == 1 else numbers), np.array(lines)
 
-    def _new_group(self, name: ListName, batch: str, category: str, sequence: int, state: int) -> _Group:
+    def _new_group(self, name: ListName, batch: str, category: Category, sequence: int, state: int) -> _Group:
         number = self._spare.pop() if self._spare else len(self._groups)
         group = _Group(number, name, batch, category, sequence)
         if number == len(self._groups):
