@@ -249,6 +249,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     for projection in projections(role.settings):
         add(projection)
+    role.app.consumer.patient = True  # rows are written about once a second
     role.board = await _started(stack, Board(role.settings, sink.query, _workers(role.settings)))
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))

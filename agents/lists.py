@@ -75,6 +75,6 @@ class Lists:
 
 
 def _micros(times: Sequence[datetime]) -> npt.NDArray[np.int64]:
-    """Unix times in µs, as `batches.micros` gives them one by one."""
+    """Unix times in µs, as `batches.micros` gives them one by one; a µs off at times from the year 2106 on."""
     rounded: npt.NDArray[np.float64] = np.rint(np.array([time.timestamp() for time in times]) * 1_000_000)
     return rounded.astype(np.int64)

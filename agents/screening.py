@@ -108,14 +108,13 @@ class Screening:
         watchlist, home = self.lists.watchlist, self.settings.home
         whole = len(chunk.records) >= FEW and not (stale or ended)
         ordinary = kind.sieve.sift(chunk.values, watchlist, home) if whole else NONE
-        kafka_ms = np.array(made.stamps, np.int64)[np.array(ordinary.places, np.intp)]
-        ordinary = ordinary.where(intime := in_time(ordinary.at_us, kafka_ms, replay))
-        late = kafka_ms[intime] * 1000 - ordinary.at_us > rules.LATE_US
+        ordinary = ordinary.where(in_time(ordinary.at_us, made.stamps[ordinary.places], replay))
+        late = made.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US
         made.clear(ordinary, late & (not replay))
-        done = set(ordinary.places)
-        for place, record in enumerate(chunk.records):
-            if place in done:
-                continue
+        rest = np.ones(len(chunk.records), bool)
+        rest[ordinary.places] = False
+        for place in np.flatnonzero(rest).tolist():
+            record = chunk.records[place]
             try:
                 event = take(kind.event, record.value)
                 at_us = micros(event.observed_at)
@@ -136,7 +135,7 @@ class _Made:
     """What is made of a chunk: outcomes and decisions by site, alerts, dead letters."""
 
     def __init__(self, kind: Screened, chunk: Chunk, now: datetime, version: int) -> None:
-        self.stamps: list[int] = [record.timestamp for record in chunk.records]
+        self.stamps: Array = np.fromiter((record.timestamp for record in chunk.records), np.int64, len(chunk.records))
         """Kafka timestamps (ms)."""
         self.alerts: list[int] = []
         """Those of events that raise an alert."""
@@ -157,7 +156,7 @@ class _Made:
         """Ordinary events are clear."""
         digests, seen = self._digests, self._seen
         found: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any], list[int]]] = {}
-        columns = (ordinary.places, ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
+        columns = (ordinary.places.tolist(), ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
         for place, event, ms, is_late, facts in zip(*columns, self._kind.facts(ordinary.events), strict=True):
             device, seq, digest = event.device_id, event.seq, digests[place]
             common = (event.site_id, facts, is_late)
@@ -178,7 +177,7 @@ class _Made:
         if verdict.reasons:
             alert = _alert(event, verdict, late, self._now, self._version)
             self._out.append((topics.ALERTS, event.site_id.encode(), encode(alert)))
-            self.alerts.append(self.stamps[place])
+            self.alerts.append(int(self.stamps[place]))
         device, seq, digest = event.device_id, event.seq, self._digests[place]
         if self._seen is None or self._is_new(device, seq, digest):
             why = tuple(why.rule for why in verdict.reasons)

@@ -27,6 +27,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.kafka import security
+from streams.loop import Loop
 from streams.settings import Settings
 
 log = logging.getLogger("ninezero.chunks")
@@ -36,6 +37,9 @@ MAX_RECORDS_IN_FLIGHT = 20_000
 
 MAX_BYTES_IN_FLIGHT = 8 << 20
 """Bytes of them, likewise: a record may have 2 MiB."""
+
+PATIENT_BYTES, PATIENT_MS = 1 << 20, 250
+"""What the broker gathers for a consumer that may wait, and for how long: a request costs as much as many records."""
 
 FLUSH_SECONDS = 5.0
 """How long a rebalance or a stop waits for started chunks before it forgets them (they are delivered again)."""
@@ -162,6 +166,8 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        if self.consumer.patient:
+            consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = PATIENT_BYTES, PATIENT_MS
         commit = consumer.commit
 
         async def commit_with_ids(offsets: Mapping[Any, Any]) -> None:
@@ -208,6 +214,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         super().__init__(*args, **kwargs)
         self.topic_ids: Mapping[str, str] = {}
         """Topic → its id on the broker; whoever starts the consumer says them."""
+        self.patient = False
+        """Whether nobody waits for what is read, so that it may come a little later and more at once; said before the start."""
         self.ledgers: dict[TP, Ledger] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
@@ -217,7 +225,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
         """Where each partition is read from after an assignment: at what is committed."""
 
     def _new_consumer_thread(self) -> Any:
-        return _Thread(self, loop=self.loop, beacon=self.beacon)
+        return _Thread(self, loop=self.loop, beacon=self.beacon, thread_loop=Loop())
 
     async def _drain_messages(self, fetcher: Any) -> None:
         try:

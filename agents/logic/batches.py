@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from msgspec import UNSET, Struct, field
@@ -24,6 +24,8 @@ from schemas.events import (
 
 MAX_TERM_US = 2_419_200 * 1_000_000
 """Longest window of an entry that is no health pass: 28 days, in µs."""
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 FOREVER_US = 253_370_764_800 * 1_000_000
 """The year 9999, in µs: later ends are cut to it, since no calendar of ours goes further."""
@@ -220,5 +222,5 @@ def _same(old: Entry, new: Entry) -> bool:
 
 
 def micros(time: datetime) -> int:
-    """Unix time in µs."""
-    return round(time.timestamp() * 1_000_000)
+    """Unix time in µs; exact, which `timestamp()` is until the year 2106 only."""
+    return (time - _EPOCH) // _MICROSECOND

@@ -5,7 +5,7 @@ Whole slices go through `Column.array`; single values through `Column.view`, sin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -226,3 +226,14 @@ def tags(texts: Sequence[str], salt: int = 0) -> Array:
 def tag(text: str, salt: int = 0) -> int:
     """What a table finds a text by."""
     return (hash(text) ^ salt) & 0xFFFF_FFFF
+
+
+def of_each_length(texts: Sequence[str], lengths: Set[int]) -> Iterator[tuple[int, Any, Sequence[str]]]:
+    """Of each length that is asked for and occurs: it, where such texts are (an index of arrays), and they."""
+    found = list(map(len, texts))
+    for length in lengths & set(found):
+        if found.count(length) == len(texts):
+            yield length, slice(None), texts
+        else:
+            at = [n for n, it in enumerate(found) if it == length]
+            yield length, at, [texts[n] for n in at]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence, Set
-from typing import Any
 
 import numpy as np
 
-from agents.logic.columns import NONE, Array, Column, Rows, Table, tags
+from agents.logic.columns import NONE, Array, Column, Rows, Table, of_each_length, tags
 from schemas.events import TOKEN_PATTERN
 
 KINDS = ("id", "passport", "pass", "phone", "plate")
@@ -146,14 +145,8 @@ def well_formed(texts: Sequence[str], keys: Set[str] | None) -> Array:
     """Of each text whether it is a token of one of the keys; without keys, of that which the first text has."""
     if keys is None:
         keys = {text[: -_HEX - 1] for text in texts[:1] if _TOKEN.match(text)}
-    lengths = list(map(len, texts))
     found = np.zeros(len(texts), bool)
-    for length in {len(key) + 1 + _HEX for key in keys}.intersection(lengths):
-        at: Any = slice(None)
-        some = texts
-        if lengths.count(length) < len(texts):
-            at = [n for n, it in enumerate(lengths) if it == length]
-            some = [texts[n] for n in at]
+    for length, at, some in of_each_length(texts, {len(key) + 1 + _HEX for key in keys}):
         raw = "".join(some).encode("ascii", "replace")
         plain = np.frombuffer(raw.translate(_ZEROS), f"V{length}")  # as scalars: compared as a whole
         heads = np.ascontiguousarray(np.frombuffer(raw, np.uint8).reshape(-1, length)[:, :-_HEX])

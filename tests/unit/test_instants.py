@@ -1,0 +1,36 @@
+"""Times by the column: what is certain is what decoding one by one says."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.logic.batches import micros
+from agents.logic.instants import instants
+from schemas.events import LOOSE_TIME, Time, encode
+
+OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
+USUAL = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=OFFSETS)
+DIGITS = st.text("0123456789", min_size=2, max_size=2)
+NEARLY = st.builds(
+    "{}{}-{}-{}{}{}:{}:{}{}{}".format, st.sampled_from(["20", "00", "99"]), DIGITS, DIGITS, DIGITS, st.sampled_from(["T", "T", "t", " "]),
+    DIGITS, DIGITS, DIGITS, st.sampled_from(["", ".123", ".123456", ".5", ",123"]),
+    st.sampled_from(["Z", "z", "+08:00", "-00:00", "+0800", "+24:00", "+08:60", "-23:59", "", "+08;00"]),
+)  # fmt: skip
+ODD = st.sampled_from(["", "Z", "2026-03-01T08:00:00＋08:00", "２026-03-01T08:00:00Z", "2026+03+01T08:00:00Z", "9999-12-31T23:59:59-01:00"])  # fmt: skip
+
+
+@given(st.lists(st.one_of(USUAL.map(lambda at: at.isoformat()), NEARLY, ODD), max_size=20))
+def test_what_is_certain_is_what_decoding_says(texts: list[str]) -> None:
+    for text, at_us, certain in zip(texts, *(column.tolist() for column in instants(texts)), strict=True):
+        if certain:
+            assert not LOOSE_TIME.search(encode({"a": text}))
+            assert micros(msgspec.json.decode(encode(text), type=Time)) == at_us, text
+
+
+@given(st.lists(USUAL, max_size=20))
+def test_usual_times_are_certain(times: list[datetime]) -> None:
+    texts = [at.isoformat(timespec=("seconds", "milliseconds", "microseconds")[n % 3]) for n, at in enumerate(times)]
+    texts += [at.astimezone(UTC).isoformat().replace("+00:00", "Z") for at in times]
+    assert instants(texts)[1].all()
