@@ -107,8 +107,12 @@ def admin(settings: Settings, **more: Any) -> Any:
         return KafkaAdminClient(**arguments)
 
 
+SHOWN_SECONDS = 30.0
+"""How long a new topic may take until brokers show it: they hear of it after whoever made it."""
+
+
 def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITIONS, replication: int = 1) -> list[str]:
-    """Creates the topics that are missing; names of those created.
+    """Creates the topics that are missing, and waits until the broker shows them, for a second or so; names of those created.
 
     Raises:
         KafkaUnreachable: no broker answers within ten seconds.
@@ -129,6 +133,9 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
                     timeout_ms=30_000,
                 )
                 created.append(name)
+        deadline = time.monotonic() + SHOWN_SECONDS
+        while not set(created) <= set(client.list_topics()) and time.monotonic() < deadline:
+            time.sleep(0.05)
     return created
 
 
