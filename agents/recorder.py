@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -35,7 +36,8 @@ SEALED = Sealed(
 )
 """Retention drops these facts by the day; a day is sealed first (agents/retention.py)."""
 
-Rows_of = Callable[[Any], Block | list[Any]]
+Rows_of = Callable[[Sequence[Any]], Block]
+"""From what was read of a chunk's records to rows."""
 
 Read = Callable[[Any], Any]
 """From a record to what rows are made of; raises Refused for what is not recorded."""
@@ -59,20 +61,26 @@ def projections(settings: Settings) -> list[Projection]:
         (
             DISPOSITIONS,
             arrived(Disposition),
-            {"disposition_facts": rows.disposition, "device_events": rows.device_event},
+            _each(disposition_facts=rows.disposition, device_events=rows.device_event),
         ),
         (
             QUARANTINE,
             arrived(QuarantineEvent),
-            {
-                "quarantine_facts": lambda event: rows.quarantine_fact(event, FEVER_C),
-                "device_events": rows.device_event,
-            },
+            _each(quarantine_facts=lambda event: rows.quarantine_fact(event, FEVER_C), device_events=rows.device_event),
         ),
-        (FOLLOWUPS, arrived(FollowupEvent), {"followup_facts": rows.followup_fact, "device_events": rows.device_event}),
-        (RECEIPTS, _own(PushReceipt), {"push_receipts": rows.push_receipts, "push_audit": rows.audit}),
-        (DEAD_LETTERS, _own(DeadLetter), {"dead_letter_facts": rows.dead_letters}),
+        (FOLLOWUPS, arrived(FollowupEvent), _each(followup_facts=rows.followup_fact, device_events=rows.device_event)),
+        (RECEIPTS, _own(PushReceipt), _each(push_receipts=rows.push_receipts, push_audit=rows.audit)),
+        (DEAD_LETTERS, _own(DeadLetter), _each(dead_letter_facts=rows.dead_letters)),
     ]
+
+
+def _each(**tables: Callable[[Any], Sequence[Any]]) -> dict[str, Rows_of]:
+    """Rows by table, of each record for itself."""
+
+    def block(table: str, values: Sequence[Any]) -> Block:
+        return Block(table, [row for value in values for row in tables[table](value)])
+
+    return {table: partial(block, table) for table in tables}
 
 
 def _own(kind: Any) -> Read:
@@ -114,9 +122,7 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
     are recorded.
     """
     topic, read, tables = projection
-    found: Rows = {table: Block(table) for table in tables}
-    letters = []
-    sealed = sink.sealed
+    values, sealed, letters = [], [], []
     for item in chunk.records:
         try:
             value = read(item)
@@ -125,23 +131,20 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
             if topic in OWN:
                 log.error("a record of %s is left out: %s (offset %d)", topic.name, refused.reason, item.offset)
             continue
-        made: Rows = {table: Block(table, rows_of(value)) for table, rows_of in tables.items()}
-        if sealed and _leave_out(made, sealed):
-            letter = dead_letter(topic.name, chunk.tp.partition, item, Refused("day_sealed", "/observed_at"))
-            letters.append((DEAD_LETTERS, topic.name.encode(), letter))
-            metrics.dead_letters.labels(topic.name, "day_sealed").inc()
-        for table, some in made.items():
-            found[table].extend(some)
+        if sink.sealed.isdisjoint(getattr(value, "days", ())):
+            values.append(value)
+            continue
+        sealed.append(value)
+        letter = dead_letter(topic.name, chunk.tp.partition, item, Refused("day_sealed", "/observed_at"))
+        letters.append((DEAD_LETTERS, topic.name.encode(), letter))
+        metrics.dead_letters.labels(topic.name, "day_sealed").inc()
+    found = {table: rows_of(values) for table, rows_of in tables.items()}
+    for table in (
+        SEALED.tables & tables.keys() if sealed else ()
+    ):  # the facts of other days; what else came with them is left out
+        found[table].extend(tables[table](sealed).without(sink.sealed))
     await writer.send(letters)
     await sink.put(chunk, found)
-
-
-def _leave_out(made: Rows, sealed: Set[date]) -> bool:
-    """Takes out the facts of sealed days, and all that came with them in an event of such a day; whether there were any."""
-    late = {table for table in SEALED.tables & made.keys() if not sealed.isdisjoint(made[table]["day"])}
-    for table in made if late else ():
-        made[table] = made[table].without(sealed) if table in SEALED.tables else Block(table)
-    return bool(late)
 
 
 def roll_up(engine: Engine, written: Rows) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from itertools import compress, repeat
+from itertools import chain, compress, repeat
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
-
-from msgspec import structs
 
 from schemas.events import Alike, DeadLetter, Decisions, PushReceipt
 
@@ -250,10 +248,11 @@ VARIED: dict[str, tuple[str, ...]] = {
 class Block:
     """Rows of a table, a list a column. Rows that differ only in the varied columns of their table stand as one, with lists there."""
 
-    __slots__ = ("_rows", "columns", "fields", "table", "varied")
+    __slots__ = ("_counted", "_rows", "columns", "fields", "table", "varied")
 
     def __init__(self, table: str, rows: Block | Sequence[tuple[Any, ...]] = ()) -> None:
         self.table, self.fields, self.varied = table, TABLES[table]._fields, VARIED.get(table, ())
+        self._counted = self.fields.index(self.varied[0]) if self.varied else 0
         self.columns: list[list[Any]] = [[] for _ in self.fields]
         self._rows = 0
         self.extend(rows)
@@ -263,15 +262,22 @@ class Block:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """The rows, each on its own."""
+        return zip(*self.flat(), strict=True)
+
+    def flat(self) -> list[list[Any]]:
+        """The columns of the rows, each on its own."""
         if not self.varied:
-            yield from zip(*self.columns, strict=True)
-            return
-        lists = [field in self.varied for field in self.fields]
-        counted = self[self.varied[0]]
-        for values, some in zip(zip(*self.columns, strict=True), counted, strict=True):
-            yield from zip(
-                *(v if is_list else repeat(v, len(some)) for v, is_list in zip(values, lists, strict=True)), strict=True
-            )
+            return self.columns
+        counts = list(map(len, self.columns[self._counted]))
+        return [
+            list(chain.from_iterable(column if field in self.varied else map(repeat, column, counts)))
+            for field, column in zip(self.fields, self.columns, strict=True)
+        ]
+
+    @property
+    def alike(self) -> float:
+        """How many rows stand as one, on average."""
+        return self._rows / max(len(self.columns[0]), 1)
 
     def __getitem__(self, field: str) -> list[Any]:
         """The column of that name; a varied one has lists."""
@@ -292,14 +298,16 @@ class Block:
 
     def add(self, *values: Any) -> None:
         """Adds rows that have all but the varied columns in common."""
-        self._add(([value] for value in values), len(values[self.fields.index(self.varied[0])]))
+        for column, value in zip(self.columns, values, strict=True):
+            column.append(value)
+        self._rows += len(values[self._counted])
 
     def without(self, days: Set[date]) -> Block:
         """The rows of other days."""
         kept = [day not in days for day in self["day"]]
         found = Block(self.table)
         found._add([list(compress(column, kept)) for column in self.columns], 0)
-        found._rows = sum(map(len, found[self.varied[0]])) if self.varied else len(found.columns[0])
+        found._rows = sum(map(len, found.columns[self._counted])) if self.varied else len(found.columns[0])
         return found
 
     def _add(self, columns: Iterable[Iterable[Any]], count: int) -> None:
@@ -308,47 +316,69 @@ class Block:
         self._rows += count
 
 
+class Part(NamedTuple):
+    """Decisions that are of one minute (Unix time in s) as well, with its local day."""
+
+    alike: Alike
+    day: date
+    minute: int
+    device_ids: list[str]
+    seqs: list[int]
+    digests: list[int]
+
+
 class Decided(NamedTuple):
-    """Decisions that are of one minute (Unix time in s) as well: of one record, in its order."""
+    """A record, and its decisions by minutes, in its order."""
 
     record: Decisions
-    groups: list[tuple[Alike, date, int]]
+    parts: list[Part]
+
+    @property
+    def days(self) -> set[date]:
+        """Those of its events."""
+        return {part.day for part in self.parts}
 
 
 def decided(record: Decisions, day_of: Callable[[int], date]) -> Decided:
     """Parts a record by minutes."""
-    groups = []
+    parts = []
     for alike in record.decisions:
-        minutes = [ms // 60_000 * 60 for ms in alike.observed_ms]
-        for minute in sorted(distinct := set(minutes)):
-            own = alike if len(distinct) == 1 else _chosen(alike, [at == minute for at in minutes])
-            groups.append((own, day_of(minute), minute))
-    return Decided(record, groups)
+        minutes = [ms // 60_000 for ms in alike.observed_ms]
+        devices, seqs, digests = alike.device_ids, alike.seqs, alike.digests
+        if not minutes:
+            continue
+        if max(minutes) == (first := min(minutes)):
+            parts.append(Part(alike, day_of(first * 60), first * 60, devices, seqs, digests))
+            continue
+        by_minute: dict[int, tuple[list[str], list[int], list[int]]] = {}
+        for minute, device, seq, digest in zip(minutes, devices, seqs, digests, strict=True):
+            if (lists := by_minute.get(minute)) is None:
+                lists = by_minute[minute] = ([], [], [])
+            lists[0].append(device)
+            lists[1].append(seq)
+            lists[2].append(digest)
+        parts += [Part(alike, day_of(minute * 60), minute * 60, *by_minute[minute]) for minute in sorted(by_minute)]
+    return Decided(record, parts)
 
 
-def _chosen(alike: Alike, which: list[bool]) -> Alike:
-    lists = ("device_ids", "seqs", "observed_ms", "digests")
-    return structs.replace(alike, **{name: list(compress(getattr(alike, name), which)) for name in lists})
-
-
-def screening_facts(made: Decided) -> Block:
-    """Facts of one decisions record."""
-    record, block = made.record, Block("screening_facts")
-    for alike, day, minute in made.groups:
-        block.add(
-            day, minute, record.site_id, alike.device_ids, alike.seqs, alike.kind, alike.direction, alike.stage, alike.people,
-            alike.outcome, int(alike.late), alike.reasons, FIRST_WINS - record.decided_ms,
-        )  # fmt: skip
+def screening_facts(made: Iterable[Decided]) -> Block:
+    """Facts of decisions records."""
+    block = Block("screening_facts")
+    for record, parts in made:
+        for alike, day, minute, device_ids, seqs, _ in parts:
+            block.add(
+                day, minute, record.site_id, device_ids, seqs, alike.kind, alike.direction, alike.stage, alike.people,
+                alike.outcome, int(alike.late), alike.reasons, FIRST_WINS - record.decided_ms,
+            )  # fmt: skip
     return block
 
 
-def decided_events(made: Decided) -> Block:
-    """The events of one decisions record."""
-    record, block = made.record, Block("device_events")
-    for alike, day, _ in made.groups:
-        block.add(
-            day, alike.device_ids, alike.seqs, record.site_id, alike.digests, int(alike.late), FIRST_WINS - record.decided_ms
-        )  # fmt: skip
+def decided_events(made: Iterable[Decided]) -> Block:
+    """The events of decisions records."""
+    block = Block("device_events")
+    for record, parts in made:
+        for alike, day, _, device_ids, seqs, digests in parts:
+            block.add(day, device_ids, seqs, record.site_id, digests, int(alike.late), FIRST_WINS - record.decided_ms)
     return block
 
 
@@ -360,6 +390,11 @@ class Arrived(NamedTuple):
     kafka_ms: int
     digest: int
     late: bool
+
+    @property
+    def days(self) -> set[date]:
+        """Its own."""
+        return {self.day}
 
 
 def device_event(arrived: Arrived) -> list[DeviceEvent]:

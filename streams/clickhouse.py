@@ -35,6 +35,9 @@ ANSWER_SECONDS = 30
 """How long a server may say nothing at all, unless its address says otherwise (`?send_receive_timeout=`); while it works on a query it
 tells of its progress."""
 
+WORTH_A_BUNDLE = 4
+"""From about so many rows alike on, it is cheaper to send what they have in common once."""
+
 DENIED = {192, 193, 194, 516}
 """Error codes: unknown user, wrong password, password required, authentication failed."""
 
@@ -96,14 +99,14 @@ class Server:
     def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
         names = ", ".join(columns)
-        if isinstance(rows, Block) and rows.varied:
-            # What rows have in common is sent once, and the server makes rows of it: a sixth of the cost.
+        if isinstance(rows, Block) and rows.alike > WORTH_A_BUNDLE:
+            # What rows have in common is sent once, and the server makes rows of it: of a hundred alike a fifth of the cost.
             sent = [dict(zip(columns, row, strict=True)) for row in zip(*rows.columns, strict=True)]
             bundles = {"name": "bundles", "structure": self._structure(table, rows), "data": sent}
             sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM bundles ARRAY JOIN {', '.join(rows.varied)}"  # noqa: S608  # names of our own
             self._run(sql, external_tables=[bundles])
         else:
-            by_column = rows.columns if isinstance(rows, Block) else list(zip(*rows, strict=True))
+            by_column = rows.flat() if isinstance(rows, Block) else list(zip(*rows, strict=True))
             self._run(f"INSERT INTO {table} ({names}) VALUES", by_column, columnar=True)
 
     def close(self) -> None:

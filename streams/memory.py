@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 
-_YOUNG, _MIDDLE, _OLD = 500_000, 20, 50
+_YOUNG, _MIDDLE, _OLD = 100_000, 20, 50
 """Python's own 700 lets a fetch of some thousand records be searched for cycles several times over: half of the time it takes
 to read a watchlist. What we make has no cycles; the clients' tasks have some, and these are still found."""
 

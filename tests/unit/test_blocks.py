@@ -73,7 +73,7 @@ def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, int, int,
     rows = zip(map(day_of, minutes), minutes, devices, seqs, digests, strict=True)
     expected = sorted(rows, key=lambda row: row[1])
     version = FIRST_WINS - 7
-    facts, told = screening_facts(made), decided_events(made)
+    facts, told = screening_facts([made]), decided_events([made])
     assert list(facts) == [
         ScreeningFact(day, at, "s", d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
         for day, at, d, n, _ in expected
