@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import accumulate, chain
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -40,13 +41,16 @@ RECORD_BYTES = 400_000
 ALIKE = 1000
 """How many events a group of decisions may have: so a record can be halved."""
 
-FEW = 128
-"""Fewer events are taken one by one: to look at a chunk as a whole costs about half a millisecond, however small it is."""
+FEW = 16
+"""Fewer events are taken one by one: to look at them as a whole costs a tenth of a millisecond at least."""
 
 NOBODY: list[int] = []
 
+AT_ONCE = 4000
+"""Events decided without a pause, at least one chunk: some ten milliseconds."""
+
 IN_HAND = 32
-"""Chunks decided that wait for Kafka: as many as a fetch brings, so that what they send shares requests."""
+"""Such lots that wait for Kafka: as many as a fetch brings, so that what they send shares requests."""
 
 Record = tuple[Topic, bytes, bytes]
 Facts = tuple[str, str, str, int]
@@ -76,16 +80,17 @@ class Screening:
     lists: Lists
     writer: Writer
 
-    async def screen(self, kind: Screened, chunk: Chunk) -> None:
-        """Screens a chunk; returns when all that follows from it is acknowledged. Waits for complete lists."""
+    async def screen(self, kind: Screened, chunks: Sequence[Chunk]) -> None:
+        """Screens chunks; returns when all that follows from them is acknowledged. Waits for complete lists."""
         came = time.perf_counter()
         if datetime.now(UTC) < self.settings.sunset:  # past it nothing is matched, and nobody waits for a list
             await self.replica.current()
-        if chunk.ledger.closed:
-            return  # another worker has it, and says what the lists say now
+        # One that is closed has another worker, who says what the lists say now.
+        if not (chunks := [chunk for chunk in chunks if not chunk.ledger.closed]):
+            return
         started = time.perf_counter()
         metrics.chunk.labels("lists").observe(started - came)
-        out, alerts = self.decide(kind, chunk)
+        out, alerts = self.decide(kind, chunks)
         decided = time.perf_counter()
         metrics.chunk.labels("decide").observe(decided - started)
         await self.writer.send(out)
@@ -93,63 +98,68 @@ class Screening:
         now = time.time()
         for timestamp in alerts:
             metrics.alert_latency.observe(max(0.0, now - timestamp / 1000))
-        chunk.done()
+        for chunk in chunks:
+            chunk.done()
 
-    def decide(self, kind: Screened, chunk: Chunk) -> tuple[list[Record], list[int]]:
-        """Records to write for a chunk, and the Kafka timestamps (ms) of the events that raise an alert.
+    def decide(self, kind: Screened, chunks: Sequence[Chunk]) -> tuple[list[Record], list[int]]:
+        """Records to write for chunks, and the Kafka timestamps (ms) of the events that raise an alert.
 
-        Runs without a pause, so that the whole chunk meets one state of the lists. Ordinary events are found by the chunk; the rest
-        is taken one by one.
+        Runs without a pause, so that all of them meet one state of the lists. Ordinary events are found by the column; the rest is
+        taken one by one.
         """
         now, replay = datetime.now(UTC), self.settings.replay
         stale = self.replica.age(now.timestamp()) > self.settings.max_list_age
         ended = now >= self.settings.sunset
-        made = _Made(kind, chunk, now, self.replica.version)
+        made = _Made(kind, chunks, now, self.replica.version)
         watchlist, home = self.lists.watchlist, self.settings.home
-        whole = len(chunk.records) >= FEW and not (stale or ended)
-        ordinary = kind.sieve.sift(chunk.values, watchlist, home) if whole else NONE
+        whole = len(made.values) >= FEW and not (stale or ended)
+        ordinary = kind.sieve.sift(made.values, watchlist, home) if whole else NONE
         ordinary = ordinary.where(in_time(ordinary.at_us, made.stamps[ordinary.places], replay))
         late = made.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US
         made.clear(ordinary, late & (not replay))
-        rest = np.ones(len(chunk.records), bool)
+        rest = np.ones(len(made.records), bool)
         rest[ordinary.places] = False
         for place in np.flatnonzero(rest).tolist():
-            record = chunk.records[place]
+            record = made.records[place]
             try:
                 event = take(kind.event, record.value)
                 at_us = micros(event.observed_at)
                 check_clock(at_us, record.timestamp, replay)
             except (Refused, OverflowError, ValueError) as error:
                 refused = error if isinstance(error, Refused) else Refused("schema_invalid", "/observed_at")
-                # Its traceback holds this frame, which holds it: with the chunk they would stay until the next search for cycles.
-                made.refuse(record, refused.with_traceback(None))
+                # Its traceback holds this frame, which holds it: with all that was made they would stay until the next search for cycles.
+                made.refuse(place, refused.with_traceback(None))
                 continue
             if ended:
                 made.answer(place, event, "order_ended", NOBODY)
                 continue
             verdict = kind.decide(event, at_us, watchlist, home, stale)
             made.judge(place, event, at_us, verdict, not replay and record.timestamp * 1000 - at_us > rules.LATE_US)
-        return made.records(), made.alerts
+        return made.out(), made.alerts
 
 
 class _Made:
-    """What is made of a chunk: outcomes and decisions by site, alerts, dead letters."""
+    """What is made of chunks: outcomes and decisions by site, alerts, dead letters."""
 
-    def __init__(self, kind: Screened, chunk: Chunk, now: datetime, version: int) -> None:
-        self.stamps: Array = np.fromiter((record.timestamp for record in chunk.records), np.int64, len(chunk.records))
+    def __init__(self, kind: Screened, chunks: Sequence[Chunk], now: datetime, version: int) -> None:
+        self.records = list(chain.from_iterable(chunk.records for chunk in chunks))
+        self.values = list(chain.from_iterable(chunk.values for chunk in chunks))
+        self.stamps: Array = np.fromiter((record.timestamp for record in self.records), np.int64, len(self.records))
         """Kafka timestamps (ms)."""
         self.alerts: list[int] = []
         """Those of events that raise an alert."""
-        self._kind, self._partition, self._now, self._version = kind, chunk.tp.partition, now, version
+        self._kind, self._now, self._version = kind, now, version
+        self._partitions = [chunk.tp.partition for chunk in chunks]
+        self._ends = list(accumulate(len(chunk.records) for chunk in chunks))
         self._outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
         self._places: dict[str, list[int]] = defaultdict(list)
-        """Where each of them was in the chunk."""
+        """Where each of them was among the records."""
         self._alike: dict[_Common, list[tuple[str, int, int, int]]] = defaultdict(list)
         """By what they have in common: device, number, ms, digest of each event."""
         self._out: list[Record] = []
         self._counts: dict[str, int] = defaultdict(int)
         self._late = self._duplicates = 0
-        self._digests = list(map(crc32, chunk.values))
+        self._digests = list(map(crc32, self.values))
         repeated = len(set(self._digests)) < len(self._digests)
         self._seen: set[tuple[str, int, int]] | None = set() if repeated else None
 
@@ -193,13 +203,14 @@ class _Made:
         self._outcomes[event.site_id].insert(at, (event.device_id, event.seq, outcome, people))
         self._counts[outcome] += 1
 
-    def refuse(self, record: Any, refused: Refused) -> None:
+    def refuse(self, place: int, refused: Refused) -> None:
         """A dead letter."""
-        name = self._kind.topic.name
-        self._out.append((topics.DEAD_LETTERS, name.encode(), dead_letter(name, self._partition, record, refused)))
+        name, partition = self._kind.topic.name, self._partitions[bisect(self._ends, place)]
+        letter = dead_letter(name, partition, self.records[place], refused)
+        self._out.append((topics.DEAD_LETTERS, name.encode(), letter))
         metrics.dead_letters.labels(name, refused.reason).inc()
 
-    def records(self) -> list[Record]:
+    def out(self) -> list[Record]:
         """Everything, as it is written; and counted."""
         for site, some in self._outcomes.items():
             for value in _values(partial(Outcomes, site, self._now, self._version), some):
@@ -221,7 +232,7 @@ class _Made:
         return self._out
 
     def _is_new(self, device: str, seq: int, digest: int) -> bool:
-        """Whether the same was not met in this chunk."""
+        """Whether the same was not met before."""
         assert self._seen is not None
         new = (device, seq, digest) not in self._seen
         self._seen.add((device, seq, digest))
@@ -266,16 +277,32 @@ def _alert(event: Any, verdict: Verdict, late: bool, now: datetime, version: int
 
 
 async def screen_all(screening: Screening, kind: Screened, arriving: Any) -> None:
-    """Screens the chunks of an agent's stream, several at a time: while one waits for Kafka, the next is decided."""
-    async with asyncio.TaskGroup() as group:
-        room = asyncio.Semaphore(IN_HAND)
+    """Screens the chunks of an agent's stream: those that wait together, and the next while these wait for Kafka."""
+    waiting: deque[Chunk] = deque()
+    arrived = asyncio.Event()
+    room = asyncio.Semaphore(IN_HAND)
 
-        async def one(chunk: Chunk) -> None:
-            try:
-                await screening.screen(kind, chunk)
-            finally:
-                room.release()
+    async def screen(chunks: Sequence[Chunk]) -> None:
+        try:
+            await screening.screen(kind, chunks)
+        finally:
+            room.release()
 
-        async for chunk in arriving:
+    async def screen_waiting() -> None:
+        while True:
+            await arrived.wait()
             await room.acquire()
-            group.create_task(one(chunk))
+            some = [waiting.popleft()]
+            events = len(some[0].records)
+            while waiting and (events := events + len(waiting[0].records)) <= AT_ONCE:
+                some.append(waiting.popleft())
+            if not waiting:
+                arrived.clear()
+            group.create_task(screen(some))
+
+    async with asyncio.TaskGroup() as group:
+        ends = group.create_task(screen_waiting())
+        async for chunk in arriving:
+            waiting.append(chunk)
+            arrived.set()
+        ends.cancel()

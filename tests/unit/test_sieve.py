@@ -1,5 +1,6 @@
 """The sieve: whatever it calls ordinary, decoding accepts and the decision table finds clear."""
 
+import gc
 import json
 import random
 from collections import defaultdict
@@ -133,18 +134,43 @@ def test_a_chunk_as_a_whole_and_one_by_one_come_to_the_same(monkeypatch: pytest.
     assert len(outcomes) + letters == 340 and letters and alerts and len(events) == len({one[1:3] for one in outcomes})
 
 
-def decided(values: list[bytes]) -> tuple[Any, ...]:
-    """Outcomes in order of site, alerts, events with their decision, number of dead letters."""
+def test_chunks_of_several_partitions_are_decided_as_if_they_were_one() -> None:
+    values = [json.dumps(scan(seq=n, site_id=f"s{n % 3}")).encode() for n in range(90)]
+    values[17] = values[60] = b"{}"
+    found = [decided(values, size) for size in (90, 25)]
+    assert found[0] == found[1] and len(found[0][0]) == 88
+    letters = [json.loads(value) for topic, _, value in written(values, 25) if topic.name == "dead-letters"]
+    assert [(one["partition"], one["offset"]) for one in letters] == [(0, 17), (2, 10)]
+
+
+def test_what_was_refused_goes_with_its_chunk() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        written(
+            [b"{}"] * 3
+            + [json.dumps(scan(seq=-1)).encode(), json.dumps(scan(observed_at="0001-01-01T00:00:00Z")).encode()]
+        )
+        assert gc.collect() == 0, "it is in a cycle, and stays until somebody looks for those"
+    finally:
+        gc.enable()
+
+
+def written(values: list[bytes], size: int = 1000) -> list[Any]:
+    """Records that are written for values, which come in chunks of some partitions."""
     ms = int(NOW.timestamp() * 1000)
-    chunk = Chunk(
-        TP("scans", 0), [SimpleNamespace(value=v, offset=n, timestamp=ms) for n, v in enumerate(values)], Ledger()
-    )
+    records = [SimpleNamespace(value=v, offset=n % size, timestamp=ms) for n, v in enumerate(values)]
+    chunks = [Chunk(TP("scans", n // size), records[n : n + size], Ledger()) for n in range(0, len(values), size)]
     mine = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME)
     lately: Any = SimpleNamespace(age=lambda now: 0.0, version=1)
     held: Any = SimpleNamespace(watchlist=lists())
-    out, _ = Screening(mine, lately, held, None).decide(CHECKPOINTS, chunk)  # type: ignore[arg-type]  # what deciding needs of them
+    return Screening(mine, lately, held, None).decide(CHECKPOINTS, chunks)[0]  # type: ignore[arg-type]  # what deciding needs of them
+
+
+def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
+    """Outcomes in order of site, alerts, events with their decision, number of dead letters."""
     said: dict[str, list[Any]] = defaultdict(list)
-    for topic, key, value in out:
+    for topic, key, value in written(values, size):
         said[topic.name].append((key, json.loads(value)))
     outcomes = [
         (key, *one)
