@@ -299,6 +299,7 @@ async def screen_all(screening: Screening, kind: Screened, arriving: Any) -> Non
             if not waiting:
                 arrived.clear()
             group.create_task(screen(some))
+            await asyncio.sleep(0)  # so that what is decided is on its way before the next is
 
     async with asyncio.TaskGroup() as group:
         ends = group.create_task(screen_waiting())
