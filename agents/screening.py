@@ -302,8 +302,8 @@ async def screen_all(screening: Screening, kind: Screened, arriving: Any) -> Non
             await asyncio.sleep(0)  # so that what is decided is on its way before the next is
 
     async with asyncio.TaskGroup() as group:
-        ends = group.create_task(screen_waiting())
+        deciding = group.create_task(screen_waiting())
         async for chunk in arriving:
             waiting.append(chunk)
             arrived.set()
-        ends.cancel()
+        deciding.cancel()
