@@ -16,7 +16,9 @@ late_events = Counter("ninezero_late_events_total", "Events more than ten minute
 alert_latency = Histogram(
     "ninezero_alert_latency_seconds", "Kafka timestamp of the event to its alert acknowledged", buckets=_SECONDS
 )
-chunk = Histogram("ninezero_chunk_seconds", "Time of one chunk in a step", ["step"], buckets=_SECONDS)
+chunk = Histogram(
+    "ninezero_chunk_seconds", "Time of the chunks that are taken together, by step", ["step"], buckets=_SECONDS
+)
 sink_rows = Counter("ninezero_sink_rows_total", "Rows durable in ClickHouse", ["table"])
 sink_insert = Histogram("ninezero_sink_insert_seconds", "Time of one insert", ["table"], buckets=_SECONDS)
 sink_retries = Counter("ninezero_sink_retries_total", "Writes that failed and were tried again", ["table"])
