@@ -103,7 +103,7 @@ class Server:
             # What rows have in common is sent once, and the server makes rows of it: of a hundred alike a fifth of the cost.
             sent = [dict(zip(columns, row, strict=True)) for row in zip(*rows.columns, strict=True)]
             bundles = {"name": "bundles", "structure": self._structure(table, rows), "data": sent}
-            sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM bundles ARRAY JOIN {', '.join(rows.varied)}"  # noqa: S608  # names of our own
+            sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM bundles ARRAY JOIN {', '.join(rows.varied)}"  # noqa: S608  # a table and columns that TABLES names; no value is in it
             self._run(sql, external_tables=[bundles])
         else:
             by_column = rows.flat() if isinstance(rows, Block) else list(zip(*rows, strict=True))
