@@ -489,7 +489,7 @@ def _free() -> int:
     A client that tries again while the broker is down could otherwise get the broker's own port for its end, and keep it.
     """
     while True:
-        port = random.randrange(20_000, 32_000)  # noqa: S311  # a port to try: to know it in advance gains nobody anything
+        port = random.SystemRandom().randrange(20_000, 32_000)
         with contextlib.suppress(BrokerError):
             _check_port(port)
             return port

@@ -126,7 +126,7 @@ class Chunk:
             self._consumer.freed.set()
 
 
-class RawSchema(faust.Schema):  # type: ignore[misc]  # Faust has no types for mypy: its class is Any to it
+class RawSchema(faust.Schema):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
     """Leaves keys and values alone: the agent decodes, so that a bad record is the agent's to dead-letter."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> Any:
@@ -157,7 +157,7 @@ class _Fetched(OrderedDict[Any, Any]):
         super().__setitem__(tp, fetched)
 
 
-class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has no types for mypy: its class is Any to it
+class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
     """Reads what is committed only: a receipt of an aborted transaction was never given.
 
     With each offset it commits the topic's id: one that was committed of a topic since deleted says nothing of its namesake.
@@ -207,7 +207,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust has
         return found
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]  # Faust has no types for mypy: its class is Any to it
+class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
     """Delivers chunks, commits watermarks."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -390,7 +390,7 @@ def credentials(settings: Settings) -> Any:
     return None if context is None else faust.SSLCredentials(context=context)
 
 
-class Transport(driver.Transport):  # type: ignore[misc]  # Faust has no types for mypy: its class is Any to it
+class Transport(driver.Transport):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
     """`chunks://host:port`: Faust's aiokafka transport with chunked delivery."""
 
     Consumer = Consumer
