@@ -24,7 +24,7 @@ from agents.logic import rules
 from agents.logic.batches import micros
 from agents.logic.columns import Array
 from agents.logic.rules import Verdict
-from agents.logic.sieve import NONE, Ordinary, Sieve
+from agents.logic.sieve import Ordinary, Sieve
 from agents.logic.watchlist import Watchlist
 from schemas.events import Alert, Alike, Decisions, MatchedEntry, Outcomes, Reason, encode
 from streams import metrics, topics
@@ -113,13 +113,10 @@ class Screening:
         made = _Made(kind, chunks, now, self.replica.version)
         watchlist, home = self.lists.watchlist, self.settings.home
         whole = len(made.values) >= FEW and not (stale or ended)
-        ordinary = kind.sieve.sift(made.values, watchlist, home) if whole else NONE
-        ordinary = ordinary.where(in_time(ordinary.at_us, made.stamps[ordinary.places], replay))
-        late = made.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US
-        made.clear(ordinary, late & (not replay))
-        rest = np.ones(len(made.records), bool)
-        rest[ordinary.places] = False
-        for place in np.flatnonzero(rest).tolist():
+        for ordinary in kind.sieve.sift(made.values, watchlist, home) if whole else ():
+            made.clear(ordinary, replay)
+            del ordinary
+        for place in np.flatnonzero(made.left).tolist():
             record = made.records[place]
             try:
                 event = take(kind.event, record.value)
@@ -146,6 +143,8 @@ class _Made:
         self.values = list(chain.from_iterable(chunk.values for chunk in chunks))
         self.stamps: Array = np.fromiter((record.timestamp for record in self.records), np.int64, len(self.records))
         """Kafka timestamps (ms)."""
+        self.left = np.ones(len(self.records), bool)
+        """Which records nothing is made of yet."""
         self.alerts: list[int] = []
         """Those of events that raise an alert."""
         self._kind, self._now, self._version = kind, now, version
@@ -163,8 +162,11 @@ class _Made:
         repeated = len(set(self._digests)) < len(self._digests)
         self._seen: set[tuple[str, int, int]] | None = set() if repeated else None
 
-    def clear(self, ordinary: Ordinary, late: Array) -> None:
-        """Ordinary events are clear."""
+    def clear(self, ordinary: Ordinary, replay: bool) -> None:
+        """Ordinary events are clear, unless the clock has something against them."""
+        ordinary = ordinary.where(in_time(ordinary.at_us, self.stamps[ordinary.places], replay))
+        late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US) & (not replay)
+        self.left[ordinary.places] = False
         digests, seen = self._digests, self._seen
         found: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any], list[int]]] = {}
         columns = (ordinary.places.tolist(), ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())

@@ -255,7 +255,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
             await self.wait_first(self.freed.wait(), timeout=0.1)
             return
         generation = self.app.consumer_generation_id
-        fetched = await self._getmany(active, timeout=0.1)
+        fetched = await self._getmany(active, timeout=0.25)
         if generation != self.app.consumer_generation_id or self.app.rebalancing or self.should_stop:
             # The assignment is gone. Its successor's seek may be over already, and these records past it: read them again.
             self._dropped = any(fetched.values())

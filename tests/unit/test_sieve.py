@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from agents import screening
 from agents.checkpoints import CHECKPOINTS
+from agents.logic import sieve
 from agents.logic.batches import micros
 from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Entry, Watchlist
@@ -66,7 +67,8 @@ def arrival(**changes: Any) -> dict[str, Any]:
 
 
 def ordinary(values: list[bytes], kind: Any = CHECKPOINTS, watchlist: Watchlist | None = None) -> list[int]:
-    return list(kind.sieve.sift(values, lists() if watchlist is None else watchlist, HOME).places)
+    parts = kind.sieve.sift(values, lists() if watchlist is None else watchlist, HOME)
+    return [place for part in parts for place in part.places.tolist()]
 
 
 def clear(value: bytes, kind: Any, watchlist: Watchlist) -> bool:
@@ -126,10 +128,11 @@ def test_a_chunk_as_a_whole_and_one_by_one_come_to_the_same(monkeypatch: pytest.
         values.append(json.dumps(scan(**{"seq": n, "site_id": f"s{n % 3}"} | change)).encode())
     values += rng.choices(values, k=40)
     found = []
-    for few in (1, 10_000):
+    for few, part in ((1, 800), (1, 50), (10_000, 800)):
         monkeypatch.setattr(screening, "FEW", few)
+        monkeypatch.setattr(sieve, "PART", part)
         found.append(decided(values))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
     outcomes, alerts, events, letters = found[0]
     assert len(outcomes) + letters == 340 and letters and alerts and len(events) == len({one[1:3] for one in outcomes})
 
@@ -189,7 +192,7 @@ def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])
 def test_an_event_as_most_are_is_ordinary(kind: Any, event: dict[str, Any]) -> None:
     value = json.dumps(event).encode()
-    found = kind.sieve.sift([b"", value, b"{}", value], lists(), HOME)
+    (found,) = kind.sieve.sift([b"", value, b"{}", value], lists(), HOME)
     assert list(found.places) == [1, 3] and found.at_us.tolist() == [NOW_US, NOW_US]
     assert [(e.device_id, e.seq, e.site_id) for e in found.events] == [("d", 1, "s")] * 2
 
