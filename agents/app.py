@@ -89,7 +89,6 @@ class Role:
             stream_wait_empty=True,  # our consumer's wait_empty: bounded, then a commit
             consumer_auto_offset_reset="earliest",
             broker_commit_interval=0.5,
-            broker_max_poll_records=4000,
             broker_session_timeout=SESSION_SECONDS,
             broker_heartbeat_interval=HEARTBEAT_SECONDS,
             broker_request_timeout=40.0,

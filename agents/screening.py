@@ -46,8 +46,8 @@ FEW = 16
 
 NOBODY: list[int] = []
 
-AT_ONCE = 4000
-"""Events decided without a pause, at least one chunk: some ten milliseconds."""
+AT_ONCE = 8000
+"""Events decided without a pause, at least one chunk: some thirty milliseconds. What each checkpoint has in them is one record."""
 
 IN_HAND = 32
 """Such lots that wait for Kafka: as many as a fetch brings, so that what they send shares requests."""
@@ -281,6 +281,7 @@ def _alert(event: Any, verdict: Verdict, late: bool, now: datetime, version: int
 async def screen_all(screening: Screening, kind: Screened, arriving: Any) -> None:
     """Screens the chunks of an agent's stream: those that wait together, and the next while these wait for Kafka."""
     waiting: deque[Chunk] = deque()
+    events = 0  # that wait
     arrived = asyncio.Event()
     room = asyncio.Semaphore(IN_HAND)
 
@@ -291,21 +292,28 @@ async def screen_all(screening: Screening, kind: Screened, arriving: Any) -> Non
             room.release()
 
     async def screen_waiting() -> None:
+        nonlocal events
         while True:
             await arrived.wait()
             await room.acquire()
-            some = [waiting.popleft()]
-            events = len(some[0].records)
-            while waiting and (events := events + len(waiting[0].records)) <= AT_ONCE:
-                some.append(waiting.popleft())
+            seen = 0
+            while seen < len(waiting) and events < AT_ONCE:  # more are being handed over, one at a time
+                seen = len(waiting)
+                await asyncio.sleep(0)
+            lot, size = list[Chunk](), 0
+            while waiting and (not lot or size + len(waiting[0].records) <= AT_ONCE):
+                lot.append(waiting.popleft())
+                size += len(lot[-1].records)
+            events -= size
             if not waiting:
                 arrived.clear()
-            group.create_task(screen(some))
+            group.create_task(screen(lot))
             await asyncio.sleep(0)  # so that what is decided is on its way before the next is
 
     async with asyncio.TaskGroup() as group:
         deciding = group.create_task(screen_waiting())
         async for chunk in arriving:
             waiting.append(chunk)
+            events += len(chunk.records)
             arrived.set()
         deciding.cancel()

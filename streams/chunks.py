@@ -14,10 +14,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from functools import partial
+from operator import attrgetter
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import proxy
 
 import faust
 from aiokafka.consumer.fetcher import FetchResult
@@ -38,7 +42,17 @@ MAX_RECORDS_IN_FLIGHT = 20_000
 MAX_BYTES_IN_FLIGHT = 8 << 20
 """Bytes of them, likewise: a record may have 2 MiB."""
 
-PATIENT_BYTES, PATIENT_MS = 1 << 20, 250
+CHUNK_RECORDS = 8000
+"""Records of a chunk at most."""
+
+POLL_SECONDS = 0.25
+"""How long one look at what was fetched may take: so much later it is seen that partitions came or went."""
+
+WAIT_MS = 500
+"""How long the broker waits for something to send. aiokafka has one request a broker on its way: what one partition's last records
+kept out of it waits so long for the next."""
+
+PATIENT_BYTES, PATIENT_MS = 1 << 19, 250
 """What the broker gathers for a consumer that may wait, and for how long: a request costs as much as many records."""
 
 FLUSH_SECONDS = 5.0
@@ -145,16 +159,71 @@ async def chunks(stream: Any) -> AsyncIterator[Chunk]:
         yield chunk
 
 
-class _Fetched(OrderedDict[Any, Any]):
-    """What aiokafka has fetched, of which it hands out the records as they were parsed: offset, timestamp, key and value.
+class _Whole(NamedTuple):
+    """The records of a batch, where aiokafka expects one record."""
 
-    A `ConsumerRecord` made of each would cost twice as much as the parsing, and says what the chunk says.
+    offset: int
+    """Of the last."""
+    records: list[Any]
+
+
+class _Batch:
+    """A batch that is iterated as a whole."""
+
+    def __init__(self, batch: Any) -> None:
+        self._batch = batch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __iter__(self) -> Iterator[_Whole]:
+        if records := list(self._batch):
+            yield _Whole(records[-1].offset, records)
+
+    def __next__(self) -> Any:
+        """The marker of a transaction, which is a batch of its own."""
+        return next(self._batch)
+
+
+class _Batches:
+    """The batches of a partition that were fetched."""
+
+    def __init__(self, records: Any) -> None:
+        self._records = records
+        self.has_next = records.has_next
+
+    def next_batch(self) -> _Batch:
+        """The next."""
+        return _Batch(self._records.next_batch())
+
+
+class _Fetched(OrderedDict[Any, Any]):
+    """What aiokafka has fetched; of a partition it hands out everything, as it was parsed: offset, timestamp, key and value.
+
+    aiokafka looks at each record and makes a `ConsumerRecord` of it, which costs five times as much as the parsing, and says what the
+    chunk says. What it knows of batches stays: checksums, transactions, the offset after them.
     """
 
     def __setitem__(self, tp: Any, fetched: Any) -> None:
         if isinstance(fetched, FetchResult):  # or an error
-            fetched._partition_records._consumer_record = lambda tp, record: record
+            parts = fetched._partition_records
+            parts._records = _Batches(parts._records)
+            parts._consumer_record = lambda tp, whole: whole.records
+            fetched.getall = partial(_all, proxy(fetched))
         super().__setitem__(tp, fetched)
+
+
+def _all(fetched: Any, most: int | None) -> list[Any]:
+    """`FetchResult.getall`, but for `most`, which nobody says here: `_deliver_all` makes chunks of it."""
+    if not fetched.check_assignment(fetched._topic_partition) or not fetched.has_more():
+        return []
+    parts, found = fetched._partition_records, []
+    due = parts.next_fetch_offset
+    for records in parts:
+        found += records
+    fetched._update_position()
+    fetched._partition_records = None
+    return found[bisect_left(found, due, key=attrgetter("offset")) :]  # a fetch begins with a whole batch
 
 
 class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
@@ -166,6 +235,7 @@ class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # mypy does
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        consumer._fetch_max_wait_ms = WAIT_MS
         if self.consumer.patient:
             consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = PATIENT_BYTES, PATIENT_MS
         commit = consumer.commit
@@ -249,13 +319,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
             await self.perform_seek()
             return
         await self._rewind()
-        active = {tp for tp in self._get_active_partitions() if self._room(tp)}
-        if not active:
-            self.freed.clear()
-            await self.wait_first(self.freed.wait(), timeout=0.1)
-            return
+        assigned = self._get_active_partitions()
+        active = {tp for tp in assigned if self._room(tp)}
+        full = len(active) < len(assigned)
+        self.freed.clear()
         generation = self.app.consumer_generation_id
-        fetched = await self._getmany(active, timeout=0.25)
+        # One that is full is read again as soon as it is not, whether others have something or not.
+        fetched = await self._getmany(active, timeout=0 if full else POLL_SECONDS) if active else {}
+        if full and not fetched:
+            await self.wait_first(self.freed.wait(), timeout=POLL_SECONDS)
+            return
         if generation != self.app.consumer_generation_id or self.app.rebalancing or self.should_stop:
             # The assignment is gone. Its successor's seek may be over already, and these records past it: read them again.
             self._dropped = any(fetched.values())
@@ -271,8 +344,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
 
         async def deliver() -> None:
             for tp, records in fetched.items():
-                if records and tp not in self._rewinds:
-                    await self._deliver(TP(tp.topic, tp.partition), records, generation)
+                for first in range(0, len(records), CHUNK_RECORDS):
+                    if tp not in self._rewinds:
+                        await self._deliver(
+                            TP(tp.topic, tp.partition), records[first : first + CHUNK_RECORDS], generation
+                        )
 
         delivering = asyncio.ensure_future(deliver())
         await self.wait_first(delivering, self.suspend_flow.wait())

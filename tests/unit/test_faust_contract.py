@@ -57,6 +57,11 @@ def test_what_was_fetched_is_kept_where_we_take_its_records_from() -> None:
     assert "fetcher = consumer._fetcher" in inspect.getsource(driver.AIOKafkaConsumerThread._fetch_records)
     assert "self._records[tp] = FetchResult(" in inspect.getsource(Fetcher)
     assert "consumer_record = self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords)
+    assert "records = res_or_error.getall(max_records)" in inspect.getsource(Fetcher.fetched_records)
+    assert "max_poll_records=conf.broker_max_poll_records" in inspect.getsource(
+        driver.AIOKafkaConsumerThread._create_worker_consumer
+    )
+    assert faust.App("unit").conf.broker_max_poll_records is None, "all that was fetched"
 
 
 def test_what_we_call_is_still_there() -> None:

@@ -31,13 +31,15 @@ class Slow:
         await self.let.wait()
 
 
-async def screened(chunks: list[Chunk]) -> list[list[int]]:
-    """The lots in which chunks are screened that all wait."""
+async def screened(chunks: list[Chunk], *, slowly: bool = False) -> list[list[int]]:
+    """The lots in which chunks are screened that all wait, or that are handed over one at a time."""
     slow = Slow()
 
     async def arriving() -> AsyncIterator[Chunk]:
         for one in chunks:
             yield one
+            if slowly:
+                await asyncio.sleep(0)
         slow.let.set()
         for _ in range(100):
             await asyncio.sleep(0)
@@ -48,7 +50,8 @@ async def screened(chunks: list[Chunk]) -> list[list[int]]:
 
 
 def test_what_waits_is_screened_together_in_its_order() -> None:
-    assert asyncio.run(screened([chunk(n) for n in range(5)])) == [[0, 1, 2, 3, 4]]
+    for slowly in (False, True):
+        assert asyncio.run(screened([chunk(n) for n in range(5)], slowly=slowly)) == [[0, 1, 2, 3, 4]]
 
 
 def test_a_lot_is_not_larger_than_what_is_decided_without_a_pause() -> None:
