@@ -9,12 +9,23 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams.chunks import Chunk, Consumer
+from streams import chunks
+from streams.chunks import MAX_RECORDS_IN_FLIGHT, POLL_SECONDS, Chunk, Consumer, Ledger
 
 ONE = TP("t", 0)
 
 
-class Scripted(Consumer):
+class Tried(Consumer):
+    """A consumer without a service around it."""
+
+    async def wait_first(self, *awaited: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
+        tasks = [asyncio.ensure_future(one) for one in awaited]
+        _, late = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in late:
+            task.cancel()
+
+
+class Scripted(Tried):
     """The delivery step alone: what is fetched is given, and seeks are noted."""
 
     def __init__(self, during: Any) -> None:
@@ -23,13 +34,7 @@ class Scripted(Consumer):
         self.flow_active = True
         self.ledgers, self._rewinds, self._starts, self._dropped = {}, {}, {}, False
         self.delivered: list[int] = []
-        self.suspend_flow = asyncio.Event()
-
-    async def wait_first(self, *awaited: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
-        tasks = [asyncio.ensure_future(one) for one in awaited]
-        _, late = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in late:
-            task.cancel()
+        self.suspend_flow, self.freed = asyncio.Event(), asyncio.Event()
 
     should_stop = False  # type: ignore[assignment]
 
@@ -103,7 +108,45 @@ def test_what_a_suspended_flow_leaves_undelivered_is_read_again() -> None:
     asyncio.run(check())
 
 
-class Delivering(Consumer):
+def test_a_partition_that_is_full_is_read_again_as_soon_as_it_is_not_whatever_others_have() -> None:
+    other = TP("t", 1)
+
+    class Idle(Scripted):
+        def _get_active_partitions(self) -> set[TP]:
+            return {ONE, other}
+
+        async def _getmany(self, active_partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109  # Faust's signature
+            asked.append((active_partitions, timeout))
+            return {}
+
+    asked: list[Any] = []
+
+    async def check() -> None:
+        consumer, ledger = Idle(lambda _: None), Ledger()
+        ledger.records = MAX_RECORDS_IN_FLIGHT
+        consumer.ledgers[ONE] = ledger
+        step = asyncio.create_task(consumer._deliver_fetched())
+        await asyncio.sleep(0)
+        assert not step.done()
+        ledger.records = 0
+        consumer.freed.set()
+        await step
+        await consumer._deliver_fetched()
+
+    asyncio.run(check())
+    assert asked == [({other}, 0), ({ONE, other}, POLL_SECONDS)]
+
+
+def test_what_was_fetched_becomes_chunks_of_a_bounded_number_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_RECORDS", 3)
+    consumer = Delivering(0)
+    consumer.suspend_flow = asyncio.Event()
+    records = [SimpleNamespace(offset=n, value=b"", timestamp=0, timestamp_type=1) for n in range(5, 12)]
+    assert asyncio.run(consumer._deliver_all({ONE: records}, 1))
+    assert [(chunk.start, chunk.next) for chunk in consumer.chunks] == [(5, 8), (8, 11), (11, 12)]
+
+
+class Delivering(Tried):
     """The way from what is fetched to a chunk; `earliest` is the oldest record that the topic still has."""
 
     def __init__(self, earliest: int) -> None:
