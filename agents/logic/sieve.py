@@ -7,7 +7,7 @@ doubtful here is left to those two, one by one; so the sieve may be coarse, and 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -26,9 +26,6 @@ from schemas.events import MAX_VALUE_BYTES, TOKEN_PATTERN, Person
 
 AT_ONCE = 64
 """Values decoded without a look at each: one that cannot be read costs no more than these."""
-
-PART = 800
-"""Values looked at together: what is made of them fits a core's own cache (1 MiB), and what a look costs is little beside it."""
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
@@ -67,16 +64,12 @@ class Sieve:
         ]
         self._origins = Seen(patterns(Person)["origin"])
 
-    def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Iterator[Ordinary]:
-        """The ordinary ones, a part at a time: let go of each before the next, which then has its memory, still in the caches."""
-        for first in range(0, len(values), PART):
-            yield self._sift(first, values[first : first + PART], watchlist, home)
-
-    def _sift(self, first: int, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Ordinary:
+    def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Ordinary:
+        """The ordinary ones."""
         readable, events = self._decoded(values)
         at_us, certain = instants([event.observed_at for event in events])
         fine = certain & np.frombuffer(self._sound(events), bool) & self._unlisted(events, watchlist, home)
-        return Ordinary(np.flatnonzero(readable) + first, events, at_us).where(fine)
+        return Ordinary(np.flatnonzero(readable), events, at_us).where(fine)
 
     def _decoded(self, values: Sequence[bytes]) -> tuple[Array, list[Any]]:
         """Of each value whether decoding accepts it but for patterns and the form of times; and those that it does, decoded."""

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from agents import screening
 from agents.checkpoints import CHECKPOINTS
-from agents.logic import sieve
 from agents.logic.batches import micros
 from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Entry, Watchlist
@@ -67,8 +66,7 @@ def arrival(**changes: Any) -> dict[str, Any]:
 
 
 def ordinary(values: list[bytes], kind: Any = CHECKPOINTS, watchlist: Watchlist | None = None) -> list[int]:
-    parts = kind.sieve.sift(values, lists() if watchlist is None else watchlist, HOME)
-    return [place for part in parts for place in part.places.tolist()]
+    return list(kind.sieve.sift(values, lists() if watchlist is None else watchlist, HOME).places)
 
 
 def clear(value: bytes, kind: Any, watchlist: Watchlist) -> bool:
@@ -130,7 +128,7 @@ def test_a_chunk_as_a_whole_and_one_by_one_come_to_the_same(monkeypatch: pytest.
     found = []
     for few, part in ((1, 800), (1, 50), (10_000, 800)):
         monkeypatch.setattr(screening, "FEW", few)
-        monkeypatch.setattr(sieve, "PART", part)
+        monkeypatch.setattr(screening, "PART", part)
         found.append(decided(values))
     assert found[0] == found[1] == found[2]
     outcomes, alerts, events, letters = found[0]
@@ -192,7 +190,7 @@ def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])
 def test_an_event_as_most_are_is_ordinary(kind: Any, event: dict[str, Any]) -> None:
     value = json.dumps(event).encode()
-    (found,) = kind.sieve.sift([b"", value, b"{}", value], lists(), HOME)
+    found = kind.sieve.sift([b"", value, b"{}", value], lists(), HOME)
     assert list(found.places) == [1, 3] and found.at_us.tolist() == [NOW_US, NOW_US]
     assert [(e.device_id, e.seq, e.site_id) for e in found.events] == [("d", 1, "s")] * 2
 
