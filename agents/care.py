@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from zlib import crc32
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
+from isal.isal_zlib import crc32
 from msgspec import convert
 
 from agents.ledgers import valid_events

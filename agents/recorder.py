@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
-from zlib import crc32
+
+from isal.isal_zlib import crc32
 
 from agents.logic.batches import micros
 from agents.logic.rules import FEVER_C, LATE_US, OUTCOMES, RULES

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate, chain
 from typing import Any, TypeVar
-from zlib import crc32
 
 import numpy as np
+from isal.isal_zlib import crc32
 
 from agents.lists import Lists
 from agents.logic import rules
