@@ -233,7 +233,7 @@ class Replica:
         checked = time.monotonic()
         while True:
             try:
-                fetched = await self._consumer.getmany(tp, timeout_ms=1000, max_records=SLICE)
+                fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=SLICE)
                 position = await self._consumer.position(tp)
                 if time.monotonic() - checked > CHECK_SECONDS:
                     await self._check(tp, first, position)
