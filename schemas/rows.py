@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from itertools import chain, compress, repeat
+from itertools import chain, compress
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -268,9 +268,9 @@ class Block:
         """The columns of the rows, each on its own."""
         if not self.varied:
             return self.columns
-        counts = list(map(len, self.columns[self._counted]))
+        which = [n for n, varied in enumerate(self.columns[self._counted]) for _ in varied]
         return [
-            list(chain.from_iterable(column if field in self.varied else map(repeat, column, counts)))
+            list(chain.from_iterable(column)) if field in self.varied else [column[n] for n in which]
             for field, column in zip(self.fields, self.columns, strict=True)
         ]
 
