@@ -154,10 +154,12 @@ class _Made:
         self._partitions = [chunk.tp.partition for chunk in chunks]
         self._ends = list(accumulate(len(chunk.records) for chunk in chunks))
         self._outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
-        self._places: dict[str, list[int]] = defaultdict(list)
-        """Where each of them was among the records."""
         self._alike: dict[_Common, list[tuple[str, int, int, int]]] = defaultdict(list)
         """By what they have in common: device, number, ms, digest of each event."""
+        self._places: dict[str, list[int]] = defaultdict(list)
+        """Where each of the outcomes was among the records."""
+        self._clear: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any], list[int]]] = {}
+        """By site, facts and lateness: the lists of the three above that clear events go to."""
         self._out: list[Record] = []
         self._counts: dict[str, int] = defaultdict(int)
         self._late = self._duplicates = 0
@@ -172,7 +174,7 @@ class _Made:
         late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US) & (not replay)
         self.left[ordinary.places] = False
         digests, seen = self._digests, self._seen
-        found: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any], list[int]]] = {}
+        found = self._clear
         columns = (ordinary.places.tolist(), ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
         for place, event, ms, is_late, facts in zip(*columns, self._kind.facts(ordinary.events), strict=True):
             device, seq, digest = event.device_id, event.seq, digests[place]

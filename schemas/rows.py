@@ -296,11 +296,10 @@ class Block:
             columns = zip(self.fields, zip(*more, strict=True), strict=True)
             self._add(([[v] for v in some] if field in self.varied else some for field, some in columns), len(more))
 
-    def add(self, *values: Any) -> None:
-        """Adds rows that have all but the varied columns in common."""
-        for column, value in zip(self.columns, values, strict=True):
-            column.append(value)
-        self._rows += len(values[self._counted])
+    def add(self, groups: Sequence[tuple[Any, ...]]) -> None:
+        """Adds groups of rows that have all but the varied columns in common: there each has lists."""
+        if groups:
+            self._add(zip(*groups, strict=True), sum(len(group[self._counted]) for group in groups))
 
     def without(self, days: Set[date]) -> Block:
         """The rows of other days."""
@@ -364,21 +363,21 @@ def decided(record: Decisions, day_of: Callable[[int], date]) -> Decided:
 def screening_facts(made: Iterable[Decided]) -> Block:
     """Facts of decisions records."""
     block = Block("screening_facts")
-    for record, parts in made:
-        for alike, day, minute, device_ids, seqs, _ in parts:
-            block.add(
-                day, minute, record.site_id, device_ids, seqs, alike.kind, alike.direction, alike.stage, alike.people,
-                alike.outcome, int(alike.late), alike.reasons, FIRST_WINS - record.decided_ms,
-            )  # fmt: skip
+    block.add([
+        (day, minute, record.site_id, device_ids, seqs, alike.kind, alike.direction, alike.stage, alike.people,
+         alike.outcome, int(alike.late), alike.reasons, FIRST_WINS - record.decided_ms)
+        for record, parts in made for alike, day, minute, device_ids, seqs, _ in parts
+    ])  # fmt: skip
     return block
 
 
 def decided_events(made: Iterable[Decided]) -> Block:
     """The events of decisions records."""
     block = Block("device_events")
-    for record, parts in made:
-        for alike, day, _, device_ids, seqs, digests in parts:
-            block.add(day, device_ids, seqs, record.site_id, digests, int(alike.late), FIRST_WINS - record.decided_ms)
+    block.add([
+        (day, device_ids, seqs, record.site_id, digests, int(alike.late), FIRST_WINS - record.decided_ms)
+        for record, parts in made for alike, day, _, device_ids, seqs, digests in parts
+    ])  # fmt: skip
     return block
 
 
