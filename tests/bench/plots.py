@@ -21,7 +21,7 @@ AXES = {
     "entries": "entries listed",
     "partitions": "partitions",
     "sites": "checkpoints",
-    "records": "records delivered at once, at most",
+    "records": "records in a chunk, at most",
 }
 LINES = ("together", "screening", "recording")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 250, 58, 14, 34, 44
