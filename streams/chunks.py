@@ -200,7 +200,7 @@ class _Batches:
 class _Fetched(OrderedDict[Any, Any]):
     """What aiokafka has fetched; of a partition it hands out everything, as it was parsed: offset, timestamp, key and value.
 
-    aiokafka looks at each record and makes a `ConsumerRecord` of it, which costs five times as much as the parsing, and says what the
+    aiokafka looks at each record and makes a `ConsumerRecord` of it, which takes seven times as long as the parsing, and says what the
     chunk says. What it knows of batches stays: checksums, transactions, the offset after them.
     """
 

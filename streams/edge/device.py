@@ -24,6 +24,7 @@ from schemas.events import (
     FollowupEvent,
     Identifier,
     Person,
+    QualityFlag,
     QuarantineEvent,
     Scan,
     Tokens,
@@ -132,7 +133,7 @@ class Status(NamedTuple):
 
 def identify(traveller: Traveller, ring: KeyRing, today: date) -> Person:
     """Tokens and quality flags for what was written. What has no normal form has no token, and is flagged."""
-    flags: list[str] = []
+    flags: list[QualityFlag] = []
     found: dict[str, str] = {}
 
     def put(domain: Domain, normal: str | None) -> None:
@@ -157,7 +158,7 @@ def identify(traveller: Traveller, ring: KeyRing, today: date) -> Person:
         temperature_confirmed_c=traveller.temperature_confirmed_c,
         health_code=traveller.health_code,
         origin=traveller.origin,
-        quality=list(dict.fromkeys(flags)),  # type: ignore[arg-type]  # of the closed list, once each
+        quality=list(dict.fromkeys(flags)),  # once each
     )
 
 
@@ -252,7 +253,7 @@ class Device:
             normal = normalise("plate", seen.plate)
             token = self._keys().token("plate", normal) if normal else None
             if people:  # a passage has no flags of its own: its first person's list takes them
-                people[0].quality += identity.check("plate", seen.plate, self._today())  # type: ignore[arg-type]  # of the closed list
+                people[0].quality += identity.check("plate", seen.plate, self._today())
         return {"kind": seen.kind, "direction": seen.direction, "plate": token, "people": people}
 
     def _person(self, traveller: Traveller) -> Person:

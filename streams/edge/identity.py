@@ -14,6 +14,7 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 
+from schemas.events import QualityFlag
 from streams.edge import plates
 from streams.edge.mrz import Zone, check_digit, mrz
 from streams.edge.pseudonyms import Domain, check_character, normalise, passport
@@ -35,13 +36,13 @@ _FOREIGNER_15 = re.compile("[A-Z]{3}[0-9]{12}")
 _DOMAINS: dict[str, Domain] = {kind: kind for kind in ("id", "passport", "phone", "plate", "pass")}
 
 
-def check(kind: Domain, text: str, today: date) -> list[str]:
+def check(kind: Domain, text: str, today: date) -> list[QualityFlag]:
     """The flags of one value as written, without repeats; none when it is in order, at least one when it has no token.
 
     A birth date is compared with `today`. One cause gives one flag. Never raises, whatever the text.
     """
     if len(text) > _LONGEST:
-        return [{"phone": "phone_invalid", "plate": "plate_unrecognised"}.get(kind, "bad_length")]
+        return ["phone_invalid" if kind == "phone" else "plate_unrecognised" if kind == "plate" else "bad_length"]
     normal = normalise(kind, text)
     if normal == "":
         return ["empty"]
@@ -57,7 +58,7 @@ def check(kind: Domain, text: str, today: date) -> list[str]:
     return []
 
 
-def check_documents(lines: Iterable[bytes | str], today: date) -> Iterator[tuple[int, str, list[str]]]:
+def check_documents(lines: Iterable[bytes | str], today: date) -> Iterator[tuple[int, str, list[QualityFlag]]]:
     """Row, kind and flags of every record of a CSV `kind,value[,line2,line3]`, as they come.
 
     A row is the line where the record begins, from 1, a header not counted; blank lines give nothing. A kind that is not one
@@ -81,7 +82,7 @@ def check_documents(lines: Iterable[bytes | str], today: date) -> Iterator[tuple
             yield row + 1 - header, "unknown", ["bad_character"]
 
 
-def _without_token(kind: Domain, text: str) -> list[str]:
+def _without_token(kind: Domain, text: str) -> list[QualityFlag]:
     """Why `normalise` gives None: what is not a letter or digit, or else what this kind lacks."""
     text = unicodedata.normalize("NFKC", text)
     if kind == "phone":
@@ -91,11 +92,11 @@ def _without_token(kind: Domain, text: str) -> list[str]:
     state, slash, number = text.partition("/")
     if not slash:
         state, number = "", text
-    flags = [] if passport(state, "0") else ["no_issuing_state"]
+    flags: list[QualityFlag] = [] if passport(state, "0") else ["no_issuing_state"]
     return flags if passport("UTO", number) else [*flags, "bad_character"]
 
 
-def _resident(number: str, eighteen: str, today: date) -> list[str]:
+def _resident(number: str, eighteen: str, today: date) -> list[QualityFlag]:
     """Resident identity numbers (GB 11643), residence permits of Hong Kong, Macao and Taiwan residents (the same with the
     divisions 810000, 820000 and 830000), and foreigners' permanent residence cards of both forms."""
     if _RESIDENT_15.fullmatch(number):
@@ -106,21 +107,21 @@ def _resident(number: str, eighteen: str, today: date) -> list[str]:
         return ["bad_length"]
     if not _RESIDENT.fullmatch(number):
         return ["bad_character"]
-    flags = [] if check_character(number[:17]) == number[17] else ["checksum_failed"]
+    flags: list[QualityFlag] = [] if check_character(number[:17]) == number[17] else ["checksum_failed"]
     flags += _birth(number[6:14], today)
     # Foreigners' card of 2023: 9, the province that issued it, the nationality of ISO 3166 as three digits, then as GB 11643.
     return flags + _division(f"{number[1:3]}0000" if number[0] == "9" else number[:6])
 
 
-def _foreigner(number: str, today: date) -> list[str]:
+def _foreigner(number: str, today: date) -> list[QualityFlag]:
     """Foreigners' card before 2023: nationality, four digits of the division that issued it, birth as YYMMDD, a digit, and
     the check digit of ICAO 9303 over the rest. Two digits do not tell the century."""
-    flags = [] if check_digit(number[:14]) == number[14] else ["checksum_failed"]
+    flags: list[QualityFlag] = [] if check_digit(number[:14]) == number[14] else ["checksum_failed"]
     births = [_birth(century + number[7:13], today) for century in ("19", "20")]
     return flags + ([] if [] in births else births[0]) + _division(f"{number[3:5]}0000")
 
 
-def _birth(digits: str, today: date) -> list[str]:
+def _birth(digits: str, today: date) -> list[QualityFlag]:
     """YYYYMMDD (GB 11643 §3.3)."""
     try:
         born = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
@@ -131,7 +132,7 @@ def _birth(digits: str, today: date) -> list[str]:
     return ["birth_in_future"] if born > today else []
 
 
-def _division(code: str) -> list[str]:
+def _division(code: str) -> list[QualityFlag]:
     """GB/T 2260 in any year: people keep the code of where they were first registered, and may be older than it."""
     return [] if code in _divisions() else ["unknown_division"]
 

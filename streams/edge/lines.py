@@ -7,7 +7,7 @@ All lines are sent, so that `declared_lines` and the receipt agree with the file
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -23,7 +23,7 @@ LONGEST_TERM = timedelta(seconds=2_419_200)
 MOST_BYTES = 900_000
 """Of one part's JSON; a record over 1 MiB is refused."""
 
-Check = Callable[[Domain, str, date], list[str]]
+Check = Callable[[Domain, str, date], Sequence[str]]
 """As `streams.edge.identity.check`: the quality flags of a value as written."""
 
 _DOMAINS: tuple[Domain, ...] = ("id", "passport", "phone", "plate", "pass")
@@ -174,7 +174,7 @@ def _table(lines: Iterable[Line]) -> Iterator[bytes]:
 
 
 def _tokens(
-    cells: dict[str, Cell], ring: KeyRing, check: Callable[[Domain, str], list[str]]
+    cells: dict[str, Cell], ring: KeyRing, check: Callable[[Domain, str], Sequence[str]]
 ) -> tuple[PushTokens, list[str]]:
     """The tokens of a row's identities under every key, and what was found about them."""
     found: dict[str, list[str]] = {}

@@ -10,6 +10,7 @@ from datetime import date
 from itertools import cycle
 from typing import Any, NamedTuple
 
+from schemas.events import QualityFlag
 from streams.edge.pseudonyms import passport
 
 _LONGEST = 1000
@@ -29,7 +30,7 @@ class Zone(NamedTuple):
     Both are empty where the format is unknown. The repr shows neither.
     """
 
-    flags: list[str]
+    flags: list[QualityFlag]
     state: str = ""
     number: str = ""
 
@@ -68,7 +69,7 @@ def mrz(lines: Iterable[str], today: date) -> Zone:
     fields = _fields(zone)
     if fields is None or not _STATE.fullmatch(fields.state):
         return Zone(["mrz_format"])
-    flags = []
+    flags: list[QualityFlag] = []
     state, number = fields.state.replace("<", ""), fields.number.replace("<", "")
     if not number:
         flags.append("empty")
@@ -76,7 +77,7 @@ def mrz(lines: Iterable[str], today: date) -> Zone:
         flags.append("no_issuing_state")
     if not _number_holds(fields.number, fields.number_check):
         flags.append("mrz_number_failed")
-    checks = (
+    checks: tuple[tuple[QualityFlag, str, str | None], ...] = (
         ("mrz_birth_failed", fields.birth, fields.birth_check),
         ("mrz_expiry_failed", fields.expiry, fields.expiry_check),
         ("mrz_optional_failed", fields.optional, fields.optional_check),
