@@ -11,7 +11,7 @@ import typer
 
 from agents.console import Failure, print_table, query_url
 from schemas.events import (
-    TOKEN_PATTERN,
+    PSEUDONYM_PATTERN,
     Identifier,
     Manifest,
     WatchlistEntry,
@@ -32,7 +32,7 @@ def show(
     ] = "",
 ) -> None:
     """Shows the lists, or every entry that has a token, or an entry that an alert named."""
-    if which and not re.match(TOKEN_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
+    if which and not re.match(PSEUDONYM_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
         raise Failure("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as alerts name it")
     manifests, entries = asyncio.run(read(settings_.load(), which))
     now = datetime.now(UTC)

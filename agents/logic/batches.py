@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, field
 from agents.logic.watchlist import KINDS, Entry, Watchlist
 from schemas.events import (
     CATEGORIES,
-    TOKEN_PATTERN,
+    PSEUDONYM_PATTERN,
     BatchCode,
     BatchStatus,
     Category,
@@ -36,7 +36,7 @@ SHOWN_REJECTS = 1000
 SHRINK_FROM = 10
 """A `full` may take over half of a list only if the list is shorter than this."""
 
-_TOKEN = re.compile(TOKEN_PATTERN)
+_TOKEN = re.compile(PSEUDONYM_PATTERN)
 _STRONG = ("id", "passport", "pass")
 _WEAK = ("phone", "plate")
 

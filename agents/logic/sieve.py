@@ -22,7 +22,7 @@ from agents.logic.rules import FEVER_C, PLAUSIBLE_C
 from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Watchlist
 from schemas.bare import Seen, bare, patterns
-from schemas.events import MAX_VALUE_BYTES, TOKEN_PATTERN, Person
+from schemas.events import MAX_VALUE_BYTES, PSEUDONYM_PATTERN, Person
 
 AT_ONCE = 64
 """Values decoded without a look at each: one that cannot be read costs no more than these."""
@@ -60,7 +60,9 @@ class Sieve:
         self._decode = msgspec.json.Decoder(bare(kind)).decode
         self._people, self._direction, self._plate, self._measured = people, direction, plate, measured
         self._names = [
-            (attrgetter(field), Seen(pattern)) for field, pattern in patterns(kind).items() if pattern != TOKEN_PATTERN
+            (attrgetter(field), Seen(pattern))
+            for field, pattern in patterns(kind).items()
+            if pattern != PSEUDONYM_PATTERN
         ]
         self._origins = Seen(patterns(Person)["origin"])
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence, Set
 import numpy as np
 
 from agents.logic.columns import NONE, Array, Column, Rows, Table, of_each_length, tags
-from schemas.events import TOKEN_PATTERN
+from schemas.events import PSEUDONYM_PATTERN
 
 KINDS = ("id", "passport", "pass", "phone", "plate")
 """Domains of tokens, in the order in which a match is named."""
@@ -19,7 +19,7 @@ KIND = {kind: number for number, kind in enumerate(KINDS)}
 _HEX = 32
 _ZEROS = bytes(ord("0") if chr(byte) in "0123456789abcdef" else byte for byte in range(256))
 """Turns every digit of a digest into 0."""
-_TOKEN = re.compile(TOKEN_PATTERN)
+_TOKEN = re.compile(PSEUDONYM_PATTERN)
 
 
 class Tokens:

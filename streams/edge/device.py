@@ -295,7 +295,7 @@ class Device:
         return make
 
     def _outcome(self, seq: int, outcome: str, people: list[int]) -> None:
-        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # one of the contract
+        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # the wire type says str; workers write the outcomes of the contract only (agents/logic/rules.py)
         ticket = self._tickets.get(seq)
         if ticket is not None:
             ticket.settle(answer)

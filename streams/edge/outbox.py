@@ -134,7 +134,7 @@ class Outbox:
     def after(self, seq: int, limit: int, without: Sequence[str] = ()) -> list[Row]:
         """The next events after a sequence number, in order; not those of the topics `without`."""
         marks = ",".join("?" * len(without))
-        sql = f"SELECT * FROM unsent WHERE seq > ? AND topic NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # marks
+        sql = f"SELECT * FROM unsent WHERE seq > ? AND topic NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # only as many question marks as there are topics are put in; the names are bound
         with self._using(self._relaxed) as db:
             return [Row(*row) for row in db.execute(sql, (seq, *without, limit))]
 

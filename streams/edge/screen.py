@@ -7,7 +7,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -55,7 +55,7 @@ class Draft:
         self.people: list[dict[str, Any]] = [{}]
         self.plate: str | None = None
         self.vehicle = False
-        self.direction = "in"
+        self.direction: Literal["in", "out"] = "in"
         self._mrz: list[str] = []
 
     def take(self, text: str) -> str:
@@ -71,7 +71,7 @@ class Draft:
             self.vehicle = True
             return "vehicle"
         if text.lower() in ("in", "out"):
-            self.direction = text.lower()
+            self.direction = "in" if text.lower() == "in" else "out"
             return self.direction
         if text.lower() in ("green", "yellow", "red"):
             self.people[-1]["health_code"] = text.lower()
@@ -88,7 +88,7 @@ class Draft:
         roles = ["driver" if vehicle else "pedestrian", *["passenger"] * (len(self.people) - 1)]
         return Passage(
             kind="vehicle" if vehicle else "pedestrian",
-            direction=self.direction,  # type: ignore[arg-type]  # in or out
+            direction=self.direction,
             plate=self.plate,
             people=[Traveller(role=role, **seen) for role, seen in zip(roles, self.people, strict=True)],  # type: ignore[arg-type]
         )
