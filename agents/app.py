@@ -338,6 +338,8 @@ async def _retain(sink: Sink, settings: Settings) -> None:
             due = retention.due(datetime.now(UTC), settings.timezone)
             if await sink.call(partial(retention.seal, before=due)):
                 await asyncio.sleep(retention.SETTLE_SECONDS)
+            if await sink.call(partial(retention.freeze, before=due)):
+                await asyncio.sleep(retention.READ_SECONDS)
             for day in await sink.call(partial(retention.drop, before=due)):
                 log.info("retention: %s", day)
         await asyncio.sleep(RETAIN_SECONDS)

@@ -18,9 +18,13 @@ from streams.clickhouse import Engine
 KEPT_DAYS = 14
 
 SETTLE_SECONDS = 3.0
-"""Between the seal and the first drop: a flush that read the seals before it is over by then, in whatever process."""
+"""Between the seal and the first freeze: a flush that read the seals before it is over by then, in whatever process."""
+
+READ_SECONDS = 10.0
+"""Between the freeze and the first drop: a query that began before it is over by then. The dearest view takes 4 s (README)."""
 
 FACTS = (*sorted(SEALED.tables), "sealed_kinds", "device_rolled")
+"""In the order in which they are dropped: dispositions before the scans that tell their kind."""
 
 
 class Dropped(NamedTuple):
@@ -50,31 +54,56 @@ def seal(engine: Engine, before: date) -> int:
     return len(days)
 
 
-def drop(engine: Engine, before: date) -> list[Dropped]:
-    """Freezes the sums of sealed days and drops their facts.
+def freeze(engine: Engine, before: date) -> int:
+    """Freezes the sums of sealed days that have facts: these become the sums of the day with one row in `sealed_days`. How many it froze.
 
-    The sums become those of the day, and its facts stop counting, with one row in `sealed_days`; only after it is anything
-    dropped. So whoever is killed, or runs beside another, leaves counts that hold.
+    So whoever is killed, or runs beside another, leaves counts that hold.
     """
-    frozen = {row["day"] for row in engine.query("SELECT day FROM ninezero_data.frozen_days")}
+    frozen = _frozen(engine)
     sealed = {row["day"] for row in engine.query(SEALED.sql)}
+    found = {day.isoformat() for table in FACTS for day in _days(engine, table, before)}
+    days = sorted((found & sealed) - frozen)
+    for day in days:
+        _freeze(engine, day)
+    return len(days)
+
+
+def drop(engine: Engine, before: date) -> list[Dropped]:
+    """Drops the facts of frozen days."""
+    frozen = _frozen(engine)
     counts = {table: _days(engine, table, before) for table in FACTS}
     found = []
-    for day in sorted({day for table in FACTS for day in counts[table] if day.isoformat() in sealed}):
-        if day.isoformat() not in frozen:
-            _freeze(engine, day.isoformat())
+    for day in sorted({day for table in FACTS for day in counts[table] if day.isoformat() in frozen}):
         for table in FACTS:
-            engine.execute(f"ALTER TABLE ninezero_data.{table} DROP PARTITION '{day}'")
+            if day in counts[table]:
+                _drop(engine, table, day)
         found.append(Dropped(day, {table: counts[table][day] for table in FACTS if day in counts[table]}))
     close_cases(engine, before)  # by a rule of its own: 14 days after closure
     return found
 
 
 def retain(engine: Engine, before: date) -> list[Dropped]:
-    """Seals, waits for what is in flight, and drops; what it dropped."""
+    """Seals, freezes and drops, and waits in between for what is under way; what it dropped."""
     if seal(engine, before):
         time.sleep(SETTLE_SECONDS)
+    if freeze(engine, before):
+        time.sleep(READ_SECONDS)
     return drop(engine, before)
+
+
+def _drop(engine: Engine, table: str, day: date) -> None:
+    """Puts nothing in the place of a partition.
+
+    `DROP PARTITION` makes 18.16 wait for every query of the table, and every later one wait for it: also the second look of a query
+    that is under way already, and then both wait until the server is started again.
+    """
+    engine.execute(f"CREATE TABLE IF NOT EXISTS ninezero_data.no_{table} AS ninezero_data.{table}")
+    engine.execute(f"ALTER TABLE ninezero_data.{table} REPLACE PARTITION '{day}' FROM ninezero_data.no_{table}")
+    engine.execute(f"DROP TABLE IF EXISTS ninezero_data.no_{table}")
+
+
+def _frozen(engine: Engine) -> set[str]:
+    return {row["day"] for row in engine.query("SELECT day FROM ninezero_data.frozen_days")}
 
 
 def _freeze(engine: Engine, day: str) -> None:

@@ -1,5 +1,6 @@
 -- Retention: a day is sealed (attempt 0: nothing of it is taken any more), its sums are frozen under a number of their own,
--- and only then are its facts dropped. Of several frozen attempts the first one holds: it saw the facts before any drop.
+-- and only then, when no query is under way that began before it, are its facts dropped. Of several frozen attempts the first one
+-- holds: it saw the facts before any drop.
 CREATE TABLE IF NOT EXISTS ninezero_data.sealed_days (
     day Date, attempt UInt64, at UInt64
 ) ENGINE = MergeTree ORDER BY day;
@@ -38,14 +39,18 @@ FROM (
         SELECT device_id, seq, kind, version FROM ninezero_data.sealed_kinds
     ) GROUP BY of_device, of_seq
 ) AS scanned USING (of_device, of_seq)
-WHERE day NOT IN (SELECT day FROM ninezero_data.frozen_days)
 GROUP BY day, site_id, kind, action;
 
+-- A day that is frozen counts as it was then, whether its facts are there still, in part, or no more.
 CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day AS
-SELECT day, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live
-UNION ALL
-SELECT day, site_id, kind, action, overrides, count FROM ninezero_data.disposition_days
-WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days);
+SELECT day, site_id, kind, action, argMax(overrides, attempt) AS overrides, argMax(count, attempt) AS count
+FROM (
+    SELECT day, toUInt64(0) AS attempt, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live
+    UNION ALL
+    SELECT day, attempt, site_id, kind, action, overrides, count FROM ninezero_data.disposition_days
+    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days)
+)
+GROUP BY day, site_id, kind, action;
 
 -- Completeness ------------------------------------------------------------------------------------------------------------
 
@@ -55,77 +60,90 @@ CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
     ends Array(UInt64)
 ) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
 
--- The same of days that still have their facts, so that a question about devices reads those of the last days only: kept by the recorder
--- (agents/completeness.py), and worth something while `print` is that of the day's facts, else as good as not there.
+-- The same of days that still have their facts, so that a question about devices reads those of the last days only (agents/completeness.py).
+-- `print` says which facts a row was made from: all that the day had then, and maybe more.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
-    day Date, attempt UInt64, print UInt64, device_id String, site_id String, late UInt64, starts Array(UInt64),
-    ends Array(UInt64)
-) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, site_id);
+    day Date, print UInt64, made DateTime, device_id String, site_id String, late UInt64, starts Array(UInt64), ends Array(UInt64)
+) ENGINE = ReplacingMergeTree(print) PARTITION BY day ORDER BY (device_id, site_id);
 
--- Another one with every insert. What is merged may change it, too, and is rolled up once more.
+-- A part has its number from when it can be read, so the highest one grows with whatever comes, and with nothing else.
 CREATE VIEW IF NOT EXISTS ninezero_data.device_prints AS
-SELECT toDate(partition) AS day, cityHash64(max(max_block_number), sum(rows)) AS print
-FROM system.parts WHERE database = 'ninezero_data' AND table = 'device_events' AND active = 1 GROUP BY partition;
+SELECT toDate(partition) AS day, toUInt64(max(max_block_number)) AS print
+FROM system.parts WHERE database = 'ninezero_data' AND table = 'device_events' AND active = 1 AND rows > 0 GROUP BY partition;
 
+-- A query reads its tables one after the other, and meanwhile facts come and days are rolled up. So what may be true is read from both
+-- sides, and the later of the two holds: facts of every day but those that were rolled up with all of their facts a minute ago (which
+-- this query then finds rolled up, whenever it looks), and everything that was ever rolled up. Facts are only added, so a
+-- row made of more of them is the better one.
 CREATE VIEW IF NOT EXISTS ninezero_data.device_rolled_days AS
-SELECT day, max(attempt) AS attempt FROM ninezero_data.device_rolled
-WHERE (day, print) IN (SELECT day, print FROM ninezero_data.device_prints)
-    AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)
-GROUP BY day;
+SELECT DISTINCT day FROM ninezero_data.device_rolled
+WHERE made < now() - 60 AND (day, print) IN (SELECT day, print FROM ninezero_data.device_prints);
 
 CREATE VIEW IF NOT EXISTS ninezero_data.device_fresh AS
 SELECT day, device_id, site_id, sum(late) AS late,
     arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
     arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
 FROM ninezero_data.device_events FINAL
-PREWHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days) AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)
+PREWHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days)
 GROUP BY day, device_id, site_id;
 
--- A device is tangled if it has a number with two contents: its runs overlap. (Arrays side by side: 18.16 forgets a column of tuples when
--- it is started again.)
-CREATE VIEW IF NOT EXISTS ninezero_data.device_tangles AS
-SELECT device_id, groupArray(day) AS days, groupArray(site_id) AS sites, groupArray(late) AS lates, groupArray(starts) AS begun,
-    groupArray(ends) AS ended,
-    arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends)))) AS tangled
+CREATE VIEW IF NOT EXISTS ninezero_data.device_cells AS
+SELECT day, device_id, site_id, argMax(late, print) AS late, argMax(starts, print) AS starts, argMax(ends, print) AS ends
 FROM (
-    SELECT day, device_id, site_id, late, starts, ends FROM ninezero_data.device_fresh
+    SELECT day, toUInt64(18446744073709551615) AS print, device_id, site_id, late, starts, ends FROM ninezero_data.device_fresh
     UNION ALL
-    SELECT day, device_id, site_id, late, starts, ends FROM ninezero_data.device_rolled
-    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.device_rolled_days)
+    SELECT day, print, device_id, site_id, late, starts, ends FROM ninezero_data.device_rolled
 )
-GROUP BY device_id;
+GROUP BY day, device_id, site_id;
 
--- Tangled devices are told from every event. The first content of a number tells its row; of two in one millisecond, the higher
--- digest does. (`concat` keeps the set out of the index, for which 18.16 would make it several times.)
+-- A device is tangled if it has a number with two contents: its runs overlap.
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_tangled AS
+SELECT device_id FROM ninezero_data.device_cells GROUP BY device_id
+HAVING arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends))));
+
+-- What is told of a tangled device is told from its every event, and then its runs are not. The first content of a number tells its
+-- row; of two in one millisecond, the higher digest does. (`concat` keeps the set out of the index, for which 18.16 would make it
+-- several times.)
 CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
-SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, toUInt64(0) AS conflicts, tupleElement(run, 3) AS late,
-    tupleElement(run, 4) AS starts, tupleElement(run, 5) AS ends
+SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, tupleElement(run, 3) AS conflicts,
+    tupleElement(run, 4) AS late, tupleElement(run, 5) AS starts, tupleElement(run, 6) AS ends
 FROM (
-    SELECT device_id, arrayJoin(arrayMap((d, s, l, b, e) -> (d, s, l, b, e), days, sites, lates, begun, ended)) AS run
-    FROM ninezero_data.device_tangles WHERE NOT tangled
-)
-UNION ALL
-SELECT first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
-    arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
-    arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
-FROM (
-    SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site, argMax(late, rank) AS first_late,
-        min(digest) != max(digest) AS several
+    SELECT device_id, arrayJoin(argMax(runs, events)) AS run
     FROM (
-        SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
-        FROM ninezero_data.device_events
-        WHERE concat(device_id, '') IN (SELECT device_id FROM ninezero_data.device_tangles WHERE tangled)
+        SELECT device_id, events, groupArray((day, site_id, conflicts, late, starts, ends)) AS runs
+        FROM (
+            SELECT toUInt8(0) AS events, day, device_id, site_id, toUInt64(0) AS conflicts, late, starts, ends FROM ninezero_data.device_cells
+            UNION ALL
+            SELECT toUInt8(1) AS events, first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
+                arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+                arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
+            FROM (
+                SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site,
+                    argMax(late, rank) AS first_late, min(digest) != max(digest) AS several
+                FROM (
+                    SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
+                    FROM ninezero_data.device_events
+                    WHERE concat(device_id, '') IN (SELECT device_id FROM ninezero_data.devices_tangled)
+                )
+                GROUP BY device_id, seq
+            )
+            GROUP BY first_day, device_id, first_site
+        )
+        GROUP BY device_id, events
     )
-    GROUP BY device_id, seq
-)
-WHERE first_day NOT IN (SELECT day FROM ninezero_data.frozen_days)
-GROUP BY first_day, device_id, first_site;
+    GROUP BY device_id
+);
 
 CREATE VIEW IF NOT EXISTS ninezero_data.device_runs AS
-SELECT day, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live
-UNION ALL
-SELECT day, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.device_days
-WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days);
+SELECT day, device_id, site_id, argMax(conflicts, attempt) AS conflicts, argMax(late, attempt) AS late, argMax(starts, attempt) AS starts,
+    argMax(ends, attempt) AS ends
+FROM (
+    SELECT day, toUInt64(0) AS attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live
+    UNION ALL
+    SELECT day, attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.device_days
+    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days)
+)
+GROUP BY day, device_id, site_id;
 
 -- What no run covers is missing, in the row of the run that comes next: by then all earlier runs have ended, the last of them with
 -- the end that has the same place among the ends as its own start among the starts. A number whose second content came after the

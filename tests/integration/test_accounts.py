@@ -115,8 +115,9 @@ def test_by_grant_each_account_does_what_it_is_for_and_nothing_else(tmp_path: Pa
         assert {s for s, error in said.items() if not error} == set(reads(allowed)), account
         refused = [e for s, e in said.items() if s not in reads(allowed) and "merge(" not in s]
         assert [e for e in refused if "ACCESS_DENIED" not in e] == []
-    work = ["INSERT INTO ninezero_data.site_register (site_id) SELECT 's'", "ALTER TABLE ninezero_data.screening_facts DROP PARTITION '2026-01-01'",
-            "TRUNCATE TABLE ninezero_data.recorder_progress"]  # fmt: skip
+    work = ["INSERT INTO ninezero_data.site_register (site_id) SELECT 's'", "CREATE TABLE ninezero_data.no_screening_facts AS ninezero_data.screening_facts",
+            "ALTER TABLE ninezero_data.screening_facts REPLACE PARTITION '2026-01-01' FROM ninezero_data.no_screening_facts",
+            "DROP TABLE ninezero_data.no_screening_facts", "TRUNCATE TABLE ninezero_data.recorder_progress"]  # fmt: skip
     said = attempt(
         tmp_path, "ninezero_writer", ["migrate", *work, *reads(VIEWS), "SELECT * FROM file('x.csv', 'CSV', 'x String')"]
     )
