@@ -48,7 +48,8 @@ Projection = tuple[Topic, Read, dict[str, Rows_of]]
 
 def projections(settings: Settings) -> list[Projection]:
     """(topic, how a record is read, rows by table) of everything that is recorded."""
-    day_of, devices = rows.local_day(settings.timezone), Seen(patterns(Scan)["device_id"])
+    day_of = rows.local_day(settings.timezone)
+    devices, sites = (Seen(patterns(Scan)[field]) for field in ("device_id", "site_id"))
 
     def arrived(kind: Any) -> Read:
         return lambda record: read_event(record, kind, day_of, settings)
@@ -56,7 +57,7 @@ def projections(settings: Settings) -> list[Projection]:
     return [
         (
             DECISIONS,
-            lambda record: rows.decided(_decisions(record, devices), day_of),
+            lambda record: rows.decided(_decisions(record, devices, sites), day_of),
             {"screening_facts": rows.screening_facts, "device_events": rows.decided_events},
         ),
         (
@@ -89,14 +90,14 @@ def _own(kind: Any) -> Read:
     return lambda record: take(kind, record.value)
 
 
-def _decisions(record: Any, devices: Seen) -> Decisions:
+def _decisions(record: Any, devices: Seen, sites: Seen) -> Decisions:
     """A decisions record.
 
     Raises:
-        Refused: it is none, or a device in it has a name that is no identifier.
+        Refused: it is none, or a device or site in it has a name that is no identifier.
     """
     made: Decisions = take(Decisions, record.value)
-    if any(devices.wrong(alike.device_ids) for alike in made.decisions):
+    if any(devices.wrong(alike.device_ids) or sites.wrong(alike.site_ids) for alike in made.decisions):
         raise Refused("schema_invalid", "/decisions")
     return made
 
@@ -151,7 +152,7 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
 def roll_up(engine: Engine, written: Rows) -> None:
     """Recomputes the absolute counts of every minute that has new facts."""
     facts = written.get("screening_facts", Block("screening_facts"))
-    touched = sorted(set(zip(facts["minute"], facts["day"], strict=True)))
+    touched = sorted({(at, day) for some, day in zip(facts["minute"], facts["day"], strict=True) for at in set(some)})
     for first in range(0, len(touched), MINUTES_A_QUERY):
         some = touched[first : first + MINUTES_A_QUERY]
         engine.execute(_rollup_sql(sorted({day.isoformat() for _, day in some}), [minute for minute, _ in some]))

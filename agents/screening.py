@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,7 +50,7 @@ PART = 800
 NOBODY: list[int] = []
 
 AT_ONCE = 8000
-"""Events decided without a pause, at least one chunk: some thirty milliseconds. What each checkpoint has in them is one record."""
+"""Events decided without a pause, at least one chunk: some thirty milliseconds. What each checkpoint is told of them is one record."""
 
 IN_HAND = 32
 """Such lots that wait for Kafka: as many as a fetch brings, so that what they send shares requests."""
@@ -58,8 +58,8 @@ IN_HAND = 32
 Record = tuple[Topic, bytes, bytes]
 Facts = tuple[str, str, str, int]
 """Kind, direction, stage and number of people of an event, for the counts."""
-_Common = tuple[str, Facts, str, bool, tuple[str, ...]]
-"""Site, facts, outcome, lateness and rules."""
+_Common = tuple[int, Facts, str, bool, tuple[str, ...]]
+"""Partition the event came from, facts, outcome, lateness and rules."""
 _T = TypeVar("_T")
 
 
@@ -151,15 +151,14 @@ class _Made:
         self.alerts: list[int] = []
         """Those of events that raise an alert."""
         self._kind, self._now, self._version = kind, now, version
-        self._partitions = [chunk.tp.partition for chunk in chunks]
-        self._ends = list(accumulate(len(chunk.records) for chunk in chunks))
-        self._outcomes: dict[str, list[tuple[str, int, str, list[int]]]] = defaultdict(list)
-        self._alike: dict[_Common, list[tuple[str, int, int, int]]] = defaultdict(list)
-        """By what they have in common: device, number, ms, digest of each event."""
-        self._places: dict[str, list[int]] = defaultdict(list)
-        """Where each of the outcomes was among the records."""
-        self._clear: dict[tuple[str, Facts, bool], tuple[list[Any], list[Any], list[int]]] = {}
-        """By site, facts and lateness: the lists of the three above that clear events go to."""
+        partitions = [chunk.tp.partition for chunk in chunks]
+        self._partitions: Array = np.repeat(partitions, [len(chunk.records) for chunk in chunks])
+        self._outcomes: dict[str, tuple[list[tuple[str, int, str, list[int]]], list[int]]] = {}
+        """By site: what it is told, and where each of that was among the records."""
+        self._alike: dict[_Common, list[tuple[str, str, int, int, int]]] = defaultdict(list)
+        """By what they have in common: site, device, number, ms, digest of each event."""
+        self._clear: dict[tuple[int, Facts, bool], list[tuple[str, str, int, int, int]]] = {}
+        """Those of clear events, by what else they have in common."""
         self._out: list[Record] = []
         self._counts: dict[str, int] = defaultdict(int)
         self._late = self._duplicates = 0
@@ -173,19 +172,22 @@ class _Made:
         ordinary = ordinary.where(in_time(ordinary.at_us, self.stamps[ordinary.places], replay))
         late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US) & (not replay)
         self.left[ordinary.places] = False
-        digests, seen = self._digests, self._seen
-        found = self._clear
-        columns = (ordinary.places.tolist(), ordinary.events, (ordinary.at_us // 1000).tolist(), late.tolist())
-        for place, event, ms, is_late, facts in zip(*columns, self._kind.facts(ordinary.events), strict=True):
-            device, seq, digest = event.device_id, event.seq, digests[place]
-            common = (event.site_id, facts, is_late)
-            if (lists := found.get(common)) is None:
-                rows = self._alike[event.site_id, facts, "clear", is_late, ()]
-                lists = found[common] = (self._outcomes[event.site_id], rows, self._places[event.site_id])
-            lists[0].append((device, seq, "clear", NOBODY))
-            lists[2].append(place)
+        digests, seen, outcomes, found = self._digests, self._seen, self._outcomes, self._clear
+        commons = zip(
+            self._partitions[ordinary.places].tolist(), self._kind.facts(ordinary.events), late.tolist(), strict=True
+        )
+        columns = (ordinary.places.tolist(), ordinary.events, (ordinary.at_us // 1000).tolist(), commons)
+        for place, event, ms, common in zip(*columns, strict=True):
+            site, device, seq, digest = event.site_id, event.device_id, event.seq, digests[place]
+            if (told := outcomes.get(site)) is None:
+                told = outcomes[site] = ([], [])
+            told[0].append((device, seq, "clear", NOBODY))
+            told[1].append(place)
             if seen is None or self._is_new(device, seq, digest):
-                lists[1].append((device, seq, ms, digest))
+                if (rows := found.get(common)) is None:
+                    partition, facts, is_late = common
+                    rows = found[common] = self._alike[partition, facts, "clear", is_late, ()]
+                rows.append((site, device, seq, ms, digest))
         self._counts["clear"] += len(ordinary.places)
         self._late += int(late.sum())
 
@@ -200,38 +202,40 @@ class _Made:
         device, seq, digest = event.device_id, event.seq, self._digests[place]
         if self._seen is None or self._is_new(device, seq, digest):
             why = tuple(why.rule for why in verdict.reasons)
-            common = (event.site_id, self._kind.facts([event])[0], verdict.outcome, late, why)
-            self._alike[common].append((device, seq, at_us // 1000, digest))
+            common = (int(self._partitions[place]), self._kind.facts([event])[0], verdict.outcome, late, why)
+            self._alike[common].append((event.site_id, device, seq, at_us // 1000, digest))
 
     def answer(self, place: int, event: Any, outcome: str, people: list[int]) -> None:
         """What its device is told, in the order in which the events came."""
-        places = self._places[event.site_id]
+        told, places = self._outcomes.setdefault(event.site_id, ([], []))
         at = bisect(places, place)
         places.insert(at, place)
-        self._outcomes[event.site_id].insert(at, (event.device_id, event.seq, outcome, people))
+        told.insert(at, (event.device_id, event.seq, outcome, people))
         self._counts[outcome] += 1
 
     def refuse(self, place: int, refused: Refused) -> None:
         """A dead letter."""
-        name, partition = self._kind.topic.name, self._partitions[bisect(self._ends, place)]
-        letter = dead_letter(name, partition, self.records[place], refused)
+        name = self._kind.topic.name
+        letter = dead_letter(name, int(self._partitions[place]), self.records[place], refused)
         self._out.append((topics.DEAD_LETTERS, name.encode(), letter))
         metrics.dead_letters.labels(name, refused.reason).inc()
 
     def out(self) -> list[Record]:
         """Everything, as it is written; and counted."""
-        for site, some in self._outcomes.items():
+        for site, (some, _) in self._outcomes.items():
             for value in _values(partial(Outcomes, site, self._now, self._version), some):
                 self._out.append((topics.OUTCOMES, site.encode(), value))
-        decided: dict[str, list[Alike]] = defaultdict(list)
-        for (site, facts, outcome, late, why), rows in self._alike.items():
+        decided: dict[int, list[Alike]] = defaultdict(list)
+        for (partition, facts, outcome, late, why), rows in self._alike.items():
             for first in range(0, len(rows), ALIKE):
                 columns = map(list, zip(*rows[first : first + ALIKE], strict=True))
-                decided[site].append(Alike(*facts, outcome, late, list(why), *columns))
+                decided[partition].append(Alike(*facts, outcome, late, list(why), *columns))
         decided_ms = int(self._now.timestamp() * 1000)
-        for site, groups in decided.items():
-            for value in _values(partial(Decisions, site, rules.TABLE, decided_ms, self._version), groups):
-                self._out.append((topics.DECISIONS, site.encode(), value))
+        for groups in decided.values():
+            # Sites of one partition of the scans are of one partition here.
+            key = groups[0].site_ids[0].encode()
+            for value in _values(partial(Decisions, rules.TABLE, decided_ms, self._version), groups):
+                self._out.append((topics.DECISIONS, key, value))
         name = self._kind.topic.name
         for outcome, count in self._counts.items():
             metrics.events.labels(name, outcome).inc(count)

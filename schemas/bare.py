@@ -36,7 +36,7 @@ def patterns(kind: Any) -> dict[str, str]:
 class Seen:
     """Strings of one pattern: each is looked at once, as long as it is remembered."""
 
-    LIMIT = 100_000
+    LIMIT = 1 << 18
 
     def __init__(self, pattern: str) -> None:
         self._match = re.compile(pattern).match

@@ -394,7 +394,7 @@ class CareAlert(Struct):
 
 
 class Alike(Struct, array_like=True, gc=False):
-    """Events of one site that were decided alike: what they have in common, then what each has, a list a field.
+    """Events that were decided alike: what they have in common, then what each has, a list a field.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `people` counts persons; `reasons` names a rule
     once for every person (or plate) it applied to; `observed_ms` is Unix time in ms; a digest is the CRC-32 of the value as it
@@ -408,21 +408,22 @@ class Alike(Struct, array_like=True, gc=False):
     outcome: str
     late: bool
     reasons: list[str]
+    site_ids: list[str]
     device_ids: list[str]
     seqs: list[Seq]
     observed_ms: list[Millis]
     digests: list[Annotated[int, Meta(ge=0, le=2**32 - 1)]]
 
     def __post_init__(self) -> None:
-        if not len(self.device_ids) == len(self.seqs) == len(self.observed_ms) == len(self.digests):
+        each: tuple[list[Any], ...] = (self.site_ids, self.device_ids, self.seqs, self.observed_ms, self.digests)
+        if len(set(map(len, each))) > 1:
             raise ValueError("lists of one length are due")
 
 
 class Decisions(Struct, gc=False):
-    """Decisions about events of one site out of one chunk, made at `decided_ms` (Unix time in ms): token-free, immutable, internal,
-    and all that the counts need."""
+    """Decisions about events of one partition that were decided together, at `decided_ms` (Unix time in ms): token-free, immutable,
+    internal, and all that the counts need. The key of its record is the site of the first of them."""
 
-    site_id: Identifier
     table: int
     decided_ms: Millis
     watchlist_version: int

@@ -239,8 +239,8 @@ No case number: those must go, and this is kept with the progress."""
 
 
 VARIED: dict[str, tuple[str, ...]] = {
-    "screening_facts": ("device_id", "seq"),
-    "device_events": ("device_id", "seq", "digest"),
+    "screening_facts": ("minute", "site_id", "device_id", "seq"),
+    "device_events": ("device_id", "seq", "site_id", "digest"),
 }
 """Columns in which rows differ that have all else in common, as thousands do."""
 
@@ -316,18 +316,19 @@ class Block:
 
 
 class Part(NamedTuple):
-    """Decisions that are of one minute (Unix time in s) as well, with its local day."""
+    """Decisions that are of one local day as well; minutes are Unix time in s."""
 
     alike: Alike
     day: date
-    minute: int
+    minutes: list[int]
+    site_ids: list[str]
     device_ids: list[str]
     seqs: list[int]
     digests: list[int]
 
 
 class Decided(NamedTuple):
-    """A record, and its decisions by minutes, in its order."""
+    """A record, and its decisions by days, in its order."""
 
     record: Decisions
     parts: list[Part]
@@ -339,24 +340,20 @@ class Decided(NamedTuple):
 
 
 def decided(record: Decisions, day_of: Callable[[int], date]) -> Decided:
-    """Parts a record by minutes."""
+    """Parts a record by days."""
     parts = []
     for alike in record.decisions:
-        minutes = [ms // 60_000 for ms in alike.observed_ms]
-        devices, seqs, digests = alike.device_ids, alike.seqs, alike.digests
+        minutes = [ms // 60_000 * 60 for ms in alike.observed_ms]
         if not minutes:
             continue
-        if max(minutes) == (first := min(minutes)):
-            parts.append(Part(alike, day_of(first * 60), first * 60, devices, seqs, digests))
+        columns: tuple[list[Any], ...] = (minutes, alike.site_ids, alike.device_ids, alike.seqs, alike.digests)
+        if day_of(max(minutes)) == (day := day_of(min(minutes))):
+            parts.append(Part(alike, day, *columns))
             continue
-        by_minute: dict[int, tuple[list[str], list[int], list[int]]] = {}
-        for minute, device, seq, digest in zip(minutes, devices, seqs, digests, strict=True):
-            if (lists := by_minute.get(minute)) is None:
-                lists = by_minute[minute] = ([], [], [])
-            lists[0].append(device)
-            lists[1].append(seq)
-            lists[2].append(digest)
-        parts += [Part(alike, day_of(minute * 60), minute * 60, *by_minute[minute]) for minute in sorted(by_minute)]
+        days = list(map(day_of, minutes))
+        for day in sorted(set(days)):
+            own = [it == day for it in days]
+            parts.append(Part(alike, day, *(list(compress(column, own)) for column in columns)))
     return Decided(record, parts)
 
 
@@ -364,9 +361,9 @@ def screening_facts(made: Iterable[Decided]) -> Block:
     """Facts of decisions records."""
     block = Block("screening_facts")
     block.add([
-        (day, minute, record.site_id, device_ids, seqs, alike.kind, alike.direction, alike.stage, alike.people,
+        (part.day, part.minutes, part.site_ids, part.device_ids, part.seqs, alike.kind, alike.direction, alike.stage, alike.people,
          alike.outcome, int(alike.late), alike.reasons, FIRST_WINS - record.decided_ms)
-        for record, parts in made for alike, day, minute, device_ids, seqs, _ in parts
+        for record, parts in made for part in parts for alike in (part.alike,)
     ])  # fmt: skip
     return block
 
@@ -375,8 +372,8 @@ def decided_events(made: Iterable[Decided]) -> Block:
     """The events of decisions records."""
     block = Block("device_events")
     block.add([
-        (day, device_ids, seqs, record.site_id, digests, int(alike.late), FIRST_WINS - record.decided_ms)
-        for record, parts in made for alike, day, _, device_ids, seqs, digests in parts
+        (part.day, part.device_ids, part.seqs, part.site_ids, part.digests, int(part.alike.late), FIRST_WINS - record.decided_ms)
+        for record, parts in made for part in parts
     ])  # fmt: skip
     return block
 

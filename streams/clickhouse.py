@@ -114,8 +114,11 @@ class Server:
         self._client.disconnect()
 
     def _structure(self, table: str, rows: Block) -> list[tuple[str, str]]:
-        """Names and types of the columns, with lists where they vary."""
-        types = {row["name"]: row["type"] for row in self.query(f"DESCRIBE TABLE {table}")}
+        """Names and types of the columns, with lists where they vary. Times are numbers: the driver looks at each of its own type."""
+        types = {
+            row["name"]: re.sub(r"\ADateTime\b.*", "UInt32", row["type"])
+            for row in self.query(f"DESCRIBE TABLE {table}")
+        }
         return [(field, f"Array({types[field]})" if field in rows.varied else types[field]) for field in rows.fields]
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:

@@ -100,9 +100,11 @@ class Writer:
     async def send(self, records: Iterable[tuple[topics.Topic, bytes, bytes]]) -> None:
         """Writes (topic, key, value) records, in order for each partition; returns when Kafka has acknowledged all."""
         pending: dict[Partition, list[tuple[bytes, bytes]]] = defaultdict(list)
-        for topic, key, value in records:
-            name = self._settings.topic(topic.name)
-            count = self._partitions.get(name) or await self.partitions(name)
+        topic, name, count = None, "", 1
+        for to, key, value in records:
+            if to is not topic:  # most go where the last one went
+                topic, name = to, self._settings.topic(to.name)
+                count = self._partitions.get(name) or await self.partitions(name)
             pending[name, _hash(key) % count].append((key, value))
         await self._send_all(pending)
 

@@ -231,7 +231,7 @@ class Observer:
                 if first[0] != outcome:
                     self.different.append((device, seq))
         elif topic == DECISIONS:
-            events = [event for alike in said["decisions"] for event in zip(alike[7], alike[8], strict=True)]
+            events = [event for alike in said["decisions"] for event in zip(alike[8], alike[9], strict=True)]
             self.decided.update(events)
             self.decisions[place].append((record.offset, events))
         elif topic == ALERTS and "case_id" in said:

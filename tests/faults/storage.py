@@ -169,7 +169,10 @@ def disk(d: Deployment, rng: random.Random) -> None:
     """A file system of its own, small, filled to the last byte: a tmpfs where we may mount one, else a limit on a file's size."""
     data, small = Path(d.server.folder, "data"), Path(d.server.folder, "small")
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", small], capture_output=True).returncode:
+    held = int(subprocess.check_output(["du", "-sm", data]).split()[0])
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={held + 256}m", "tmpfs", small], capture_output=True
+    ).returncode:
         small.rmdir()
         process = d.server._process
         assert process is not None
@@ -191,8 +194,9 @@ def disk(d: Deployment, rng: random.Random) -> None:
         rest(rng, 1, 2)
     finally:
         with stopped(d):
-            data.unlink()
-            shutil.move(small / "data", data)
+            if data.is_symlink():
+                data.unlink()
+                shutil.move(small / "data", data)
             subprocess.run(["umount", small], check=True)
             small.rmdir()
 

@@ -32,7 +32,13 @@ EVENTS = st.lists(
     max_size=9,
 )
 LISTS = st.lists(
-    st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 3 * 86_400_000), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from("st"),
+        st.sampled_from("ab"),
+        st.integers(0, 9),
+        st.integers(0, 3 * 86_400_000),
+        st.integers(0, 9),
+    ),
     min_size=1,
     max_size=9,
 )
@@ -59,24 +65,22 @@ def test_a_table_without_varied_columns_is_a_block_as_well() -> None:
 
 
 @given(LISTS)
-def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, int, int, int]]) -> None:
+def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, str, int, int, int]]) -> None:
     day_of, start = local_day("Asia/Shanghai"), 1_772_300_000_000
-    devices, seqs, after, digests = map(list, zip(*events, strict=True))
+    sites, devices, seqs, after, digests = map(list, zip(*events, strict=True))
     times = [start + ms for ms in after]
-    made = decided(
-        Decisions(
-            "s", 1, 7, 1, [Alike("vehicle", "in", "", 2, "hold", True, ["fever"], devices, seqs, times, digests)]
-        ),
-        day_of,
-    )
+    alike = Alike("vehicle", "in", "", 2, "hold", True, ["fever"], sites, devices, seqs, times, digests)
+    made = decided(Decisions(1, 7, 1, [alike]), day_of)
     minutes = [ms // 60_000 * 60 for ms in times]
-    rows = zip(map(day_of, minutes), minutes, devices, seqs, digests, strict=True)
-    expected = sorted(rows, key=lambda row: row[1])
+    rows = zip(map(day_of, minutes), minutes, sites, devices, seqs, digests, strict=True)
+    expected = sorted(rows, key=lambda row: row[0])
     version = FIRST_WINS - 7
     facts, told = screening_facts([made]), decided_events([made])
     assert list(facts) == [
-        ScreeningFact(day, at, "s", d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
-        for day, at, d, n, _ in expected
+        ScreeningFact(day, at, site, d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
+        for day, at, site, d, n, _ in expected
     ]
-    assert list(told) == [DeviceEvent(day, d, n, "s", digest, 1, version) for day, _, d, n, digest in expected]
-    assert len(facts) == len(told) == len(events) and len(facts.columns[0]) == len(set(minutes))
+    assert list(told) == [DeviceEvent(day, d, n, site, digest, 1, version) for day, _, site, d, n, digest in expected]
+    days = set(map(day_of, minutes))
+    assert made.days == days
+    assert len(facts) == len(told) == len(events) and len(facts.columns[0]) == len(days)

@@ -182,7 +182,7 @@ def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
         for one in record["outcomes"]
     ]
     alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in said["screening-alerts"])
-    events = sorted((key, *map(str, alike[:7]), *one) for key, record in said["screening-decisions"] for alike in record["decisions"]
+    events = sorted((*map(str, alike[:7]), *one) for _, record in said["screening-decisions"] for alike in record["decisions"]
                     for one in zip(*alike[7:], strict=True))  # fmt: skip
     return outcomes, alerts, events, len(said["dead-letters"])
 
