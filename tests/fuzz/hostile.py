@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -319,7 +320,9 @@ def broken(make: Callable[[], Any], every: int = 1) -> Iterator[Case]:
         b"\\ud800",
         b"\\udc00\\ud800",
     ):
-        where = raw.index(b'"', 2) + 1 if raw[:1] == b"[" else raw.index(b'":"') + 3
+        first = re.search(rb'[:\[]"', raw)
+        assert first
+        where = first.end()
         yield Case(
             f"{bad!r} in a text",
             raw[:where] + bad + CANARY.encode() + raw[where:],

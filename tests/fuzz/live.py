@@ -266,11 +266,10 @@ class Attack(System):
         events = {topic: self.taken(topic, letters) for topic in FIELDS if topic != "watchlist-pushes"}
         topics = ", ".join(f"'{topic}'" for topic in FIELDS)
         ours = "device_id != 'foreign-device' AND site_id != 'foreign-site'"
+        lately = "site_id != 'foreign-site' AND day > '2000-01-01'"  # foreign decisions are of 1970
         wanted = {
             f"sum(received) AS n FROM ninezero.device_completeness WHERE {ours}": len(set().union(*events.values())),
-            "sum(passages) AS n FROM ninezero.screening_by_day WHERE site_id != 'foreign-site'": len(
-                events["checkpoint-scans"]
-            ),
+            f"sum(passages) AS n FROM ninezero.screening_by_day WHERE {lately}": len(events["checkpoint-scans"]),
             "sum(people) AS n FROM ninezero.arrivals_by_day": len(events["station-arrivals"]),
             "sum(count) AS n FROM ninezero.dispositions_by_day": len(events["dispositions"]),
             "count() AS n FROM ninezero.push_batches WHERE authority != 'foreign-authority' AND batch_id != 'foreign-batch'": len(

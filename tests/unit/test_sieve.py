@@ -20,11 +20,13 @@ from agents.checkpoints import CHECKPOINTS
 from agents.logic.batches import micros
 from agents.logic.tokens import well_formed
 from agents.logic.watchlist import Entry, Watchlist
+from agents.recorder import projections
 from agents.screening import Screening
 from agents.stations import STATIONS
-from schemas.events import MAX_VALUE_BYTES, Scan
+from schemas.events import MAX_VALUE_BYTES, Scan, encode
 from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, take
+from streams.settings import load
 
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -142,6 +144,31 @@ def test_chunks_of_several_partitions_are_decided_as_if_they_were_one() -> None:
     assert found[0] == found[1] and len(found[0][0]) == 88
     letters = [json.loads(value) for topic, _, value in written(values, 25) if topic.name == "dead-letters"]
     assert [(one["partition"], one["offset"]) for one in letters] == [(0, 17), (2, 10)]
+
+
+def test_decisions_about_a_partition_are_one_record_with_the_key_of_its_first_site() -> None:
+    values = [json.dumps(scan(seq=n, site_id=f"s{n % 3 + n // 45 * 3}")).encode() for n in range(90)]
+    told = [(key, json.loads(value)["decisions"]) for topic, key, value in written(values, 45) if topic.name == "screening-decisions"]  # fmt: skip
+    assert [key for key, _ in told] == [b"s0", b"s3"]
+    assert [{site for alike in some for site in alike[7]} for _, some in told] == [
+        {"s0", "s1", "s2"},
+        {"s3", "s4", "s5"},
+    ]
+
+
+@pytest.mark.parametrize("wrong", [{"site_ids": ["no site"]}, {"device_ids": ["no\ndevice"]}, {"site_ids": []}])
+def test_decisions_that_name_what_is_no_identifier_are_not_recorded(wrong: dict[str, Any]) -> None:
+    (_, read, _), *_ = projections(load({"NINEZERO_ORDER": "o", "NINEZERO_SUNSET": "2027-06-30T00:00:00Z", "NINEZERO_KAFKA": "k:1", "NINEZERO_CLICKHOUSE": "clickhouse://c"}))  # fmt: skip
+    good = {"site_ids": ["s"], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
+    record = SimpleNamespace(value=b"")
+    for each, taken in ((good, True), (good | wrong, False)):
+        alike = ["vehicle", "in", "", 1, "clear", False, [], *each.values()]
+        record.value = encode({"table": 1, "decided_ms": 1, "watchlist_version": 1, "decisions": [alike]})
+        if taken:
+            assert read(record).days
+        else:
+            with pytest.raises(Refused):
+                read(record)
 
 
 def test_what_was_refused_goes_with_its_chunk() -> None:
