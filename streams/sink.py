@@ -237,13 +237,19 @@ class Sink:
             }  # of others their flush will see
             self.sealed = await self._call(self._sealed)
             known = await self._call(lambda: self._known(idle))
+            reached = {}
             for tp in idle:
                 ledger = consumer.ledgers.get(tp)
                 read = ledger.watermark if ledger is not None else await consumer.position(tp)
                 if read is not None and read > known[tp].offset:
-                    floor = max(known[tp].offset, (await consumer.earliest_offsets(tp))[tp])
-                    if read > floor and not self._lanes[tp.topic].busy:
-                        self._go_back(tp, floor)
+                    reached[tp] = read
+            if not reached:
+                return
+            earliest = await consumer.earliest_offsets(*reached)
+            for tp, read in reached.items():  # at one go: what one of them reads again makes the others busy
+                floor = max(known[tp].offset, earliest[tp])
+                if read > floor and not self._lanes[tp.topic].busy:
+                    self._go_back(tp, floor)
         except (ClickHouseError, KafkaError, ConsumerNotStarted):
             return  # nothing to record, nothing to lose: the next flush waits for it
 
