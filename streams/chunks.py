@@ -326,7 +326,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         generation = self.app.consumer_generation_id
         # One that is full is read again as soon as it is not, whether others have something or not.
         fetched = await self._getmany(active, timeout=0 if full else POLL_SECONDS) if active else {}
-        if full and not fetched:
+        if not fetched and (full or not assigned):  # nothing was waited for: a worker may have no partition at all
             await self.wait_first(self.freed.wait(), timeout=POLL_SECONDS)
             return
         if generation != self.app.consumer_generation_id or self.app.rebalancing or self.should_stop:

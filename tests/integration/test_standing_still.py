@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -200,6 +202,45 @@ def test_a_watchlist_that_says_nothing_is_not_waited_for_without_end(lane: Lane)
     assert lane.system.logs().count("the watchlist topic says nothing") == 1
     lane.free()
     wait_for(lambda: lane.decided(lane.scan("unheard of")) == "quarantine", 20, "the lists of now")
+
+
+def test_a_spare_worker_is_alive_and_takes_over(kafka: Broker, tmp_path: Path) -> None:
+    """Of the pushes there is one partition: a second worker of `lists` has nothing to do until the first is gone."""
+    first = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path)
+    spare = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_TOPIC_PREFIX=first.prefix)
+    first.prepare()
+    try:
+        first.start("lists")
+        wait_for(lambda: first.ready("lists"), 20, "the first worker")
+        spare.start("lists")
+        wait_for(lambda: alive(spare), 20, "the spare one")
+        for _ in range(20):  # through the rebalance and after it
+            time.sleep(0.1)
+            assert alive(spare), "its loop stands"
+            assert not (first.ready("lists") and spare.ready("lists"))
+        active, idle = (first, spare) if first.ready("lists") else (spare, first)
+        before = cpu_seconds(idle)
+        time.sleep(2)
+        assert cpu_seconds(idle) - before < 1, "it has nothing to do"
+        active.kill("lists")
+        wait_for(lambda: idle.ready("lists"), 20, "the other to take over")
+    finally:
+        first.stop()
+        spare.stop()
+
+
+def alive(system: System) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{system.http + 1}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def cpu_seconds(system: System) -> float:
+    """Of its worker of `lists`."""
+    fields = Path(f"/proc/{system.workers['lists'].pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_worker_started_again_need_not_wait_for_the_session_of_its_former_life(kafka: Broker) -> None:

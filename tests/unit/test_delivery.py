@@ -137,6 +137,23 @@ def test_a_partition_that_is_full_is_read_again_as_soon_as_it_is_not_whatever_ot
     assert asked == [({other}, 0), ({ONE, other}, POLL_SECONDS)]
 
 
+def test_a_worker_without_a_partition_waits_and_lets_others_run() -> None:
+    class Spare(Scripted):
+        def _get_active_partitions(self) -> set[TP]:
+            return set()
+
+    async def check() -> None:
+        consumer = Spare(generation_changes)
+        step = asyncio.create_task(consumer._deliver_fetched())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not step.done() and not consumer.fetches
+        consumer.freed.set()
+        await step
+
+    asyncio.run(check())
+
+
 def test_what_was_fetched_becomes_chunks_of_a_bounded_number_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK_RECORDS", 3)
     consumer = Delivering(0)
