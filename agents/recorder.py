@@ -97,7 +97,7 @@ def _decisions(record: Any, devices: Seen, sites: Seen) -> Decisions:
         Refused: it is none, or a device or site in it has a name that is no identifier.
     """
     made: Decisions = take(Decisions, record.value)
-    if any(devices.wrong(alike.device_ids) or sites.wrong(alike.site_ids) for alike in made.decisions):
+    if sites.wrong(made.sites) or any(devices.wrong(alike.device_ids) for alike in made.decisions):
         raise Refused("schema_invalid", "/decisions")
     return made
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain
-from typing import Any, TypeVar
+from itertools import chain, repeat
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from isal.isal_zlib import crc32
@@ -58,9 +58,21 @@ IN_HAND = 32
 Record = tuple[Topic, bytes, bytes]
 Facts = tuple[str, str, str, int]
 """Kind, direction, stage and number of people of an event, for the counts."""
-_Common = tuple[int, Facts, str, bool, tuple[str, ...]]
-"""Partition the event came from, facts, outcome, lateness and rules."""
+_Common = tuple[Facts, str, bool, tuple[str, ...]]
+"""Facts, outcome, lateness and rules."""
 _T = TypeVar("_T")
+
+
+class _Share(NamedTuple):
+    """What is decided about a partition: its sites, and by what events have in common place of the site, device, number, ms and
+    digest of each."""
+
+    sites: list[str]
+    alike: dict[_Common, list[tuple[int, str, int, int, int]]]
+
+
+_Site = tuple[list[tuple[str, int, str, list[int]]], list[int], _Share, int]
+"""What devices of a site are told, where each of that was among the records, the share that the site is in, and its place there."""
 
 
 @dataclass(frozen=True)
@@ -153,12 +165,9 @@ class _Made:
         self._kind, self._now, self._version = kind, now, version
         partitions = [chunk.tp.partition for chunk in chunks]
         self._partitions: Array = np.repeat(partitions, [len(chunk.records) for chunk in chunks])
-        self._outcomes: dict[str, tuple[list[tuple[str, int, str, list[int]]], list[int]]] = {}
-        """By site: what it is told, and where each of that was among the records."""
-        self._alike: dict[_Common, list[tuple[str, str, int, int, int]]] = defaultdict(list)
-        """By what they have in common: site, device, number, ms, digest of each event."""
-        self._clear: dict[tuple[int, Facts, bool], list[tuple[str, str, int, int, int]]] = {}
-        """Those of clear events, by what else they have in common."""
+        self._sites: dict[str, _Site] = {}
+        self._shares: dict[int, _Share] = defaultdict(lambda: _Share([], defaultdict(list)))
+        """By partition."""
         self._out: list[Record] = []
         self._counts: dict[str, int] = defaultdict(int)
         self._late = self._duplicates = 0
@@ -172,22 +181,16 @@ class _Made:
         ordinary = ordinary.where(in_time(ordinary.at_us, self.stamps[ordinary.places], replay))
         late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US) & (not replay)
         self.left[ordinary.places] = False
-        digests, seen, outcomes, found = self._digests, self._seen, self._outcomes, self._clear
-        commons = zip(
-            self._partitions[ordinary.places].tolist(), self._kind.facts(ordinary.events), late.tolist(), strict=True
-        )
+        digests, seen, sites = self._digests, self._seen, self._sites
+        commons = zip(self._kind.facts(ordinary.events), repeat("clear"), late.tolist(), repeat(()))
         columns = (ordinary.places.tolist(), ordinary.events, (ordinary.at_us // 1000).tolist(), commons)
         for place, event, ms, common in zip(*columns, strict=True):
-            site, device, seq, digest = event.site_id, event.device_id, event.seq, digests[place]
-            if (told := outcomes.get(site)) is None:
-                told = outcomes[site] = ([], [])
-            told[0].append((device, seq, "clear", NOBODY))
-            told[1].append(place)
+            device, seq, digest = event.device_id, event.seq, digests[place]
+            told, places, share, number = sites.get(event.site_id) or self._site(event.site_id, place)
+            told.append((device, seq, "clear", NOBODY))
+            places.append(place)
             if seen is None or self._is_new(device, seq, digest):
-                if (rows := found.get(common)) is None:
-                    partition, facts, is_late = common
-                    rows = found[common] = self._alike[partition, facts, "clear", is_late, ()]
-                rows.append((site, device, seq, ms, digest))
+                share.alike[common].append((number, device, seq, ms, digest))
         self._counts["clear"] += len(ordinary.places)
         self._late += int(late.sum())
 
@@ -202,12 +205,13 @@ class _Made:
         device, seq, digest = event.device_id, event.seq, self._digests[place]
         if self._seen is None or self._is_new(device, seq, digest):
             why = tuple(why.rule for why in verdict.reasons)
-            common = (int(self._partitions[place]), self._kind.facts([event])[0], verdict.outcome, late, why)
-            self._alike[common].append((event.site_id, device, seq, at_us // 1000, digest))
+            _, _, share, number = self._sites[event.site_id]
+            common = (self._kind.facts([event])[0], verdict.outcome, late, why)
+            share.alike[common].append((number, device, seq, at_us // 1000, digest))
 
     def answer(self, place: int, event: Any, outcome: str, people: list[int]) -> None:
         """What its device is told, in the order in which the events came."""
-        told, places = self._outcomes.setdefault(event.site_id, ([], []))
+        told, places, _, _ = self._sites.get(event.site_id) or self._site(event.site_id, place)
         at = bisect(places, place)
         places.insert(at, place)
         told.insert(at, (event.device_id, event.seq, outcome, people))
@@ -222,26 +226,35 @@ class _Made:
 
     def out(self) -> list[Record]:
         """Everything, as it is written; and counted."""
-        for site, (some, _) in self._outcomes.items():
-            for value in _values(partial(Outcomes, site, self._now, self._version), some):
-                self._out.append((topics.OUTCOMES, site.encode(), value))
-        decided: dict[int, list[Alike]] = defaultdict(list)
-        for (partition, facts, outcome, late, why), rows in self._alike.items():
-            for first in range(0, len(rows), ALIKE):
-                columns = map(list, zip(*rows[first : first + ALIKE], strict=True))
-                decided[partition].append(Alike(*facts, outcome, late, list(why), *columns))
+        for name, (told, *_) in self._sites.items():
+            for value in _values(partial(Outcomes, name, self._now, self._version), told):
+                self._out.append((topics.OUTCOMES, name.encode(), value))
         decided_ms = int(self._now.timestamp() * 1000)
-        for groups in decided.values():
-            # Sites of one partition of the scans are of one partition here.
-            key = groups[0].site_ids[0].encode()
-            for value in _values(partial(Decisions, rules.TABLE, decided_ms, self._version), groups):
-                self._out.append((topics.DECISIONS, key, value))
-        name = self._kind.topic.name
+        for share in self._shares.values():
+            groups = [
+                Alike(*facts, outcome, late, list(why), *map(list, zip(*rows[first : first + ALIKE], strict=True)))
+                for (facts, outcome, late, why), rows in share.alike.items()
+                for first in range(0, len(rows), ALIKE)
+            ]
+            if groups:
+                # Sites of one partition of the scans are of one partition here.
+                key = share.sites[0].encode()
+                for value in _values(partial(Decisions, rules.TABLE, decided_ms, self._version, share.sites), groups):
+                    self._out.append((topics.DECISIONS, key, value))
+        topic = self._kind.topic.name
         for outcome, count in self._counts.items():
-            metrics.events.labels(name, outcome).inc(count)
-        metrics.late_events.labels(name).inc(self._late)
-        metrics.duplicates.labels(name).inc(self._duplicates)
+            metrics.events.labels(topic, outcome).inc(count)
+        metrics.late_events.labels(topic).inc(self._late)
+        metrics.duplicates.labels(topic).inc(self._duplicates)
         return self._out
+
+    def _site(self, name: str, place: int) -> _Site:
+        """A site that was not met before."""
+        share = self._shares[int(self._partitions[place])]
+        site: _Site = ([], [], share, len(share.sites))
+        self._sites[name] = site
+        share.sites.append(name)
+        return site
 
     def _is_new(self, device: str, seq: int, digest: int) -> bool:
         """Whether the same was not met before."""

@@ -397,7 +397,7 @@ class Alike(Struct, array_like=True, gc=False):
     """Events that were decided alike: what they have in common, then what each has, a list a field.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `people` counts persons; `reasons` names a rule
-    once for every person (or plate) it applied to; `observed_ms` is Unix time in ms; a digest is the CRC-32 of the value as it
+    once for every person (or plate) it applied to; `sites` are places in the record's list of sites; `observed_ms` is Unix time in ms; a digest is the CRC-32 of the value as it
     came, by which two contents under one number are told apart.
     """
 
@@ -408,14 +408,14 @@ class Alike(Struct, array_like=True, gc=False):
     outcome: str
     late: bool
     reasons: list[str]
-    site_ids: list[str]
+    sites: list[Annotated[int, Meta(ge=0)]]
     device_ids: list[str]
     seqs: list[Seq]
     observed_ms: list[Millis]
     digests: list[Annotated[int, Meta(ge=0, le=2**32 - 1)]]
 
     def __post_init__(self) -> None:
-        each: tuple[list[Any], ...] = (self.site_ids, self.device_ids, self.seqs, self.observed_ms, self.digests)
+        each: tuple[list[Any], ...] = (self.sites, self.device_ids, self.seqs, self.observed_ms, self.digests)
         if len(set(map(len, each))) > 1:
             raise ValueError("lists of one length are due")
 
@@ -427,7 +427,12 @@ class Decisions(Struct, gc=False):
     table: int
     decided_ms: Millis
     watchlist_version: int
+    sites: list[str]
     decisions: list[Alike]
+
+    def __post_init__(self) -> None:
+        if any(max(alike.sites, default=-1) >= len(self.sites) for alike in self.decisions):
+            raise ValueError("a site of the list is due")
 
 
 class DeadLetter(Struct):

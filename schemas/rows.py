@@ -346,7 +346,8 @@ def decided(record: Decisions, day_of: Callable[[int], date]) -> Decided:
         minutes = [ms // 60_000 * 60 for ms in alike.observed_ms]
         if not minutes:
             continue
-        columns: tuple[list[Any], ...] = (minutes, alike.site_ids, alike.device_ids, alike.seqs, alike.digests)
+        site_ids = [record.sites[n] for n in alike.sites]
+        columns: tuple[list[Any], ...] = (minutes, site_ids, alike.device_ids, alike.seqs, alike.digests)
         if day_of(max(minutes)) == (day := day_of(min(minutes))):
             parts.append(Part(alike, day, *columns))
             continue

@@ -52,10 +52,10 @@ async def screen(stream: faust.Stream) -> None:
         if verdict.reasons:
             await alerts.send(key=site, value=encode(_alert(scan, verdict, False, now, replica.version)))
         decided = Alike(scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False, [why.rule for why in verdict.reasons],
-                        [scan.site_id], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
+                        [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(
             key=site,
-            value=encode(Decisions(rules.TABLE, int(time.time() * 1000), replica.version, [decided])),
+            value=encode(Decisions(rules.TABLE, int(time.time() * 1000), replica.version, [scan.site_id], [decided])),
         )
 
 

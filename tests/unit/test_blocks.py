@@ -69,8 +69,10 @@ def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, str, int,
     day_of, start = local_day("Asia/Shanghai"), 1_772_300_000_000
     sites, devices, seqs, after, digests = map(list, zip(*events, strict=True))
     times = [start + ms for ms in after]
-    alike = Alike("vehicle", "in", "", 2, "hold", True, ["fever"], sites, devices, seqs, times, digests)
-    made = decided(Decisions(1, 7, 1, [alike]), day_of)
+    alike = Alike(
+        "vehicle", "in", "", 2, "hold", True, ["fever"], list(map("st".index, sites)), devices, seqs, times, digests
+    )
+    made = decided(Decisions(1, 7, 1, ["s", "t"], [alike]), day_of)
     minutes = [ms // 60_000 * 60 for ms in times]
     rows = zip(map(day_of, minutes), minutes, sites, devices, seqs, digests, strict=True)
     expected = sorted(rows, key=lambda row: row[0])

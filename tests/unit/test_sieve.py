@@ -27,6 +27,7 @@ from schemas.events import MAX_VALUE_BYTES, Scan, encode
 from streams.chunks import Chunk, Ledger
 from streams.deadletters import Refused, take
 from streams.settings import load
+from streams.topics import DECISIONS
 
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -148,27 +149,34 @@ def test_chunks_of_several_partitions_are_decided_as_if_they_were_one() -> None:
 
 def test_decisions_about_a_partition_are_one_record_with_the_key_of_its_first_site() -> None:
     values = [json.dumps(scan(seq=n, site_id=f"s{n % 3 + n // 45 * 3}")).encode() for n in range(90)]
-    told = [(key, json.loads(value)["decisions"]) for topic, key, value in written(values, 45) if topic.name == "screening-decisions"]  # fmt: skip
-    assert [key for key, _ in told] == [b"s0", b"s3"]
-    assert [{site for alike in some for site in alike[7]} for _, some in told] == [
-        {"s0", "s1", "s2"},
-        {"s3", "s4", "s5"},
-    ]
+    told = [(key, json.loads(value)) for topic, key, value in written(values, 45) if topic is DECISIONS]
+    assert [(key, one["sites"]) for key, one in told] == [(b"s0", ["s0", "s1", "s2"]), (b"s3", ["s3", "s4", "s5"])]
+    for _, one in told:
+        events = [
+            (one["sites"][n], seq) for alike in one["decisions"] for n, seq in zip(alike[7], alike[9], strict=True)
+        ]
+        assert all(site == f"s{seq % 3 + seq // 45 * 3}" for site, seq in events) and len(events) == 45
 
 
-@pytest.mark.parametrize("wrong", [{"site_ids": ["no site"]}, {"device_ids": ["no\ndevice"]}, {"site_ids": []}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"sites": ["no site"]}, {"device_ids": ["no\ndevice"]}, {"numbers": [1]}, {"numbers": [-1]}, {"numbers": []}],
+)
 def test_decisions_that_name_what_is_no_identifier_are_not_recorded(wrong: dict[str, Any]) -> None:
-    (_, read, _), *_ = projections(load({"NINEZERO_ORDER": "o", "NINEZERO_SUNSET": "2027-06-30T00:00:00Z", "NINEZERO_KAFKA": "k:1", "NINEZERO_CLICKHOUSE": "clickhouse://c"}))  # fmt: skip
-    good = {"site_ids": ["s"], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
-    record = SimpleNamespace(value=b"")
-    for each, taken in ((good, True), (good | wrong, False)):
-        alike = ["vehicle", "in", "", 1, "clear", False, [], *each.values()]
-        record.value = encode({"table": 1, "decided_ms": 1, "watchlist_version": 1, "decisions": [alike]})
+    given = {"ORDER": "o", "SUNSET": "2027-06-30T00:00:00Z", "KAFKA": "k:1", "CLICKHOUSE": "clickhouse://c"}
+    (_, read, _), *_ = projections(load({f"NINEZERO_{name}": value for name, value in given.items()}))
+    good: dict[str, Any] = {"numbers": [0], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
+    for change, taken in (({}, True), (wrong, False)):
+        made = {"sites": ["s"], **good, **change}
+        alike = ["vehicle", "in", "", 1, "clear", False, [], *(made[name] for name in good)]
+        value = encode(
+            {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": made["sites"], "decisions": [alike]}
+        )
         if taken:
-            assert read(record).days
+            assert read(SimpleNamespace(value=value)).days
         else:
             with pytest.raises(Refused):
-                read(record)
+                read(SimpleNamespace(value=value))
 
 
 def test_what_was_refused_goes_with_its_chunk() -> None:
@@ -209,8 +217,8 @@ def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
         for one in record["outcomes"]
     ]
     alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in said["screening-alerts"])
-    events = sorted((*map(str, alike[:7]), *one) for _, record in said["screening-decisions"] for alike in record["decisions"]
-                    for one in zip(*alike[7:], strict=True))  # fmt: skip
+    events = sorted((*map(str, alike[:7]), record["sites"][n], *one) for _, record in said["screening-decisions"]
+                    for alike in record["decisions"] for n, *one in zip(*alike[7:], strict=True))  # fmt: skip
     return outcomes, alerts, events, len(said["dead-letters"])
 
 
