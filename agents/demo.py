@@ -143,7 +143,9 @@ class Facts:
 
 def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool) -> bool:
     """Runs the demo of a scenario file (None: Jiyang) and prints its report; whether every row agrees."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: Kafka and the workers end with it
+    # As Ctrl-C, which asyncio answers between two steps of a task, and not within one: Kafka and the workers end with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     spec = scenario.load(path)
     console = Console(stderr=True)
     folder.mkdir(exist_ok=True)
