@@ -1,6 +1,7 @@
 """The terminal screen of a device, for a person with a keyboard or a barcode scanner: a line in, an answer out."""
 
 import contextlib
+import io
 import re
 import sys
 import threading
@@ -90,7 +91,7 @@ class Draft:
             kind="vehicle" if vehicle else "pedestrian",
             direction=self.direction,
             plate=self.plate,
-            people=[Traveller(role=role, **seen) for role, seen in zip(roles, self.people, strict=True)],  # type: ignore[arg-type]
+            people=[Traveller(role=role, **seen) for role, seen in zip(roles, self.people, strict=True)],  # type: ignore[arg-type]  # `seen` is a dict of str and float: `take` puts each under its field's name, and the workers' own types are checked before it is sent
         )
 
     def empty(self) -> bool:
@@ -146,7 +147,8 @@ class Screen:
 
     def __init__(self) -> None:
         for stream in (sys.stdin, sys.stdout):  # a terminal without UTF-8 shows what it can
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # both are text files
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         self._console = Console(highlight=False)
         self._lines: Iterable[str] = sys.stdin
         self._printing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
