@@ -77,8 +77,8 @@ faults: setup engines
 explore: setup engines
 	@for seed in $$(shuf -i 1-999999 -n $(SEEDS)); do \
 		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
-		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/integration/test_case_alerts.py \
-		tests/integration/test_device_faults.py tests/faults || exit 1; done
+		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/integration/pipeline/test_case_alerts.py \
+		tests/integration/edge/test_device_faults.py tests/faults || exit 1; done
 
 # Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder. Then hostile records on every
 # topic of a running deployment, with new seeds until SECONDS are over (a seed takes a minute or two).
@@ -89,15 +89,15 @@ fuzz: setup engines
 		echo "$$parser: $$(echo "$$said" | grep -a '^Done ')"; done
 	$(BIN)/python -m tests.fuzz.live --seconds $(SECONDS)
 
-# Python packages, and the jars of the Kafka that deploy/kafka/pom.xml names. Java and Maven come from the machine.
+# Python packages, and the jars of the Kafka that streams/local_kafka/pom.xml names. Java and Maven come from the machine.
 setup: $(READY)
-$(READY): pyproject.toml constraints.txt deploy/kafka/pom.xml
+$(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: set PYTHON=…" >&2; exit 1; }
 	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jre-headless PROGRAM=java
 	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[worker,embedded,dev]'
-	$(BIN)/python -c 'from streams.broker import install; install()'
+	$(BIN)/python -c 'from ninezero.streams.local_kafka.broker import install; install()'
 	@touch $@
 
 # The server whose native protocol the tests speak, the Prometheus that tries the rules, and the browser that looks at the board.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 
-from schemas.events import Time
+from ninezero.schemas.events import Time
 
 
 @cache

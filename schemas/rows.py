@@ -9,7 +9,7 @@ from itertools import chain, compress
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from schemas.events import Alike, DeadLetter, Decisions, PushReceipt
+from ninezero.schemas.events import Alike, DeadLetter, Decisions, PushReceipt
 
 FIRST_WINS = 1 << 43
 """version = FIRST_WINS - time in ms: of several rows with one key the earliest survives (good until the year 2248)."""
@@ -199,7 +199,7 @@ class SiteRow(NamedTuple):
 
 
 class ProgressRow(NamedTuple):
-    """How far a partition is recorded, in which refill, and the rows that prove it (streams/progress.py)."""
+    """How far a partition is recorded, in which refill, and the rows that prove it (streams/clickhouse/progress.py)."""
 
     topic: str
     topic_id: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from schemas.events import DEAD_REASONS
-from streams import topics
+from ninezero.schemas.events import DEAD_REASONS
+from ninezero.streams.kafka import topics
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 

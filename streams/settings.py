@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from schemas.events import Identifier
-from streams.errors import UserError
+from ninezero.schemas.events import Identifier
+from ninezero.streams.errors import UserError
 
 
 class SettingsError(UserError):

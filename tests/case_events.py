@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from agents.logic.days import Days
-from agents.logic.rules import FEVER_C
-from schemas.events import FollowupEvent, QuarantineEvent
-from schemas.rows import Arrived, followup_fact, quarantine_fact
+from ninezero.agents.logic.days import Days
+from ninezero.agents.logic.policy.rules import FEVER_C
+from ninezero.schemas.events import FollowupEvent, QuarantineEvent
+from ninezero.schemas.rows import Arrived, followup_fact, quarantine_fact
 from tests import case_oracle
 
 ZONE = "America/Sao_Paulo"

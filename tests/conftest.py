@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import ClickHouseServer
 
 settings.register_profile("patient", deadline=None)  # a machine under load is no fault

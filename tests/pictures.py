@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_board import Deployment, token
 from tests.support import ClickHouseServer, wait_for
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from streams.blocking import admin
-from streams.broker import POM, Broker
-from streams.settings import load
+from ninezero.streams.kafka.sync import admin
+from ninezero.streams.local_kafka.broker import POM, Broker
+from ninezero.streams.settings import load
 from tests.support import free_port
 
 ADMIN, BROKER = "for-the-admin", "for-the-broker"

@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 import orjson
 
-from agents.logic.batches import Change, Judge
-from agents.logic.watchlist import Watchlist
-from schemas.events import PushBatch
-from streams.clickhouse import ClickHouseError, Engine, Row
+from ninezero.agents.logic.pushes.batches import Change, Judge
+from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.schemas.events import PushBatch
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine, Row
 
 NINEZERO = str(Path(sys.executable).parent / "ninezero")
 

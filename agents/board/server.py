@@ -20,11 +20,11 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from agents.logic.issues import SITE_SEVERITY, Seen, issues, site_state
-from agents.situation import SILENT_SECONDS, Ask, Situation
-from agents.vitals import FRESH_SECONDS, Vitals
-from streams import clickhouse
-from streams.settings import Settings, is_loopback
+from ninezero.agents.board.situation import SILENT_SECONDS, Ask, Situation
+from ninezero.agents.board.worker_health import FRESH_SECONDS, Vitals
+from ninezero.agents.logic.problems import SITE_SEVERITY, Seen, issues, site_state
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.settings import Settings, is_loopback
 
 LIMITS = {"max_threads": 1, "max_execution_time": 5, "max_memory_usage": 1_000_000_000}
 """Of a question to ClickHouse: what takes more is not known, rather than that the workers wait for it."""
@@ -256,7 +256,7 @@ def _rules(day: dict[str, Any] | None, hour: dict[str, list[int]] | None) -> lis
 
 
 def _file(name: str, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    body = resources.files("agents").joinpath("page", name).read_bytes()
+    body = resources.files("ninezero.agents.board").joinpath("page", name).read_bytes()
     tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     squeezed = gzip.compress(body, 9)
 

@@ -15,9 +15,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
-from agents.logic.rules import OUTCOMES
-from schemas.events import CareRule
-from streams.clickhouse import ClickHouseError, Row
+from ninezero.agents.logic.policy.rules import OUTCOMES
+from ninezero.schemas.events import CareRule
+from ninezero.streams.clickhouse.engines import ClickHouseError, Row
 
 log = logging.getLogger("ninezero.board")
 

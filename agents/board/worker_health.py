@@ -11,8 +11,8 @@ from typing import Any
 
 import aiohttp
 
-from streams import metrics
-from streams.topics import RECEIPTS
+from ninezero.streams import metrics
+from ninezero.streams.kafka.topics import RECEIPTS
 
 ANSWER_SECONDS = 2.0
 WINDOW_SECONDS = 60.0

@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from agents.logic.batches import micros
-from agents.logic.rules import LATE_US
-from streams import metrics, topics
-from streams.chunks import Chunk
-from streams.deadletters import Refused, check_clock, dead_letter, take
-from streams.kafka import Writer
-from streams.settings import Settings
-from streams.topics import Topic
+from ninezero.agents.logic.policy.rules import LATE_US
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.streams import metrics
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.settings import Settings
+from ninezero.streams.transport.consumer import Chunk
 
 
 async def valid_events(

@@ -21,18 +21,18 @@ from faust.types import TP
 from isal.isal_zlib import crc32
 from msgspec import convert
 
-from agents.ledgers import valid_events
-from agents.logic.batches import FOREVER_US, micros
-from agents.logic.cases import ALERT_ID, Alarm, Outlook, alert_id
-from agents.logic.days import Days
-from schemas.events import CareAlert, encode
-from schemas.rows import Arrived
-from streams.chunks import Chunk, Consumer
-from streams.deadletters import Refused, take
-from streams.kafka import Writer
-from streams.ledger_table import LedgerTable
-from streams.settings import Settings
-from streams.topics import ALERTS, Topic
+from ninezero.agents.cases.intake import valid_events
+from ninezero.agents.logic.cases.cases import ALERT_ID, Alarm, Outlook, alert_id
+from ninezero.agents.logic.days import Days
+from ninezero.agents.logic.pushes.batches import FOREVER_US, micros
+from ninezero.schemas.events import CareAlert, encode
+from ninezero.schemas.rows import Arrived
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.compacted import LedgerTable
+from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.topics import ALERTS, Topic
+from ninezero.streams.settings import Settings
+from ninezero.streams.transport.consumer import Chunk, Consumer
 
 log = logging.getLogger("ninezero.care")
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from streams import settings
-from streams.errors import UserError
+from ninezero.streams import settings
+from ninezero.streams.errors import UserError
 
 RUN = Path(".run")
 

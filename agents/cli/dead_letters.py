@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from agents.console import Failure, print_table
-from schemas.events import DeadLetter
-from streams import settings as settings_
-from streams import topics
-from streams.blocking import MISSING, KafkaUnreachable, consumer, producer, reachable
-from streams.deadletters import Refused, take
-from streams.settings import Settings
+from ninezero.agents.cli.console import Failure, print_table
+from ninezero.schemas.events import DeadLetter
+from ninezero.streams import settings as settings_
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer, reachable
+from ninezero.streams.settings import Settings
 
 app = typer.Typer(help="Records that could not be taken.", no_args_is_help=True)
 

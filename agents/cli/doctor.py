@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from agents.console import Failure
+from ninezero.agents.cli.console import Failure
 
 WORDS = {"ok": "OK", "warning": "warning", "failed": "FAILED", "could_not_check": "could not check"}
 
@@ -27,7 +27,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Looks at settings, Kafka, ClickHouse, keys, lists and clocks, and says what to mend. Status 0: nothing failed, and all could be checked."""
-    from agents.doctor import PARTS, examine
+    from ninezero.agents.doctor.checks import PARTS, examine
 
     if any(part not in PARTS for part in parts or ()):
         raise Failure(f"no such part: choose among {', '.join(PARTS)}")

@@ -21,12 +21,17 @@ from zoneinfo import ZoneInfo
 import typer
 from typer.exceptions import TyperException
 
-from agents import cli_deadletters, cli_doctor, cli_publish, cli_push, cli_retain, cli_watchlist
-from agents.console import RUN, Failure, csv_cell, print_table, query_url
-from schemas.events import Division, Identifier, Scan
-from streams import settings as settings_
-from streams.errors import UserError
-from streams.settings import SettingsError
+from ninezero.agents.cli import dead_letters as cli_deadletters
+from ninezero.agents.cli import doctor as cli_doctor
+from ninezero.agents.cli import publish as cli_publish
+from ninezero.agents.cli import push as cli_push
+from ninezero.agents.cli import retain as cli_retain
+from ninezero.agents.cli import watchlist as cli_watchlist
+from ninezero.agents.cli.console import RUN, Failure, csv_cell, print_table, query_url
+from ninezero.schemas.events import Division, Identifier, Scan
+from ninezero.streams import settings as settings_
+from ninezero.streams.errors import UserError
+from ninezero.streams.settings import SettingsError
 
 app = typer.Typer(
     add_completion=False,
@@ -62,11 +67,11 @@ def demo(
     speed: Annotated[float, typer.Option(help="Times real time; 0: as fast as it goes.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the scenario.")] = 2020,
     scenario: Annotated[
-        Path | None, typer.Option(help="Another scenario than Jiyang: a file as in agents/scenarios.")
+        Path | None, typer.Option(help="Another scenario than Jiyang: a file as in agents/demo/scenarios.")
     ] = None,
 ) -> None:
     """A scenario through Kafka, Faust and ClickHouse: Jiyang's campaign of 2020."""
-    from agents.demo import run
+    from ninezero.agents.demo.demo import run
 
     if not run(RUN, path=scenario, seed=seed, speed=speed, once=once):
         raise typer.Exit(1)
@@ -77,7 +82,7 @@ def worker(
     role: Annotated[str, typer.Argument(help="screening, lists, ledgers or recording; without it, all of them.")] = "",
 ) -> None:
     """Runs a role, or all roles as child processes that end together."""
-    from agents.app import run
+    from ninezero.agents.roles.role import run
 
     if role and role not in settings_.ROLES:
         raise Failure(f"no such role: choose {', '.join(settings_.ROLES)}, or none for all")
@@ -89,15 +94,15 @@ def worker(
         return
     from msgspec import convert
 
-    from streams.access import ACCESS, Who
-    from streams.kafka import check
+    from ninezero.streams.kafka.access import ACCESS, Who
+    from ninezero.streams.kafka.client import check
 
     asyncio.run(check(settings, ACCESS[convert(role, Who)].topics))
     _log()
     import uvloop
 
-    from streams.loop import Loop
-    from streams.memory import settle
+    from ninezero.agents.roles.memory import settle
+    from ninezero.streams.transport.loop import Loop
 
     settle()
     why = uvloop.run(run(role, settings), loop_factory=Loop)
@@ -110,7 +115,7 @@ def worker(
 @app.command()
 def migrate() -> None:
     """Brings the ClickHouse schema up to date."""
-    from streams import clickhouse
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     engine = clickhouse.connect(settings_.clickhouse(os.environ))
     applied = clickhouse.migrate(engine, settings_.timezone(os.environ))
@@ -124,7 +129,7 @@ def topics_create(
     replication: Annotated[int, typer.Option(min=1, max=10)] = 1,
 ) -> None:
     """Creates the topics that are missing."""
-    from streams.blocking import create_topics
+    from ninezero.streams.kafka.sync import create_topics
 
     created = create_topics(settings_.load(edge=True), partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics were there'}")
@@ -141,7 +146,7 @@ def topics_acls(
     grant: Annotated[bool, typer.Option("--grant", help="Grant them on the broker, as a super user.")] = False,
 ) -> None:
     """Who may do what on Kafka: prints it as a script of kafka-acls.sh, or grants it."""
-    from streams import access
+    from ninezero.streams.kafka import access
 
     names: dict[Any, list[str]] = {}
     for one in user or ():
@@ -168,8 +173,8 @@ def sites_load(file: Path) -> None:
 
 def load_sites(url: str, sites: list[tuple[str, str, str, int]]) -> None:
     """Writes sites to the register; a later load of a site wins."""
-    from schemas.rows import SiteRow
-    from streams import clickhouse
+    from ninezero.schemas.rows import SiteRow
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     engine = clickhouse.connect(url)
     clickhouse.migrate(engine, settings_.timezone(os.environ))
@@ -209,7 +214,7 @@ def _read_sites(file: Path) -> list[tuple[str, str, str, int]]:
 @keys_app.command("new")
 def keys_new() -> None:
     """Makes the key ring named by NINEZERO_KEYS."""
-    from streams.edge.pseudonyms import new_ring
+    from ninezero.streams.edge.documents.pseudonyms import new_ring
 
     key_id = new_ring(_ring_path())
     print(
@@ -222,7 +227,7 @@ def keys_rotate(
     overlap_days: Annotated[int, typer.Option(min=1, max=365, help="How long the old key stays good.")] = 14,
 ) -> None:
     """Adds a key and makes it the active one; the old one ends after the overlap."""
-    from streams.edge.pseudonyms import rotate
+    from ninezero.streams.edge.documents.pseudonyms import rotate
 
     print(
         f"the active key is now {rotate(_ring_path(), timedelta(days=overlap_days))}; push the lists again so that they carry its tokens"
@@ -232,7 +237,7 @@ def keys_rotate(
 @keys_app.command("list")
 def keys_list() -> None:
     """The keys of the ring, without their bytes."""
-    from streams.edge.pseudonyms import KeyRing
+    from ninezero.streams.edge.documents.pseudonyms import KeyRing
 
     for key in KeyRing.load(_ring_path()).describe():
         until = f"good until {key.not_after:%Y-%m-%dT%H:%M:%SZ}" if key.not_after else "without an end"
@@ -255,7 +260,7 @@ def scan(
     device: Annotated[str, typer.Option(help="The device whose outbox takes them.")] = "",
 ) -> None:
     """Sends scans and prints the outcome of each: clear, what to do and for whom, or not checked."""
-    from agents.scans import Lines, send_events
+    from ninezero.agents.cli.scans import Lines, send_events
 
     if bool(site) != bool(device):
         raise Failure("--site and --device go together; without both, lines are ready-made Scan events")
@@ -284,7 +289,7 @@ def _lines(file: str) -> Iterator[Iterable[bytes]]:
 
 
 def _scans(lines: Iterable[bytes]) -> list[tuple[bytes, Scan]]:
-    from streams.deadletters import Refused, take
+    from ninezero.streams.kafka.deadletters import Refused, take
 
     events = []
     for number, line in enumerate(lines, 1):
@@ -302,7 +307,7 @@ def device(
     device_: Annotated[str, typer.Option("--device", help="Its name, of which the outbox keeps the counter.")],
 ) -> None:
     """A small screen for a person with a keyboard or a barcode scanner."""
-    from streams.edge.screen import run
+    from ninezero.streams.edge.device.screen import run
 
     logging.disable()  # the screen is the operator's, and says itself what is wrong
     waiting = run(settings_.load(edge=True), site, device_)
@@ -315,7 +320,7 @@ def check_document(
     file: Annotated[str, typer.Argument(help="CSV kind,value[,line2,line3], or - for standard input.")],
 ) -> None:
     """Checks document numbers, MRZ lines, plates and phones: prints CSV row,kind,flags, and no identity."""
-    from streams.edge.identity import check_documents
+    from ninezero.streams.edge.documents.checks import check_documents
 
     today = datetime.now(ZoneInfo(settings_.timezone(os.environ))).date()
     with _lines(file) as lines:
@@ -328,8 +333,8 @@ def check_document(
 @app.command()
 def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """The report of the last demo, counted anew."""
-    from agents import scenario
-    from agents.demo import Facts, make_report, show
+    from ninezero.agents.demo import scenario
+    from ninezero.agents.demo.demo import Facts, make_report, show
 
     try:
         facts = Facts.load(RUN)
@@ -347,7 +352,7 @@ def query(
     sql: str, format_: Annotated[str, typer.Option("--format", help="table, json (one object a row) or csv.")] = "table"
 ) -> None:
     """Runs a read in ClickHouse, also while a worker holds the embedded engine."""
-    from streams import clickhouse
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     if format_ not in ("table", "json", "csv"):
         raise Failure("--format takes table, json or csv")
@@ -371,7 +376,7 @@ def kafka_start(
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; a free one if left out.")] = None,
 ) -> None:
     """Starts Kafka on loopback."""
-    from streams.broker import Broker
+    from ninezero.streams.local_kafka.broker import Broker
 
     broker = Broker(RUN / "kafka", port)
     broker.start()
@@ -381,7 +386,7 @@ def kafka_start(
 @kafka_app.command("stop")
 def kafka_stop() -> None:
     """Stops it."""
-    from streams.broker import Broker
+    from ninezero.streams.local_kafka.broker import Broker
 
     Broker(RUN / "kafka").stop()
     print("Kafka is stopped")
@@ -390,7 +395,7 @@ def kafka_stop() -> None:
 @kafka_app.command("status")
 def kafka_status() -> None:
     """Says whether it runs, and where."""
-    from streams.broker import Broker
+    from ninezero.streams.local_kafka.broker import Broker
 
     broker = Broker(RUN / "kafka")
     if not broker.running():
@@ -400,7 +405,9 @@ def kafka_status() -> None:
 
 def _supervise(roles: list[str]) -> None:
     """Runs each role as a child; when one ends, the others are ended and the line says which."""
-    children = {role: subprocess.Popen([sys.executable, "-m", "agents.cli", "worker", role]) for role in roles}
+    children = {
+        role: subprocess.Popen([sys.executable, "-m", "ninezero.agents.cli.main", "worker", role]) for role in roles
+    }
     stopping = False
 
     def stop(*_: Any) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from agents.console import query_url
-from streams import settings
+from ninezero.agents.cli.console import query_url
+from ninezero.streams import settings
 
 
 def publish() -> None:
     """Publishes each day that ended 48 hours ago, once: by division, small counts suppressed, the rest rounded."""
-    from agents import publishing
-    from streams import clickhouse
+    from ninezero.agents.recording import publishing
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     until = publishing.last_day(datetime.now(UTC), settings.timezone(os.environ))
     k = settings.k(os.environ)

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from agents.console import RUN, Failure, query_url
-from streams import settings as settings_
+from ninezero.agents.cli.console import RUN, Failure, query_url
+from ninezero.streams import settings as settings_
 
 
 def retain() -> None:
     """Drops facts that are over 14 days old, a day at a time; counts stay. The recording role does it by itself, too."""
-    from agents import retention
-    from streams import clickhouse
+    from ninezero.agents.recording import retention
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     before = retention.due(datetime.now(UTC), settings_.timezone(os.environ))
     engine = clickhouse.connect(query_url())
@@ -38,7 +38,7 @@ def erase(
     into: Annotated[Path, typer.Option(help="Folder that the certificate is written to.")] = Path(),
 ) -> None:
     """Erases keys, lists and state, keeps the counts, and prints a certificate of what it erased and what it cannot reach."""
-    from agents.erasure import Erasure, certificate, complete
+    from ninezero.agents.recording.erasure import Erasure, certificate, complete
 
     settings = settings_.load(edge=edge)
     erasure = Erasure(settings, RUN, () if edge else tuple(settings_.ROLES))

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from schemas.events import Outcomes, Scan
-from streams.blocking import MISSING, KafkaUnreachable, consumer, producer
-from streams.deadletters import Refused, take
-from streams.edge.device import Answer, Device, DeviceError, Passage
-from streams.edge.outbox import OutboxError
-from streams.edge.pseudonyms import KeyRingError
-from streams.settings import Settings
-from streams.topics import OUTCOMES, SCANS
+from ninezero.schemas.events import Outcomes, Scan
+from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Passage
+from ninezero.streams.edge.device.outbox import OutboxError
+from ninezero.streams.edge.documents.pseudonyms import KeyRingError
+from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer
+from ninezero.streams.kafka.topics import OUTCOMES, SCANS
+from ninezero.streams.settings import Settings
 
 WAIT_SECONDS = 10.0
 

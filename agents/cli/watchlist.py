@@ -9,16 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from agents.console import Failure, print_table, query_url
-from schemas.events import (
-    PSEUDONYM_PATTERN,
-    Identifier,
-    Manifest,
-    WatchlistEntry,
-    WatchlistRecord,
-)
-from streams import settings as settings_
-from streams.settings import Settings
+from ninezero.agents.cli.console import Failure, print_table, query_url
+from ninezero.schemas.events import PSEUDONYM_PATTERN, Identifier, Manifest, WatchlistEntry, WatchlistRecord
+from ninezero.streams import settings as settings_
+from ninezero.streams.settings import Settings
 
 app = typer.Typer(help="The lists: what is on them, and who put it there.", no_args_is_help=True)
 
@@ -61,7 +55,7 @@ def audit(
     """Who pushed, withdrew and confirmed, the latest first."""
     import msgspec
 
-    from streams import clickhouse
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     where = []
     for column, value in (("authority", authority), ("list", list_), ("batch_id", batch_id)):
@@ -96,9 +90,9 @@ async def read(
     """Manifests by list, and the live entries by (authority, list, entry_id) that have the token or the id."""
     from aiokafka import TopicPartition
 
-    from streams import kafka
-    from streams.deadletters import Refused, take
-    from streams.topics import WATCHLIST
+    from ninezero.streams.kafka import client as kafka
+    from ninezero.streams.kafka.deadletters import Refused, take
+    from ninezero.streams.kafka.topics import WATCHLIST
 
     manifests: dict[tuple[str, str], Manifest] = {}
     found: dict[bytes, WatchlistEntry] = {}

@@ -20,15 +20,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from agents import scenario
-from agents.cases import warnings
-from agents.scenario import Day, Scenario, Spec
-from schemas.events import Outcomes, PushReceipt, decoder
-from streams import blocking, clickhouse, direct, kafka, metrics, settings, topics
-from streams.broker import Broker, _free
-from streams.edge.pseudonyms import KeyRing, new_ring
-from streams.kafka import Writer
-from streams.settings import Settings
+from ninezero.agents.demo import scenario
+from ninezero.agents.demo.scenario import Day, Scenario, Spec
+from ninezero.agents.recording.case_tables import warnings
+from ninezero.schemas.events import Outcomes, PushReceipt, decoder
+from ninezero.streams import direct_http as direct
+from ninezero.streams import metrics, settings
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import sync, topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.local_kafka.broker import Broker, _free
+from ninezero.streams.settings import Settings
 
 VISIBLE_SECONDS = 2.0
 """From a batch's receipt on, every worker matches it within two seconds (CONTRACT §5): scans wait for that."""
@@ -154,8 +158,8 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
     broker.start()
     base = _prepare(folder, broker, spec)
     made = settings.load(base)
-    blocking.create_topics(made)
-    from agents.cli import load_sites
+    sync.create_topics(made)
+    from ninezero.agents.cli.main import load_sites
 
     load_sites(made.clickhouse, spec.sites())
     worker = _Worker(base, folder / "worker.log")
@@ -298,7 +302,7 @@ def _prepare(folder: Path, broker: Broker, spec: Spec) -> dict[str, str]:
 
 def _four_ports() -> int:
     """6066 and the next three if they are free, or else some that are."""
-    from streams.broker import _is_free
+    from ninezero.streams.local_kafka.broker import _is_free
 
     first = 6066
     while not all(_is_free(first + n) for n in range(4)):
@@ -317,7 +321,10 @@ class _Worker:
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "agents.cli", "worker"], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", "ninezero.agents.cli.main", "worker"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
             )
 
     def look(self) -> None:

@@ -1,6 +1,6 @@
 """A scenario: a district's campaign, made from a small file and a seed.
 
-People and vehicles are invented; the totals are those of the file (`agents/scenarios/*.toml`). Everything enters as devices,
+People and vehicles are invented; the totals are those of the file (`agents/demo/scenarios/*.toml`). Everything enters as devices,
 stations and authorities would send it: tokens made with a key ring, events on topics, resends, disorder and malformed records
 among them.
 """
@@ -19,9 +19,9 @@ import msgspec
 import orjson
 from msgspec import Meta
 
-from schemas.events import Division, Identifier
-from streams.edge.pseudonyms import KeyRing
-from streams.errors import UserError
+from ninezero.schemas.events import Division, Identifier
+from ninezero.streams.edge.documents.pseudonyms import KeyRing
+from ninezero.streams.errors import UserError
 
 QUARANTINE_DAYS = 14
 FOLLOWED_DAYS = 5
@@ -152,13 +152,13 @@ def load(path: Path | None = None) -> Spec:
         ScenarioError: it cannot be read, or does not hold together.
     """
     try:
-        source = files("agents") / "scenarios" / "jiyang.toml" if path is None else path
+        source = files("ninezero.agents.demo") / "scenarios" / "jiyang.toml" if path is None else path
         return msgspec.toml.decode(source.read_bytes(), type=Spec)
     except OSError as error:
         raise ScenarioError(f"the scenario cannot be read ({error.strerror}): check the path") from None
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
         raise ScenarioError(
-            f"the scenario does not hold together: {_fault(error)}; agents/scenarios has examples"
+            f"the scenario does not hold together: {_fault(error)}; agents/demo/scenarios has examples"
         ) from None
 
 

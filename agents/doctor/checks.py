@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from agents import doctor_stores
-from agents.patient import HEARTBEAT_SECONDS, CannotCheck, Found, Patient, Status, loopback, named
-from streams import direct
-from streams.errors import UserError
-from streams.settings import ROLES, asked_at
+from ninezero.agents.doctor import stores as doctor_stores
+from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, CannotCheck, Found, Patient, Status, loopback, named
+from ninezero.streams import direct_http as direct
+from ninezero.streams.errors import UserError
+from ninezero.streams.settings import ROLES, asked_at
 
 SUNSET_NEAR = timedelta(days=7)
 KEY_NEAR = timedelta(days=3)
@@ -99,7 +99,7 @@ def _sunset(patient: Patient) -> Found:
 
 
 def _keys(patient: Patient) -> Found:
-    from streams.edge.pseudonyms import KeyRing, KeyRingError
+    from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError
 
     if patient.settings.keys is None:
         raise CannotCheck(

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from schemas.events import Manifest
-from streams import blocking, clickhouse, diagnosis, topics
-from streams import settings as settings_
-from streams.errors import UserError
-from streams.settings import Settings, SettingsError
+from ninezero.schemas.events import Manifest
+from ninezero.streams import settings as settings_
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import diagnosis, sync, topics
+from ninezero.streams.settings import Settings, SettingsError
 
 HEARTBEAT_SECONDS = 15.0
 """One comes every ten."""
@@ -47,7 +48,7 @@ class Patient:
         """A connection to Kafka."""
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
-        return blocking.admin(self.settings)
+        return sync.admin(self.settings)
 
     @cached_property
     def described(self) -> dict[str, dict[str, Any]]:
@@ -59,7 +60,7 @@ class Patient:
     @cached_property
     def manifests(self) -> Mapping[tuple[str, str], Manifest]:
         """The lists' manifests."""
-        from agents.cli_watchlist import read
+        from ninezero.agents.cli.watchlist import read
 
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
@@ -127,7 +128,7 @@ def _read_settings(environ: Mapping[str, str], *, edge: bool) -> tuple[Settings,
 async def _next_heartbeat(settings: Settings) -> float | None:
     from aiokafka import TopicPartition
 
-    from streams import kafka
+    from ninezero.streams.kafka import client as kafka
 
     await kafka.check(settings, [topics.WATCHLIST])
     reader = kafka.consumer(

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from agents.patient import Found, Patient, loopback, named
-from streams import blocking, clickhouse, topics
-from streams.access import ACCESS
+from ninezero.agents.doctor.probe import Found, Patient, loopback, named
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.kafka import sync, topics
+from ninezero.streams.kafka.access import ACCESS
 
 PARTS_MANY = 1000
 """Active parts of a partition, from which ClickHouse delays inserts (and refuses them from 3,000)."""
@@ -25,11 +26,11 @@ def kafka(patient: Patient) -> Found:
         return
     with contextlib.closing(patient.admin()) as admin:
         brokers = admin.describe_cluster()["brokers"]
-    yield "ok", f"{len(brokers)} broker(s) answer over {blocking.protocol(patient.settings)}", ""
+    yield "ok", f"{len(brokers)} broker(s) answer over {sync.protocol(patient.settings)}", ""
 
 
 def topics_(patient: Patient) -> Found:
-    """There, with partitions, retention and compaction as streams/topics.py has them."""
+    """There, with partitions, retention and compaction as streams/kafka/topics.py has them."""
     from kafka.admin import ConfigResource, ConfigResourceType
 
     told = {topic.name: patient.described.get(topic.name, {"error_code": 3}) for topic in topics.ALL}

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Set
 from datetime import date
 from typing import Any
 
-from agents.logic import followups, quarantine
-from agents.logic.days import Days
-from schemas.rows import FollowupCase, FollowupFact, QuarantineCase, QuarantineFact
-from streams.clickhouse import ClickHouseError, Engine, Row
-from streams.sink import Rows
+from ninezero.agents.logic.cases import followups, quarantine
+from ninezero.agents.logic.days import Days
+from ninezero.schemas.rows import FollowupCase, FollowupFact, QuarantineCase, QuarantineFact
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine, Row
+from ninezero.streams.clickhouse.sink import Rows
 
 CASES_A_QUERY = 2000
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from streams.clickhouse import SQL, Engine, statements
+from ninezero.streams.clickhouse.engines import SQL, Engine, statements
 
 
 def roll_up_devices(engine: Engine, before: date) -> bool:

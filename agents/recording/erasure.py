@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from streams import blocking
-from streams.broker import Broker
-from streams.edge import outbox, pseudonyms
-from streams.errors import UserError
-from streams.settings import Settings
+from ninezero.streams.edge.device import outbox
+from ninezero.streams.edge.documents import pseudonyms
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import Settings
 
 if TYPE_CHECKING:  # a device has no ClickHouse
-    from streams.clickhouse import Engine
+    from ninezero.streams.clickhouse.engines import Engine
 
 KEPT = frozenset({
     "schema_migrations", "screening_rollup", "push_receipts", "push_audit", "dead_letter_facts", "site_register", "sealed_days",
@@ -95,8 +96,8 @@ class Erasure:
         if not self._roles:
             return []
         try:
-            return blocking.active_groups(self._settings, self._roles)
-        except blocking.KafkaUnreachable as error:
+            return sync.active_groups(self._settings, self._roles)
+        except sync.KafkaUnreachable as error:
             self._unreachable = error  # said once is enough: it takes ten seconds to find out
             return []
 
@@ -129,7 +130,7 @@ class Erasure:
     def _kafka(self) -> Iterator[Line]:
         if self._unreachable is not None:
             raise self._unreachable
-        done = blocking.erase(self._settings, self._roles)
+        done = sync.erase(self._settings, self._roles)
         where = f"Kafka at {self._settings.kafka}"
         for name, records in done.topics:
             yield _line("erased", f"topic {name}", where, f"{records} records")
@@ -141,7 +142,7 @@ class Erasure:
             yield _line("absent", "topics and consumer groups", where, "0")
 
     def _facts(self) -> Iterator[Line]:
-        from streams import clickhouse
+        from ninezero.streams.clickhouse import engines as clickhouse
 
         engine = clickhouse.connect(self._settings.clickhouse)
         try:
@@ -168,8 +169,9 @@ class Erasure:
 
 def erase_facts(engine: Engine, timezone: str) -> Iterator[Line]:
     """Erases the facts after their sums are frozen: as retention does, of every day; then all that is not a count."""
-    from agents import cases, retention
-    from streams import clickhouse
+    from ninezero.agents.recording import case_tables as cases
+    from ninezero.agents.recording import retention
+    from ninezero.streams.clickhouse import engines as clickhouse
 
     clickhouse.migrate(engine, timezone)
     before = _counts(engine)

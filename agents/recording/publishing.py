@@ -14,8 +14,8 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from agents.logic.suppression import UNREGISTERED, by_division, published
-from streams.clickhouse import Engine
+from ninezero.agents.logic.suppression import UNREGISTERED, by_division, published
+from ninezero.streams.clickhouse.engines import Engine
 
 WAIT = timedelta(hours=48)
 """After a day's end, local time: most of what was late is in by then."""

@@ -10,20 +10,28 @@ from typing import Any
 
 from isal.isal_zlib import crc32
 
-from agents.logic.batches import micros
-from agents.logic.rules import FEVER_C, LATE_US, OUTCOMES, RULES
-from schemas import rows
-from schemas.bare import Seen, patterns
-from schemas.events import DeadLetter, Decisions, Disposition, FollowupEvent, PushReceipt, QuarantineEvent, Scan
-from schemas.rows import Block
-from streams import metrics
-from streams.chunks import Chunk
-from streams.clickhouse import Engine
-from streams.deadletters import Refused, check_clock, dead_letter, take
-from streams.kafka import Writer
-from streams.settings import Settings
-from streams.sink import Rows, Sealed, Sink
-from streams.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
+from ninezero.agents.logic.policy.rules import FEVER_C, LATE_US, OUTCOMES, RULES
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.schemas import rows
+from ninezero.schemas.events import (
+    DeadLetter,
+    Decisions,
+    Disposition,
+    FollowupEvent,
+    PushReceipt,
+    QuarantineEvent,
+    Scan,
+)
+from ninezero.schemas.fast_decode import Seen, patterns
+from ninezero.schemas.rows import Block
+from ninezero.streams import metrics
+from ninezero.streams.clickhouse.engines import Engine
+from ninezero.streams.clickhouse.sink import Rows, Sealed, Sink
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
+from ninezero.streams.settings import Settings
+from ninezero.streams.transport.consumer import Chunk
 
 log = logging.getLogger("ninezero.recorder")
 
@@ -35,7 +43,7 @@ SEALED = Sealed(
     "SELECT DISTINCT day FROM ninezero_data.sealed_days",
     frozenset({"screening_facts", "device_events", "disposition_facts"}),
 )
-"""Retention drops these facts by the day; a day is sealed first (agents/retention.py)."""
+"""Retention drops these facts by the day; a day is sealed first (agents/recording/retention.py)."""
 
 Rows_of = Callable[[Sequence[Any]], Block]
 """From what was read of a chunk's records to rows."""

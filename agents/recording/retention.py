@@ -11,9 +11,9 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from agents.cases import close_cases
-from agents.recorder import SEALED
-from streams.clickhouse import Engine
+from ninezero.agents.recording.case_tables import close_cases
+from ninezero.agents.recording.recorder import SEALED
+from ninezero.streams.clickhouse.engines import Engine
 
 KEPT_DAYS = 14
 

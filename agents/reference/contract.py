@@ -1,6 +1,6 @@
 """The references that others build against, made from the code: schemas/asyncapi.json and schemas/SQL.md.
 
-python -m streams.reference      # writes both; a test says when that is due
+python -m ninezero.agents.reference.contract      # writes both; a test says when that is due
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from schemas import events
-from schemas.events import (
+from ninezero.schemas import events
+from ninezero.schemas.events import (
     Alert,
     Arrival,
     CareAlert,
@@ -34,8 +34,9 @@ from schemas.events import (
     Scan,
     WatchlistEntry,
 )
-from streams import clickhouse, topics
-from streams.topics import Topic
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.topics import Topic
 
 SCHEMAS = Path(events.__file__).parent
 ASYNCAPI, SQL = SCHEMAS / "asyncapi.json", SCHEMAS / "SQL.md"
@@ -149,7 +150,7 @@ def sql_reference() -> str:
         engine.close()
     lines = [
         "# SQL reference", "",
-        "Made from `schemas/sql/` by `python -m streams.reference`. What each view counts is in the README, *For analysts*;",
+        "Made from `schemas/sql/` by `python -m ninezero.agents.reference.contract`. What each view counts is in the README, *For analysts*;",
         "`ninezero` is for the health authority, `ninezero_published` for everybody. `minute` and `hour` are UTC, `day` is local.", "",
     ]  # fmt: skip
     table = None

@@ -20,32 +20,33 @@ from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from agents import retention
-from agents.board import Board, guard
-from agents.care import Care, Kind
-from agents.cases import mend_cases, roll_up_cases
-from agents.checkpoints import CHECKPOINTS
-from agents.completeness import roll_up_devices
-from agents.followups import FOLLOWED_UP
-from agents.ledgers import valid_events
-from agents.lists import Lists
-from agents.logic.days import Days
-from agents.pushes import Pushes
-from agents.quarantine import QUARANTINED
-from agents.recorder import SEALED, mend_rollup, projections, record, roll_up
-from agents.screening import Screened, Screening, screen_all
-from agents.stations import STATIONS
-from schemas.events import Disposition
-from streams import clickhouse, metrics
-from streams.blocking import supersede, topic_ids
-from streams.chunks import Chunk, RawSchema, chunks, credentials
-from streams.clickhouse import ClickHouseError, Engine
-from streams.errors import UserError
-from streams.kafka import Writer
-from streams.replica import Replica
-from streams.settings import ROLES, Settings, SettingsError, asked_at
-from streams.sink import Sink
-from streams.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
+from ninezero.agents.board.server import Board, guard
+from ninezero.agents.cases.followups import FOLLOWED_UP
+from ninezero.agents.cases.intake import valid_events
+from ninezero.agents.cases.monitor import Care, Kind
+from ninezero.agents.cases.quarantine import QUARANTINED
+from ninezero.agents.logic.days import Days
+from ninezero.agents.recording import retention
+from ninezero.agents.recording.case_tables import mend_cases, roll_up_cases
+from ninezero.agents.recording.completeness import roll_up_devices
+from ninezero.agents.recording.recorder import SEALED, mend_rollup, projections, record, roll_up
+from ninezero.agents.screening.checkpoints import CHECKPOINTS
+from ninezero.agents.screening.screening import Screened, Screening, screen_all
+from ninezero.agents.screening.stations import STATIONS
+from ninezero.agents.watchlist.projection import Lists
+from ninezero.agents.watchlist.pushes import Pushes
+from ninezero.schemas.events import Disposition
+from ninezero.streams import metrics
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
+from ninezero.streams.clickhouse.sink import Sink
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.sync import supersede, topic_ids
+from ninezero.streams.kafka.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
+from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.settings import ROLES, Settings, SettingsError, asked_at
+from ninezero.streams.transport.consumer import Chunk, RawSchema, chunks, credentials
 
 log = logging.getLogger("ninezero")
 

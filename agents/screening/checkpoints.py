@@ -2,11 +2,11 @@
 
 from operator import attrgetter
 
-from agents.logic.rules import decide_scan
-from agents.logic.sieve import Sieve
-from agents.screening import Screened
-from schemas.events import Scan
-from streams.topics import SCANS
+from ninezero.agents.logic.policy.fast_path import Sieve
+from ninezero.agents.logic.policy.rules import decide_scan
+from ninezero.agents.screening.screening import Screened
+from ninezero.schemas.events import Scan
+from ninezero.streams.kafka.topics import SCANS
 
 CHECKPOINTS = Screened(
     SCANS,

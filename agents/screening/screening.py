@@ -19,21 +19,22 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from isal.isal_zlib import crc32
 
-from agents.lists import Lists
-from agents.logic import rules
-from agents.logic.batches import micros
-from agents.logic.columns import Array
-from agents.logic.rules import Verdict
-from agents.logic.sieve import Ordinary, Sieve
-from agents.logic.watchlist import Watchlist
-from schemas.events import Alert, Alike, Decisions, MatchedEntry, Outcomes, Reason, encode
-from streams import metrics, topics
-from streams.chunks import Chunk
-from streams.deadletters import Refused, check_clock, dead_letter, in_time, take
-from streams.kafka import Writer
-from streams.replica import Replica
-from streams.settings import Settings
-from streams.topics import Topic
+from ninezero.agents.logic.policy import rules
+from ninezero.agents.logic.policy.fast_path import Ordinary, Sieve
+from ninezero.agents.logic.policy.rules import Verdict
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.watchlist.columns import Array
+from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.watchlist.projection import Lists
+from ninezero.schemas.events import Alert, Alike, Decisions, MatchedEntry, Outcomes, Reason, encode
+from ninezero.streams import metrics
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, in_time, take
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.settings import Settings
+from ninezero.streams.transport.consumer import Chunk
 
 RECORD_BYTES = 400_000
 """How large a record of outcomes or decisions may become, unless a single event needs more."""

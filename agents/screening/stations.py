@@ -1,10 +1,10 @@
 """Station arrivals: one traveller at one stage, screened like a passage into the district."""
 
-from agents.logic.rules import decide_arrival
-from agents.logic.sieve import Sieve
-from agents.screening import Screened
-from schemas.events import Arrival
-from streams.topics import ARRIVALS
+from ninezero.agents.logic.policy.fast_path import Sieve
+from ninezero.agents.logic.policy.rules import decide_arrival
+from ninezero.agents.screening.screening import Screened
+from ninezero.schemas.events import Arrival
+from ninezero.streams.kafka.topics import ARRIVALS
 
 STATIONS = Screened(
     ARRIVALS,

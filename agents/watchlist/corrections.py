@@ -12,12 +12,12 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from agents.logic.watchlist import ListName
-from schemas.events import Alert, Correction, decoder, encode
-from streams import kafka
-from streams.kafka import Writer
-from streams.settings import Settings
-from streams.topics import ALERTS
+from ninezero.agents.logic.watchlist.index import ListName
+from ninezero.schemas.events import Alert, Correction, decoder, encode
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.topics import ALERTS
+from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.corrections")
 

@@ -9,9 +9,9 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from agents.logic.watchlist import ListName, Slice, Watchlist
-from schemas.events import WatchlistEntry
-from streams import metrics
+from ninezero.agents.logic.watchlist.index import ListName, Slice, Watchlist
+from ninezero.schemas.events import WatchlistEntry
+from ninezero.streams import metrics
 
 log = logging.getLogger("ninezero.lists")
 

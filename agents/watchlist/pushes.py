@@ -19,12 +19,12 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
-from agents.corrections import Corrections
-from agents.lists import Lists
-from agents.logic.batches import Change, Judge, micros
-from agents.logic.parts import BatchName, Gathered, PartError, Parts
-from agents.logic.watchlist import Entry, ListName, pairs
-from schemas.events import (
+from ninezero.agents.logic.pushes.batches import Change, Judge, micros
+from ninezero.agents.logic.pushes.parts import BatchName, Gathered, PartError, Parts
+from ninezero.agents.logic.watchlist.index import Entry, ListName, pairs
+from ninezero.agents.watchlist.corrections import Corrections
+from ninezero.agents.watchlist.projection import Lists
+from ninezero.schemas.events import (
     ConfirmationCode,
     Heartbeat,
     Manifest,
@@ -35,15 +35,16 @@ from schemas.events import (
     WatchlistEntry,
     encode,
 )
-from streams import kafka, metrics
-from streams.access import TRANSACTIONS
-from streams.chunks import Chunk, Ledger
-from streams.deadletters import Refused, dead_letter, take
-from streams.kafka import Writer
-from streams.replica import Replica, split
-from streams.settings import Settings
-from streams.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
-from streams.transactions import Record, Transactions
+from ninezero.streams import metrics
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.access import TRANSACTIONS
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.deadletters import Refused, dead_letter, take
+from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
+from ninezero.streams.kafka.transactions import Record, Transactions
+from ninezero.streams.kafka.watchlist_replica import Replica, split
+from ninezero.streams.settings import Settings
+from ninezero.streams.transport.consumer import Chunk, Ledger
 
 log = logging.getLogger("ninezero.pushes")
 

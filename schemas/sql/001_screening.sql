@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
 ) ENGINE = ReplacingMergeTree(version) ORDER BY site_id;
 
 -- How far each topic is recorded, in which refill, with the keys of the last rows that were written: where those are gone,
--- facts are lost (streams/progress.py). A topic that was deleted and made again has another id.
+-- facts are lost (streams/clickhouse/progress.py). A topic that was deleted and made again has another id.
 CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
     topic String, topic_id String, partition UInt32, next_offset UInt64, refill UInt64, held String
 ) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, refill);

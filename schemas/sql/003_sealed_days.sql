@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
     ends Array(UInt64)
 ) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
 
--- The same of days that still have their facts, so that a question about devices reads those of the last days only (agents/completeness.py).
+-- The same of days that still have their facts, so that a question about devices reads those of the last days only (agents/recording/completeness.py).
 -- `print` says which facts a row was made from: all that the day had then, and maybe more.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
     day Date, print UInt64, made DateTime, device_id String, site_id String, late UInt64, starts Array(UInt64), ends Array(UInt64)

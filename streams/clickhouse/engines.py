@@ -24,11 +24,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import msgspec
 import orjson
 
-from schemas.rows import Block
-from streams import direct
-from streams.errors import UserError
+from ninezero.schemas.rows import Block
+from ninezero.streams import direct_http as direct
+from ninezero.streams.errors import UserError
 
-SQL = Path(__file__).resolve().parent.parent / "schemas" / "sql"
+SQL = Path(__file__).resolve().parents[2] / "schemas" / "sql"
 READS = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
 ANSWER_SECONDS = 30

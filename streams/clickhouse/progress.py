@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import msgspec
 from faust.types import TP
 
-from schemas.rows import KEYS, Block, ProgressRow
-from streams.clickhouse import Engine
+from ninezero.schemas.rows import KEYS, Block, ProgressRow
+from ninezero.streams.clickhouse.engines import Engine
 
 CASE_DAYS = 13
 """A case goes when it has been closed for 14 days, and then nothing of the last 13 is of it."""

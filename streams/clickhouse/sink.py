@@ -16,11 +16,13 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from schemas.rows import TABLES, Block
-from streams import clickhouse, metrics, progress
-from streams.chunks import Chunk, Consumer
-from streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine
-from streams.progress import Progress, Reached
+from ninezero.schemas.rows import TABLES, Block
+from ninezero.streams import metrics
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse import progress
+from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError, Engine
+from ninezero.streams.clickhouse.progress import Progress, Reached
+from ninezero.streams.transport.consumer import Chunk, Consumer
 
 log = logging.getLogger("ninezero.sink")
 

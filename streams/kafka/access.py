@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from streams import topics
-from streams.errors import UserError
-from streams.settings import ROLES, Settings
-from streams.topics import Topic
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.settings import ROLES, Settings
 
 Who = Literal["screening", "lists", "ledgers", "recording", "devices", "authorities", "staff", "operators"]
 
@@ -117,7 +117,7 @@ def grant_all(settings: Settings, names: Mapping[Who, Sequence[str]] | None = No
     """
     from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
-    from streams.blocking import admin, reachable
+    from ninezero.streams.kafka.sync import admin, reachable
 
     acls = [
         ACL(

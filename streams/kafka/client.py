@@ -15,9 +15,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
-from streams import topics
-from streams.blocking import MISSING, KafkaUnreachable, protocol, sasl, unreachable
-from streams.settings import Settings, SettingsError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, protocol, sasl, unreachable
+from ninezero.streams.settings import Settings, SettingsError
 
 __all__ = ["KafkaUnreachable", "TopicPartition", "Writer", "check", "consumer", "producer", "security"]
 

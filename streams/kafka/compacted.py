@@ -15,11 +15,11 @@ from collections.abc import Iterable
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams import kafka
-from streams.errors import UserError
-from streams.kafka import Writer
-from streams.settings import Settings
-from streams.topics import Topic
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.ledgers")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from schemas import events
-from schemas.events import LOOSE_TIME, MAX_VALUE_BYTES, DeadLetter, DeadReason, decoder, encode
+from ninezero.schemas import events
+from ninezero.schemas.events import LOOSE_TIME, MAX_VALUE_BYTES, DeadLetter, DeadReason, decoder, encode
 
 if TYPE_CHECKING:  # the edge reads dead letters without numpy
     import numpy.typing as npt

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 
-from streams import blocking
-from streams.settings import Settings
+from ninezero.streams.kafka import sync
+from ninezero.streams.settings import Settings
 
 SECONDS = 5.0
 TRIES = (1.5, 3.0, 6.0, 12.0)
@@ -54,8 +54,8 @@ def _login_fault(settings: Settings) -> Fault | None:
     """
     with _listening() as logged:
         for seconds in TRIES:
-            with suppress(blocking.KafkaUnreachable):
-                blocking.admin(settings, bootstrap_timeout_ms=int(seconds * 1000), reconnect_backoff_max_ms=200).close()
+            with suppress(sync.KafkaUnreachable):
+                sync.admin(settings, bootstrap_timeout_ms=int(seconds * 1000), reconnect_backoff_max_ms=200).close()
                 return None
             for name, (found, todo) in _LOGGED.items():
                 if any(name in line for line in logged):

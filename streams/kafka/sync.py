@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from streams import topics
-from streams.errors import UserError
-from streams.settings import Settings
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.settings import Settings
 
 
 class KafkaUnreachable(UserError):

@@ -40,7 +40,7 @@ WATCHLIST = Topic("watchlist", None, partitions=1)
 QUARANTINE = Topic("quarantine-events", 7 * 24)
 FOLLOWUPS = Topic("followup-events", 7 * 24)
 QUARANTINE_LEDGER = Topic("quarantine-ledger", None)
-"""What the ledgers role knows of each case, by partition of the source topic; internal (streams/ledger_table.py)."""
+"""What the ledgers role knows of each case, by partition of the source topic; internal (streams/kafka/compacted.py)."""
 FOLLOWUP_LEDGER = Topic("followup-ledger", None)
 OUTCOMES = Topic("screening-outcomes", 24)
 ALERTS = Topic("screening-alerts", 72)

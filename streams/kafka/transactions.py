@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from streams import kafka
-from streams.settings import Settings
-from streams.topics import Topic
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.settings import Settings
 
 TIMEOUT_MS = 300_000
 """The broker aborts a transaction that is open longer."""

@@ -21,9 +21,11 @@ import msgspec
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
-from schemas.events import Heartbeat, Identifier, Manifest, Removal, WatchlistEntry, WatchlistRecord, decoder
-from streams import kafka, metrics, topics
-from streams.settings import Settings
+from ninezero.schemas.events import Heartbeat, Identifier, Manifest, Removal, WatchlistEntry, WatchlistRecord, decoder
+from ninezero.streams import metrics
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import topics
+from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.replica")
 

@@ -1,6 +1,6 @@
 """A real single-node Apache Kafka (KRaft) on loopback: for the demo, the tests, and a first look.
 
-Maven copies the jars that deploy/kafka/pom.xml pins into .cache/kafka; data, log and state lie in one folder. The broker
+Maven copies the jars that streams/local_kafka/pom.xml pins into .cache/kafka; data, log and state lie in one folder. The broker
 outlives the command that started it, and a later one finds it by its state file.
 """
 
@@ -27,10 +27,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from streams.errors import UserError
+from ninezero.streams.errors import UserError
 
-HOME = Path(__file__).resolve().parent.parent
-POM = HOME / "deploy" / "kafka" / "pom.xml"
+HOME = Path(__file__).resolve().parents[2]
+POM = Path(__file__).parent / "pom.xml"
 JARS = HOME / ".cache" / "kafka"
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0

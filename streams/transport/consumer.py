@@ -1,7 +1,7 @@
 """A Faust transport that hands an agent one message per (partition, fetched chunk), and the commit watermark.
 
 Stock Faust makes four asyncio tasks for every message; here that cost is paid once a chunk. Faust's agents, rebalancing
-and lifecycle stay. It builds on private parts of faust-streaming 0.15.3: `tests/unit/test_faust_contract.py` fails
+and lifecycle stay. It builds on private parts of faust-streaming 0.15.3: `tests/unit/kafka/test_faust_contract.py` fails
 loudly when an upgrade moves them.
 
 The watermark: a partition's committed offset is that from which its oldest unfinished chunk was read, so it never runs ahead
@@ -30,9 +30,9 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.kafka import security
-from streams.loop import Loop
-from streams.settings import Settings
+from ninezero.streams.kafka.client import security
+from ninezero.streams.settings import Settings
+from ninezero.streams.transport.loop import Loop
 
 log = logging.getLogger("ninezero.chunks")
 

@@ -10,11 +10,11 @@ import msgspec
 import orjson
 import pytest
 
-from agents.logic.batches import micros
-from agents.logic.rules import decide_scan
-from agents.logic.watchlist import Watchlist
-from schemas.events import PushBatch, Scan
-from streams.deadletters import Refused, take
+from ninezero.agents.logic.policy.rules import decide_scan
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.schemas.events import PushBatch, Scan
+from ninezero.streams.kafka.deadletters import Refused, take
 from tests.acceptance import client, oracle
 from tests.support import judge
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import wait_for
 
 from . import oracle

@@ -11,12 +11,12 @@ import msgspec
 import orjson
 import pytest
 
-from agents.logic.batches import Change, Judge, micros
-from agents.logic.parts import Gathered, Parts
-from agents.logic.rules import decide_scan
-from agents.logic.watchlist import Watchlist
-from schemas.events import PushBatch, PushConfirmation, Scan
-from streams.deadletters import Refused, take
+from ninezero.agents.logic.policy.rules import decide_scan
+from ninezero.agents.logic.pushes.batches import Change, Judge, micros
+from ninezero.agents.logic.pushes.parts import Gathered, Parts
+from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.schemas.events import PushBatch, PushConfirmation, Scan
+from ninezero.streams.kafka.deadletters import Refused, take
 from tests.acceptance import oracle
 from tests.acceptance.office import Office, scan
 from tests.acceptance.oracle import DAY, Ambiguous, Fault, Lists, Record

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streams import topics
+from ninezero.streams.kafka import topics
 from tests.bench import plots, results
 from tests.bench.feed import expected, list_people
 from tests.bench.rig import Bench, Processes, Shape

@@ -16,11 +16,11 @@ from typing import Any
 
 import aiohttp
 
-from agents.board import WATCHED_SECONDS
-from streams import settings as settings_
-from streams import topics
-from streams.broker import Broker
-from streams.kafka import Writer
+from ninezero.agents.board.server import WATCHED_SECONDS
+from ninezero.streams import settings as settings_
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.freshness import TICK, list_one, scan
 from tests.bench.screening import cpu
 from tests.support import ClickHouseServer, System, free_port, wait_for

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from agents.cli import main
-from streams import chunks
+from ninezero.agents.cli.main import main
+from ninezero.streams.transport import consumer as chunks
 
 if __name__ == "__main__":
     chunks.CHUNK_RECORDS = int(sys.argv.pop(1))

@@ -11,11 +11,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from streams import blocking
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.edge.device import Device, Traveller
-from streams.edge.pseudonyms import new_ring
+from ninezero.streams import settings as settings_
+from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.broker import Broker
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
                 },
                 edge=True,
             )  # fmt: skip
-            blocking.create_topics(settings)
+            sync.create_topics(settings)
             os.sched_setaffinity(
                 0, {min(os.sched_getaffinity(0))}
             )  # the device, not the broker: one core for all its threads

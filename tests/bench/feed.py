@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 
-from schemas.events import Heartbeat, Manifest, WatchlistEntry, encode
-from streams import kafka, topics
-from streams.kafka import Writer
-from streams.settings import Settings
+from ninezero.schemas.events import Heartbeat, Manifest, WatchlistEntry, encode
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.settings import Settings
 from tests.bench.watchlist import token
 
 ENTRIES = 1_000_000

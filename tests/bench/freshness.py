@@ -17,11 +17,12 @@ from typing import Any
 import orjson
 from kafka import KafkaProducer
 
-from schemas.events import Outcomes, PushReceipt, decoder
-from streams import kafka, topics
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.kafka import Writer
+from ninezero.schemas.events import Outcomes, PushReceipt, decoder
+from ninezero.streams import settings as settings_
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.screening import token
 from tests.support import System, free_port, wait_for
 

@@ -27,10 +27,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from schemas.events import Outcomes, decoder
-from streams import kafka, topics
-from streams import settings as settings_
-from streams.broker import Broker
+from ninezero.schemas.events import Outcomes, decoder
+from ninezero.streams import settings as settings_
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import topics
+from ninezero.streams.local_kafka.broker import Broker
 from tests.bench import plots, results
 from tests.bench.feed import ENTRIES, PARTITIONS, Scans, expected, list_people
 from tests.bench.screening import cpu

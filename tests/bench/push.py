@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from streams.broker import Broker
-from streams.edge.pseudonyms import new_ring
+from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 
 LINES_A_PART = 4_000

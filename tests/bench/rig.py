@@ -20,12 +20,13 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
-from schemas.rows import ScreeningFact
-from streams import kafka, topics
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.clickhouse import ClickHouseError, Server, migrate
-from streams.topics import Topic
+from ninezero.schemas.rows import ScreeningFact
+from ninezero.streams import settings as settings_
+from ninezero.streams.clickhouse.engines import ClickHouseError, Server, migrate
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.feed import ENTRIES, PARTITIONS, SITES, Scans, expected, list_people
 from tests.support import ClickHouseServer, System, free_port, wait_for
 

@@ -21,7 +21,7 @@ import orjson
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.bench import results
 from tests.support import NINEZERO, System, wait_for
 

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 import faust
 
-from agents.lists import Lists
-from agents.logic import rules
-from agents.logic.batches import micros
-from agents.screening import _alert
-from schemas.events import Alike, Decisions, Outcomes, Scan, encode
-from streams.deadletters import check_clock, take
-from streams.replica import Replica
-from streams.settings import load
+from ninezero.agents.logic.policy import rules
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.screening.screening import _alert
+from ninezero.agents.watchlist.projection import Lists
+from ninezero.schemas.events import Alike, Decisions, Outcomes, Scan, encode
+from ninezero.streams.kafka.deadletters import check_clock, take
+from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.settings import load
 
 settings = load()
 app = faust.App(

@@ -24,14 +24,15 @@ from typing import Any
 import msgspec
 import uvloop
 
-from agents.lists import Lists
-from agents.logic import rules
-from schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
-from streams import kafka, topics
-from streams.broker import Broker
-from streams.memory import settle
-from streams.replica import SLICE, Replica
-from streams.settings import Settings
+from ninezero.agents.logic.policy import rules
+from ninezero.agents.roles.memory import settle
+from ninezero.agents.watchlist.projection import Lists
+from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.watchlist_replica import SLICE, Replica
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import Settings
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 ASKED = 100_000

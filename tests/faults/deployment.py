@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import NINEZERO, ClickHouseServer, System, free_port, wait_for
 
 from .load import Load, token

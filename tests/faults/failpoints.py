@@ -19,24 +19,28 @@ from typing import Any
 WHEN = ("before", "in", "after")
 IN_SECONDS = (0.0002, 0.004)
 
-_COMMON = ("streams.chunks:Chunk.done", "streams.chunks:Consumer.commit", "streams.chunks:Consumer.perform_seek")
+_COMMON = (
+    "ninezero.streams.transport.consumer:Chunk.done",
+    "ninezero.streams.transport.consumer:Consumer.commit",
+    "ninezero.streams.transport.consumer:Consumer.perform_seek",
+)
 PLACES = {
     "screening": (
-        *_COMMON, "agents.screening:Screening.screen", "agents.screening:Screening.decide", "streams.kafka:Writer.send",
-        "streams.kafka:Writer._send_partition", "streams.replica:Replica.take",
+        *_COMMON, "ninezero.agents.screening.screening:Screening.screen", "ninezero.agents.screening.screening:Screening.decide", "ninezero.streams.kafka.client:Writer.send",
+        "ninezero.streams.kafka.client:Writer._send_partition", "ninezero.streams.kafka.watchlist_replica:Replica.take",
     ),
     "recording": (
-        *_COMMON, "streams.sink:Sink.put", "streams.sink:Sink._progress", "streams.sink:Sink._write",
-        "streams.sink:Sink._insert", "agents.app:roll_up", "agents.app:roll_up_cases",
+        *_COMMON, "ninezero.streams.clickhouse.sink:Sink.put", "ninezero.streams.clickhouse.sink:Sink._progress", "ninezero.streams.clickhouse.sink:Sink._write",
+        "ninezero.streams.clickhouse.sink:Sink._insert", "ninezero.agents.roles.role:roll_up", "ninezero.agents.roles.role:roll_up_cases",
     ),
     "lists": (
-        *_COMMON, "agents.pushes:Pushes._take_over", "agents.pushes:Pushes._judge", "streams.transactions:Transactions.start",
-        "streams.transactions:Transactions.write", "streams.transactions:Transactions._send",
+        *_COMMON, "ninezero.agents.watchlist.pushes:Pushes._take_over", "ninezero.agents.watchlist.pushes:Pushes._judge", "ninezero.streams.kafka.transactions:Transactions.start",
+        "ninezero.streams.kafka.transactions:Transactions.write", "ninezero.streams.kafka.transactions:Transactions._send",
         "aiokafka:AIOKafkaProducer.begin_transaction", "aiokafka:AIOKafkaProducer.commit_transaction",
     ),
     "ledgers": (
-        *_COMMON, "agents.care:valid_events", "agents.care:Care.take", "streams.kafka:Writer.send",
-        "streams.ledger_table:LedgerTable.write", "streams.ledger_table:LedgerTable.read",
+        *_COMMON, "ninezero.agents.cases.monitor:valid_events", "ninezero.agents.cases.monitor:Care.take", "ninezero.streams.kafka.client:Writer.send",
+        "ninezero.streams.kafka.compacted:LedgerTable.write", "ninezero.streams.kafka.compacted:LedgerTable.read",
     ),
 }  # fmt: skip
 ONCE = {"Consumer.perform_seek", "Pushes._take_over", "Transactions.start", "LedgerTable.read"}
@@ -95,7 +99,7 @@ def set_up(place: str, when: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    from agents.cli import main
+    from ninezero.agents.cli.main import main
 
     place_, when_, count_ = os.environ["FAILPOINT"].split()
     set_up(place_, when_, int(count_))

@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 
 from . import storage  # noqa: F401  # it registers its faults
 from .check import Findings, check, facts
@@ -36,7 +36,7 @@ from .observer import GROUPS
 ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
 MEMORY_MB = 512
-"""Above this a worker holds more than its bounds allow: chunks in flight (streams/chunks.py), rows waiting (streams/sink.py)."""
+"""Above this a worker holds more than its bounds allow: chunks in flight (streams/transport/consumer.py), rows waiting (streams/clickhouse/sink.py)."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 
 from .deployment import Deployment
 from .run import ROLES, run

@@ -1,4 +1,4 @@
-"""Hostile records on every topic of a running deployment: `make fuzz`, and a short form in tests/integration/test_bad_input.py.
+"""Hostile records on every topic of a running deployment: `make fuzz`, and a short form in tests/integration/pipeline/test_bad_input.py.
 
 Each bad record gives one dead letter, with the right reason and path, or is decided as the contract says; no worker stops;
 good records in between count once; and nothing of a record shows in a log, a letter, a metric or any record of ours.
@@ -22,8 +22,8 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from streams.broker import Broker
-from streams.edge.pseudonyms import new_ring
+from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.local_kafka.broker import Broker
 from tests.acceptance.client import Tail
 from tests.support import ClickHouseServer, System, wait_for
 

@@ -22,17 +22,17 @@ from zoneinfo import ZoneInfo
 
 import atheris
 
-with atheris.instrument_imports(include=["schemas", "streams", "agents.logic"]):
-    from agents.checkpoints import CHECKPOINTS
-    from agents.logic.watchlist import Watchlist
-    from agents.stations import STATIONS
-    from schemas import events
-    from streams.deadletters import Refused, take
-    from streams.edge.dates import FOREVER, moment
-    from streams.edge.identity import check, check_documents, mrz
-    from streams.edge.lines import Terms, read_lines
-    from streams.edge.pseudonyms import KeyRing, KeyRingError, normalise, passport
-    from streams.edge.sheets import Mapping, SheetError, open_sheet
+with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams", "ninezero.agents.logic"]):
+    from ninezero.agents.logic.watchlist.index import Watchlist
+    from ninezero.agents.screening.checkpoints import CHECKPOINTS
+    from ninezero.agents.screening.stations import STATIONS
+    from ninezero.schemas import events
+    from ninezero.streams.edge.documents.checks import check, check_documents, mrz
+    from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError, normalise, passport
+    from ninezero.streams.edge.listfiles.dates import FOREVER, moment
+    from ninezero.streams.edge.listfiles.lines import Terms, read_lines
+    from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
+    from ninezero.streams.kafka.deadletters import Refused, take
 
 TODAY = date(2026, 1, 1)
 ZONE = ZoneInfo("Asia/Shanghai")

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 
-from agents.logic.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
-from agents.logic.days import ONE_DAY, Days, each
-from schemas.rows import NEVER, FollowupCase, FollowupFact
+from ninezero.agents.logic.cases.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
+from ninezero.agents.logic.days import ONE_DAY, Days, each
+from ninezero.schemas.rows import NEVER, FollowupCase, FollowupFact
 
 REACHED = ("seen_well", "seen_symptomatic")
 

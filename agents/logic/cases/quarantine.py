@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import NamedTuple
 
-from agents.logic.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
-from agents.logic.days import ONE_DAY, Days, each
-from schemas.rows import NEVER, QuarantineCase, QuarantineFact
+from ninezero.agents.logic.cases.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
+from ninezero.agents.logic.days import ONE_DAY, Days, each
+from ninezero.schemas.rows import NEVER, QuarantineCase, QuarantineFact
 
 SLOTS = ("am", "pm")
 

@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from agents.logic.columns import Array
-from agents.logic.instants import instants
-from agents.logic.rules import FEVER_C, PLAUSIBLE_C
-from agents.logic.tokens import well_formed
-from agents.logic.watchlist import Watchlist
-from schemas.bare import Seen, bare, patterns
-from schemas.events import MAX_VALUE_BYTES, PSEUDONYM_PATTERN, Person
+from ninezero.agents.logic.policy.instants import instants
+from ninezero.agents.logic.policy.rules import FEVER_C, PLAUSIBLE_C
+from ninezero.agents.logic.watchlist.columns import Array
+from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.watchlist.tokens import well_formed
+from ninezero.schemas.events import MAX_VALUE_BYTES, PSEUDONYM_PATTERN, Person
+from ninezero.schemas.fast_decode import Seen, bare, patterns
 
 AT_ONCE = 64
 """Values decoded without a look at each: one that cannot be read costs no more than these."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from agents.logic.watchlist import KINDS, Entry, Watchlist
-from schemas.events import Arrival, Matched, Person, Scan
+from ninezero.agents.logic.watchlist.index import KINDS, Entry, Watchlist
+from ninezero.schemas.events import Arrival, Matched, Person, Scan
 
 TABLE = 1
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from msgspec import UNSET, Struct, field
 
-from agents.logic.watchlist import KINDS, Entry, Watchlist
-from schemas.events import (
+from ninezero.agents.logic.watchlist.index import KINDS, Entry, Watchlist
+from ninezero.schemas.events import (
     CATEGORIES,
     PSEUDONYM_PATTERN,
     BatchCode,

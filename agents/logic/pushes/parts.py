@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field, structs
 
-from schemas.events import PushBatch
+from ninezero.schemas.events import PushBatch
 
 BatchName = tuple[str, str]
 """(authority, batch_id): two authorities may have chosen the same id."""

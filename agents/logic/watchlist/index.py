@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from msgspec import Struct
 
-from agents.logic.columns import NONE, Array, Column, Rows, Table, tag, tags
-from agents.logic.tokens import KIND, KINDS, Tokens
-from schemas.events import Category
+from ninezero.agents.logic.watchlist.columns import NONE, Array, Column, Rows, Table, tag, tags
+from ninezero.agents.logic.watchlist.tokens import KIND, KINDS, Tokens
+from ninezero.schemas.events import Category
 
 __all__ = ["KINDS", "Entry", "ListName", "Slice", "Watchlist", "pairs"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
-from agents.logic.columns import NONE, Array, Column, Rows, Table, of_each_length, tags
-from schemas.events import PSEUDONYM_PATTERN
+from ninezero.agents.logic.watchlist.columns import NONE, Array, Column, Rows, Table, of_each_length, tags
+from ninezero.schemas.events import PSEUDONYM_PATTERN
 
 KINDS = ("id", "passport", "pass", "phone", "plate")
 """Domains of tokens, in the order in which a match is named."""

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from schemas.events import (
+from ninezero.schemas.events import (
     Arrival,
     Disposition,
     FollowupEvent,
@@ -30,14 +30,14 @@ from schemas.events import (
     Tokens,
     encode,
 )
-from streams import topics
-from streams.edge import identity
-from streams.edge.outbox import New, Outbox
-from streams.edge.pseudonyms import Domain, KeyRing, KeyRingError, normalise, passport
-from streams.edge.uplink import Clock, Uplink
-from streams.errors import UserError
-from streams.settings import Settings
-from streams.topics import Topic
+from ninezero.streams.edge.device.outbox import New, Outbox
+from ninezero.streams.edge.device.uplink import Clock, Uplink
+from ninezero.streams.edge.documents import checks as identity
+from ninezero.streams.edge.documents.pseudonyms import Domain, KeyRing, KeyRingError, normalise, passport
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.settings import Settings
 
 EVENTS: dict[type[msgspec.Struct], Topic] = {
     Scan: topics.SCANS,
@@ -295,7 +295,7 @@ class Device:
         return make
 
     def _outcome(self, seq: int, outcome: str, people: list[int]) -> None:
-        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # the wire type says str; workers write the outcomes of the contract only (agents/logic/rules.py)
+        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # the wire type says str; workers write the outcomes of the contract only (agents/logic/policy/rules.py)
         ticket = self._tickets.get(seq)
         if ticket is not None:
             ticket.settle(answer)

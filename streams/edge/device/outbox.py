@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from streams.errors import UserError
+from ninezero.streams.errors import UserError
 
 CAPACITY = 200_000
 """Events: a week of a busy checkpoint."""

@@ -13,11 +13,11 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
-from streams.edge.device import Answer, Device, DeviceError, Passage, Traveller
-from streams.edge.outbox import OutboxError
-from streams.edge.pseudonyms import KeyRingError
-from streams.edge.terminal import Terminal
-from streams.settings import Settings
+from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Passage, Traveller
+from ninezero.streams.edge.device.outbox import OutboxError
+from ninezero.streams.edge.device.terminal import Terminal
+from ninezero.streams.edge.documents.pseudonyms import KeyRingError
+from ninezero.streams.settings import Settings
 
 WAIT_SECONDS = 5.0
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import Outcomes
-from streams import topics
-from streams.blocking import consumer, producer, unreachable
-from streams.deadletters import Refused, take
-from streams.edge.outbox import Outbox, OutboxError, Row
-from streams.errors import UserError
-from streams.settings import Settings
+from ninezero.schemas.events import Outcomes
+from ninezero.streams.edge.device.outbox import Outbox, OutboxError, Row
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.sync import consumer, producer, unreachable
+from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.device")
 

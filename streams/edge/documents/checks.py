@@ -14,11 +14,11 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 
-from schemas.events import QualityFlag
-from streams.edge import plates
-from streams.edge.mrz import Zone, check_digit, mrz
-from streams.edge.pseudonyms import Domain, check_character, normalise, passport
-from streams.edge.texts import misread
+from ninezero.schemas.events import QualityFlag
+from ninezero.streams.edge.documents import plates
+from ninezero.streams.edge.documents.mrz import Zone, check_digit, mrz
+from ninezero.streams.edge.documents.pseudonyms import Domain, check_character, normalise, passport
+from ninezero.streams.edge.listfiles.texts import misread
 
 __all__ = ["Zone", "check", "check_documents", "mrz"]
 
@@ -139,7 +139,7 @@ def _division(code: str) -> list[QualityFlag]:
 
 @cache
 def _divisions() -> frozenset[str]:
-    lines = (files("schemas") / "divisions" / "gbt2260.txt").read_text("ascii").splitlines()
+    lines = (files("ninezero.schemas") / "divisions" / "gbt2260.txt").read_text("ascii").splitlines()
     return frozenset(line[:6] for line in lines)
 
 

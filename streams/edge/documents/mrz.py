@@ -10,8 +10,8 @@ from datetime import date
 from itertools import cycle
 from typing import Any, NamedTuple
 
-from schemas.events import QualityFlag
-from streams.edge.pseudonyms import passport
+from ninezero.schemas.events import QualityFlag
+from ninezero.streams.edge.documents.pseudonyms import passport
 
 _LONGEST = 1000
 """Characters; whoever pastes more than this did not paste a zone (90 at most, with blanks between them)."""

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 import phonenumbers
 
-from streams.errors import UserError
+from ninezero.streams.errors import UserError
 
 Domain = Literal["id", "passport", "phone", "plate", "pass"]
 

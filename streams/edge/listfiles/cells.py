@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from streams.errors import UserError
+from ninezero.streams.errors import UserError
 
 Cell = str | float | None
 """Text as written, a number of a workbook, or nothing."""

@@ -12,11 +12,11 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from schemas.events import LineCode, PushLine, PushTokens, encode
-from streams.edge.cells import LONGEST_CELL, Cell, SheetError, write_private
-from streams.edge.dates import FOREVER, moment
-from streams.edge.pseudonyms import Domain, KeyRing, normalise
-from streams.edge.sheets import Sheet
+from ninezero.schemas.events import LineCode, PushLine, PushTokens, encode
+from ninezero.streams.edge.documents.pseudonyms import Domain, KeyRing, normalise
+from ninezero.streams.edge.listfiles.cells import LONGEST_CELL, Cell, SheetError, write_private
+from ninezero.streams.edge.listfiles.dates import FOREVER, moment
+from ninezero.streams.edge.listfiles.sheets import Sheet
 
 LONGEST_TERM = timedelta(seconds=2_419_200)
 """Of a line that is no health pass."""
@@ -24,7 +24,7 @@ MOST_BYTES = 900_000
 """Of one part's JSON; a record over 1 MiB is refused."""
 
 Check = Callable[[Domain, str, date], Sequence[str]]
-"""As `streams.edge.identity.check`: the quality flags of a value as written."""
+"""As `ninezero.streams.edge.documents.checks.check`: the quality flags of a value as written."""
 
 _DOMAINS: tuple[Domain, ...] = ("id", "passport", "phone", "plate", "pass")
 _NOTHING = frozenset(("无", "没有", "暂无", "不详", "未知", "空", "NA", "NONE", "NULL", "NIL", "NAN", "UNKNOWN"))

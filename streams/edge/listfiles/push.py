@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import PushBatch, PushConfirmation, PushReceipt, encode
-from streams import topics
-from streams.blocking import KafkaUnreachable, consumer, producer
-from streams.deadletters import Refused, take
-from streams.edge.lines import Line, parts
-from streams.errors import UserError
-from streams.settings import Settings
+from ninezero.schemas.events import PushBatch, PushConfirmation, PushReceipt, encode
+from ninezero.streams.edge.listfiles.lines import Line, parts
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer
+from ninezero.streams.settings import Settings
 
 PATIENCE_SECONDS = 30.0
 """How long a receipt is waited for, beside a second for every `LINES_A_SECOND` lines."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streams.edge.cells import HEAD_ROWS, WIDEST, Cell, SheetError, Unreadable, letters
-from streams.edge.columns import FIELDS, Ambiguous, Layout, Mapping, layout
-from streams.edge.texts import SEPARATORS, TextFile
-from streams.edge.workbooks import Workbook
+from ninezero.streams.edge.listfiles.cells import HEAD_ROWS, WIDEST, Cell, SheetError, Unreadable, letters
+from ninezero.streams.edge.listfiles.columns import FIELDS, Ambiguous, Layout, Mapping, layout
+from ninezero.streams.edge.listfiles.texts import SEPARATORS, TextFile
+from ninezero.streams.edge.listfiles.workbooks import Workbook
 
 __all__ = ["FIELDS", "Mapping", "Row", "Sheet", "SheetError", "open_sheet"]
 

@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
 
-from streams.edge.archives import DAMAGED, DEEPEST, TOO_LARGE, elements, local, open_archive, parse, relations
-from streams.edge.cells import LONGEST_CELL, WIDEST, Cell, Unreadable, column_of
+from ninezero.streams.edge.listfiles.archives import (
+    DAMAGED,
+    DEEPEST,
+    TOO_LARGE,
+    elements,
+    local,
+    open_archive,
+    parse,
+    relations,
+)
+from ninezero.streams.edge.listfiles.cells import LONGEST_CELL, WIDEST, Cell, Unreadable, column_of
 
 MOST_TEXT = 128 << 20
 """Bytes of the text that cells share: it is held in memory."""

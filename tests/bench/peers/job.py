@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import msgspec
 from clickhouse_driver import Client
 
-from agents.logic import rules
-from agents.logic.batches import micros
-from agents.logic.watchlist import Entry
-from schemas import rows
-from schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
-from streams.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.agents.logic.policy import rules
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.watchlist.index import Entry
+from ninezero.schemas import rows
+from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
+from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
 
 KAFKA = os.environ["BENCH_KAFKA"]
 GROUP = os.environ["BENCH_GROUP"]

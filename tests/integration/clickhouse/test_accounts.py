@@ -11,11 +11,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams import clickhouse
-from streams.clickhouse import SQL
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse.engines import SQL
 from tests.support import ClickHouseServer
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "clickhouse"
+DEPLOY = Path(__file__).parents[3] / "deploy" / "clickhouse"
 
 VIEWS = sorted(
     set(re.findall(r"CREATE VIEW IF NOT EXISTS (ninezero\.\w+)", "".join(p.read_text() for p in SQL.glob("*.sql"))))

@@ -18,9 +18,9 @@ import orjson
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
-from streams import clickhouse
-from streams.broker import Broker
-from streams.edge.outbox import New, Outbox
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.edge.device.outbox import New, Outbox
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_pipeline import push, read_all, send
 from tests.support import System, wait_for
 
@@ -218,7 +218,7 @@ import sys
 for name in ("faust", "aiokafka", "orjson", "clickhouse_driver", "chdb", "prometheus_client", "aiohttp"):
     sys.modules[name] = None  # not installed on a device
 sys.argv = ["ninezero", "erase", "--edge", "--yes"]
-from agents.cli import main
+from ninezero.agents.cli.main import main
 main()
 """
 

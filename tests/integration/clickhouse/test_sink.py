@@ -15,12 +15,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from schemas.rows import DeadLetterRow, SiteRow
-from streams import clickhouse, sink
-from streams.broker import Broker
-from streams.chunks import Chunk, Ledger
-from streams.clickhouse import ClickHouseDenied, ClickHouseError
-from streams.sink import Sink
+from ninezero.schemas.rows import DeadLetterRow, SiteRow
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse import sink
+from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError
+from ninezero.streams.clickhouse.sink import Sink
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.transport.consumer import Chunk, Ledger
 from tests.faults.proxy import Link
 from tests.support import ClickHouseServer, free_port
 

@@ -18,13 +18,13 @@ import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from schemas.events import Disposition, EventRef
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.edge.device import Answer, Device, DeviceError, Traveller
-from streams.edge.outbox import OutboxError
-from streams.edge.pseudonyms import KeyRing, new_ring, normalise, rotate
-from streams.edge.uplink import Clock
+from ninezero.schemas.events import Disposition, EventRef
+from ninezero.streams import settings as settings_
+from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Traveller
+from ninezero.streams.edge.device.outbox import OutboxError
+from ninezero.streams.edge.device.uplink import Clock
+from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring, normalise, rotate
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 
 LISTED, NOBODY = "11010519491231002X", "440524188001010014"
@@ -189,7 +189,7 @@ def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
 DEVICE = """
 import sys, time
 from streams import settings
-from streams.edge.device import Device, Traveller
+from ninezero.streams.edge.device.device import Device, Traveller
 device = Device(settings.load(edge=True), site_id="road-01", device_id="gate-a")
 for _ in range(int(sys.argv[1])):
     ticket = device.scan("pedestrian", [Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)])

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
-from schemas.events import Disposition, EventRef, Outcomes, encode
-from streams import blocking
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.edge.device import Device, Traveller
-from streams.edge.outbox import OutboxError
-from streams.edge.pseudonyms import new_ring
-from streams.edge.uplink import Clock
-from streams.settings import Settings
+from ninezero.schemas.events import Disposition, EventRef, Outcomes, encode
+from ninezero.streams import settings as settings_
+from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.device.outbox import OutboxError
+from ninezero.streams.edge.device.uplink import Clock
+from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import Settings
 from tests.support import free_port, wait_for
 
 WELL = Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)
@@ -48,7 +48,7 @@ def made_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
     made = made_settings(kafka.bootstrap, tmp_path)
-    blocking.create_topics(made, partitions=2)
+    sync.create_topics(made, partitions=2)
     return made
 
 
@@ -81,7 +81,7 @@ def records(settings: Settings, topic: str) -> list[dict[str, Any]]:
 
 def answer(settings: Settings, *seqs: int, device: str = "gate-a") -> None:
     """Outcomes, as a screening worker writes them."""
-    producer = blocking.producer(settings)
+    producer = sync.producer(settings)
     outcomes = Outcomes("road-01", datetime.now(UTC), 1, [(device, seq, "clear", []) for seq in seqs])
     producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=encode(outcomes)).get(10)
     producer.close()
@@ -95,7 +95,7 @@ def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_pat
     broker.start()
     try:
         settings = made_settings(broker.bootstrap, tmp_path)
-        blocking.create_topics(settings, partitions=2)
+        sync.create_topics(settings, partitions=2)
         with gate(settings) as device:
             scan(device, rng.randrange(1, 400))
             time.sleep(rng.random())
@@ -116,8 +116,8 @@ def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_pat
 
 
 def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("streams.edge.uplink.REST_SECONDS", 3)
-    admin = blocking.admin(settings)
+    monkeypatch.setattr("ninezero.streams.edge.device.uplink.REST_SECONDS", 3)
+    admin = sync.admin(settings)
     name = settings.topic("dispositions")
     admin.delete_topics([name])
     released = {"of": EventRef("gate-a", 0), "action": "released", "override": None}
@@ -128,7 +128,7 @@ def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settin
         wait_for(lambda: arrived(settings) == [0, *range(2, 22)], 30, "the scans to pass the disposition")
         wait_for(lambda: "Kafka takes no dispositions: create the topic" in device.status().problem, 10, "the line")
         assert device.status().connected and device.status().waiting == 1
-        blocking.create_topics(settings, partitions=2)
+        sync.create_topics(settings, partitions=2)
         assert device.flush(30)
         limit(admin, name, 80)
         device.report(Disposition, **released)
@@ -232,7 +232,7 @@ def test_events_wait_through_jumps_of_the_clock_and_get_their_time(
 SMALL_DISK = """
 import sys, time
 from streams import settings
-from streams.edge.device import Device, Traveller
+from ninezero.streams.edge.device.device import Device, Traveller
 from streams.errors import UserError
 with Device(settings.load(edge=True), site_id="road-01", device_id="gate-a") as device:
     for line in sys.stdin:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from streams import blocking
-from streams.broker import Broker
+from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_device_faults import made_settings, records
 
 ABSENT = (
@@ -34,7 +34,7 @@ class Absent:
         if name.partition(".")[0] in {ABSENT!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Absent())
-from agents.cli import main
+from ninezero.agents.cli.main import main
 sys.argv[0] = "ninezero"
 main()
 """
@@ -79,7 +79,7 @@ def run(arguments: list[str], folder: Path, env: dict[str, str], stdin: str = ""
 @pytest.fixture
 def env(kafka: Broker, tmp_path: Path) -> dict[str, str]:
     made = made_settings(kafka.bootstrap, tmp_path)
-    blocking.create_topics(made, partitions=2)
+    sync.create_topics(made, partitions=2)
     (tmp_path / "sites.csv").write_text("site_id,kind,division,capacity\ns,village,370115,0\n")
     return {
         "NINEZERO_KAFKA": made.kafka, "NINEZERO_ORDER": "T", "NINEZERO_SUNSET": made.sunset.isoformat(),

@@ -14,11 +14,11 @@ import pytest
 from kafka import KafkaProducer
 from openpyxl import Workbook
 
-from agents import cli
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.edge.device import Device, Traveller
-from streams.edge.pseudonyms import check_character, new_ring
+from ninezero.agents.cli import main as cli
+from ninezero.streams import settings as settings_
+from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.documents.pseudonyms import check_character, new_ring
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_device import read
 from tests.support import System, wait_for
 

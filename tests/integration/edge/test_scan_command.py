@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import blocking
-from streams.broker import Broker
-from streams.settings import Settings
+from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import Settings
 from tests.integration.test_device_faults import answer, made_settings, records
 from tests.support import NINEZERO, free_port, wait_for
 
@@ -20,7 +20,7 @@ from tests.support import NINEZERO, free_port, wait_for
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
     made = made_settings(kafka.bootstrap, tmp_path)
-    blocking.create_topics(made, partitions=2)
+    sync.create_topics(made, partitions=2)
     return made
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from schemas.events import Outcomes, encode
-from streams import blocking
-from streams.broker import Broker
-from streams.settings import Settings
+from ninezero.schemas.events import Outcomes, encode
+from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import Settings
 from tests.integration.test_device_faults import made_settings, records
 from tests.support import NINEZERO, free_port, wait_for
 
@@ -95,7 +95,7 @@ def _control(slave: int) -> None:
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
     made = made_settings(kafka.bootstrap, tmp_path)
-    blocking.create_topics(made, partitions=2)
+    sync.create_topics(made, partitions=2)
     return made
 
 
@@ -114,7 +114,7 @@ def sit(settings: Settings) -> Iterator[Any]:
 
 def answer(settings: Settings, seq: int, outcome: str, *people: int) -> None:
     """An outcome, as a screening worker writes it."""
-    producer = blocking.producer(settings)
+    producer = sync.producer(settings)
     outcomes = Outcomes("road-01", datetime.now(UTC), 1, [("gate-a", seq, outcome, list(people))])
     producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=encode(outcomes)).get(10)
     producer.close()

@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.broker import Broker, BrokerError
+from ninezero.streams.local_kafka.broker import Broker, BrokerError
 from tests.support import NINEZERO, free_port
 
 

@@ -17,7 +17,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.broker import POM, Broker, BrokerError, _last_error, install, java
+from ninezero.streams.local_kafka.broker import POM, Broker, BrokerError, _last_error, install, java
 
 BOUND = 2 << 20
 Make = Callable[..., Broker]
@@ -158,7 +158,7 @@ def test_a_restart_keeps_data_and_port_and_a_kill_is_survived(make: Make, tmp_pa
 
 
 def test_the_broker_outlives_the_command_that_started_it(make: Make, tmp_path: Path) -> None:
-    code = "import sys, pathlib; from streams.broker import Broker; Broker(pathlib.Path(sys.argv[1])).start()"
+    code = "import sys, pathlib; from ninezero.streams.local_kafka.broker import Broker; Broker(pathlib.Path(sys.argv[1])).start()"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "kafka")], check=True, cwd=POM.parents[2], timeout=60)
     broker = make(tmp_path / "kafka")
     assert broker.status().healthy

@@ -1,4 +1,4 @@
-"""What streams/chunks.py delivers of a real partition, and delivers again."""
+"""What streams/transport/consumer.py delivers of a real partition, and delivers again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import faust
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.broker import Broker
-from streams.chunks import RawSchema, chunks
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.transport.consumer import RawSchema, chunks
 
 
 def test_what_was_fetched_and_dropped_is_read_again_though_nothing_was_ever_committed(kafka: Broker) -> None:

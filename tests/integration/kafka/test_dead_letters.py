@@ -10,7 +10,7 @@ import orjson
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_pipeline import read_all
 from tests.support import System, wait_for
 

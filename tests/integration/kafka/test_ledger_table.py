@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from streams import settings, topics
-from streams.broker import Broker
-from streams.errors import UserError
-from streams.kafka import Writer
-from streams.ledger_table import LedgerTable
+from ninezero.streams import settings
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.compacted import LedgerTable
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System
 
 

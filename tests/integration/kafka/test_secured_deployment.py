@@ -15,9 +15,9 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from streams import blocking
-from streams.edge.pseudonyms import new_ring
-from streams.settings import Settings, load
+from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.kafka import sync
+from ninezero.streams.settings import Settings, load
 from tests import case_events
 from tests.secured import ADMIN, BROKER, SecuredBroker, certificates
 from tests.support import NINEZERO, ClickHouseServer, System, wait_for
@@ -106,7 +106,7 @@ def system(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def values(settings: Settings, topic: str) -> list[Any]:
     """What a user reads of a topic."""
-    with contextlib.closing(blocking.consumer(settings, auto_offset_reset="earliest")) as reader:
+    with contextlib.closing(sync.consumer(settings, auto_offset_reset="earliest")) as reader:
         name = settings.topic(topic)
         tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
         reader.assign(tps)
@@ -123,7 +123,7 @@ def send(settings: Settings, topic: str, *sent: bytes) -> None:
     Raises:
         KafkaError: it was refused.
     """
-    with contextlib.closing(blocking.producer(settings, enable_idempotence=False, max_block_ms=10_000)) as writer:
+    with contextlib.closing(sync.producer(settings, enable_idempotence=False, max_block_ms=10_000)) as writer:
         for value in sent:
             writer.send(settings.topic(topic), value, key=b"road-01").get(20)
 
@@ -183,7 +183,7 @@ def _command_lines() -> str:
 @pytest.mark.parametrize("who", WHO)
 def test_nobody_may_do_more_on_a_topic_than_the_contract_says(who: str, system: Secured) -> None:
     settings = system.settings(who)
-    with contextlib.closing(blocking.admin(settings)) as client:
+    with contextlib.closing(sync.admin(settings)) as client:
         seen = {
             t["name"].removeprefix(settings.topic_prefix): set(t["authorized_operations"])
             for t in client.describe_topics()
@@ -200,7 +200,7 @@ def test_nobody_may_do_more_on_a_topic_than_the_contract_says(who: str, system: 
 )  # fmt: skip
 def test_a_topic_that_someone_may_only_see_cannot_be_read(who: str, topic: str, system: Secured) -> None:
     settings = system.settings(who)
-    with contextlib.closing(blocking.consumer(settings, auto_offset_reset="earliest")) as reader:
+    with contextlib.closing(sync.consumer(settings, auto_offset_reset="earliest")) as reader:
         reader.assign([TopicPartition(settings.topic(topic), 0)])
         with pytest.raises(KafkaError, match=r"(?i)authoriz"):
             for _ in range(20):
@@ -214,7 +214,7 @@ def test_a_topic_that_someone_may_only_see_cannot_be_read(who: str, topic: str, 
 )  # fmt: skip
 def test_a_topic_that_is_not_for_someone_is_not_even_there(who: str, topic: str, system: Secured) -> None:
     settings = system.settings(who)
-    with contextlib.closing(blocking.admin(settings)) as client:
+    with contextlib.closing(sync.admin(settings)) as client:
         said = client.describe_topics([settings.topic(topic)])[0]
     assert said["error_code"] == TopicAuthorizationFailedError.errno and not said["partitions"]
 

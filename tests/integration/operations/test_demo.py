@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from streams import direct
-from streams.broker import Broker
+from ninezero.streams import direct_http as direct
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import wait_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_demo_that_is_told_to_end_ends_its_workers_and_its_kafka(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_a_demo_that_is_told_to_end_ends_its_workers_and_its_kafka(tmp_path: Pat
             return False
 
     with log.open("wb") as said:
-        demo = subprocess.Popen([sys.executable, "-m", "agents.cli", "demo"], cwd=tmp_path, stdout=said, stderr=said, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
+        demo = subprocess.Popen([sys.executable, "-m", "ninezero.agents.cli.main", "demo"], cwd=tmp_path, stdout=said, stderr=said, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
     try:
         wait_for(answers, 90, "the board")
         demo.send_signal(signal.SIGTERM)

@@ -23,13 +23,16 @@ from kafka.admin import (
     ResourceType,
 )
 
-from agents import doctor_stores, patient
-from agents.doctor import examine
-from schemas.events import Heartbeat, Manifest, encode
-from streams import blocking, clickhouse, diagnosis, settings, topics
-from streams.access import ACCESS
-from streams.broker import Broker
-from streams.edge import pseudonyms
+from ninezero.agents.doctor import probe as patient
+from ninezero.agents.doctor import stores as doctor_stores
+from ninezero.agents.doctor.checks import examine
+from ninezero.schemas.events import Heartbeat, Manifest, encode
+from ninezero.streams import settings
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.edge.documents import pseudonyms
+from ninezero.streams.kafka import diagnosis, sync, topics
+from ninezero.streams.kafka.access import ACCESS
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_device_security import certificates
 from tests.support import ClickHouseServer, System, free_port, wait_for
 
@@ -53,7 +56,7 @@ class Hospital(NamedTuple):
 
 def beat(hospital: Hospital) -> None:
     given = settings.load(hospital.system.env)
-    with closing(blocking.producer(given)) as producer:
+    with closing(sync.producer(given)) as producer:
         while not hospital.stopped.wait(0.3):
             producer.send(given.topic(topics.WATCHLIST.name), encode(Heartbeat(datetime.now(UTC))), b"||")
 
@@ -133,9 +136,9 @@ def test_topics_that_are_missing_or_set_otherwise_are_named_with_the_remedy(hosp
     given = settings.load({**hospital.system.env, "NINEZERO_TOPIC_PREFIX": f"d{time.time_ns()}."})
     env = {**hospital.system.env, "NINEZERO_TOPIC_PREFIX": given.topic_prefix}
     assert "topics failed: missing: checkpoint-scans" in said(env, "topics")
-    blocking.create_topics(given, 2)
+    sync.create_topics(given, 2)
     assert said(env, "topics").startswith("topics ok: 14 topics")
-    with closing(blocking.admin(given)) as admin:
+    with closing(sync.admin(given)) as admin:
         for topic, change in (("checkpoint-scans", {"retention.ms": "-1"}), ("watchlist", {"cleanup.policy": "delete"}),
                               ("dispositions", {"message.timestamp.type": "CreateTime"})):  # fmt: skip
             admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, given.topic(topic), change)])
@@ -216,7 +219,7 @@ def test_lists_that_are_lost_ended_or_old_and_a_path_that_is_silent(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = settings.load(hospital.system.env)
-    with closing(blocking.producer(given)) as producer:
+    with closing(sync.producer(given)) as producer:
         for name, entries, days, lost in (("gone", 0, 0, True), ("ended", 0, 0, False), ("old", 3, 5, False)):
             made = Manifest(1, 1, entries, ["k1"], "b", datetime.now(UTC) - timedelta(days=days), lost)
             producer.send(given.topic(topics.WATCHLIST.name), encode(made), f"cdc|{name}|".encode())
@@ -240,7 +243,7 @@ def test_lists_that_are_lost_ended_or_old_and_a_path_that_is_silent(
     assert "keys could_not_check" in empty and "clocks could_not_check: topics are missing" in empty
     assert "unforeseen" not in empty
     begun = settings.load({**hospital.system.env, "NINEZERO_TOPIC_PREFIX": f"b{time.time_ns()}."})
-    blocking.create_topics(begun, 2)
+    sync.create_topics(begun, 2)
     told = hospital.said("lists", "keys", NINEZERO_TOPIC_PREFIX=begun.topic_prefix)
     assert "lists failed: there is no list yet" in told
     assert "keys ok: mode 0600, 1 key(s)" in told and "(nobody is on any list)" in told and "on every list" not in told
@@ -307,14 +310,14 @@ def test_why_kafka_cannot_be_reached_is_told_apart(
 
 
 def test_what_a_principal_may_do_and_what_it_cannot_see(guarded: Guarded) -> None:
-    blocking.create_topics(settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": guarded.broker.bootstrap}, edge=True), 2)  # fmt: skip
+    sync.create_topics(settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": guarded.broker.bootstrap}, edge=True), 2)  # fmt: skip
     told = said(guarded.env(), "topics", "acls")
     assert "topics could_not_check: this principal may not see checkpoint-scans" in told and "topics ok" not in told
     assert "acls failed: not enough for any role: this principal may read none; may write none" in told
     told = said(guarded.env(), "lists", "clocks")  # as the recording role's user: the lists are none of its business
     assert told.count("could_not_check: topics are missing on the broker, or this user may not see them") == 2, told
     plain = {k: v for k, v in guarded.env(NINEZERO_KAFKA=guarded.broker.bootstrap).items() if "KAFKA_" not in k}
-    with closing(blocking.admin(settings.load(plain, edge=True))) as admin:
+    with closing(sync.admin(settings.load(plain, edge=True))) as admin:
         device = ACCESS["devices"]
         rights = [(topic.name, ACLOperation.WRITE) for topic in device.writes]
         rights += [(topic.name, ACLOperation.READ) for topic in device.reads]

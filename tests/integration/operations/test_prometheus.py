@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from streams import blocking, settings, topics
-from streams.broker import Broker
+from ninezero.streams import settings
+from ninezero.streams.kafka import sync, topics
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
+DEPLOY = Path(__file__).parents[3] / "deploy" / "prometheus"
 STEPS = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 
 
@@ -76,7 +77,7 @@ def test_an_alert_fires_on_what_workers_really_say(system: System, tmp_path: Pat
         sampled = 'ninezero_dead_letters_total{topic="watchlist-pushes", reason="not_json"} == 0'
         wait_for(lambda: prometheus.ask("query", query=sampled).get("result"), 60, "a scrape before the fault")
         given = settings.load(system.env)
-        with closing(blocking.producer(given)) as producer:
+        with closing(sync.producer(given)) as producer:
             for _ in range(50):
                 producer.send(given.topic(topics.PUSHES.name), b"no json", b"cdc")
         wait_for(lambda: "NinezeroDeadLetters" in prometheus.firing(), 60, "the alert")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.fuzz.hostile import FIELDS
 from tests.fuzz.live import Attack
 from tests.support import ClickHouseServer

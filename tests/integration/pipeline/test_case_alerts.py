@@ -18,7 +18,7 @@ import orjson
 import pytest
 from kafka import KafkaProducer
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests import case_oracle
 from tests.case_events import PLACE, ZONE, check, make, q
 from tests.integration.test_pipeline import read_all

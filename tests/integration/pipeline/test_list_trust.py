@@ -10,10 +10,10 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
-from streams import settings as settings_
-from streams.broker import Broker
-from streams.edge.device import Device, Traveller
-from streams.edge.pseudonyms import KeyRing, new_ring
+from ninezero.streams import settings as settings_
+from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_device import LISTED, NOBODY, push, read, send
 from tests.support import System, wait_for
 

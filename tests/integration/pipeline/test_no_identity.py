@@ -20,13 +20,13 @@ import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from streams import clickhouse
-from streams import settings as settings_
-from streams import topics as topics_
-from streams.broker import Broker
-from streams.edge.device import Device, DeviceError, Traveller
-from streams.edge.pseudonyms import KeyRing, new_ring
-from streams.settings import SettingsError
+from ninezero.streams import settings as settings_
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.edge.device.device import Device, DeviceError, Traveller
+from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring
+from ninezero.streams.kafka import topics as topics_
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import SettingsError
 from tests.support import System, wait_for
 
 Blobs = dict[str, bytes]

@@ -19,7 +19,7 @@ import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.support import ClickHouseServer, System, wait_for
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -323,7 +323,7 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
         time.sleep(2)
         check_answers(system, model)
         check_counts(system, model)
-        from streams import clickhouse
+        from ninezero.streams.clickhouse import engines as clickhouse
 
         engine = clickhouse.connect(clickhouse_server.url)
         engine.execute("DROP DATABASE ninezero_data")

@@ -20,9 +20,9 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from streams.blocking import supersede
-from streams.broker import Broker
-from streams.settings import load
+from ninezero.streams.kafka.sync import supersede
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.settings import load
 from tests.integration.test_pipeline import read_all
 from tests.support import System, wait_for
 
@@ -51,9 +51,9 @@ MATCHES_SECONDS = 2.1
 HINDERED = """
 import asyncio, sys
 from pathlib import Path
-from agents.cli import main
+from ninezero.agents.cli.main import main
 from streams import kafka
-from streams.replica import Replica
+from ninezero.streams.kafka.watchlist_replica import Replica
 
 folder = Path(sys.argv.pop(1))
 connect, current = kafka.consumer, Replica.current

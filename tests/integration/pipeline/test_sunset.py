@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from kafka import KafkaProducer
 
-from streams.broker import Broker
+from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.test_pipeline import read_all
 from tests.support import System, wait_for
 

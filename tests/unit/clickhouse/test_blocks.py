@@ -5,8 +5,8 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.events import Alike, Decisions
-from schemas.rows import (
+from ninezero.schemas.events import Alike, Decisions
+from ninezero.schemas.rows import (
     FIRST_WINS,
     Block,
     DeviceEvent,

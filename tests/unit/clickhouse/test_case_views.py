@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agents.cases import close_cases, end_cases, roll_up_cases, warnings
-from schemas.rows import TABLES, Block, PushReceiptRow, SiteRow
-from streams import clickhouse
-from streams.clickhouse import ClickHouseError, Engine
+from ninezero.agents.recording.case_tables import close_cases, end_cases, roll_up_cases, warnings
+from ninezero.schemas.rows import TABLES, Block, PushReceiptRow, SiteRow
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
 from tests.case_events import DAYS, PLACE, ZONE, Events, check, f, facts, make, q, today, view
 from tests.support import ClickHouseServer
 
@@ -264,7 +264,7 @@ def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> N
 def test_the_line_list_of_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None:
     """Opened at onset, visited every other day; who died is withdrawn, who recovered completes 14 days, the rest are lost."""
     zone, made, ends = ZoneInfo(ZONE), [], []
-    for line in (Path(__file__).parents[1] / "data" / "mers_al_hofuf_2013.csv").read_text().splitlines():
+    for line in (Path(__file__).parents[2] / "data" / "mers_al_hofuf_2013.csv").read_text().splitlines():
         if line.startswith("#"):
             continue
         number, onset, end = line.split(",")

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agents import retention
-from agents.completeness import roll_up_devices
-from agents.erasure import KEPT, erase_facts
-from agents.recorder import roll_up
-from schemas.rows import FIRST_WINS, Block, DeviceEvent, DispositionFact, ScreeningFact
-from streams import clickhouse
-from streams.clickhouse import ClickHouseError, Engine
+from ninezero.agents.recording import retention
+from ninezero.agents.recording.completeness import roll_up_devices
+from ninezero.agents.recording.erasure import KEPT, erase_facts
+from ninezero.agents.recording.recorder import roll_up
+from ninezero.schemas.rows import FIRST_WINS, Block, DeviceEvent, DispositionFact, ScreeningFact
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
 from tests.support import ClickHouseServer, Killed
 
 FIRST = date(2026, 3, 1)

@@ -8,13 +8,14 @@ from datetime import date, timedelta
 import pytest
 from faust.types import TP
 
-from agents.cases import mend_cases, roll_up_cases
-from agents.logic.days import Days
-from agents.recorder import mend_rollup, roll_up
-from schemas.rows import FIRST_WINS, KEYS, TABLES, Block, DeadLetterRow, QuarantineFact, ScreeningFact
-from streams import clickhouse, progress
-from streams.clickhouse import SQL, Engine
-from streams.progress import Reached
+from ninezero.agents.logic.days import Days
+from ninezero.agents.recording.case_tables import mend_cases, roll_up_cases
+from ninezero.agents.recording.recorder import mend_rollup, roll_up
+from ninezero.schemas.rows import FIRST_WINS, KEYS, TABLES, Block, DeadLetterRow, QuarantineFact, ScreeningFact
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse import progress
+from ninezero.streams.clickhouse.engines import SQL, Engine
+from ninezero.streams.clickhouse.progress import Reached
 
 MINUTE, DAY = 1_767_200_040, date(2026, 1, 1)
 ONE, OTHER = TP("decisions", 0), TP("decisions", 1)

@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from agents import publishing
-from agents.recorder import roll_up
-from schemas.rows import FIRST_WINS, Block, ScreeningFact, SiteRow
-from streams import clickhouse
-from streams.clickhouse import ClickHouseError, Engine
+from ninezero.agents.recording import publishing
+from ninezero.agents.recording.recorder import roll_up
+from ninezero.schemas.rows import FIRST_WINS, Block, ScreeningFact, SiteRow
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
 from tests.support import ClickHouseServer, Killed
 
 DAY = date(2026, 3, 1)

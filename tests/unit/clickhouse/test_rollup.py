@@ -8,10 +8,10 @@ from datetime import date
 
 import pytest
 
-from agents.recorder import roll_up
-from schemas.rows import FIRST_WINS, Block, ScreeningFact
-from streams import clickhouse
-from streams.clickhouse import ClickHouseError, Engine
+from ninezero.agents.recording.recorder import roll_up
+from ninezero.schemas.rows import FIRST_WINS, Block, ScreeningFact
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
 
 MINUTE = 1_767_200_040
 

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import openpyxl
 import pytest
 
-from schemas.events import PushTokens
-from streams.edge.identity import check
-from streams.edge.lines import Line, Terms, read_lines
-from streams.edge.pseudonyms import KeyRing
-from streams.edge.sheets import Mapping, SheetError, open_sheet
+from ninezero.schemas.events import PushTokens
+from ninezero.streams.edge.documents.checks import check
+from ninezero.streams.edge.documents.pseudonyms import KeyRing
+from ninezero.streams.edge.listfiles.lines import Line, Terms, read_lines
+from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
 
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 TERMS = Terms("delta", "close_contact", datetime(2020, 2, 3, 4, tzinfo=UTC), ZoneInfo("Asia/Shanghai"), days=14)

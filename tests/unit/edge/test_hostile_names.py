@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from agents import cli
-from agents.console import csv_cell, print_table
-from streams import clickhouse
-from streams.edge.device import Device, DeviceError
-from streams.edge.pseudonyms import new_ring
-from streams.settings import SettingsError, load
+from ninezero.agents.cli import main as cli
+from ninezero.agents.cli.console import csv_cell, print_table
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.edge.device.device import Device, DeviceError
+from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.settings import SettingsError, load
 from tests.fuzz.hostile import BAD_TIMES, CANARY, FAR_TIMES, HOSTILE_TEXT
 
 GOOD = {

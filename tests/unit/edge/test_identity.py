@@ -16,11 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agents.cli import app
-from schemas import events
-from streams.edge import identity
-from streams.edge.identity import Zone, check, check_documents, mrz
-from streams.edge.pseudonyms import check_character, normalise, passport
+from ninezero.agents.cli.main import app
+from ninezero.schemas import events
+from ninezero.streams.edge.documents import checks as identity
+from ninezero.streams.edge.documents.checks import Zone, check, check_documents, mrz
+from ninezero.streams.edge.documents.pseudonyms import check_character, normalise, passport
 
 SCHEMAS = Path(events.__file__).parent
 PUBLISHED = json.loads((SCHEMAS / "vectors" / "documents.json").read_bytes())

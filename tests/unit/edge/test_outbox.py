@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.edge.outbox import New, Outbox, OutboxError
+from ninezero.streams.edge.device.outbox import New, Outbox, OutboxError
 
 ADDER = """
 import resource, sys
-from streams.edge.outbox import New, Outbox
+from ninezero.streams.edge.device.outbox import New, Outbox
 if len(sys.argv) > 2:
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

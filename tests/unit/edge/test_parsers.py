@@ -19,13 +19,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from schemas import events
-from streams.deadletters import Refused, take
-from streams.edge.dates import FOREVER, moment
-from streams.edge.identity import check, check_documents, mrz
-from streams.edge.lines import Terms, read_lines
-from streams.edge.pseudonyms import KeyRing, KeyRingError, normalise, passport
-from streams.edge.sheets import Mapping, SheetError, open_sheet
+from ninezero.schemas import events
+from ninezero.streams.edge.documents.checks import check, check_documents, mrz
+from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError, normalise, passport
+from ninezero.streams.edge.listfiles.dates import FOREVER, moment
+from ninezero.streams.edge.listfiles.lines import Terms, read_lines
+from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
+from ninezero.streams.kafka.deadletters import Refused, take
 
 TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")
 FLAGS = set(typing.get_args(events.QualityFlag))

@@ -19,8 +19,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import events
-from streams.edge.pseudonyms import KeyRing, KeyRingError, eighteen_digits, new_ring, normalise, passport, rotate, token
+from ninezero.schemas import events
+from ninezero.streams.edge.documents.pseudonyms import (
+    KeyRing,
+    KeyRingError,
+    eighteen_digits,
+    new_ring,
+    normalise,
+    passport,
+    rotate,
+    token,
+)
 
 PUBLISHED = json.loads((Path(events.__file__).parent / "vectors" / "pseudonyms.json").read_bytes())
 KEY = bytes(range(32))

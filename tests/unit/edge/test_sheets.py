@@ -22,14 +22,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from agents.logic import batches
-from schemas.events import PushBatch, PushLine, PushTokens, decoder, encode
-from streams.edge import archives, workbooks
-from streams.edge.dates import FOREVER, moment
-from streams.edge.identity import check
-from streams.edge.lines import LONGEST_TERM, Line, Terms, fault, parts, read_lines, summarise
-from streams.edge.pseudonyms import KeyRing
-from streams.edge.sheets import Mapping, SheetError, open_sheet
+from ninezero.agents.logic.pushes import batches
+from ninezero.schemas.events import PushBatch, PushLine, PushTokens, decoder, encode
+from ninezero.streams.edge.documents.checks import check
+from ninezero.streams.edge.documents.pseudonyms import KeyRing
+from ninezero.streams.edge.listfiles import archives, workbooks
+from ninezero.streams.edge.listfiles.dates import FOREVER, moment
+from ninezero.streams.edge.listfiles.lines import LONGEST_TERM, Line, Terms, fault, parts, read_lines, summarise
+from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
 
 ID, PASSPORT, PHONE, PLATE, PASS = "11010519491231002X", "UTO/L898902C3", "13800138000", "鲁A12345", "JY-000123"
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -791,6 +791,6 @@ def test_the_edge_reads_files_without_the_workers_packages() -> None:
     code = (
         "import sys\n"
         "for name in ('faust', 'aiokafka', 'clickhouse_driver', 'chdb', 'openpyxl', 'orjson'): sys.modules[name] = None\n"
-        "import streams.edge.lines, streams.edge.sheets\n"
+        "import ninezero.streams.edge.listfiles.lines, ninezero.streams.edge.listfiles.sheets\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

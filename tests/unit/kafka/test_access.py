@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
-from streams import topics
-from streams.access import ACCESS, commands, grants
-from streams.settings import ROLES, Settings, load
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.access import ACCESS, commands, grants
+from ninezero.streams.settings import ROLES, Settings, load
 
 SETTINGS = {
     "NINEZERO_KAFKA": "h:1",

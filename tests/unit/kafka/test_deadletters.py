@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from schemas.events import MAX_VALUE_BYTES, Scan
-from streams.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.schemas.events import MAX_VALUE_BYTES, Scan
+from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
 
 SECRET = "370115199001011234"
 PERSON = {"role": "driver", "tokens": {"id": "k1." + "a" * 32}, "temperature_c": 36.5}

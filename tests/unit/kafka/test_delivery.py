@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from streams import chunks
-from streams.chunks import MAX_RECORDS_IN_FLIGHT, POLL_SECONDS, Chunk, Consumer, Ledger
+from ninezero.streams.transport import consumer as chunks
+from ninezero.streams.transport.consumer import MAX_RECORDS_IN_FLIGHT, POLL_SECONDS, Chunk, Consumer, Ledger
 
 ONE = TP("t", 0)
 

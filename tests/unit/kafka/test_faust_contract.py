@@ -1,4 +1,4 @@
-"""What streams/chunks.py takes from Faust's private parts. When an upgrade moves them, this says so first."""
+"""What streams/transport/consumer.py takes from Faust's private parts. When an upgrade moves them, this says so first."""
 
 import inspect
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from faust.transport.drivers import by_url
 from faust.types import ConsumerMessage
 from yarl import URL
 
-from streams.chunks import Consumer, Transport
+from ninezero.streams.transport.consumer import Consumer, Transport
 
 
 def test_faust_and_aiokafka_are_the_pinned_versions() -> None:

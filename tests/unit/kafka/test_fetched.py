@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.chunks import _Fetched
+from ninezero.streams.transport.consumer import _Fetched
 
 ATTRIBUTES, CRC = slice(21, 23), slice(17, 21)
 """Where a batch has them; the checksum is of everything from the attributes on (Kafka protocol, record batch v2)."""

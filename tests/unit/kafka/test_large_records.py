@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from functools import partial
 
-from agents.screening import RECORD_BYTES, _values
-from schemas.events import MAX_VALUE_BYTES, Outcomes, decoder
+from ninezero.agents.screening.screening import RECORD_BYTES, _values
+from ninezero.schemas.events import MAX_VALUE_BYTES, Outcomes, decoder
 
 
 def test_everything_is_written_once_in_order_and_no_record_is_too_large() -> None:

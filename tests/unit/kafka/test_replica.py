@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.lists import Lists
-from schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, encode
-from streams.replica import Replica
+from ninezero.agents.watchlist.projection import Lists
+from ninezero.schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, encode
+from ninezero.streams.kafka.watchlist_replica import Replica
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = [("a", "l"), ("b", "m")]

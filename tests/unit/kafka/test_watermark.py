@@ -7,7 +7,7 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.chunks import MAX_BYTES_IN_FLIGHT, Chunk, Ledger
+from ninezero.streams.transport.consumer import MAX_BYTES_IN_FLIGHT, Chunk, Ledger
 
 ONE = TP("t", 0)
 

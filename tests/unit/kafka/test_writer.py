@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from streams.kafka import Writer
+from ninezero.streams.kafka.client import Writer
 
 ONE, OTHER = ("t", 0), ("t", 1)
 

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agents.logic.batches import Change, micros
-from agents.logic.watchlist import Watchlist
-from schemas.events import PushBatch
+from ninezero.agents.logic.pushes.batches import Change, micros
+from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.schemas.events import PushBatch
 from tests.support import judge
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)

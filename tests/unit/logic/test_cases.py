@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.logic import followups, quarantine
-from agents.logic.cases import Alarm, alert_id
-from agents.logic.days import Days, each
-from schemas.rows import FollowupFact, QuarantineFact
+from ninezero.agents.logic.cases import followups, quarantine
+from ninezero.agents.logic.cases.cases import Alarm, alert_id
+from ninezero.agents.logic.days import Days, each
+from ninezero.schemas.rows import FollowupFact, QuarantineFact
 from tests import case_oracle
 from tests.case_events import case, f, facts, q
 

@@ -6,9 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.logic.batches import micros
-from agents.logic.instants import instants
-from schemas.events import LOOSE_TIME, Time, encode
+from ninezero.agents.logic.policy.instants import instants
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.schemas.events import LOOSE_TIME, Time, encode
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
 USUAL = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=OFFSETS)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.logic.parts import PartError, Parts
-from schemas.events import PushBatch, PushLine, PushTokens
+from ninezero.agents.logic.pushes.parts import PartError, Parts
+from ninezero.schemas.events import PushBatch, PushLine, PushTokens
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.logic.rules import OUTCOMES, RULES, Verdict, alert_id, decide_arrival, decide_scan
-from agents.logic.watchlist import Entry, Watchlist
-from schemas.events import Arrival, Scan
+from ninezero.agents.logic.policy.rules import OUTCOMES, RULES, Verdict, alert_id, decide_arrival, decide_scan
+from ninezero.agents.logic.watchlist.index import Entry, Watchlist
+from ninezero.schemas.events import Arrival, Scan
 
 HOME, NOW = "370115", 1_000_000_000_000_000
 CATEGORIES = ("confirmed_case", "suspected_case", "quarantine_order", "close_contact", "risk_region_arrival")

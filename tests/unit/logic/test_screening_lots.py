@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from agents.checkpoints import CHECKPOINTS
-from agents.screening import AT_ONCE, Screened, screen_all
-from streams.chunks import Chunk, Ledger
+from ninezero.agents.screening.checkpoints import CHECKPOINTS
+from ninezero.agents.screening.screening import AT_ONCE, Screened, screen_all
+from ninezero.streams.transport.consumer import Chunk, Ledger
 
 
 def chunk(first: int, records: int = 10) -> Chunk:

@@ -15,19 +15,19 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import screening
-from agents.checkpoints import CHECKPOINTS
-from agents.logic.batches import micros
-from agents.logic.tokens import well_formed
-from agents.logic.watchlist import Entry, Watchlist
-from agents.recorder import projections
-from agents.screening import Screening
-from agents.stations import STATIONS
-from schemas.events import MAX_VALUE_BYTES, Scan, encode
-from streams.chunks import Chunk, Ledger
-from streams.deadletters import Refused, take
-from streams.settings import load
-from streams.topics import DECISIONS
+from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.watchlist.index import Entry, Watchlist
+from ninezero.agents.logic.watchlist.tokens import well_formed
+from ninezero.agents.recording.recorder import projections
+from ninezero.agents.screening import screening
+from ninezero.agents.screening.checkpoints import CHECKPOINTS
+from ninezero.agents.screening.screening import Screening
+from ninezero.agents.screening.stations import STATIONS
+from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
+from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.topics import DECISIONS
+from ninezero.streams.settings import load
+from ninezero.streams.transport.consumer import Chunk, Ledger
 
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)

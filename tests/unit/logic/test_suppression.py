@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.logic.suppression import UNREGISTERED, bounds, by_division, implied, published
+from ninezero.agents.logic.suppression import UNREGISTERED, bounds, by_division, implied, published
 
 COUNTS = st.integers(0, 10**9)
 K = st.integers(11, 60)

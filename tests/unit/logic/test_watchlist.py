@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.logic import columns, tokens
-from agents.logic.columns import Rows, Table
-from agents.logic.watchlist import KINDS, Entry, ListName, Slice, Watchlist
+from ninezero.agents.logic.watchlist import columns, tokens
+from ninezero.agents.logic.watchlist.columns import Rows, Table
+from ninezero.agents.logic.watchlist.index import KINDS, Entry, ListName, Slice, Watchlist
 
 NAMES = [("a", "l"), ("a", "m"), ("b", "l")]
 IDS = ["b1:0", "b1:1", "b1:2", "b2:1", "b2:01", "b2:-1", "b2:99999999999", ":1", "b2", "x|y:3", "多:٣", "b:1_0", "b1:"]

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from agents.cli import app
+from ninezero.agents.cli.main import app
 from tests.support import NINEZERO
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 SECRET = "11010519491231002X"
 

@@ -12,9 +12,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from streams import access, settings, topics
+from ninezero.streams import settings
+from ninezero.streams.kafka import access, topics
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 VERSIONS = ("1.31", "1.34")
@@ -69,7 +70,7 @@ def test_compose_takes_the_file_and_asks_for_what_must_be_given() -> None:
         assert services[role]["command"] == ["worker", role] and f":{port}/healthz" in str(
             services[role]["healthcheck"]
         )
-    pom = (DEPLOY / "kafka" / "pom.xml").read_text()
+    pom = (ROOT / "streams" / "local_kafka" / "pom.xml").read_text()
     assert services["kafka"]["image"].rpartition(":")[2] in re.findall("<version>(.*)</version>", pom)
 
 

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from agents.logic.rules import RULES
-from schemas.rows import TABLES
-from streams import topics
+from ninezero.agents.logic.policy.rules import RULES
+from ninezero.schemas.rows import TABLES
+from ninezero.streams.kafka import topics
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_imports_point_one_way() -> None:

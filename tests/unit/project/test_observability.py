@@ -12,10 +12,11 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from streams import clickhouse, metrics
-from streams.settings import ROLES
+from ninezero.streams import metrics
+from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams.settings import ROLES
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
+DEPLOY = Path(__file__).parents[3] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 

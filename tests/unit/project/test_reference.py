@@ -11,12 +11,13 @@ import jsonschema
 import msgspec
 import pytest
 
-from schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, decoder, encode
-from streams import reference, topics
+from ninezero.agents.reference import contract as reference
+from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, decoder, encode
+from ninezero.streams.kafka import topics
 
 # The AsyncAPI 3.0.0 schema of the AsyncAPI Initiative (Apache-2.0), as npm's @asyncapi/specs has it, without its descriptions.
-SCHEMA = json.loads((Path(__file__).parents[1] / "data" / "asyncapi-3.0.0.json").read_text())
-REMAKE = "it is out of date: python -m streams.reference"
+SCHEMA = json.loads((Path(__file__).parents[2] / "data" / "asyncapi-3.0.0.json").read_text())
+REMAKE = "it is out of date: python -m ninezero.agents.reference.contract"
 TOKEN = "k1." + "0" * 32
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.settings import SettingsError, asked_at, is_loopback, load
+from ninezero.streams.settings import SettingsError, asked_at, is_loopback, load
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:9092",

@@ -12,18 +12,18 @@ from typing import Any, get_args
 import pytest
 from prometheus_client import generate_latest
 
-from agents.board import FILES, Board
-from agents.logic import issues as issues_
-from agents.logic.issues import SITE_SEVERITY, Seen, issues, site_state
-from agents.logic.rules import OUTCOMES, RULES
-from agents.situation import Moment, Part, Situation
-from agents.vitals import Worker, parse
-from schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
-from streams import metrics, settings
-from streams.clickhouse import ClickHouseError
-from streams.settings import ROLES
+from ninezero.agents.board.server import FILES, Board
+from ninezero.agents.board.situation import Moment, Part, Situation
+from ninezero.agents.board.worker_health import Worker, parse
+from ninezero.agents.logic import problems as issues_
+from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
+from ninezero.agents.logic.problems import SITE_SEVERITY, Seen, issues, site_state
+from ninezero.schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
+from ninezero.streams import metrics, settings
+from ninezero.streams.clickhouse.engines import ClickHouseError
+from ninezero.streams.settings import ROLES
 
-PAGE = Path(__file__).parents[2] / "agents" / "page"
+PAGE = Path(__file__).parents[3] / "agents" / "board" / "page"
 TEXTS: dict[str, dict[str, str]] = json.loads((PAGE / "texts.json").read_text())
 HTML, JS = (PAGE / "index.html").read_text(), (PAGE / "board.js").read_text()
 

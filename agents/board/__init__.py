@@ -1,0 +1,1 @@
+"""The situation board: an HTTP page served by the recording role."""

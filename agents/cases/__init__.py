@@ -1,0 +1,1 @@
+"""Quarantine and follow-up events to the case ledgers and care alerts."""

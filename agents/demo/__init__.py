@@ -1,0 +1,1 @@
+"""`ninezero demo`: a scenario replayed through a real deployment, with a report."""

@@ -1,0 +1,1 @@
+"""`ninezero doctor`: checks of a deployment."""

@@ -1,0 +1,1 @@
+"""The decision table and its fast path."""

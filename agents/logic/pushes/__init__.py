@@ -1,0 +1,1 @@
+"""Push batches: their parts, and what each line does to its list."""

@@ -1,0 +1,1 @@
+"""The watchlist index: millions of entries in memory, found by token."""

@@ -1,0 +1,1 @@
+"""Topics to ClickHouse tables, and everything that happens to those tables later."""

@@ -1,0 +1,1 @@
+"""What each worker process runs: one file a role."""

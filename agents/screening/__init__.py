@@ -1,0 +1,1 @@
+"""Scans and arrivals to outcomes, alerts and decisions."""

@@ -1,0 +1,1 @@
+"""Pushed batches to the watchlist topic, receipts and corrections."""

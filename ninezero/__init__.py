@@ -1,0 +1,1 @@
+"""Epidemic entry screening on Kafka, Faust and ClickHouse."""

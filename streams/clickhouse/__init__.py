@@ -1,0 +1,1 @@
+"""ClickHouse: engines, migrations, the sink and its progress."""

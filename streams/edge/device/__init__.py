@@ -1,0 +1,1 @@
+"""A checkpoint device: scans, the outbox, the uplink and the terminal screen."""

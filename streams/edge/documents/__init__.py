@@ -1,0 +1,1 @@
+"""Identity documents, plates and phone numbers: checks, normal forms, pseudonyms and the key ring."""

@@ -1,0 +1,1 @@
+"""Files of health authorities: reading tables, and pushing their lines."""

@@ -1,0 +1,1 @@
+"""Kafka: topics, clients, access rights, transactions, compacted topics, dead letters."""

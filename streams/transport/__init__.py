@@ -1,0 +1,1 @@
+"""The Faust transport: fetching by chunk, the offset tracker, and the consumer."""
