@@ -393,7 +393,7 @@ class CareAlert(Struct):
     at: datetime
 
 
-class Alike(Struct, array_like=True, gc=False):
+class DecisionGroup(Struct, array_like=True, gc=False):
     """Events that were decided alike: what they have in common, then what each has, a list a field.
 
     `kind` is the scan's kind or the arrival's mode; `stage` is empty for scans; `people` counts persons; `reasons` names a rule
@@ -428,7 +428,7 @@ class Decisions(Struct, gc=False):
     decided_ms: Millis
     watchlist_version: int
     sites: list[str]
-    decisions: list[Alike]
+    decisions: list[DecisionGroup]
 
     def __post_init__(self) -> None:
         if any(max(alike.sites, default=-1) >= len(self.sites) for alike in self.decisions):

@@ -9,7 +9,7 @@ from itertools import chain, compress
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ninezero.schemas.events import Alike, DeadLetter, Decisions, PushReceipt
+from ninezero.schemas.events import DecisionGroup, DeadLetter, Decisions, PushReceipt
 
 FIRST_WINS = 1 << 43
 """version = FIRST_WINS - time in ms: of several rows with one key the earliest survives (good until the year 2248)."""
@@ -318,7 +318,7 @@ class Block:
 class Part(NamedTuple):
     """Decisions that are of one local day as well; minutes are Unix time in s."""
 
-    alike: Alike
+    alike: DecisionGroup
     day: date
     minutes: list[int]
     site_ids: list[str]

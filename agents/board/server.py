@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import web
 
 from ninezero.agents.board.situation import SILENT_SECONDS, Ask, Situation
-from ninezero.agents.board.worker_health import FRESH_SECONDS, Vitals
+from ninezero.agents.board.worker_health import FRESH_SECONDS, WorkerHealth
 from ninezero.agents.logic.problems import SITE_SEVERITY, Seen, issues, site_state
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.settings import Settings, is_loopback
@@ -79,7 +79,7 @@ class Board:
         embedded = clickhouse.folder_of(settings.clickhouse) is not None
         self._reader = None if embedded else clickhouse.Reader(settings.clickhouse, LIMITS)
         self._situation = Situation(self._ask, settings.timezone, settings.replay)
-        self._vitals = Vitals(workers)
+        self._vitals = WorkerHealth(workers)
         self._watched = 0.0
         self._began = 0.0
         """When somebody began to watch: what was asked for since then and did not come is unknown."""

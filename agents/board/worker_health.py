@@ -73,7 +73,7 @@ class Worker:
         return found, ended - began
 
 
-class Vitals:
+class WorkerHealth:
     """All workers of a deployment. A host name that stands for several addresses is several workers."""
 
     def __init__(self, named: list[tuple[str, str, int]]) -> None:

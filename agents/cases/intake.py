@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ninezero.agents.logic.policy.rules import LATE_US
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk
@@ -27,10 +27,10 @@ async def valid_events(
     ended = datetime.now(UTC) >= settings.sunset
     for record in chunk.records:
         try:
-            event = take(kind, record.value)
-            at_us = micros(event.observed_at)
+            event = decode(kind, record.value)
+            at_us = unix_micros(event.observed_at)
             check_clock(at_us, record.timestamp, settings.replay)
-        except Refused as refused:
+        except Rejected as refused:
             letters.append(
                 (topics.DEAD_LETTERS, topic.name.encode(), dead_letter(topic.name, chunk.tp.partition, record, refused))
             )

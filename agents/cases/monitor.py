@@ -24,12 +24,12 @@ from msgspec import convert
 from ninezero.agents.cases.intake import valid_events
 from ninezero.agents.logic.cases.cases import ALERT_ID, Alarm, Outlook, alert_id
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.pushes.batches import FOREVER_US, micros
+from ninezero.agents.logic.pushes.batches import FOREVER_US, unix_micros
 from ninezero.schemas.events import CareAlert, encode
 from ninezero.schemas.rows import Arrived
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.compacted import LedgerTable
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.compacted import CompactedTable
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from ninezero.streams.kafka.topics import ALERTS, Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk, Consumer
@@ -81,12 +81,12 @@ class Case:
 Cases = dict[str, Case]
 
 
-class Care:
+class CaseMonitor:
     """The cases of the partitions in hand. Each rebalance reads them back from the ledger."""
 
     def __init__(self, settings: Settings, writer: Writer, kind: Kind, consumer: Callable[[], Consumer]) -> None:
         self._settings, self._writer, self._kind, self._consumer = settings, writer, kind, consumer
-        self._ledger = LedgerTable(settings, writer, kind.ledger)
+        self._ledger = CompactedTable(settings, writer, kind.ledger)
         self._days = Days(settings.timezone)
         self._held: dict[int, tuple[int, Cases]] = {}
         self._reached: dict[TP, int | None] = {}
@@ -164,7 +164,7 @@ class Care:
         before, self._reached[tp] = self._reached.get(tp), None
         with contextlib.suppress(Exception):  # a partition that is just being taken away has no end
             consumer = self._consumer()
-            ledger = consumer.ledgers.get(tp)
+            ledger = consumer.trackers.get(tp)
             reached = await consumer.position(tp)  # the offset after what was fetched, and after a transaction's marker
             end = consumer.highwater(tp)
             if reached is not None and end is not None and reached >= end and not (ledger and ledger.records):
@@ -191,13 +191,13 @@ class Care:
         for key, value in records.items():
             try:
                 case_id, what, _ = key.decode().split("|", 2)
-                fact = None if what == "!" else take(self._kind.fact, value)
+                fact = None if what == "!" else decode(self._kind.fact, value)
                 if fact is not None and (fact.case_id != case_id or not 0 <= fact.observed_us <= FOREVER_US):
                     raise ValueError
                 said = value.decode()
                 if fact is None and not ALERT_ID.fullmatch(said):
                     raise ValueError
-            except (ValueError, Refused):  # only our own workers write it (ACL); a stranger's must not stop the care
+            except (ValueError, Rejected):  # only our own workers write it (ACL); a stranger's must not stop the care
                 log.error("a record of the topic %s cannot be read; it is left out", self._kind.ledger.name)
                 continue
             case = cases.setdefault(case_id, Case(look_us=soon))
@@ -208,7 +208,7 @@ class Care:
         return cases
 
     def _fact(self, event: Any, record: Any) -> Any:
-        day = self._days.of(micros(event.observed_at))
+        day = self._days.of(unix_micros(event.observed_at))
         return self._kind.facts_of(Arrived(event, day, record.timestamp, crc32(record.value), False))[0]
 
     def _find(self, cases: Cases, case_id: str, found: Found, by_clock: bool) -> None:

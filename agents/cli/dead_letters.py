@@ -14,7 +14,7 @@ from ninezero.agents.cli.console import Failure, print_table
 from ninezero.schemas.events import DeadLetter
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer, reachable
 from ninezero.streams.settings import Settings
 
@@ -69,8 +69,8 @@ def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]
     with closing(consumer(settings, auto_offset_reset="earliest")) as reader, reachable(settings):
         for record in _all(reader, settings.topic(topics.DEAD_LETTERS.name)):
             try:
-                letter = take(DeadLetter, record.value)
-            except Refused:  # only workers write there (ACL)
+                letter = decode(DeadLetter, record.value)
+            except Rejected:  # only workers write there (ACL)
                 continue
             if letter.topic in SOURCES and topic in ("", letter.topic) and reason in ("", letter.reason):
                 yield letter

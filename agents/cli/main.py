@@ -289,14 +289,14 @@ def _lines(file: str) -> Iterator[Iterable[bytes]]:
 
 
 def _scans(lines: Iterable[bytes]) -> list[tuple[bytes, Scan]]:
-    from ninezero.streams.kafka.deadletters import Refused, take
+    from ninezero.streams.kafka.deadletters import Rejected, decode
 
     events = []
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                events.append((line.strip(), take(Scan, line.strip())))
-            except Refused as refused:
+                events.append((line.strip(), decode(Scan, line.strip())))
+            except Rejected as refused:
                 raise Failure(f"line {number}: {refused.reason} at {refused.path or '/'}; nothing was sent") from None
     return events
 

@@ -13,7 +13,7 @@ from ninezero.schemas.events import Outcomes, Scan
 from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Passage
 from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.documents.pseudonyms import KeyRingError
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer
 from ninezero.streams.kafka.topics import OUTCOMES, SCANS
 from ninezero.streams.settings import Settings
@@ -52,8 +52,8 @@ def send_events(settings: Settings, events: list[tuple[bytes, Scan]]) -> int:
         while waiting and time.monotonic() < deadline:
             for records in reader.poll(timeout_ms=200).values():
                 for record in records:
-                    with contextlib.suppress(Refused):  # only workers write there (ACL)
-                        for device, seq, outcome, people in take(Outcomes, record.value).outcomes:
+                    with contextlib.suppress(Rejected):  # only workers write there (ACL)
+                        for device, seq, outcome, people in decode(Outcomes, record.value).outcomes:
                             if (device, seq) in waiting:
                                 waiting.discard((device, seq))
                                 found[device, seq] = (outcome, people)

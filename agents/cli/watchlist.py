@@ -91,7 +91,7 @@ async def read(
     from aiokafka import TopicPartition
 
     from ninezero.streams.kafka import client as kafka
-    from ninezero.streams.kafka.deadletters import Refused, take
+    from ninezero.streams.kafka.deadletters import Rejected, decode
     from ninezero.streams.kafka.topics import WATCHLIST
 
     manifests: dict[tuple[str, str], Manifest] = {}
@@ -111,9 +111,9 @@ async def read(
                     continue
                 found.pop(record.key, None)
                 try:
-                    value = None if record.value is None else take(WatchlistRecord, record.value)
+                    value = None if record.value is None else decode(WatchlistRecord, record.value)
                     name = _named(record.key)
-                except (Refused, ValueError):  # workers leave it out, too
+                except (Rejected, ValueError):  # workers leave it out, too
                     continue
                 if isinstance(value, Manifest):
                     manifests[name[:2]] = value

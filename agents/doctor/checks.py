@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ninezero.agents.doctor import stores as doctor_stores
-from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, CannotCheck, Found, Patient, Status, loopback, named
+from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, CannotCheck, Found, DeploymentProbe, Status, loopback, named
 from ninezero.streams import direct_http as direct
 from ninezero.streams.errors import UserError
 from ninezero.streams.settings import ROLES, asked_at
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 def examine(environ: Mapping[str, str], parts: tuple[str, ...] = ()) -> Iterator[Finding]:
     """Every finding of these parts (all if none is named), as it is made."""
     parts = parts or tuple(PARTS)
-    patient = Patient(environ, edge="clickhouse" not in parts and not environ.get("NINEZERO_CLICKHOUSE"))
+    patient = DeploymentProbe(environ, edge="clickhouse" not in parts and not environ.get("NINEZERO_CLICKHOUSE"))
     for part in parts:
         try:
             for status, found, todo in PARTS[part](patient):
@@ -49,7 +49,7 @@ def examine(environ: Mapping[str, str], parts: tuple[str, ...] = ()) -> Iterator
             yield Finding(part, "could_not_check", f"unforeseen {type(error).__name__}", "report it")
 
 
-def _settings(patient: Patient) -> Found:
+def _settings(patient: DeploymentProbe) -> Found:
     for fault in patient.faults.values():
         what, _, todo = str(fault).partition(": ")
         yield "failed", what, todo
@@ -77,7 +77,7 @@ def _settings(patient: Patient) -> Found:
         yield "ok", f"all set, under the order {given.order}", ""
 
 
-def _sunset(patient: Patient) -> Found:
+def _sunset(patient: DeploymentProbe) -> Found:
     if {"NINEZERO_SUNSET", "NINEZERO_ORDER"} & patient.faults.keys():
         raise CannotCheck("NINEZERO_ORDER or NINEZERO_SUNSET is missing or wrong")
     left = patient.settings.sunset - datetime.now(UTC)
@@ -98,7 +98,7 @@ def _sunset(patient: Patient) -> Found:
         yield "ok", f"the order ends at {at}, in {_span(left)}", ""
 
 
-def _keys(patient: Patient) -> Found:
+def _keys(patient: DeploymentProbe) -> Found:
     from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError
 
     if patient.settings.keys is None:
@@ -141,7 +141,7 @@ def _keys(patient: Patient) -> Found:
         yield "ok", f"mode 0600, {len(keys)} key(s), {active.key_id} is active {where}", ""
 
 
-def _clocks(patient: Patient) -> Found:
+def _clocks(patient: DeploymentProbe) -> Found:
     if patient.settings.clickhouse:
         try:
             with patient.database() as engine:
@@ -168,7 +168,7 @@ def _clock(whose: str, offset: float) -> tuple[Status, str, str]:
     return ("warning", found, "look at NTP on both") if abs(offset) > CLOCK_OFF else ("ok", found, "")
 
 
-def _lists(patient: Patient) -> Found:
+def _lists(patient: DeploymentProbe) -> Found:
     manifests = patient.manifests
     if not manifests:
         yield (
@@ -205,7 +205,7 @@ def _lists(patient: Patient) -> Found:
         yield "ok", "the heartbeat comes", ""
 
 
-def _roles(patient: Patient) -> Found:
+def _roles(patient: DeploymentProbe) -> Found:
     host, first = patient.settings.http
     for role, step in ROLES.items():
         try:
@@ -230,7 +230,7 @@ def _roles(patient: Patient) -> Found:
             )
 
 
-PARTS: Mapping[str, Callable[[Patient], Found]] = {
+PARTS: Mapping[str, Callable[[DeploymentProbe], Found]] = {
     "settings": _settings, "sunset": _sunset, "kafka": doctor_stores.kafka, "topics": doctor_stores.topics_, "acls": doctor_stores.acls,
     "clickhouse": doctor_stores.clickhouse_, "keys": _keys, "lists": _lists, "clocks": _clocks, "roles": _roles,
 }  # fmt: skip

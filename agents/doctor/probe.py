@@ -29,7 +29,7 @@ class CannotCheck(UserError):
     """A part that cannot be looked at, and why."""
 
 
-class Patient:
+class DeploymentProbe:
     """The deployment that an environment names, seen from this machine and with this account."""
 
     def __init__(self, environ: Mapping[str, str], *, edge: bool = False) -> None:

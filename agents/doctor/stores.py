@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ninezero.agents.doctor.probe import Found, Patient, loopback, named
+from ninezero.agents.doctor.probe import Found, DeploymentProbe, loopback, named
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.kafka import sync, topics
 from ninezero.streams.kafka.access import ACCESS
@@ -19,7 +19,7 @@ PARTS_MANY = 1000
 LEDGERS = {topics.QUARANTINE_LEDGER.name: topics.QUARANTINE.name, topics.FOLLOWUP_LEDGER.name: topics.FOLLOWUPS.name}
 
 
-def kafka(patient: Patient) -> Found:
+def kafka(patient: DeploymentProbe) -> Found:
     """Reachable, and why not."""
     if (fault := patient.kafka_fault) is not None:
         yield "failed", fault.found, fault.todo
@@ -29,7 +29,7 @@ def kafka(patient: Patient) -> Found:
     yield "ok", f"{len(brokers)} broker(s) answer over {sync.protocol(patient.settings)}", ""
 
 
-def topics_(patient: Patient) -> Found:
+def topics_(patient: DeploymentProbe) -> Found:
     """There, with partitions, retention and compaction as streams/kafka/topics.py has them."""
     from kafka.admin import ConfigResource, ConfigResourceType
 
@@ -56,7 +56,7 @@ def topics_(patient: Patient) -> Found:
         yield "ok", f"{len(seen)} topics, with partitions, retention and compaction as they should be", ""
 
 
-def _topic(patient: Patient, topic: topics.Topic, seen: Mapping[str, Any], config: Mapping[str, Any]) -> Found:
+def _topic(patient: DeploymentProbe, topic: topics.Topic, seen: Mapping[str, Any], config: Mapping[str, Any]) -> Found:
     partitions = seen[topic.name]["partitions"]
     if topic.partitions is not None and len(partitions) != topic.partitions:
         yield (
@@ -94,7 +94,7 @@ def _topic(patient: Patient, topic: topics.Topic, seen: Mapping[str, Any], confi
             )
 
 
-def acls(patient: Patient) -> Found:
+def acls(patient: DeploymentProbe) -> Found:
     """Whether rights are checked, and which this principal has."""
     told = {
         name: set(t["authorized_operations"] or ()) for name, t in patient.described.items() if t["error_code"] == 0
@@ -126,7 +126,7 @@ def acls(patient: Patient) -> Found:
         yield "ok", f"rights are checked; enough for {named(enough)}: this principal {may}", ""
 
 
-def _no_authorizer(patient: Patient) -> bool:
+def _no_authorizer(patient: DeploymentProbe) -> bool:
     from kafka.admin import (
         ACLFilter,
         ACLOperation,
@@ -148,7 +148,7 @@ def _no_authorizer(patient: Patient) -> bool:
     return bool(error is SecurityDisabledError)
 
 
-def clickhouse_(patient: Patient) -> Found:
+def clickhouse_(patient: DeploymentProbe) -> Found:
     """Reachable, its schema, its accounts."""
     try:
         with patient.database() as engine:

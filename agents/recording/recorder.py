@@ -11,7 +11,7 @@ from typing import Any
 from isal.isal_zlib import crc32
 
 from ninezero.agents.logic.policy.rules import FEVER_C, LATE_US, OUTCOMES, RULES
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.schemas import rows
 from ninezero.schemas.events import (
     DeadLetter,
@@ -28,7 +28,7 @@ from ninezero.streams import metrics
 from ninezero.streams.clickhouse.engines import Engine
 from ninezero.streams.clickhouse.sink import Rows, Sealed, Sink
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk
@@ -95,7 +95,7 @@ def _each(**tables: Callable[[Any], Sequence[Any]]) -> dict[str, Rows_of]:
 
 def _own(kind: Any) -> Read:
     """A record that our own workers wrote."""
-    return lambda record: take(kind, record.value)
+    return lambda record: decode(kind, record.value)
 
 
 def _decisions(record: Any, devices: Seen, sites: Seen) -> Decisions:
@@ -104,9 +104,9 @@ def _decisions(record: Any, devices: Seen, sites: Seen) -> Decisions:
     Raises:
         Refused: it is none, or a device or site in it has a name that is no identifier.
     """
-    made: Decisions = take(Decisions, record.value)
+    made: Decisions = decode(Decisions, record.value)
     if sites.wrong(made.sites) or any(devices.wrong(alike.device_ids) for alike in made.decisions):
-        raise Refused("schema_invalid", "/decisions")
+        raise Rejected("schema_invalid", "/decisions")
     return made
 
 
@@ -116,11 +116,11 @@ def read_event(record: Any, kind: Any, day_of: Callable[[int], date], settings: 
     Raises:
         Refused: it is dead-lettered (by the ledgers role), or came past the sunset.
     """
-    event = take(kind, record.value)
-    at_us = micros(event.observed_at)
+    event = decode(kind, record.value)
+    at_us = unix_micros(event.observed_at)
     check_clock(at_us, record.timestamp, settings.replay)
     if record.timestamp >= settings.sunset.timestamp() * 1000:
-        raise Refused("internal")
+        raise Rejected("internal")
     late = not settings.replay and record.timestamp * 1000 - at_us > LATE_US
     return rows.Arrived(event, day_of(at_us // 60_000_000 * 60), record.timestamp, crc32(record.value), late)
 
@@ -136,7 +136,7 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
     for item in chunk.records:
         try:
             value = read(item)
-        except Refused as refused:
+        except Rejected as refused:
             # Only our own workers write these topics (ACL); a stranger's record must not stop the counts.
             if topic in OWN:
                 log.error("a record of %s is left out: %s (offset %d)", topic.name, refused.reason, item.offset)
@@ -145,7 +145,7 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
             values.append(value)
             continue
         sealed.append(value)
-        letter = dead_letter(topic.name, chunk.tp.partition, item, Refused("day_sealed", "/observed_at"))
+        letter = dead_letter(topic.name, chunk.tp.partition, item, Rejected("day_sealed", "/observed_at"))
         letters.append((DEAD_LETTERS, topic.name.encode(), letter))
         metrics.dead_letters.labels(topic.name, "day_sealed").inc()
     found = {table: rows_of(values) for table, rows_of in tables.items()}

@@ -23,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from ninezero.agents.board.server import Board, guard
 from ninezero.agents.cases.followups import FOLLOWED_UP
 from ninezero.agents.cases.intake import valid_events
-from ninezero.agents.cases.monitor import Care, Kind
+from ninezero.agents.cases.monitor import CaseMonitor, Kind
 from ninezero.agents.cases.quarantine import QUARANTINED
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import retention
@@ -33,7 +33,7 @@ from ninezero.agents.recording.recorder import SEALED, mend_rollup, projections,
 from ninezero.agents.screening.checkpoints import CHECKPOINTS
 from ninezero.agents.screening.screening import Screened, Screening, screen_all
 from ninezero.agents.screening.stations import STATIONS
-from ninezero.agents.watchlist.projection import Lists
+from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.agents.watchlist.pushes import Pushes
 from ninezero.schemas.events import Disposition
 from ninezero.streams import metrics
@@ -44,7 +44,7 @@ from ninezero.streams.errors import UserError
 from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.sync import supersede, topic_ids
 from ninezero.streams.kafka.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
-from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import ROLES, Settings, SettingsError, asked_at
 from ninezero.streams.transport.consumer import Chunk, RawSchema, chunks, credentials
 
@@ -167,8 +167,8 @@ async def run(name: str, settings: Settings) -> str | None:
 
 
 async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
-    writer, lists = await _started(stack, Writer(role.settings)), Lists()
-    replica = await _started(stack, Replica(role.settings, lists, lists.measure))
+    writer, lists = await _started(stack, Writer(role.settings)), WatchlistProjection()
+    replica = await _started(stack, WatchlistReplica(role.settings, lists, lists.measure))
     screening = Screening(role.settings, replica, lists, writer)
     role.ready = lambda: bool(role.app.consumer.assignment()) and replica.ready.is_set()
 
@@ -182,8 +182,8 @@ async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 
 async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
-    writer, lists = await _started(stack, Writer(role.settings)), Lists()
-    replica = await _started(stack, Replica(role.settings, lists, lists.measure, keeps_removed=True))
+    writer, lists = await _started(stack, Writer(role.settings)), WatchlistProjection()
+    replica = await _started(stack, WatchlistReplica(role.settings, lists, lists.measure, keeps_removed=True))
     pushes = Pushes(role.settings, replica, lists, writer)
     stack.push_async_callback(pushes.stop)
 
@@ -209,7 +209,7 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
     role.agent(DISPOSITIONS, take_dispositions)
 
     def add(kind: Kind) -> None:
-        care = Care(role.settings, writer, kind, lambda: role.app.consumer)
+        care = CaseMonitor(role.settings, writer, kind, lambda: role.app.consumer)
 
         async def take_all(arriving: Any) -> None:
             async for chunk in arriving:
@@ -289,7 +289,7 @@ async def _after_start(role: Role, work: Callable[[], Coroutine[Any, Any, None]]
     await work()
 
 
-async def _age(replica: Replica) -> None:
+async def _age(replica: WatchlistReplica) -> None:
     while True:
         oldest: dict[str, float] = {}
         for (_, name), manifest in replica.manifests.items():  # two authorities may have a list of one name

@@ -2,7 +2,7 @@
 
 from operator import attrgetter
 
-from ninezero.agents.logic.policy.fast_path import Sieve
+from ninezero.agents.logic.policy.fast_path import FastPath
 from ninezero.agents.logic.policy.rules import decide_scan
 from ninezero.agents.screening.screening import Screened
 from ninezero.schemas.events import Scan
@@ -13,5 +13,5 @@ CHECKPOINTS = Screened(
     Scan,
     decide_scan,
     lambda scans: [(scan.kind, scan.direction, "", len(scan.people)) for scan in scans],
-    Sieve(Scan, attrgetter("people"), attrgetter("direction"), attrgetter("plate"), measured=True),
+    FastPath(Scan, attrgetter("people"), attrgetter("direction"), attrgetter("plate"), measured=True),
 )

@@ -20,19 +20,19 @@ import numpy as np
 from isal.isal_zlib import crc32
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.logic.policy.fast_path import Ordinary, Sieve
+from ninezero.agents.logic.policy.fast_path import Cleared, FastPath
 from ninezero.agents.logic.policy.rules import Verdict
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.index import Watchlist
-from ninezero.agents.watchlist.projection import Lists
-from ninezero.schemas.events import Alert, Alike, Decisions, MatchedEntry, Outcomes, Reason, encode
+from ninezero.agents.watchlist.projection import WatchlistProjection
+from ninezero.schemas.events import Alert, DecisionGroup, Decisions, MatchedEntry, Outcomes, Reason, encode
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, in_time, take
+from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, clock_in_range, decode
 from ninezero.streams.kafka.topics import Topic
-from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk
 
@@ -84,7 +84,7 @@ class Screened:
     event: Any
     decide: Callable[[Any, int, Watchlist, str, bool], Verdict]
     facts: Callable[[Sequence[Any]], list[Facts]]
-    sieve: Sieve
+    sieve: FastPath
 
 
 @dataclass
@@ -92,8 +92,8 @@ class Screening:
     """What the screening agents share: settings, the lists, and the way out."""
 
     settings: Settings
-    replica: Replica
-    lists: Lists
+    replica: WatchlistReplica
+    lists: WatchlistProjection
     writer: Writer
 
     async def screen(self, kind: Screened, chunks: Sequence[Chunk]) -> None:
@@ -102,7 +102,7 @@ class Screening:
         if datetime.now(UTC) < self.settings.sunset:  # past it nothing is matched, and nobody waits for a list
             await self.replica.current()
         # One that is closed has another worker, who says what the lists say now.
-        if not (chunks := [chunk for chunk in chunks if not chunk.ledger.closed]):
+        if not (chunks := [chunk for chunk in chunks if not chunk.tracker.closed]):
             return
         started = time.perf_counter()
         metrics.chunk.labels("lists").observe(started - came)
@@ -135,11 +135,11 @@ class Screening:
         for place in np.flatnonzero(made.left).tolist():
             record = made.records[place]
             try:
-                event = take(kind.event, record.value)
-                at_us = micros(event.observed_at)
+                event = decode(kind.event, record.value)
+                at_us = unix_micros(event.observed_at)
                 check_clock(at_us, record.timestamp, replay)
-            except (Refused, OverflowError, ValueError) as error:
-                refused = error if isinstance(error, Refused) else Refused("schema_invalid", "/observed_at")
+            except (Rejected, OverflowError, ValueError) as error:
+                refused = error if isinstance(error, Rejected) else Rejected("schema_invalid", "/observed_at")
                 # Its traceback holds this frame, which holds it: with all that was made they would stay until the next search for cycles.
                 made.refuse(place, refused.with_traceback(None))
                 continue
@@ -176,10 +176,10 @@ class _Made:
         repeated = len(set(self._digests)) < len(self._digests)
         self._seen: set[tuple[str, int, int]] | None = set() if repeated else None
 
-    def clear(self, first: int, ordinary: Ordinary, replay: bool) -> None:
+    def clear(self, first: int, ordinary: Cleared, replay: bool) -> None:
         """Ordinary events, whose places begin at `first`, are clear, unless the clock has something against them."""
         ordinary = ordinary._replace(places=ordinary.places + first)
-        ordinary = ordinary.where(in_time(ordinary.at_us, self.stamps[ordinary.places], replay))
+        ordinary = ordinary.where(clock_in_range(ordinary.at_us, self.stamps[ordinary.places], replay))
         late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US) & (not replay)
         self.left[ordinary.places] = False
         digests, seen, sites = self._digests, self._seen, self._sites
@@ -218,7 +218,7 @@ class _Made:
         told.insert(at, (event.device_id, event.seq, outcome, people))
         self._counts[outcome] += 1
 
-    def refuse(self, place: int, refused: Refused) -> None:
+    def refuse(self, place: int, refused: Rejected) -> None:
         """A dead letter."""
         name = self._kind.topic.name
         letter = dead_letter(name, int(self._partitions[place]), self.records[place], refused)
@@ -233,7 +233,7 @@ class _Made:
         decided_ms = int(self._now.timestamp() * 1000)
         for share in self._shares.values():
             groups = [
-                Alike(*facts, outcome, late, list(why), *map(list, zip(*rows[first : first + ALIKE], strict=True)))
+                DecisionGroup(*facts, outcome, late, list(why), *map(list, zip(*rows[first : first + ALIKE], strict=True)))
                 for (facts, outcome, late, why), rows in share.alike.items()
                 for first in range(0, len(rows), ALIKE)
             ]

@@ -1,6 +1,6 @@
 """Station arrivals: one traveller at one stage, screened like a passage into the district."""
 
-from ninezero.agents.logic.policy.fast_path import Sieve
+from ninezero.agents.logic.policy.fast_path import FastPath
 from ninezero.agents.logic.policy.rules import decide_arrival
 from ninezero.agents.screening.screening import Screened
 from ninezero.schemas.events import Arrival
@@ -11,5 +11,5 @@ STATIONS = Screened(
     Arrival,
     decide_arrival,
     lambda arrivals: [(arrival.mode, "in", arrival.stage, 1) for arrival in arrivals],
-    Sieve(Arrival, lambda arrival: (arrival.person,), lambda _: "in", lambda _: None, measured=False),
+    FastPath(Arrival, lambda arrival: (arrival.person,), lambda _: "in", lambda _: None, measured=False),
 )

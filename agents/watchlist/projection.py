@@ -16,7 +16,7 @@ from ninezero.streams import metrics
 log = logging.getLogger("ninezero.lists")
 
 
-class Lists:
+class WatchlistProjection:
     """Turns records of the watchlist topic into entries in memory."""
 
     def __init__(self) -> None:

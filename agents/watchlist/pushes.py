@@ -19,11 +19,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
-from ninezero.agents.logic.pushes.batches import Change, Judge, micros
+from ninezero.agents.logic.pushes.batches import Change, Judge, unix_micros
 from ninezero.agents.logic.pushes.parts import BatchName, Gathered, PartError, Parts
 from ninezero.agents.logic.watchlist.index import Entry, ListName, pairs
 from ninezero.agents.watchlist.corrections import Corrections
-from ninezero.agents.watchlist.projection import Lists
+from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import (
     ConfirmationCode,
     Heartbeat,
@@ -39,12 +39,12 @@ from ninezero.streams import metrics
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.access import TRANSACTIONS
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Refused, dead_letter, take
+from ninezero.streams.kafka.deadletters import Rejected, dead_letter, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from ninezero.streams.kafka.transactions import Record, Transactions
-from ninezero.streams.kafka.watchlist_replica import Replica, split
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica, split
 from ninezero.streams.settings import Settings
-from ninezero.streams.transport.consumer import Chunk, Ledger
+from ninezero.streams.transport.consumer import Chunk, OffsetTracker
 
 log = logging.getLogger("ninezero.pushes")
 
@@ -76,7 +76,7 @@ class _Gone(Exception):
 class Pushes:
     """Applies batches in order; remembers receipts, so that a batch sent again changes nothing."""
 
-    def __init__(self, settings: Settings, replica: Replica, lists: Lists, writer: Writer) -> None:
+    def __init__(self, settings: Settings, replica: WatchlistReplica, lists: WatchlistProjection, writer: Writer) -> None:
         self._settings, self._replica, self._lists, self._writer = settings, replica, lists, writer
         self._corrections = Corrections(settings, writer)
         self._transactions = Transactions(settings, TRANSACTIONS)
@@ -85,7 +85,7 @@ class Pushes:
         self._rewritten: set[bytes] = set()
         """Entries that were written once more after a stranger's record of the same key. (The replica refuses both.)"""
         self._reader: Any = None
-        self._taken: Ledger | tuple[()] | None = None
+        self._taken: OffsetTracker | tuple[()] | None = None
         """Under which assignment it took over: that of the chunks, () before the first chunk, None if it did not."""
         self._lock = asyncio.Lock()
 
@@ -93,13 +93,13 @@ class Pushes:
         """Applies every batch of a chunk, one after the other. It is done when the corrections that follow are, too."""
         corrections = []
         async with self._lock:
-            if self._taken not in ((), chunk.ledger):
-                await self._take_over(chunk.start, chunk.ledger)
-            self._taken = chunk.ledger
+            if self._taken not in ((), chunk.tracker):
+                await self._take_over(chunk.start, chunk.tracker)
+            self._taken = chunk.tracker
             for record in chunk.records:
                 try:
                     withdrawn = await self._take(record)
-                except Refused as refused:
+                except Rejected as refused:
                     letter = dead_letter(PUSHES.name, chunk.tp.partition, record, refused)
                     metrics.dead_letters.labels(PUSHES.name, refused.reason).inc()
                     await self._writer.send([(DEAD_LETTERS, PUSHES.name.encode(), letter)])
@@ -149,14 +149,14 @@ class Pushes:
 
     # -- taking over -------------------------------------------------------------------------------------------------
 
-    async def _take_over(self, position: int, taken: Ledger | tuple[()]) -> None:
+    async def _take_over(self, position: int, taken: OffsetTracker | tuple[()]) -> None:
         """Fences a predecessor, then reads what it left behind: receipts and lists to their ends, parts up to `position`."""
         await self._transactions.start()
         self._receipts.clear()
         async for record in self._read(RECEIPTS.name, 0, None):
             try:
-                receipt = take(PushReceipt, record.value)
-            except Refused as refused:  # only this role writes there (ACL); a stranger's record must not stop the lists
+                receipt = decode(PushReceipt, record.value)
+            except Rejected as refused:  # only this role writes there (ACL); a stranger's record must not stop the lists
                 log.error("a receipt is left out: %s (offset %d)", refused.reason, record.offset)
                 continue
             if receipt.confirmation is None:
@@ -164,10 +164,10 @@ class Pushes:
         self._parts = Parts()
         async for record in self._read(PUSHES.name, 0, position):
             try:
-                batch = take(PushBatch, record.value)
+                batch = decode(PushBatch, record.value)
                 if (batch.authority, batch.batch_id) not in self._receipts:
                     self._parts.take(batch, record.offset, record.timestamp)
-            except (Refused, PartError):
+            except (Rejected, PartError):
                 continue  # it has its dead letter
         await self._replica.reached(await self._replica.end())
         await self._mark_lost()
@@ -212,10 +212,10 @@ class Pushes:
         Raises:
             Refused: the record is to be dead-lettered.
         """
-        if take(_Kind, record.value).confirms is not None:
-            await self._confirm(take(PushConfirmation, record.value))
+        if decode(_Kind, record.value).confirms is not None:
+            await self._confirm(decode(PushConfirmation, record.value))
             return None
-        batch: PushBatch = take(PushBatch, record.value)
+        batch: PushBatch = decode(PushBatch, record.value)
         name = (batch.authority, batch.batch_id)
         known = self._receipts.get(name)
         if known is not None:
@@ -225,11 +225,11 @@ class Pushes:
             )
         manifest = self._replica.manifests.get((batch.authority, batch.list))
         if manifest is not None and manifest.lost and batch.mode != "full":
-            raise Refused("internal", "/mode")  # applied to what is left of the list, it would pass for the whole
+            raise Rejected("internal", "/mode")  # applied to what is left of the list, it would pass for the whole
         try:
             gathered = self._parts.take(batch, record.offset, record.timestamp)
         except PartError as error:
-            raise Refused("schema_invalid", error.path) from None
+            raise Rejected("schema_invalid", error.path) from None
         if not gathered.complete:
             return None
         self._parts.forget(name)
@@ -248,7 +248,7 @@ class Pushes:
         """A second person's word for a held batch. Whatever comes of it, the batch's receipt says it."""
         receipt = self._receipts.get((said.authority, said.confirms))
         if receipt is None:
-            raise Refused("schema_invalid", "/confirms")
+            raise Rejected("schema_invalid", "/confirms")
         manifest = self._replica.manifests.get((said.authority, receipt.list))
         code: ConfirmationCode | None = None
         gathered = None
@@ -277,7 +277,7 @@ class Pushes:
                 record = await self._record(place)
             except _Gone:
                 return None
-            gathered = parts.take(take(PushBatch, record.value), place, record.timestamp)
+            gathered = parts.take(decode(PushBatch, record.value), place, record.timestamp)
         return gathered
 
     # -- one batch ---------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ class Pushes:
             _Gone: a part is not on the topic any more.
         """
         batch, name = gathered.head, (gathered.head.authority, gathered.head.list)
-        now_us = micros(batch.issued_at) if self._settings.replay else gathered.at_ms * 1000
+        now_us = unix_micros(batch.issued_at) if self._settings.replay else gathered.at_ms * 1000
         manifest = self._replica.manifests.get(name)
         applied = None if manifest is None else manifest.sequence
         judge = Judge(batch, len(gathered.lines), now_us, self._lists.watchlist, applied, confirmed is not None)
@@ -309,7 +309,7 @@ class Pushes:
         return change, receipt
 
     async def _part(self, offset: int) -> PushBatch:
-        batch: PushBatch = take(PushBatch, (await self._record(offset)).value)
+        batch: PushBatch = decode(PushBatch, (await self._record(offset)).value)
         return batch
 
     async def _record(self, offset: int) -> Any:

@@ -196,8 +196,8 @@ class Sink:
             self._go_back(tp, offset)
         if gaps or stale or lost:
             # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
-            for tp in {chunk.tp for chunk in chunks if not chunk.ledger.closed} - set(gaps):
-                self._consumer().rewind(tp, min(c.start for c in chunks if c.tp == tp and not c.ledger.closed))
+            for tp in {chunk.tp for chunk in chunks if not chunk.tracker.closed} - set(gaps):
+                self._consumer().rewind(tp, min(c.start for c in chunks if c.tp == tp and not c.tracker.closed))
         else:
             for chunk in chunks:
                 chunk.done()
@@ -217,7 +217,7 @@ class Sink:
         """Partitions whose chunks begin after what is recorded, with the offset to go back to."""
         starts: dict[TP, int] = {}
         for chunk in chunks:
-            if not chunk.ledger.closed:
+            if not chunk.tracker.closed:
                 starts.setdefault(chunk.tp, chunk.start)
         behind = [tp for tp, start in starts.items() if start > known[tp].offset]
         if not behind:
@@ -241,7 +241,7 @@ class Sink:
             known = await self._call(lambda: self._known(idle))
             reached = {}
             for tp in idle:
-                ledger = consumer.ledgers.get(tp)
+                ledger = consumer.trackers.get(tp)
                 read = ledger.watermark if ledger is not None else await consumer.position(tp)
                 if read is not None and read > known[tp].offset:
                     reached[tp] = read
@@ -316,7 +316,7 @@ class Sink:
         self._after(engine, rows)
         reached: Progress = {}
         for chunk in chunks:
-            if not chunk.ledger.closed:
+            if not chunk.tracker.closed:
                 before = reached.get(chunk.tp, known[chunk.tp])
                 reached[chunk.tp] = Reached(
                     max(before.offset, chunk.next), before.refill, progress.proof(before.held, rows)

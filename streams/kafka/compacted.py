@@ -24,7 +24,7 @@ from ninezero.streams.settings import Settings
 log = logging.getLogger("ninezero.ledgers")
 
 
-class LedgerTable:
+class CompactedTable:
     """One ledger topic, written and read back by partition."""
 
     def __init__(self, settings: Settings, writer: Writer, topic: Topic) -> None:

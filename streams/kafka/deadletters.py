@@ -40,7 +40,7 @@ _NAMES = {
 """Every field name of the contract."""
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """A record that cannot be taken: reason and JSON Pointer to the fault."""
 
     def __init__(self, reason: DeadReason, path: str = "") -> None:
@@ -49,16 +49,16 @@ class Refused(Exception):
         self.path = path
 
 
-def take(kind: Any, value: bytes | None) -> Any:
+def decode(kind: Any, value: bytes | None) -> Any:
     """Decodes a value as `kind`.
 
     Raises:
         Refused: `too_large`, `not_json` or `schema_invalid`, with the path of the fault.
     """
     if value is None:
-        raise Refused("not_json")
+        raise Rejected("not_json")
     if len(value) > MAX_VALUE_BYTES:
-        raise Refused("too_large")
+        raise Rejected("too_large")
     told = ""
     try:
         made = decoder(kind).decode(value)
@@ -70,7 +70,7 @@ def take(kind: Any, value: bytes | None) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     # Raised here, so that the first error, which quotes the value, is left behind.
-    raise _refused(value, told) if told else Refused("not_json")
+    raise _refused(value, told) if told else Rejected("not_json")
 
 
 def _check_times(item: Any, path: str) -> None:
@@ -79,24 +79,24 @@ def _check_times(item: Any, path: str) -> None:
         if isinstance(inner, dict | list):
             _check_times(inner, f"{path}/{key}")
         elif key in _TIMES and isinstance(inner, str) and _LOOSE_TIME.fullmatch(inner):
-            raise Refused("schema_invalid", f"{path}/{key}")
+            raise Rejected("schema_invalid", f"{path}/{key}")
 
 
 def check_clock(observed_us: int, kafka_ms: int, replay: bool) -> None:
     """Refuses an `observed_at` (µs) too far from the Kafka timestamp (ms) as `clock_out_of_range`."""
     ahead = observed_us - kafka_ms * 1000
     if observed_us < EARLIEST_US or ahead > FUTURE_US or (ahead < -PAST_US and not replay):
-        raise Refused("clock_out_of_range", "/observed_at")
+        raise Rejected("clock_out_of_range", "/observed_at")
 
 
-def in_time(observed_us: Array, kafka_ms: Array, replay: bool) -> Array:
+def clock_in_range(observed_us: Array, kafka_ms: Array, replay: bool) -> Array:
     """Of each event whether `check_clock` says nothing."""
     ahead = observed_us - kafka_ms * 1000
     fine: Array = (observed_us >= EARLIEST_US) & (ahead <= FUTURE_US)
     return fine if replay else fine & (ahead >= -PAST_US)
 
 
-def dead_letter(topic: str, partition: int, record: Any, refused: Refused) -> bytes:
+def dead_letter(topic: str, partition: int, record: Any, refused: Rejected) -> bytes:
     """The dead letter of a record, as it goes to the topic `dead-letters`. Its time is the record's own, so that a
     record read twice gives the same letter."""
     value = record.value or b""
@@ -114,7 +114,7 @@ def dead_letter(topic: str, partition: int, record: Any, refused: Refused) -> by
     )
 
 
-def _refused(value: bytes, message: str) -> Refused:
+def _refused(value: bytes, message: str) -> Rejected:
     """Tells a value that is not JSON at all from one that breaks the schema (msgspec stops at the first fault)."""
     content = None
     try:
@@ -122,12 +122,12 @@ def _refused(value: bytes, message: str) -> Refused:
     except msgspec.ValidationError:
         pass  # a number out of range: JSON all the same
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Refused("not_json")
+        return Rejected("not_json")
     found, missing = _AT.match(message), _MISSING.match(message)
     if message.startswith("Object contains unknown field"):
         found = _unknown(message, content)
     parts = _real(re.split(r"[.\[\]]+", found[found.lastindex or 0]) if found else [], content)
-    return Refused("schema_invalid", "".join(f"/{part}" for part in parts + ([missing.group(1)] if missing else [])))
+    return Rejected("schema_invalid", "".join(f"/{part}" for part in parts + ([missing.group(1)] if missing else [])))
 
 
 def _unknown(message: str, content: Any) -> re.Match[str] | None:

@@ -78,7 +78,7 @@ class TopicLost(Exception):
     """The watchlist topic is not the one that was read: deleted, emptied or made anew. Start again, and read it anew."""
 
 
-class Replica:
+class WatchlistReplica:
     """Follows the topic. `version` is the offset last applied, `ready` whether every list equals its manifest.
 
     With `keeps_removed`, for the process that writes tombstones, it remembers which keys are off the lists.

@@ -59,7 +59,7 @@ FLUSH_SECONDS = 5.0
 """How long a rebalance or a stop waits for started chunks before it forgets them (they are delivered again)."""
 
 
-class Ledger:
+class OffsetTracker:
     """Deliveries of one partition under one assignment: which chunks are unfinished, and how far it was read."""
 
     __slots__ = ("_open", "bytes", "closed", "position", "records")
@@ -122,7 +122,7 @@ class Chunk:
 
     __slots__ = ("_consumer", "bytes", "first", "ledger", "next", "records", "start", "started", "tp", "values")
 
-    def __init__(self, tp: TP, records: list[Any], ledger: Ledger, consumer: Consumer | None = None) -> None:
+    def __init__(self, tp: TP, records: list[Any], tracker: OffsetTracker, consumer: Consumer | None = None) -> None:
         self.tp = tp
         self.records = records
         self.first: int = records[0].offset
@@ -130,13 +130,13 @@ class Chunk:
         self.values: list[bytes] = [record.value or b"" for record in records]
         self.bytes = sum(map(len, self.values))
         self.start = self.first
-        self.ledger = ledger
+        self.tracker = tracker
         self.started = False
         self._consumer = consumer
 
     def done(self) -> None:
         """Everything that follows from this chunk is durable: its offsets may be committed."""
-        if self.ledger.done(self) and self._consumer is not None:
+        if self.tracker.done(self) and self._consumer is not None:
             self._consumer.freed.set()
 
 
@@ -286,7 +286,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         """Topic → its id on the broker; whoever starts the consumer says them."""
         self.patient = False
         """Whether nobody waits for what is read, so that it may come a little later and more at once; said before the start."""
-        self.ledgers: dict[TP, Ledger] = {}
+        self.trackers: dict[TP, OffsetTracker] = {}
         self.freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
         self._dropped = False
@@ -355,19 +355,19 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         return delivering.done() and not delivering.cancelled()
 
     def _room(self, tp: TP) -> bool:
-        ledger = self.ledgers.get(tp)
-        return ledger is None or ledger.room
+        tracker = self.trackers.get(tp)
+        return tracker is None or tracker.room
 
     async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
-        ledger = self.ledgers.get(tp)
-        due = self._starts.get(tp) if ledger is None else ledger.position
+        tracker = self.trackers.get(tp)
+        due = self._starts.get(tp) if tracker is None else tracker.position
         if due is not None and due != records[0].offset:
             await self._jump(tp, due, records[0].offset)
-        if (ledger := self.ledgers.get(tp)) is None:
-            ledger = self.ledgers[tp] = Ledger()
-            ledger.position = self._starts.get(tp)  # what is missing from there on is nobody's (transaction markers)
-        chunk = Chunk(tp, records, ledger, self)
-        ledger.deliver(chunk)
+        if (tracker := self.trackers.get(tp)) is None:
+            tracker = self.trackers[tp] = OffsetTracker()
+            tracker.position = self._starts.get(tp)  # what is missing from there on is nobody's (transaction markers)
+        chunk = Chunk(tp, records, tracker, self)
+        tracker.deliver(chunk)
         last = records[-1]
         message = ConsumerMessage(
             tp.topic, tp.partition, chunk.first, last.timestamp / 1000.0, last.timestamp_type, [], None, chunk, None,
@@ -386,7 +386,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
 
     async def perform_seek(self) -> None:
         """Back to the committed offsets, under new ledgers."""
-        self.forget(list(self.ledgers))
+        self.forget(list(self.trackers))
         await super().perform_seek()
         self._starts = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
         # Faust leaves a partition of which nothing is committed where it is: after what was fetched and dropped.
@@ -405,16 +405,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         for tp, offset in list(self._rewinds.items()):
             await self.seek_wait({tp: offset})
             del self._rewinds[tp]
-            ledger = self.ledgers[tp] = Ledger()
-            ledger.position = offset  # the next chunk starts here, even if offsets are missing (transaction markers)
+            tracker = self.trackers[tp] = OffsetTracker()
+            tracker.position = offset  # the next chunk starts here, even if offsets are missing (transaction markers)
 
     def forget(self, tps: Iterable[TP]) -> None:
         """Closes the ledgers of partitions."""
         for tp in tps:
             self._rewinds.pop(tp, None)
-            ledger = self.ledgers.pop(tp, None)
-            if ledger is not None:
-                ledger.close()
+            tracker = self.trackers.pop(tp, None)
+            if tracker is not None:
+                tracker.close()
         self.freed.set()
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
@@ -422,25 +422,25 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         await super().on_partitions_revoked(revoked)
         self._rewinds.clear()
         self._starts.clear()
-        self.forget(list(self.ledgers))  # aiokafka revokes everything at every rebalance
+        self.forget(list(self.trackers))  # aiokafka revokes everything at every rebalance
 
     async def wait_empty(self) -> None:
         """Gives started chunks a bounded time to finish, then commits."""
         deadline = monotonic() + FLUSH_SECONDS
-        while monotonic() < deadline and any(ledger.busy for ledger in self.ledgers.values()):
+        while monotonic() < deadline and any(tracker.busy for tracker in self.trackers.values()):
             await asyncio.sleep(0.01)
         await self.commit()
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (tp for tp in self.ledgers if topics is None or tp in topics or tp.topic in topics)
+        return (tp for tp in self.trackers if topics is None or tp in topics or tp.topic in topics)
 
     def _new_offset(self, tp: TP) -> int | None:
-        ledger = self.ledgers.get(tp)
-        return None if ledger is None else ledger.watermark
+        tracker = self.trackers.get(tp)
+        return None if tracker is None else tracker.watermark
 
     def watermarks(self) -> Mapping[TP, int | None]:
         """Commit watermark of each partition in hand."""
-        return {tp: ledger.watermark for tp, ledger in self.ledgers.items()}
+        return {tp: tracker.watermark for tp, tracker in self.trackers.items()}
 
     async def ends(self, tps: list[TP]) -> dict[TP, int]:
         """The ends of partitions as the broker has them now; `highwater()` is that of the last fetch.

@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch, Scan
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from tests.acceptance import client, oracle
 from tests.support import judge
 
@@ -89,7 +89,7 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
         assert receipt is not None
         made = msgspec.convert(pushed, PushBatch, strict=False)
         name = (made.authority, made.list)
-        change = judge(made, micros(NOW), ours, last.get(name))
+        change = judge(made, unix_micros(NOW), ours, last.get(name))
         if change.status == "applied":
             ours.apply(name, change.put.values(), change.remove)
             last[name] = made.sequence
@@ -111,8 +111,8 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
             expected = oracle.decide(event, theirs, NOW_MS * 1000)
         except oracle.Ambiguous:
             continue
-        made_scan = take(Scan, orjson.dumps(event))
-        verdict = decide_scan(made_scan, micros(made_scan.observed_at), ours, "370115", False)
+        made_scan = decode(Scan, orjson.dumps(event))
+        verdict = decide_scan(made_scan, unix_micros(made_scan.observed_at), ours, "370115", False)
         got = [
             (
                 w.person,
@@ -147,9 +147,9 @@ def test_refusals_agree_with_the_oracle(seed: int) -> None:
         except oracle.Ambiguous:
             continue
         try:
-            take(Scan, value)
+            decode(Scan, value)
             assert not isinstance(found, oracle.Fault), value
-        except Refused as refused:
+        except Rejected as refused:
             assert isinstance(found, oracle.Fault), value
             assert refused.reason in found.reasons
             assert refused.path in found.paths
@@ -157,6 +157,6 @@ def test_refusals_agree_with_the_oracle(seed: int) -> None:
 
 @pytest.mark.parametrize("text", [time for time in client._BAD_TIMES if isinstance(time, str)])
 def test_a_time_that_is_not_rfc_3339_is_refused(text: str) -> None:
-    with pytest.raises(Refused) as refused:
-        take(Scan, orjson.dumps(scan(random.Random(1), 0) | {"observed_at": text}))
+    with pytest.raises(Rejected) as refused:
+        decode(Scan, orjson.dumps(scan(random.Random(1), 0) | {"observed_at": text}))
     assert (refused.value.reason, refused.value.path) == ("schema_invalid", "/observed_at")

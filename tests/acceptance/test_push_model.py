@@ -12,11 +12,11 @@ import orjson
 import pytest
 
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.logic.pushes.batches import Change, Judge, micros
+from ninezero.agents.logic.pushes.batches import Change, Judge, unix_micros
 from ninezero.agents.logic.pushes.parts import Gathered, Parts
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch, PushConfirmation, Scan
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from tests.acceptance import oracle
 from tests.acceptance.office import Office, scan
 from tests.acceptance.oracle import DAY, Ambiguous, Fault, Lists, Record
@@ -37,7 +37,7 @@ class Desk:
 
     def take(self, value: bytes, now_ms: int) -> Change | None:
         """One record of a batch; the verdict if it completes the batch, or came after it."""
-        part: PushBatch = take(PushBatch, value)
+        part: PushBatch = decode(PushBatch, value)
         self.topic.append(part)
         name = (part.authority, part.batch_id)
         if name not in self.answers:
@@ -97,8 +97,8 @@ class Run:
         event = oracle.read(record)
         kind = PushConfirmation if b'"confirms"' in value else PushBatch
         if isinstance(event, Fault):
-            with pytest.raises(Refused) as refused:
-                take(kind, value)
+            with pytest.raises(Rejected) as refused:
+                decode(kind, value)
             assert refused.value.reason in event.reasons
             assert refused.value.path in event.paths
             self.seen[refused.value.reason] += 1
@@ -132,8 +132,8 @@ class Run:
         except Ambiguous:
             self.seen["open scans"] += 1
             return
-        made = take(Scan, orjson.dumps(event))
-        verdict = decide_scan(made, micros(made.observed_at), self.desk.watchlist, "370115", False)
+        made = decode(Scan, orjson.dumps(event))
+        verdict = decide_scan(made, unix_micros(made.observed_at), self.desk.watchlist, "370115", False)
         got = [
             (
                 why.person,

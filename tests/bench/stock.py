@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 import faust
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.screening.screening import _alert
-from ninezero.agents.watchlist.projection import Lists
-from ninezero.schemas.events import Alike, Decisions, Outcomes, Scan, encode
-from ninezero.streams.kafka.deadletters import check_clock, take
-from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.agents.watchlist.projection import WatchlistProjection
+from ninezero.schemas.events import DecisionGroup, Decisions, Outcomes, Scan, encode
+from ninezero.streams.kafka.deadletters import check_clock, decode
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import load
 
 settings = load()
@@ -29,8 +29,8 @@ outcomes, alerts, decisions = (
     app.topic(settings.topic(name), key_serializer="raw", value_serializer="raw")
     for name in ("screening-outcomes", "screening-alerts", "screening-decisions")
 )
-lists = Lists()
-replica = Replica(settings, lists)
+lists = WatchlistProjection()
+replica = WatchlistReplica(settings, lists)
 
 
 @app.agent(scans)
@@ -39,8 +39,8 @@ async def screen(stream: faust.Stream) -> None:
     await replica.start()
     await replica.ready.wait()
     async for event in stream.events():
-        scan = take(Scan, event.value)
-        at_us = micros(scan.observed_at)
+        scan = decode(Scan, event.value)
+        at_us = unix_micros(scan.observed_at)
         check_clock(at_us, int(event.message.timestamp * 1000), settings.replay)
         now = datetime.now(UTC)
         verdict = rules.decide_scan(scan, at_us, lists.watchlist, settings.home, False)
@@ -51,7 +51,7 @@ async def screen(stream: faust.Stream) -> None:
         await outcomes.send(key=site, value=encode(answer))
         if verdict.reasons:
             await alerts.send(key=site, value=encode(_alert(scan, verdict, False, now, replica.version)))
-        decided = Alike(scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False, [why.rule for why in verdict.reasons],
+        decided = DecisionGroup(scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False, [why.rule for why in verdict.reasons],
                         [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(
             key=site,

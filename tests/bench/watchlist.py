@@ -26,11 +26,11 @@ import uvloop
 
 from ninezero.agents.logic.policy import rules
 from ninezero.agents.roles.memory import settle
-from ninezero.agents.watchlist.projection import Lists
+from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.watchlist_replica import SLICE, Replica
+from ninezero.streams.kafka.watchlist_replica import SLICE, WatchlistReplica
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 
@@ -103,8 +103,8 @@ async def measure(given: Settings, size: int) -> dict[str, float]:
     """Catches up, then looks up and decides."""
 
     found: dict[str, float] = {"size": size, "bare_rss_mb": _memory("VmRSS")}
-    lists = Lists()
-    replica = Replica(given, lists)
+    lists = WatchlistProjection()
+    replica = WatchlistReplica(given, lists)
     started, cpu = time.perf_counter(), time.process_time()
     await replica.start()
     await replica.ready.wait()
@@ -118,7 +118,7 @@ async def measure(given: Settings, size: int) -> dict[str, float]:
     return found
 
 
-def _speed(lists: Lists, size: int) -> dict[str, float]:
+def _speed(lists: WatchlistProjection, size: int) -> dict[str, float]:
     watchlist, now = lists.watchlist, datetime.now(UTC)
     now_us = int(now.timestamp() * 1_000_000)
     chance = random.Random(1)
@@ -150,7 +150,7 @@ def _scan(chance: random.Random, n: int, size: int, now: datetime) -> Scan:
     return msgspec.convert(event, Scan)
 
 
-def _pauses(lists: Lists, size: int) -> dict[str, float]:
+def _pauses(lists: WatchlistProjection, size: int) -> dict[str, float]:
     """How long a `full` of a list holds up everything else, step by step."""
     now = datetime.now(UTC)
     longest: dict[str, float] = {"full_slice_ms": 0, "full_switch_ms": 0, "full_tidy_ms": 0}

@@ -32,7 +32,7 @@ with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams",
     from ninezero.streams.edge.listfiles.dates import FOREVER, moment
     from ninezero.streams.edge.listfiles.lines import Terms, read_lines
     from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
-    from ninezero.streams.kafka.deadletters import Refused, take
+    from ninezero.streams.kafka.deadletters import Rejected, decode
 
 TODAY = date(2026, 1, 1)
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -123,12 +123,12 @@ def fuzz_key_ring(data: bytes) -> None:
 def fuzz_wire(data: bytes) -> None:
     for kind in WIRE:
         try:
-            assert isinstance(take(kind, data), kind)
-        except Refused as error:
+            assert isinstance(decode(kind, data), kind)
+        except Rejected as error:
             assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__context__ is None
     for screened in (CHECKPOINTS, STATIONS):
         if len(screened.sieve.sift([data], NOBODY_LISTED, "370115").places):
-            take(screened.event, data)  # what is ordinary can be taken
+            decode(screened.event, data)  # what is ordinary can be taken
 
 
 def packed(parts: dict[str, bytes]) -> bytes:

@@ -32,21 +32,21 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _HARMLESS_CODES = ("green", "none")
 
 
-class Ordinary(NamedTuple):
+class Cleared(NamedTuple):
     """Ordinary events: where each is among the values, and when it was observed (µs)."""
 
     places: Array
     events: Sequence[Any]
     at_us: Array
 
-    def where(self, chosen: Array) -> Ordinary:
+    def where(self, chosen: Array) -> Cleared:
         """Those that are chosen."""
         if chosen.all():
             return self
-        return Ordinary(self.places[chosen], list(compress(self.events, chosen.tolist())), self.at_us[chosen])
+        return Cleared(self.places[chosen], list(compress(self.events, chosen.tolist())), self.at_us[chosen])
 
 
-class Sieve:
+class FastPath:
     """Of one wire type. `people`, `direction` and `plate` take them from an event; `measured`: a temperature is asked for."""
 
     def __init__(
@@ -66,12 +66,12 @@ class Sieve:
         ]
         self._origins = Seen(patterns(Person)["origin"])
 
-    def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Ordinary:
+    def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Cleared:
         """The ordinary ones."""
         readable, events = self._decoded(values)
         at_us, certain = instants([event.observed_at for event in events])
         fine = certain & np.frombuffer(self._sound(events), bool) & self._unlisted(events, watchlist, home)
-        return Ordinary(np.flatnonzero(readable), events, at_us).where(fine)
+        return Cleared(np.flatnonzero(readable), events, at_us).where(fine)
 
     def _decoded(self, values: Sequence[bytes]) -> tuple[Array, list[Any]]:
         """Of each value whether decoding accepts it but for patterns and the form of times; and those that it does, decoded."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.columns import Array, of_each_length
 from ninezero.schemas.events import Time
 
@@ -61,6 +61,6 @@ def _of_one_form(texts: Sequence[str], form: bytes) -> tuple[Array, Array]:
 def _midnight(around: bytes) -> int | None:
     """When a day begins, from its date and its offset; None if there is no such day."""
     try:
-        return micros(msgspec.convert(f"{around[:10].decode()}T00:00:00{around[10:].decode()}", Time))
+        return unix_micros(msgspec.convert(f"{around[:10].decode()}T00:00:00{around[10:].decode()}", Time))
     except (msgspec.ValidationError, OverflowError):
         return None

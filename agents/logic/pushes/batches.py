@@ -193,7 +193,7 @@ def _fault(line: PushLine, tokens: Tokens, batch: PushBatch, now_us: int) -> Lin
         return None
     if line.valid_from is None or line.valid_to is None:
         return "no_window"
-    first, last = micros(line.valid_from), micros(line.valid_to)
+    first, last = unix_micros(line.valid_from), unix_micros(line.valid_to)
     if first >= last:
         return "bad_window"
     if last <= now_us:
@@ -210,8 +210,8 @@ def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
         list=batch.list,
         entry_id=f"{batch.batch_id}:{line.line}",
         category=cast(Category, batch.category),  # a batch of another is refused as a whole
-        from_us=min(max(micros(line.valid_from), 0), FOREVER_US),
-        to_us=min(micros(line.valid_to), FOREVER_US),
+        from_us=min(max(unix_micros(line.valid_from), 0), FOREVER_US),
+        to_us=min(unix_micros(line.valid_to), FOREVER_US),
         tokens=tokens,
         sequence=batch.sequence,
     )
@@ -221,6 +221,6 @@ def _same(old: Entry, new: Entry) -> bool:
     return (old.tokens, old.from_us, old.to_us, old.category) == (new.tokens, new.from_us, new.to_us, new.category)
 
 
-def micros(time: datetime) -> int:
+def unix_micros(time: datetime) -> int:
     """Unix time in µs; exact, which `timestamp()` is until the year 2106 only."""
     return (time - _EPOCH) // _MICROSECOND

@@ -16,7 +16,7 @@ from ninezero.schemas.events import Outcomes
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError, Row
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from ninezero.streams.kafka.sync import consumer, producer, unreachable
 from ninezero.streams.settings import Settings
 
@@ -281,8 +281,8 @@ class Uplink:
                 continue
             for records in reader.poll(timeout_ms=200).values():
                 for record in records:
-                    with contextlib.suppress(Refused):  # only workers write there (ACL); nobody else is answered for
-                        self._take(take(Outcomes, record.value), known=record.offset < first)
+                    with contextlib.suppress(Rejected):  # only workers write there (ACL); nobody else is answered for
+                        self._take(decode(Outcomes, record.value), known=record.offset < first)
             if not self._listening.is_set() and all(reader.position(tp) >= end for tp in reader.assignment()):
                 self._listening.set()
 

@@ -15,7 +15,7 @@ from ninezero.schemas.events import PushBatch, PushConfirmation, PushReceipt, en
 from ninezero.streams.edge.listfiles.lines import Line, parts
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer
 from ninezero.streams.settings import Settings
 
@@ -121,8 +121,8 @@ class _Receipts:
     def _poll(self) -> Iterator[tuple[int, PushReceipt]]:
         for records in self._reader.poll(timeout_ms=200).values():
             for record in records:
-                with contextlib.suppress(Refused):
-                    yield record.offset, take(PushReceipt, record.value)
+                with contextlib.suppress(Rejected):
+                    yield record.offset, decode(PushReceipt, record.value)
 
 
 @contextlib.contextmanager

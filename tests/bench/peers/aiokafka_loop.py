@@ -29,7 +29,7 @@ async def main() -> None:
             for record in records:
                 try:
                     key, row, alert, answer = job.judge(listed, record.value, record.timestamp)
-                except job.Refused as refused:
+                except job.Rejected as refused:
                     letter = job.letter(record.value, record.partition, record.offset, record.timestamp, refused)
                     sent.append(await producer.send(job.DEAD_LETTERS, letter, b"checkpoint-scans"))
                 else:

@@ -55,7 +55,7 @@ def _judge_all(messages: list[Any]) -> list[tuple[list[Any], list[Any], list[Any
         at = message.timestamp[1]
         try:
             key, row, alert, _ = job.judge(listed, message.value, at)
-        except job.Refused as refused:
+        except job.Rejected as refused:
             letter = job.letter(message.value, message.partition, message.offset, at, refused)
             letters.append(KafkaSinkMessage(b"checkpoint-scans", letter))
         else:

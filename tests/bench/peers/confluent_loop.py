@@ -30,7 +30,7 @@ def main() -> None:
             value, at = message.value(), message.timestamp()[1]
             try:
                 key, row, alert, answer = job.judge(listed, value, at)
-            except job.Refused as refused:
+            except job.Rejected as refused:
                 letter = job.letter(value, message.partition(), message.offset(), at, refused)
                 producer.produce(job.DEAD_LETTERS, letter, b"checkpoint-scans", on_delivery=delivered)
             else:

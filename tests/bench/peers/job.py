@@ -22,11 +22,11 @@ import msgspec
 from clickhouse_driver import Client
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.index import Entry
 from ninezero.schemas import rows
 from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
-from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
 
 KAFKA = os.environ["BENCH_KAFKA"]
 GROUP = os.environ["BENCH_GROUP"]
@@ -104,8 +104,8 @@ def judge(listed: Any, value: bytes, kafka_ms: int) -> Judged:
     try:
         scan = decode(value)
     except msgspec.MsgspecError:
-        scan = take(Scan, value)  # says why, and where
-    at_us = micros(scan.observed_at)
+        scan = decode(Scan, value)  # says why, and where
+    at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
     verdict = rules.decide_scan(scan, at_us, listed, HOME, False)
     late = kafka_ms * 1000 - at_us > rules.LATE_US
@@ -125,7 +125,7 @@ def outcomes(site: bytes, answers: list[Any]) -> bytes:
     return encode(Outcomes(site.decode(), datetime.now(UTC), 1, answers))
 
 
-def letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, refused: Refused) -> bytes:
+def letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, refused: Rejected) -> bytes:
     """The dead letter of a record."""
     record = SimpleNamespace(value=value, offset=offset, timestamp=kafka_ms)
     return dead_letter("checkpoint-scans", partition, record, refused)

@@ -39,7 +39,7 @@ def main() -> None:
     def judge(value: bytes, key: bytes, timestamp: int, headers: Any) -> job.Judged | bytes:
         try:
             return job.judge(listed, value, timestamp)
-        except job.Refused as refused:
+        except job.Rejected as refused:
             at = message_context()
             return job.letter(value, at.partition, at.offset, timestamp, refused)
 

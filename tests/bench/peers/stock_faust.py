@@ -32,7 +32,7 @@ async def screen(stream: faust.StreamT) -> None:
             message, at = event.message, int(event.message.timestamp * 1000)
             try:
                 key, row, alert, answer = job.judge(listed, event.value, at)
-            except job.Refused as refused:
+            except job.Rejected as refused:
                 letter = job.letter(event.value, message.partition, message.offset, at, refused)
                 sent.append(await letters.send(key=b"checkpoint-scans", value=letter))
             else:

@@ -49,7 +49,7 @@ TRY = """
 import sys
 import orjson
 from chdb.session import Session
-from streams import clickhouse
+from ninezero.streams.clickhouse import engines as clickhouse
 
 class Embedded(clickhouse.Embedded):
     def __init__(self, where):

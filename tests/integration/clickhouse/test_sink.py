@@ -21,7 +21,7 @@ from ninezero.streams.clickhouse import sink
 from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError
 from ninezero.streams.clickhouse.sink import Sink
 from ninezero.streams.local_kafka.broker import Broker
-from ninezero.streams.transport.consumer import Chunk, Ledger
+from ninezero.streams.transport.consumer import Chunk, OffsetTracker
 from tests.faults.proxy import Link
 from tests.support import ClickHouseServer, free_port
 
@@ -38,19 +38,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chunk(topic: str) -> Chunk:
-    ledger = Ledger()
-    made = Chunk(TP(topic, 0), [SimpleNamespace(offset=0, value=b"")], ledger)
-    ledger.deliver(made)
+    tracker = OffsetTracker()
+    made = Chunk(TP(topic, 0), [SimpleNamespace(offset=0, value=b"")], tracker)
+    tracker.deliver(made)
     return made
 
 
 def done(one: Chunk) -> bool:
-    return one.ledger.watermark == one.next
+    return one.tracker.watermark == one.next
 
 
 def sink_to(url: str) -> Sink:
     """A sink whose consumer has nothing assigned."""
-    idle: Any = SimpleNamespace(assignment=set, ledgers={})
+    idle: Any = SimpleNamespace(assignment=set, trackers={})
     return Sink(url, lambda topic: "id", lambda engine, rows: None, lambda: idle)
 
 
@@ -292,13 +292,13 @@ def test_a_broker_that_does_not_know_is_asked_again(clickhouse_server: ClickHous
         reader = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=1000, metadata_max_age_ms=500)
         await reader.start()
         consumer: Any = SimpleNamespace(
-            assignment=set, ledgers={}, rewind=lambda tp, offset: rewound.append((tp, offset)),
+            assignment=set, trackers={}, rewind=lambda tp, offset: rewound.append((tp, offset)),
             earliest_offsets=lambda *tps: reader.beginning_offsets([TopicPartition(*tp) for tp in tps]),
         )  # fmt: skip
         made = Sink(clickhouse_server.url, lambda topic: "id", lambda engine, rows: None, lambda: consumer)
         async with running(made):
-            one = Chunk(TP(topic, 0), [SimpleNamespace(offset=5, value=b"")], Ledger())
-            one.ledger.deliver(one)
+            one = Chunk(TP(topic, 0), [SimpleNamespace(offset=5, value=b"")], OffsetTracker())
+            one.tracker.deliver(one)
             await made.put(one, SITES[1])
             await asyncio.sleep(1.5)
             assert not rewound and not done(one)

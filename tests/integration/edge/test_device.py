@@ -188,7 +188,7 @@ def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
 
 DEVICE = """
 import sys, time
-from streams import settings
+from ninezero.streams import settings
 from ninezero.streams.edge.device.device import Device, Traveller
 device = Device(settings.load(edge=True), site_id="road-01", device_id="gate-a")
 for _ in range(int(sys.argv[1])):

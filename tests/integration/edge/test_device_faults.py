@@ -231,9 +231,9 @@ def test_events_wait_through_jumps_of_the_clock_and_get_their_time(
 
 SMALL_DISK = """
 import sys, time
-from streams import settings
+from ninezero.streams import settings
 from ninezero.streams.edge.device.device import Device, Traveller
-from streams.errors import UserError
+from ninezero.streams.errors import UserError
 with Device(settings.load(edge=True), site_id="road-01", device_id="gate-a") as device:
     for line in sys.stdin:
         refused = 0

@@ -11,7 +11,7 @@ from ninezero.streams import settings
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.compacted import LedgerTable
+from ninezero.streams.kafka.compacted import CompactedTable
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System
 
@@ -24,7 +24,7 @@ def test_a_partition_is_read_back_whole_and_what_was_deleted_stays_away(kafka: B
         given = settings.load(system.env)
         writer = Writer(given)
         await writer.start()
-        ledger = LedgerTable(given, writer, topics.QUARANTINE_LEDGER)
+        ledger = CompactedTable(given, writer, topics.QUARANTINE_LEDGER)
         held: dict[bytes, bytes] = {}
         for n in range(10):
             some = {f"{n}.{m}".encode(): b"x" * 500 for m in range(n * 300)}

@@ -52,7 +52,7 @@ HINDERED = """
 import asyncio, sys
 from pathlib import Path
 from ninezero.agents.cli.main import main
-from streams import kafka
+from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.watchlist_replica import Replica
 
 folder = Path(sys.argv.pop(1))

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.schemas.events import Alike, Decisions
+from ninezero.schemas.events import DecisionGroup, Decisions
 from ninezero.schemas.rows import (
     FIRST_WINS,
     Block,
@@ -69,7 +69,7 @@ def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, str, int,
     day_of, start = local_day("Asia/Shanghai"), 1_772_300_000_000
     sites, devices, seqs, after, digests = map(list, zip(*events, strict=True))
     times = [start + ms for ms in after]
-    alike = Alike(
+    alike = DecisionGroup(
         "vehicle", "in", "", 2, "hold", True, ["fever"], list(map("st".index, sites)), devices, seqs, times, digests
     )
     made = decided(Decisions(1, 7, 1, ["s", "t"], [alike]), day_of)

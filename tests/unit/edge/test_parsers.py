@@ -25,7 +25,7 @@ from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError, no
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
 from ninezero.streams.edge.listfiles.lines import Terms, read_lines
 from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 
 TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")
 FLAGS = set(typing.get_args(events.QualityFlag))
@@ -119,8 +119,8 @@ def test_any_key_ring_is_read_or_refused(tmp_path: Path, content: bytes) -> None
 def test_any_value_on_the_wire_is_taken_or_refused(content: bytes) -> None:
     for kind in WIRE:
         try:
-            assert isinstance(take(kind, content), kind)
-        except Refused as error:
+            assert isinstance(decode(kind, content), kind)
+        except Rejected as error:
             assert error.reason in ("not_json", "schema_invalid", "too_large") and repeats_nothing(error)
             assert PLANTED not in error.path
 

@@ -627,7 +627,7 @@ TIMES = st.none() | st.integers(-40, 40).map(lambda days: NOW + timedelta(days=d
 def test_the_verdict_is_the_workers(some: PushTokens, first: Any, last: Any, mode: Any, category: str) -> None:
     line = PushLine(line=1, tokens=some, valid_from=first, valid_to=last)
     batch = PushBatch("b", "a", "p", "l", category, mode, 1, NOW, "epidemic_control", 1, [line], "basis")
-    theirs = batches._fault(line, batches._tokens(line), batch, batches.micros(NOW))
+    theirs = batches._fault(line, batches._tokens(line), batch, batches.unix_micros(NOW))
     assert fault(line, TERMS._replace(mode=mode, category=category)) == theirs
     assert round(LONGEST_TERM.total_seconds() * 1_000_000) == batches.MAX_TERM_US
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan
-from ninezero.streams.kafka.deadletters import Refused, check_clock, dead_letter, take
+from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
 
 SECRET = "370115199001011234"
 PERSON = {"role": "driver", "tokens": {"id": "k1." + "a" * 32}, "temperature_c": 36.5}
@@ -70,8 +70,8 @@ BAD = [
 
 @pytest.mark.parametrize(("value", "reason", "path"), BAD)
 def test_bad_input_is_refused_with_its_reason_and_path(value: bytes | None, reason: str, path: str) -> None:
-    with pytest.raises(Refused) as refused:
-        take(Scan, value)
+    with pytest.raises(Rejected) as refused:
+        decode(Scan, value)
     assert (refused.value.reason, refused.value.path) == (reason, path)
     assert SECRET not in repr(refused.value)
 
@@ -79,7 +79,7 @@ def test_bad_input_is_refused_with_its_reason_and_path(value: bytes | None, reas
 def test_a_dead_letter_says_where_and_how_big_and_nothing_of_what() -> None:
     value = changed(device_id=SECRET)
     record = SimpleNamespace(value=value, offset=42, timestamp=1_700_000_000_000)
-    letter = dead_letter("checkpoint-scans", 3, record, Refused("schema_invalid", "/device_id"))
+    letter = dead_letter("checkpoint-scans", 3, record, Rejected("schema_invalid", "/device_id"))
     assert SECRET.encode() not in letter
     found = orjson.loads(letter)
     assert (found["partition"], found["offset"], found["size"], found["path"]) == (3, 42, len(value), "/device_id")
@@ -102,5 +102,5 @@ def test_the_clock_may_be_ten_minutes_ahead_and_thirteen_days_behind(seconds: in
     try:
         check_clock((kafka_ms + seconds * 1000) * 1000, kafka_ms, replay)
         assert not refused
-    except Refused as error:
+    except Rejected as error:
         assert refused and error.reason == "clock_out_of_range"

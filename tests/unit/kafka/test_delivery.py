@@ -10,7 +10,7 @@ import pytest
 from faust.types import TP
 
 from ninezero.streams.transport import consumer as chunks
-from ninezero.streams.transport.consumer import MAX_RECORDS_IN_FLIGHT, POLL_SECONDS, Chunk, Consumer, Ledger
+from ninezero.streams.transport.consumer import MAX_RECORDS_IN_FLIGHT, POLL_SECONDS, Chunk, Consumer, OffsetTracker
 
 ONE = TP("t", 0)
 
@@ -32,7 +32,7 @@ class Scripted(Tried):
         self._during, self.fetches, self.seeks = during, 0, 0
         self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False, should_stop=False)
         self.flow_active = True
-        self.ledgers, self._rewinds, self._starts, self._dropped = {}, {}, {}, False
+        self.trackers, self._rewinds, self._starts, self._dropped = {}, {}, {}, False
         self.delivered: list[int] = []
         self.suspend_flow, self.freed = asyncio.Event(), asyncio.Event()
 
@@ -122,13 +122,13 @@ def test_a_partition_that_is_full_is_read_again_as_soon_as_it_is_not_whatever_ot
     asked: list[Any] = []
 
     async def check() -> None:
-        consumer, ledger = Idle(lambda _: None), Ledger()
-        ledger.records = MAX_RECORDS_IN_FLIGHT
-        consumer.ledgers[ONE] = ledger
+        consumer, tracker = Idle(lambda _: None), OffsetTracker()
+        tracker.records = MAX_RECORDS_IN_FLIGHT
+        consumer.trackers[ONE] = tracker
         step = asyncio.create_task(consumer._deliver_fetched())
         await asyncio.sleep(0)
         assert not step.done()
-        ledger.records = 0
+        tracker.records = 0
         consumer.freed.set()
         await step
         await consumer._deliver_fetched()
@@ -167,7 +167,7 @@ class Delivering(Tried):
     """The way from what is fetched to a chunk; `earliest` is the oldest record that the topic still has."""
 
     def __init__(self, earliest: int) -> None:
-        self.ledgers, self._starts, self._rewinds, self.freed = {}, {ONE: 5}, {}, asyncio.Event()
+        self.trackers, self._starts, self._rewinds, self.freed = {}, {ONE: 5}, {}, asyncio.Event()
         self.chunks, self._earliest = list[Chunk](), earliest
 
     async def callback(self, message: Any) -> None:
@@ -187,8 +187,8 @@ def test_a_topic_that_begins_anew_is_read_from_there_under_a_new_ledger() -> Non
         consumer = Delivering(0)
         old = await consumer.fetched(5, 6)
         new = await consumer.fetched(0, 1)
-        assert (old.ledger.closed, new.start, new.ledger.watermark) == (True, 0, 0)
-        assert old.ledger.done(old) is False, "what finishes of the old one counts no more"
+        assert (old.tracker.closed, new.start, new.tracker.watermark) == (True, 0, 0)
+        assert old.tracker.done(old) is False, "what finishes of the old one counts no more"
 
     asyncio.run(check())
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.agents.watchlist.projection import Lists
+from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, encode
-from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = [("a", "l"), ("b", "m")]
@@ -43,8 +43,8 @@ def log(*records: tuple[str, Any]) -> list[Record]:
     return [Record(n, key.encode(), None if value is None else encode(value)) for n, (key, value) in enumerate(records)]
 
 
-def read(records: list[Record], replica: Replica | None = None, caught_up: bool = True) -> Replica:
-    replica = replica or Replica(None, Lists(), keeps_removed=True)  # type: ignore[arg-type]  # it connects to nothing
+def read(records: list[Record], replica: WatchlistReplica | None = None, caught_up: bool = True) -> WatchlistReplica:
+    replica = replica or WatchlistReplica(None, WatchlistProjection(), keeps_removed=True)  # type: ignore[arg-type]  # it connects to nothing
     replica.take(records)
     if caught_up:
         replica.caught_up.set()
@@ -53,7 +53,7 @@ def read(records: list[Record], replica: Replica | None = None, caught_up: bool 
     return replica
 
 
-def listed(replica: Replica, name: tuple[str, str] = ("a", "l")) -> dict[str, int]:
+def listed(replica: WatchlistReplica, name: tuple[str, str] = ("a", "l")) -> dict[str, int]:
     return {e.entry_id: e.sequence for e in replica._lists.watchlist.entries(name)}  # type: ignore[attr-defined]
 
 
@@ -211,7 +211,7 @@ class Writer:
         ]  # fmt: skip
 
 
-def sliced(rng: random.Random, records: list[Record], replica: Replica) -> None:
+def sliced(rng: random.Random, records: list[Record], replica: WatchlistReplica) -> None:
     """Reads records in slices of any size."""
     start = 0
     while start < len(records):
@@ -224,7 +224,7 @@ def sliced(rng: random.Random, records: list[Record], replica: Replica) -> None:
 def test_every_reader_ends_with_what_the_writer_wrote(seed: int, steps: int) -> None:
     rng = random.Random(seed)
     writer = Writer(rng)
-    follower = Replica(None, Lists(), keeps_removed=True)  # type: ignore[arg-type]
+    follower = WatchlistReplica(None, WatchlistProjection(), keeps_removed=True)  # type: ignore[arg-type]
     read([], follower)
     for _ in range(steps):
         start = len(writer.records)
@@ -241,9 +241,9 @@ def test_every_reader_ends_with_what_the_writer_wrote(seed: int, steps: int) -> 
         writer.records.append((key, None))
     for end in (0, rng.randrange(len(writer.records) + 1), len(writer.records)):
         kept = writer.compacted(end, all_tombstones=rng.random() < 0.5)
-        again = Replica(None, Lists())  # type: ignore[arg-type]
+        again = WatchlistReplica(None, WatchlistProjection())  # type: ignore[arg-type]
         sliced(rng, kept, again)
-        overtaken = Replica(None, Lists())  # type: ignore[arg-type]  # the compaction happens while it reads
+        overtaken = WatchlistReplica(None, WatchlistProjection())  # type: ignore[arg-type]  # the compaction happens while it reads
         middle = rng.randrange(len(writer.records) + 1)
         kept = writer.compacted(end, all_tombstones=True)
         sliced(rng, log(*writer.records)[:middle] + [r for r in kept if r.offset >= middle], overtaken)

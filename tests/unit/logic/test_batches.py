@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ninezero.agents.logic.pushes.batches import Change, micros
+from ninezero.agents.logic.pushes.batches import Change, unix_micros
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch
 from tests.support import judge
@@ -32,7 +32,7 @@ def batch(*lines: dict[str, Any], sequence: int = 1, **given: Any) -> PushBatch:
 
 
 def apply(watchlist: Watchlist, pushed: PushBatch, last: int | None = None) -> Change:
-    change = judge(pushed, micros(NOW), watchlist, last)
+    change = judge(pushed, unix_micros(NOW), watchlist, last)
     watchlist.apply(("a", "l"), change.put.values(), change.remove)
     return change
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ninezero.agents.logic.policy.instants import instants
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.schemas.events import LOOSE_TIME, Time, encode
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
@@ -26,7 +26,7 @@ def test_what_is_certain_is_what_decoding_says(texts: list[str]) -> None:
     for text, at_us, certain in zip(texts, *(column.tolist() for column in instants(texts)), strict=True):
         if certain:
             assert not LOOSE_TIME.search(encode({"a": text}))
-            assert micros(msgspec.json.decode(encode(text), type=Time)) == at_us, text
+            assert unix_micros(msgspec.json.decode(encode(text), type=Time)) == at_us, text
 
 
 @given(st.lists(USUAL, max_size=20))

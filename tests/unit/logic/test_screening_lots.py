@@ -12,11 +12,11 @@ from faust.types import TP
 
 from ninezero.agents.screening.checkpoints import CHECKPOINTS
 from ninezero.agents.screening.screening import AT_ONCE, Screened, screen_all
-from ninezero.streams.transport.consumer import Chunk, Ledger
+from ninezero.streams.transport.consumer import Chunk, OffsetTracker
 
 
 def chunk(first: int, records: int = 10) -> Chunk:
-    return Chunk(TP("t", 0), [SimpleNamespace(offset=first + n, value=b"") for n in range(records)], Ledger())
+    return Chunk(TP("t", 0), [SimpleNamespace(offset=first + n, value=b"") for n in range(records)], OffsetTracker())
 
 
 class Slow:

@@ -15,7 +15,7 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.pushes.batches import micros
+from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.index import Entry, Watchlist
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.agents.recording.recorder import projections
@@ -24,14 +24,14 @@ from ninezero.agents.screening.checkpoints import CHECKPOINTS
 from ninezero.agents.screening.screening import Screening
 from ninezero.agents.screening.stations import STATIONS
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
-from ninezero.streams.kafka.deadletters import Refused, take
+from ninezero.streams.kafka.deadletters import Rejected, decode
 from ninezero.streams.kafka.topics import DECISIONS
 from ninezero.streams.settings import load
-from ninezero.streams.transport.consumer import Chunk, Ledger
+from ninezero.streams.transport.consumer import Chunk, OffsetTracker
 
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
-NOW_US = micros(NOW)
+NOW_US = unix_micros(NOW)
 
 
 def token(n: int, key: str = "k1") -> str:
@@ -74,10 +74,10 @@ def ordinary(values: list[bytes], kind: Any = CHECKPOINTS, watchlist: Watchlist 
 
 def clear(value: bytes, kind: Any, watchlist: Watchlist) -> bool:
     try:
-        event = take(kind.event, value)
-    except Refused:
+        event = decode(kind.event, value)
+    except Rejected:
         return False
-    return bool(kind.decide(event, micros(event.observed_at), watchlist, HOME, False).outcome == "clear")
+    return bool(kind.decide(event, unix_micros(event.observed_at), watchlist, HOME, False).outcome == "clear")
 
 
 TOKENS = st.builds(
@@ -175,7 +175,7 @@ def test_decisions_that_name_what_is_no_identifier_are_not_recorded(wrong: dict[
         if taken:
             assert read(SimpleNamespace(value=value)).days
         else:
-            with pytest.raises(Refused):
+            with pytest.raises(Rejected):
                 read(SimpleNamespace(value=value))
 
 
@@ -199,7 +199,7 @@ def written(values: list[bytes], size: int = 1000) -> list[Any]:
     """Records that are written for values, which come in chunks of some partitions."""
     ms = int(NOW.timestamp() * 1000)
     records = [SimpleNamespace(value=v, offset=n % size, timestamp=ms) for n, v in enumerate(values)]
-    chunks = [Chunk(TP("scans", n // size), records[n : n + size], Ledger()) for n in range(0, len(values), size)]
+    chunks = [Chunk(TP("scans", n // size), records[n : n + size], OffsetTracker()) for n in range(0, len(values), size)]
     mine = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME)
     lately: Any = SimpleNamespace(age=lambda now: 0.0, version=1)
     held: Any = SimpleNamespace(watchlist=lists())
