@@ -9,7 +9,8 @@ from itertools import chain, compress
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from ninezero.schemas.events import DecisionGroup, DeadLetter, Decisions, PushReceipt
+from ninezero.schemas.events import DeadLetter, DecisionGroup, Decisions, PushReceipt
+from ninezero.schemas.times import unix_micros
 
 FIRST_WINS = 1 << 43
 """version = FIRST_WINS - time in ms: of several rows with one key the earliest survives (good until the year 2248)."""
@@ -421,7 +422,7 @@ def quarantine_fact(arrived: Arrived, fever_c: float) -> list[QuarantineFact]:
     """The row of one event in quarantine; from `fever_c` (°C) on a temperature is fever."""
     e = arrived.event
     return [QuarantineFact(
-        e.case_id, _micros(e), arrived.day, e.device_id, e.seq, e.site_id, e.type, e.slot or "", e.to_site_id or "",
+        e.case_id, unix_micros(e.observed_at), arrived.day, e.device_id, e.seq, e.site_id, e.type, e.slot or "", e.to_site_id or "",
         int(e.temperature_c is not None and e.temperature_c >= fever_c), int(bool(e.symptoms)), e.reason or "",
         FIRST_WINS - arrived.kafka_ms,
     )]  # fmt: skip
@@ -431,14 +432,9 @@ def followup_fact(arrived: Arrived) -> list[FollowupFact]:
     """The row of one event of a follow-up."""
     e = arrived.event
     return [FollowupFact(
-        e.case_id, _micros(e), arrived.day, e.device_id, e.seq, e.district, e.type, e.source or "", e.batch_id or "",
+        e.case_id, unix_micros(e.observed_at), arrived.day, e.device_id, e.seq, e.district, e.type, e.source or "", e.batch_id or "",
         e.visit or "", e.closed or "", FIRST_WINS - arrived.kafka_ms,
     )]  # fmt: skip
-
-
-def _micros(event: Any) -> int:
-    at: datetime = event.observed_at
-    return round(at.timestamp() * 1_000_000)
 
 
 def _seconds(at: datetime) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ninezero.agents.logic.policy.rules import LATE_US
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk
@@ -27,9 +26,7 @@ async def valid_events(
     ended = datetime.now(UTC) >= settings.sunset
     for record in chunk.records:
         try:
-            event = decode(kind, record.value)
-            at_us = unix_micros(event.observed_at)
-            check_clock(at_us, record.timestamp, settings.replay)
+            event, _, late = decode_event(kind, record.value, record.timestamp, replay=settings.replay)
         except Rejected as refused:
             letters.append(
                 (topics.DEAD_LETTERS, topic.name.encode(), dead_letter(topic.name, chunk.tp.partition, record, refused))
@@ -40,7 +37,7 @@ async def valid_events(
             metrics.events.labels(topic.name, "order_ended").inc()
             continue
         metrics.events.labels(topic.name, "recorded").inc()
-        if not settings.replay and record.timestamp * 1000 - at_us > LATE_US:
+        if late:
             metrics.late_events.labels(topic.name).inc()
         good.append((event, record))
     await writer.send(letters)

@@ -24,12 +24,12 @@ from msgspec import convert
 from ninezero.agents.cases.intake import valid_events
 from ninezero.agents.logic.cases.cases import ALERT_ID, Alarm, Outlook, alert_id
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.pushes.batches import FOREVER_US, unix_micros
 from ninezero.schemas.events import CareAlert, encode
 from ninezero.schemas.rows import Arrived
+from ninezero.schemas.times import FOREVER_US, unix_micros
 from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.compacted import CompactedTable
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import ALERTS, Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk, Consumer

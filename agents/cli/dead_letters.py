@@ -14,7 +14,7 @@ from ninezero.agents.cli.console import Failure, print_table
 from ninezero.schemas.events import DeadLetter
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer, reachable
 from ninezero.streams.settings import Settings
 

@@ -289,7 +289,7 @@ def _lines(file: str) -> Iterator[Iterable[bytes]]:
 
 
 def _scans(lines: Iterable[bytes]) -> list[tuple[bytes, Scan]]:
-    from ninezero.streams.kafka.deadletters import Rejected, decode
+    from ninezero.streams.kafka.decoding import Rejected, decode
 
     events = []
     for number, line in enumerate(lines, 1):

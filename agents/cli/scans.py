@@ -13,7 +13,7 @@ from ninezero.schemas.events import Outcomes, Scan
 from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Passage
 from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.documents.pseudonyms import KeyRingError
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer
 from ninezero.streams.kafka.topics import OUTCOMES, SCANS
 from ninezero.streams.settings import Settings

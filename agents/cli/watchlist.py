@@ -91,7 +91,7 @@ async def read(
     from aiokafka import TopicPartition
 
     from ninezero.streams.kafka import client as kafka
-    from ninezero.streams.kafka.deadletters import Rejected, decode
+    from ninezero.streams.kafka.decoding import Rejected, decode
     from ninezero.streams.kafka.topics import WATCHLIST
 
     manifests: dict[tuple[str, str], Manifest] = {}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ninezero.agents.doctor import stores as doctor_stores
-from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, CannotCheck, Found, DeploymentProbe, Status, loopback, named
+from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, CannotCheck, DeploymentProbe, Found, Status, loopback, named
 from ninezero.streams import direct_http as direct
 from ninezero.streams.errors import UserError
 from ninezero.streams.settings import ROLES, asked_at

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ninezero.agents.doctor.probe import Found, DeploymentProbe, loopback, named
+from ninezero.agents.doctor.probe import DeploymentProbe, Found, loopback, named
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.kafka import sync, topics
 from ninezero.streams.kafka.access import ACCESS

@@ -10,8 +10,7 @@ from typing import Any
 
 from isal.isal_zlib import crc32
 
-from ninezero.agents.logic.policy.rules import FEVER_C, LATE_US, OUTCOMES, RULES
-from ninezero.agents.logic.pushes.batches import unix_micros
+from ninezero.agents.logic.policy.rules import FEVER_C, OUTCOMES, RULES
 from ninezero.schemas import rows
 from ninezero.schemas.events import (
     DeadLetter,
@@ -28,7 +27,8 @@ from ninezero.streams import metrics
 from ninezero.streams.clickhouse.engines import Engine
 from ninezero.streams.clickhouse.sink import Rows, Sealed, Sink
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import Rejected, decode, decode_event
 from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Chunk
@@ -116,12 +116,9 @@ def read_event(record: Any, kind: Any, day_of: Callable[[int], date], settings: 
     Raises:
         Refused: it is dead-lettered (by the ledgers role), or came past the sunset.
     """
-    event = decode(kind, record.value)
-    at_us = unix_micros(event.observed_at)
-    check_clock(at_us, record.timestamp, settings.replay)
+    event, at_us, late = decode_event(kind, record.value, record.timestamp, replay=settings.replay)
     if record.timestamp >= settings.sunset.timestamp() * 1000:
         raise Rejected("internal")
-    late = not settings.replay and record.timestamp * 1000 - at_us > LATE_US
     return rows.Arrived(event, day_of(at_us // 60_000_000 * 60), record.timestamp, crc32(record.value), late)
 
 

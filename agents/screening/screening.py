@@ -22,7 +22,6 @@ from isal.isal_zlib import crc32
 from ninezero.agents.logic.policy import rules
 from ninezero.agents.logic.policy.fast_path import Cleared, FastPath
 from ninezero.agents.logic.policy.rules import Verdict
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.agents.watchlist.projection import WatchlistProjection
@@ -30,7 +29,8 @@ from ninezero.schemas.events import Alert, DecisionGroup, Decisions, MatchedEntr
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, clock_in_range, decode
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import LATE_US, Rejected, clock_in_range, decode_event
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import Settings
@@ -135,11 +135,8 @@ class Screening:
         for place in np.flatnonzero(made.left).tolist():
             record = made.records[place]
             try:
-                event = decode(kind.event, record.value)
-                at_us = unix_micros(event.observed_at)
-                check_clock(at_us, record.timestamp, replay)
-            except (Rejected, OverflowError, ValueError) as error:
-                refused = error if isinstance(error, Rejected) else Rejected("schema_invalid", "/observed_at")
+                event, at_us, late = decode_event(kind.event, record.value, record.timestamp, replay=replay)
+            except Rejected as refused:
                 # Its traceback holds this frame, which holds it: with all that was made they would stay until the next search for cycles.
                 made.refuse(place, refused.with_traceback(None))
                 continue
@@ -147,7 +144,7 @@ class Screening:
                 made.answer(place, event, "order_ended", NOBODY)
                 continue
             verdict = kind.decide(event, at_us, watchlist, home, stale)
-            made.judge(place, event, at_us, verdict, not replay and record.timestamp * 1000 - at_us > rules.LATE_US)
+            made.judge(place, event, at_us, verdict, late)
         return made.out(), made.alerts
 
 
@@ -180,7 +177,7 @@ class _Made:
         """Ordinary events, whose places begin at `first`, are clear, unless the clock has something against them."""
         ordinary = ordinary._replace(places=ordinary.places + first)
         ordinary = ordinary.where(clock_in_range(ordinary.at_us, self.stamps[ordinary.places], replay))
-        late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > rules.LATE_US) & (not replay)
+        late = (self.stamps[ordinary.places] * 1000 - ordinary.at_us > LATE_US) & (not replay)
         self.left[ordinary.places] = False
         digests, seen, sites = self._digests, self._seen, self._sites
         commons = zip(self._kind.facts(ordinary.events), repeat("clear"), late.tolist(), repeat(()))
@@ -233,7 +230,9 @@ class _Made:
         decided_ms = int(self._now.timestamp() * 1000)
         for share in self._shares.values():
             groups = [
-                DecisionGroup(*facts, outcome, late, list(why), *map(list, zip(*rows[first : first + ALIKE], strict=True)))
+                DecisionGroup(
+                    *facts, outcome, late, list(why), *map(list, zip(*rows[first : first + ALIKE], strict=True))
+                )
                 for (facts, outcome, late, why), rows in share.alike.items()
                 for first in range(0, len(rows), ALIKE)
             ]

@@ -19,7 +19,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import ProducerFenced
 from faust.types import TP
 
-from ninezero.agents.logic.pushes.batches import Change, Judge, unix_micros
+from ninezero.agents.logic.pushes.batches import Change, Judge
 from ninezero.agents.logic.pushes.parts import BatchName, Gathered, PartError, Parts
 from ninezero.agents.logic.watchlist.index import Entry, ListName, pairs
 from ninezero.agents.watchlist.corrections import Corrections
@@ -35,11 +35,13 @@ from ninezero.schemas.events import (
     WatchlistEntry,
     encode,
 )
+from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.access import TRANSACTIONS
 from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.deadletters import Rejected, dead_letter, decode
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from ninezero.streams.kafka.transactions import Record, Transactions
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica, split
@@ -76,7 +78,9 @@ class _Gone(Exception):
 class Pushes:
     """Applies batches in order; remembers receipts, so that a batch sent again changes nothing."""
 
-    def __init__(self, settings: Settings, replica: WatchlistReplica, lists: WatchlistProjection, writer: Writer) -> None:
+    def __init__(
+        self, settings: Settings, replica: WatchlistReplica, lists: WatchlistProjection, writer: Writer
+    ) -> None:
         self._settings, self._replica, self._lists, self._writer = settings, replica, lists, writer
         self._corrections = Corrections(settings, writer)
         self._transactions = Transactions(settings, TRANSACTIONS)
@@ -156,7 +160,9 @@ class Pushes:
         async for record in self._read(RECEIPTS.name, 0, None):
             try:
                 receipt = decode(PushReceipt, record.value)
-            except Rejected as refused:  # only this role writes there (ACL); a stranger's record must not stop the lists
+            except (
+                Rejected
+            ) as refused:  # only this role writes there (ACL); a stranger's record must not stop the lists
                 log.error("a receipt is left out: %s (offset %d)", refused.reason, record.offset)
                 continue
             if receipt.confirmation is None:

@@ -120,7 +120,7 @@ class Chunk:
     after its last. Call `done()` when everything that follows from it is durable.
     """
 
-    __slots__ = ("_consumer", "bytes", "first", "ledger", "next", "records", "start", "started", "tp", "values")
+    __slots__ = ("_consumer", "bytes", "first", "next", "records", "start", "started", "tp", "tracker", "values")
 
     def __init__(self, tp: TP, records: list[Any], tracker: OffsetTracker, consumer: Consumer | None = None) -> None:
         self.tp = tp

@@ -11,10 +11,10 @@ import orjson
 import pytest
 
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch, Scan
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.kafka.decoding import Rejected, decode
 from tests.acceptance import client, oracle
 from tests.support import judge
 

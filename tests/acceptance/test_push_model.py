@@ -12,11 +12,12 @@ import orjson
 import pytest
 
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.logic.pushes.batches import Change, Judge, unix_micros
+from ninezero.agents.logic.pushes.batches import Change, Judge
 from ninezero.agents.logic.pushes.parts import Gathered, Parts
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch, PushConfirmation, Scan
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.kafka.decoding import Rejected, decode
 from tests.acceptance import oracle
 from tests.acceptance.office import Office, scan
 from tests.acceptance.oracle import DAY, Ambiguous, Fault, Lists, Record

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 import faust
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.screening.screening import _alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import DecisionGroup, Decisions, Outcomes, Scan, encode
-from ninezero.streams.kafka.deadletters import check_clock, decode
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.kafka.decoding import check_clock, decode
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import load
 

@@ -32,7 +32,7 @@ with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams",
     from ninezero.streams.edge.listfiles.dates import FOREVER, moment
     from ninezero.streams.edge.listfiles.lines import Terms, read_lines
     from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
-    from ninezero.streams.kafka.deadletters import Rejected, decode
+    from ninezero.streams.kafka.decoding import Rejected, decode
 
 TODAY = date(2026, 1, 1)
 ZONE = ZoneInfo("Asia/Shanghai")

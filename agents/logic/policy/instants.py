@@ -8,9 +8,9 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.columns import Array, of_each_length
 from ninezero.schemas.events import Time
+from ninezero.schemas.times import unix_micros
 
 _DIGITS_AND_SIGNS = bytes(ord("0") if chr(b).isdigit() else ord("-") if b == ord("+") else b for b in range(256))
 """Turns every digit into 0 and either sign into one: what remains is the form."""

@@ -18,9 +18,6 @@ from ninezero.schemas.events import Arrival, Matched, Person, Scan
 
 TABLE = 1
 
-LATE_US = 600 * 1_000_000
-"""An event is late when it reaches Kafka more than ten minutes after it was observed."""
-
 FEVER_C = 37.3
 PLAUSIBLE_C = (30.0, 45.0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from msgspec import UNSET, Struct, field
@@ -21,14 +20,10 @@ from ninezero.schemas.events import (
     PushLine,
     Reject,
 )
+from ninezero.schemas.times import FOREVER_US, unix_micros
 
 MAX_TERM_US = 2_419_200 * 1_000_000
 """Longest window of an entry that is no health pass: 28 days, in µs."""
-
-_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
-
-FOREVER_US = 253_370_764_800 * 1_000_000
-"""The year 9999, in µs: later ends are cut to it, since no calendar of ours goes further."""
 
 SHOWN_REJECTS = 1000
 """A receipt shows that many of its refused lines."""
@@ -219,8 +214,3 @@ def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
 
 def _same(old: Entry, new: Entry) -> bool:
     return (old.tokens, old.from_us, old.to_us, old.category) == (new.tokens, new.from_us, new.to_us, new.category)
-
-
-def unix_micros(time: datetime) -> int:
-    """Unix time in µs; exact, which `timestamp()` is until the year 2106 only."""
-    return (time - _EPOCH) // _MICROSECOND

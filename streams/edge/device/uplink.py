@@ -16,7 +16,7 @@ from ninezero.schemas.events import Outcomes
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError, Row
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import consumer, producer, unreachable
 from ninezero.streams.settings import Settings
 

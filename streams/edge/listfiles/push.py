@@ -15,7 +15,7 @@ from ninezero.schemas.events import PushBatch, PushConfirmation, PushReceipt, en
 from ninezero.streams.edge.listfiles.lines import Line, parts
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer
 from ninezero.streams.settings import Settings
 

@@ -22,11 +22,13 @@ import msgspec
 from clickhouse_driver import Client
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.index import Entry
 from ninezero.schemas import rows
 from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
-from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import LATE_US, Rejected, check_clock
+from ninezero.streams.kafka.decoding import decode as validated
 
 KAFKA = os.environ["BENCH_KAFKA"]
 GROUP = os.environ["BENCH_GROUP"]
@@ -99,16 +101,16 @@ def judge(listed: Any, value: bytes, kafka_ms: int) -> Judged:
     """Decodes, validates, matches, decides.
 
     Raises:
-        Refused: the event is to be dead-lettered.
+        Rejected: the event is to be dead-lettered.
     """
     try:
         scan = decode(value)
     except msgspec.MsgspecError:
-        scan = decode(Scan, value)  # says why, and where
+        scan = validated(Scan, value)  # says why, and where
     at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
     verdict = rules.decide_scan(scan, at_us, listed, HOME, False)
-    late = kafka_ms * 1000 - at_us > rules.LATE_US
+    late = kafka_ms * 1000 - at_us > LATE_US
     now = time.time()
     minute = at_us // 60_000_000 * 60
     row = (
@@ -187,4 +189,4 @@ def _alert(scan: Scan, verdict: rules.Verdict, late: bool, now: float) -> bytes:
     )  # fmt: skip
 
 
-__all__ = ["Judged", "Listed", "Refused", "Rows", "judge", "letter", "load", "outcomes"]
+__all__ = ["Judged", "Listed", "Rejected", "Rows", "judge", "letter", "load", "outcomes"]

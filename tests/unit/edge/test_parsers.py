@@ -25,7 +25,7 @@ from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError, no
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
 from ninezero.streams.edge.listfiles.lines import Terms, read_lines
 from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.streams.kafka.decoding import Rejected, decode
 
 TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")
 FLAGS = set(typing.get_args(events.QualityFlag))

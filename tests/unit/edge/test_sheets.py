@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from ninezero.agents.logic.pushes import batches
 from ninezero.schemas.events import PushBatch, PushLine, PushTokens, decoder, encode
+from ninezero.schemas.times import FOREVER_US, unix_micros
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.documents.pseudonyms import KeyRing
 from ninezero.streams.edge.listfiles import archives, workbooks
@@ -557,7 +558,7 @@ def test_a_time_is_read_only_if_it_is_certain(text: str, time: datetime | None) 
 )
 def test_for_ever_is_cut_as_the_workers_cut_it(end: str | float) -> None:
     assert moment(end, CHINA, end=True) == FOREVER
-    assert round(FOREVER.timestamp() * 1_000_000) == batches.FOREVER_US
+    assert round(FOREVER.timestamp() * 1_000_000) == FOREVER_US
 
 
 @pytest.mark.parametrize(
@@ -627,7 +628,7 @@ TIMES = st.none() | st.integers(-40, 40).map(lambda days: NOW + timedelta(days=d
 def test_the_verdict_is_the_workers(some: PushTokens, first: Any, last: Any, mode: Any, category: str) -> None:
     line = PushLine(line=1, tokens=some, valid_from=first, valid_to=last)
     batch = PushBatch("b", "a", "p", "l", category, mode, 1, NOW, "epidemic_control", 1, [line], "basis")
-    theirs = batches._fault(line, batches._tokens(line), batch, batches.unix_micros(NOW))
+    theirs = batches._fault(line, batches._tokens(line), batch, unix_micros(NOW))
     assert fault(line, TERMS._replace(mode=mode, category=category)) == theirs
     assert round(LONGEST_TERM.total_seconds() * 1_000_000) == batches.MAX_TERM_US
 

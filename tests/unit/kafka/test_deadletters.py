@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan
-from ninezero.streams.kafka.deadletters import Rejected, check_clock, dead_letter, decode
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import Rejected, check_clock, decode
 
 SECRET = "370115199001011234"
 PERSON = {"role": "driver", "tokens": {"id": "k1." + "a" * 32}, "temperature_c": 36.5}

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from ninezero.agents.logic.pushes.batches import Change, unix_micros
+from ninezero.agents.logic.pushes.batches import Change
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch
+from ninezero.schemas.times import unix_micros
 from tests.support import judge
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)

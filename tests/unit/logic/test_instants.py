@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ninezero.agents.logic.policy.instants import instants
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.schemas.events import LOOSE_TIME, Time, encode
+from ninezero.schemas.times import unix_micros
 
 OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timedelta(minutes=m)))
 USUAL = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=OFFSETS)

@@ -15,7 +15,6 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.pushes.batches import unix_micros
 from ninezero.agents.logic.watchlist.index import Entry, Watchlist
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.agents.recording.recorder import projections
@@ -24,7 +23,8 @@ from ninezero.agents.screening.checkpoints import CHECKPOINTS
 from ninezero.agents.screening.screening import Screening
 from ninezero.agents.screening.stations import STATIONS
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
-from ninezero.streams.kafka.deadletters import Rejected, decode
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DECISIONS
 from ninezero.streams.settings import load
 from ninezero.streams.transport.consumer import Chunk, OffsetTracker
@@ -199,7 +199,9 @@ def written(values: list[bytes], size: int = 1000) -> list[Any]:
     """Records that are written for values, which come in chunks of some partitions."""
     ms = int(NOW.timestamp() * 1000)
     records = [SimpleNamespace(value=v, offset=n % size, timestamp=ms) for n, v in enumerate(values)]
-    chunks = [Chunk(TP("scans", n // size), records[n : n + size], OffsetTracker()) for n in range(0, len(values), size)]
+    chunks = [
+        Chunk(TP("scans", n // size), records[n : n + size], OffsetTracker()) for n in range(0, len(values), size)
+    ]
     mine = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME)
     lately: Any = SimpleNamespace(age=lambda now: 0.0, version=1)
     held: Any = SimpleNamespace(watchlist=lists())
