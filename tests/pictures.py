@@ -15,7 +15,7 @@ import orjson
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_board import Deployment, token
+from tests.integration.operations.test_board import Deployment, token
 from tests.support import ClickHouseServer, wait_for
 
 PICTURES = Path(__file__).parents[1] / "deploy" / "pictures"

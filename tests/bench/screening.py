@@ -157,7 +157,7 @@ def main() -> None:
 
 def listed(system: System) -> bool:
     """Whether the pushed list has all its receipts."""
-    from tests.integration.test_pipeline import read_all
+    from tests.integration.pipeline.test_pipeline import read_all
 
     return len(read_all(system, "push-receipts")) == ENTRIES // 2500
 

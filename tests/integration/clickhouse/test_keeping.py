@@ -21,7 +21,7 @@ from kafka import KafkaAdminClient, KafkaProducer
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.edge.device.outbox import New, Outbox
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_pipeline import push, read_all, send
+from tests.integration.pipeline.test_pipeline import push, read_all, send
 from tests.support import System, wait_for
 
 NUMBER = "11010519491231002X"

@@ -11,7 +11,7 @@ import pytest
 
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_device_faults import arrived, gate, made_settings, scan
+from tests.integration.edge.test_device_faults import arrived, gate, made_settings, scan
 from tests.secured import certificates
 from tests.support import free_port, wait_for
 

@@ -10,7 +10,7 @@ import pytest
 
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_device_faults import made_settings, records
+from tests.integration.edge.test_device_faults import made_settings, records
 
 ABSENT = (
     "faust",

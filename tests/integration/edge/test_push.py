@@ -19,7 +19,7 @@ from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.device import Device, Traveller
 from ninezero.streams.edge.documents.pseudonyms import check_character, new_ring
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_device import read
+from tests.integration.edge.test_device import read
 from tests.support import System, wait_for
 
 WHO = ("--authority", "cdc", "--category", "confirmed_case", "--by", "op1", "--basis", "LAW-1")

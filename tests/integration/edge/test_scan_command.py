@@ -13,7 +13,7 @@ import pytest
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
-from tests.integration.test_device_faults import answer, made_settings, records
+from tests.integration.edge.test_device_faults import answer, made_settings, records
 from tests.support import NINEZERO, free_port, wait_for
 
 

@@ -21,7 +21,7 @@ from ninezero.schemas.events import Outcomes, encode
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
-from tests.integration.test_device_faults import made_settings, records
+from tests.integration.edge.test_device_faults import made_settings, records
 from tests.support import NINEZERO, free_port, wait_for
 
 ID, OTHER, PLATE = "440524188001010014", "11010519491231002X", "鲁A12345"

@@ -11,7 +11,7 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_pipeline import read_all
+from tests.integration.pipeline.test_pipeline import read_all
 from tests.support import System, wait_for
 
 PERSON = {"role": "driver", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5}

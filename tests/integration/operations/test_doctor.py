@@ -33,7 +33,7 @@ from ninezero.streams.edge.documents import pseudonyms
 from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_device_security import certificates
+from tests.integration.edge.test_device_security import certificates
 from tests.support import ClickHouseServer, System, free_port, wait_for
 
 SECRET = "do-not-show-me"

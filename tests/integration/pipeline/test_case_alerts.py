@@ -21,7 +21,7 @@ from kafka import KafkaProducer
 from ninezero.streams.local_kafka.broker import Broker
 from tests import case_oracle
 from tests.case_events import PLACE, ZONE, check, make, q
-from tests.integration.test_pipeline import read_all
+from tests.integration.pipeline.test_pipeline import read_all
 from tests.support import NINEZERO, System, free_port, wait_for
 
 TOPICS = {"quarantine": "quarantine-events", "followup": "followup-events"}

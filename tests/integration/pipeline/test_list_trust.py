@@ -14,7 +14,7 @@ from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.device import Device, Traveller
 from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_device import LISTED, NOBODY, push, read, send
+from tests.integration.edge.test_device import LISTED, NOBODY, push, read, send
 from tests.support import System, wait_for
 
 

@@ -23,7 +23,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from ninezero.streams.kafka.sync import supersede
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import load
-from tests.integration.test_pipeline import read_all
+from tests.integration.pipeline.test_pipeline import read_all
 from tests.support import System, wait_for
 
 MEMBER = """

@@ -12,7 +12,7 @@ import orjson
 from kafka import KafkaProducer
 
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.test_pipeline import read_all
+from tests.integration.pipeline.test_pipeline import read_all
 from tests.support import System, wait_for
 
 PERSON = {"role": "driver", "tokens": {}, "temperature_c": 40.0, "health_code": "red"}
