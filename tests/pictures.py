@@ -18,7 +18,7 @@ from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.operations.test_board import Deployment, token
 from tests.support import ClickHouseServer, wait_for
 
-PICTURES = Path(__file__).parents[1] / "deploy" / "pictures"
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 HOURS, PASSAGES = 5, 9_000
 LISTED = {"confirmed_case": 1, "close_contact": 2, "quarantine_order": 3, "risk_region_arrival": 4}
 

@@ -16,7 +16,7 @@ from tests.bench import results
 
 HOME = Path(__file__).resolve().parents[2]
 README = HOME / "README.md"
-PICTURE = HOME / "deploy" / "pictures" / "cost.svg"
+PICTURE = HOME / "docs" / "pictures" / "cost.svg"
 AXES = {
     "entries": "entries listed",
     "partitions": "partitions",
