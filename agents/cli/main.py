@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
@@ -32,6 +32,9 @@ from ninezero.schemas.events import Division, Identifier, Scan
 from ninezero.streams import settings as settings_
 from ninezero.streams.errors import UserError
 from ninezero.streams.settings import SettingsError
+
+if TYPE_CHECKING:  # the command also runs where no ClickHouse client is installed
+    from ninezero.agents.recording.sites import Site
 
 app = typer.Typer(
     add_completion=False,
@@ -166,25 +169,17 @@ def topics_acls(
 @sites_app.command("load")
 def sites_load(file: Path) -> None:
     """Loads the register of sites from CSV: site_id,kind,division,capacity."""
-    rows = _read_sites(file)
-    load_sites(settings_.clickhouse(os.environ), rows)
-    print(f"{len(rows)} sites loaded")
+    from ninezero.agents.recording.sites import load_sites
+
+    sites = _read_sites(file)
+    load_sites(settings_.clickhouse(os.environ), sites, settings_.timezone(os.environ))
+    print(f"{len(sites)} sites loaded")
 
 
-def load_sites(url: str, sites: list[tuple[str, str, str, int]]) -> None:
-    """Writes sites to the register; a later load of a site wins."""
-    from ninezero.schemas.rows import SiteRow
-    from ninezero.streams.clickhouse import engines as clickhouse
-
-    engine = clickhouse.connect(url)
-    clickhouse.migrate(engine, settings_.timezone(os.environ))
-    version = time.time_ns() // 1_000_000
-    engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow(*site, version) for site in sites])
-    engine.close()
-
-
-def _read_sites(file: Path) -> list[tuple[str, str, str, int]]:
+def _read_sites(file: Path) -> list[Site]:
     import msgspec
+
+    from ninezero.agents.recording.sites import Site
 
     found = []
     try:
@@ -199,7 +194,7 @@ def _read_sites(file: Path) -> list[tuple[str, str, str, int]]:
                 capacity = int(row["capacity"] or 0)
                 if not 0 <= capacity < 2**32:
                     raise ValueError
-                found.append((*site, capacity))
+                found.append(Site(*site, capacity))
     except OSError as error:
         raise Failure(f"the file cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -23,6 +23,7 @@ from rich.table import Table
 from ninezero.agents.demo import scenario
 from ninezero.agents.demo.scenario import Day, Scenario, Spec
 from ninezero.agents.recording.case_tables import warnings
+from ninezero.agents.recording.sites import load_sites
 from ninezero.schemas.events import Outcomes, PushReceipt, decoder
 from ninezero.streams import direct_http as direct
 from ninezero.streams import metrics, settings
@@ -159,9 +160,7 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
     base = _prepare(folder, broker, spec)
     made = settings.load(base)
     sync.create_topics(made)
-    from ninezero.agents.cli.main import load_sites
-
-    load_sites(made.clickhouse, spec.sites())
+    load_sites(made.clickhouse, spec.sites(), made.timezone)
     worker = _Worker(base, folder / "worker.log")
     host, port = made.http
     board = f"http://{host}:{port + settings.ROLES['recording']}/"

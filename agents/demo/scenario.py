@@ -19,6 +19,7 @@ import msgspec
 import orjson
 from msgspec import Meta
 
+from ninezero.agents.recording.sites import Site
 from ninezero.schemas.events import Division, Identifier
 from ninezero.streams.edge.documents.pseudonyms import KeyRing
 from ninezero.streams.errors import UserError
@@ -129,15 +130,15 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True):
         """The last local day."""
         return self.first_day + timedelta(days=self.days - 1)
 
-    def sites(self) -> list[tuple[str, str, str, int]]:
-        """(site_id, kind, division, capacity) of every checkpoint, station and quarantine site."""
+    def sites(self) -> list[Site]:
+        """Every checkpoint, station and quarantine site."""
         kinds = [road.kind for road in self.road_kinds for _ in range(road.count)]
         beds = self.published.quarantined // self.published.quarantine_sites + 20
         return [
-            *((f"road-{n:02d}", kind, self.home, 0) for n, kind in enumerate(kinds, 1)),
-            *((f"village-{n + 1:04d}", "village", self.home, 0) for n in range(self.published.village_checkpoints)),
-            *((station.site_id, station.mode, station.division, 0) for station in self.stations),
-            *((site, "quarantine", self.home, beds) for site in self.quarantine_sites()),
+            *(Site(f"road-{n:02d}", kind, self.home, 0) for n, kind in enumerate(kinds, 1)),
+            *(Site(f"village-{n + 1:04d}", "village", self.home, 0) for n in range(self.published.village_checkpoints)),
+            *(Site(station.site_id, station.mode, station.division, 0) for station in self.stations),
+            *(Site(site, "quarantine", self.home, beds) for site in self.quarantine_sites()),
         ]
 
     def quarantine_sites(self) -> list[str]:

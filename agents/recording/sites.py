@@ -1,0 +1,37 @@
+"""The register of sites: which sites exist, of what kind, in which division and with what capacity."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ninezero.schemas.rows import SiteRow
+from ninezero.streams.clickhouse import engines as clickhouse
+
+
+class Site(NamedTuple):
+    """One site. `division` is its six-digit division code, `capacity` its number of places (0: unlimited or unknown)."""
+
+    site_id: str
+    kind: str
+    division: str
+    capacity: int
+
+
+def load_sites(url: str, sites: Iterable[Site], timezone: str) -> None:
+    """Inserts sites into the register. A site that is in the register already takes the new values.
+
+    Args:
+        url: the database, as in `NINEZERO_CLICKHOUSE`; its schema is brought up to date first.
+        sites: the sites.
+        timezone: the time zone of local days in the views.
+
+    Raises:
+        ClickHouseError: the database cannot be opened, or it rejects the rows.
+    """
+    engine = clickhouse.connect(url)
+    clickhouse.migrate(engine, timezone)
+    version = time.time_ns() // 1_000_000
+    engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow(*site, version) for site in sites])
+    engine.close()
