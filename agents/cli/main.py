@@ -21,13 +21,13 @@ from zoneinfo import ZoneInfo
 import typer
 from typer.exceptions import TyperException
 
-from ninezero.agents.cli import dead_letters as cli_deadletters
-from ninezero.agents.cli import doctor as cli_doctor
 from ninezero.agents.cli import publish as cli_publish
-from ninezero.agents.cli import push as cli_push
-from ninezero.agents.cli import retain as cli_retain
 from ninezero.agents.cli import watchlist as cli_watchlist
 from ninezero.agents.cli.console import RUN, Failure, csv_cell, print_table, query_url
+from ninezero.agents.cli.edge import push as cli_push
+from ninezero.agents.cli.operations import dead_letters as cli_deadletters
+from ninezero.agents.cli.operations import doctor as cli_doctor
+from ninezero.agents.cli.operations import retention as cli_retain
 from ninezero.schemas.events import Division, Identifier, Scan
 from ninezero.streams import settings as settings_
 from ninezero.streams.errors import UserError
@@ -74,7 +74,7 @@ def demo(
     ] = None,
 ) -> None:
     """A scenario through Kafka, Faust and ClickHouse: Jiyang's campaign of 2020."""
-    from ninezero.agents.demo.demo import run
+    from ninezero.agents.demo.replay import run
 
     if not run(RUN, path=scenario, seed=seed, speed=speed, once=once):
         raise typer.Exit(1)
@@ -255,7 +255,7 @@ def scan(
     device: Annotated[str, typer.Option(help="The device whose outbox takes them.")] = "",
 ) -> None:
     """Sends scans and prints the outcome of each: clear, what to do and for whom, or not checked."""
-    from ninezero.agents.cli.scans import Lines, send_events
+    from ninezero.agents.cli.edge.scan import Lines, send_events
 
     if bool(site) != bool(device):
         raise Failure("--site and --device go together; without both, lines are ready-made Scan events")
@@ -329,7 +329,7 @@ def check_document(
 def report(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """The report of the last demo, counted anew."""
     from ninezero.agents.demo import scenario
-    from ninezero.agents.demo.demo import Facts, make_report, show
+    from ninezero.agents.demo.replay import Facts, make_report, show
 
     try:
         facts = Facts.load(RUN)
