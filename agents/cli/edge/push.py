@@ -103,8 +103,8 @@ class _Push:
         self, settings: Any, head: PushBatch, files: list[Path], mapping: Any, sheet: str | None, days: int, since: str
     ) -> None:
         from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError
-        from ninezero.streams.edge.listfiles.lines import Terms
-        from ninezero.streams.edge.listfiles.sheets import open_sheet
+        from ninezero.streams.edge.listfiles.list_file import open_sheet
+        from ninezero.streams.edge.listfiles.push_lines import Terms
 
         if settings.keys is None:
             raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
@@ -122,8 +122,8 @@ class _Push:
         self._terms = Terms(head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None)
 
     def run(self, rejects: Path | None, check: bool) -> None:
-        from ninezero.streams.edge.listfiles.lines import summarise
-        from ninezero.streams.edge.listfiles.push import header_bytes, send
+        from ninezero.streams.edge.listfiles.push_client import header_bytes, send
+        from ninezero.streams.edge.listfiles.push_lines import summarise
 
         for sheet in self._sheets:
             found = ", ".join(f"{field} {column}" for field, column in sheet.columns.items())
@@ -152,14 +152,14 @@ class _Push:
 
     def _lines(self) -> Iterator[Any]:
         from ninezero.streams.edge.documents.checks import check
-        from ninezero.streams.edge.listfiles.lines import read_lines
+        from ninezero.streams.edge.listfiles.push_lines import read_lines
 
         return read_lines(self._sheets, self._ring, self._terms, check)
 
     def _reject(self, path: Path, codes: dict[int, str]) -> None:
         """Shows the lines that were refused or have findings, and writes the rejects file, if there are any."""
-        from ninezero.streams.edge.listfiles.lines import summarise
-        from ninezero.streams.edge.listfiles.push import header_bytes
+        from ninezero.streams.edge.listfiles.push_client import header_bytes
+        from ninezero.streams.edge.listfiles.push_lines import summarise
 
         def judged() -> Iterator[Any]:
             for line in self._lines():
@@ -193,7 +193,7 @@ def _head(fields: dict[str, Any]) -> PushBatch:
 
 
 def _mapping(columns: list[str] | None, path: Path | None, save: Path | None) -> Any:
-    from ninezero.streams.edge.listfiles.columns import FIELDS, Mapping
+    from ninezero.streams.edge.listfiles.column_mapping import FIELDS, Mapping
 
     if columns and path:
         raise Failure("--map and --mapping exclude each other")
@@ -209,7 +209,7 @@ def _mapping(columns: list[str] | None, path: Path | None, save: Path | None) ->
 
 
 def _confirm(settings: Any, batch_id: str, who: str, authority: str) -> None:
-    from ninezero.streams.edge.listfiles.push import confirm
+    from ninezero.streams.edge.listfiles.push_client import confirm
 
     if not who:
         raise Failure("--by is missing: say who confirms")

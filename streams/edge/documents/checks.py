@@ -18,7 +18,7 @@ from ninezero.schemas.events import QualityFlag
 from ninezero.streams.edge.documents import plates
 from ninezero.streams.edge.documents.mrz import Zone, check_digit, mrz
 from ninezero.streams.edge.documents.pseudonyms import Domain, check_character, normalise, passport
-from ninezero.streams.edge.listfiles.texts import misread
+from ninezero.streams.edge.listfiles.tables.text_tables import misread
 
 __all__ = ["Zone", "check", "check_documents", "mrz"]
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from ninezero.streams.edge.listfiles.cells import Cell, SheetError, Unreadable, column_of, letters, write_private
+from ninezero.streams.edge.listfiles.tables.cells import Cell, SheetError, Unreadable, column_of, letters, write_private
 
 FIELDS = ("id", "passport", "state", "phone", "plate", "pass", "valid_from", "valid_to")
 """What a column can be; `state` is the passport's issuing state as in the MRZ."""

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-from ninezero.streams.edge.listfiles.cells import LONGEST_CELL, Cell
+from ninezero.streams.edge.listfiles.tables.cells import LONGEST_CELL, Cell
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Later times are cut to it, as the workers do: no calendar goes further."""

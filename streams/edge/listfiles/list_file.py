@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ninezero.streams.edge.listfiles.cells import HEAD_ROWS, WIDEST, Cell, SheetError, Unreadable, letters
-from ninezero.streams.edge.listfiles.columns import FIELDS, Ambiguous, Layout, Mapping, layout
-from ninezero.streams.edge.listfiles.texts import SEPARATORS, TextFile
-from ninezero.streams.edge.listfiles.workbooks import Workbook
+from ninezero.streams.edge.listfiles.column_mapping import FIELDS, Ambiguous, Layout, Mapping, layout
+from ninezero.streams.edge.listfiles.tables.cells import HEAD_ROWS, WIDEST, Cell, SheetError, Unreadable, letters
+from ninezero.streams.edge.listfiles.tables.text_tables import SEPARATORS, TextFile
+from ninezero.streams.edge.listfiles.tables.workbooks import Workbook
 
 __all__ = ["FIELDS", "Mapping", "Row", "Sheet", "SheetError", "open_sheet"]
 

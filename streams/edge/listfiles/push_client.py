@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ninezero.schemas.events import PushBatch, PushConfirmation, PushReceipt, encode
-from ninezero.streams.edge.listfiles.lines import Line, parts
+from ninezero.streams.edge.listfiles.push_lines import Line, parts
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode

@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 
 from ninezero.schemas.events import LineCode, PushLine, PushTokens, encode
 from ninezero.streams.edge.documents.pseudonyms import Domain, KeyRing, normalise
-from ninezero.streams.edge.listfiles.cells import LONGEST_CELL, Cell, SheetError, write_private
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
-from ninezero.streams.edge.listfiles.sheets import Sheet
+from ninezero.streams.edge.listfiles.list_file import Sheet
+from ninezero.streams.edge.listfiles.tables.cells import LONGEST_CELL, Cell, SheetError, write_private
 
 LONGEST_TERM = timedelta(seconds=2_419_200)
 """Of a line that is no health pass."""

@@ -23,8 +23,8 @@ from ninezero.schemas import events
 from ninezero.streams.edge.documents.checks import check, check_documents, mrz
 from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError, normalise, passport
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
-from ninezero.streams.edge.listfiles.lines import Terms, read_lines
-from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
+from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
+from ninezero.streams.edge.listfiles.push_lines import Terms, read_lines
 from ninezero.streams.kafka.decoding import Rejected, decode
 
 TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")

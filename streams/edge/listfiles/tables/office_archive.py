@@ -11,7 +11,7 @@ from typing import Any
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from ninezero.streams.edge.listfiles.cells import Unreadable
+from ninezero.streams.edge.listfiles.tables.cells import Unreadable
 
 MOST_UNPACKED = 1 << 30
 """Bytes of all parts together, unpacked. A million rows of ten columns are about half."""

@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
-from ninezero.streams.edge.listfiles.cells import WIDEST, Cell, Unreadable
+from ninezero.streams.edge.listfiles.tables.cells import WIDEST, Cell, Unreadable
 
 SEPARATORS = (",", "\t", ";", "|", "，", "；", "｜")
 """The full-width ones come from hand-typed lists."""

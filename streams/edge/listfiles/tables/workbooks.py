@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
 
-from ninezero.streams.edge.listfiles.archives import (
+from ninezero.streams.edge.listfiles.tables.cells import LONGEST_CELL, WIDEST, Cell, Unreadable, column_of
+from ninezero.streams.edge.listfiles.tables.office_archive import (
     DAMAGED,
     DEEPEST,
     TOO_LARGE,
@@ -22,7 +23,6 @@ from ninezero.streams.edge.listfiles.archives import (
     parse,
     relations,
 )
-from ninezero.streams.edge.listfiles.cells import LONGEST_CELL, WIDEST, Cell, Unreadable, column_of
 
 MOST_TEXT = 128 << 20
 """Bytes of the text that cells share: it is held in memory."""

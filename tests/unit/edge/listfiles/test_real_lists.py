@@ -14,8 +14,8 @@ import pytest
 from ninezero.schemas.events import PushTokens
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.documents.pseudonyms import KeyRing
-from ninezero.streams.edge.listfiles.lines import Line, Terms, read_lines
-from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
+from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
+from ninezero.streams.edge.listfiles.push_lines import Line, Terms, read_lines
 
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 TERMS = Terms("delta", "close_contact", datetime(2020, 2, 3, 4, tzinfo=UTC), ZoneInfo("Asia/Shanghai"), days=14)

@@ -27,10 +27,10 @@ from ninezero.schemas.events import PushBatch, PushLine, PushTokens, decoder, en
 from ninezero.schemas.times import FOREVER_US, unix_micros
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.documents.pseudonyms import KeyRing
-from ninezero.streams.edge.listfiles import archives, workbooks
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
-from ninezero.streams.edge.listfiles.lines import LONGEST_TERM, Line, Terms, fault, parts, read_lines, summarise
-from ninezero.streams.edge.listfiles.sheets import Mapping, SheetError, open_sheet
+from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
+from ninezero.streams.edge.listfiles.push_lines import LONGEST_TERM, Line, Terms, fault, parts, read_lines, summarise
+from ninezero.streams.edge.listfiles.tables import office_archive, workbooks
 
 ID, PASSPORT, PHONE, PLATE, PASS = "11010519491231002X", "UTO/L898902C3", "13800138000", "鲁A12345", "JY-000123"
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -488,9 +488,9 @@ def test_what_unpacks_to_too_much_is_refused(excel: Any, monkeypatch: pytest.Mon
     path = shared(excel([["x"]]), '<row><c t="s"><v>0</v></c></row>', "<t>id</t>", f"<t>{ID}</t>")
     repacked(path, lambda n, d: d, {"xl/media/bomb": bytes(50 << 20)})
     assert path.stat().st_size < 1 << 20
-    monkeypatch.setattr(archives, "MOST_UNPACKED", 40 << 20)
+    monkeypatch.setattr(office_archive, "MOST_UNPACKED", 40 << 20)
     assert "unpacks to more" in refusal(lambda: open_sheet(path))
-    monkeypatch.setattr(archives, "MOST_UNPACKED", 1 << 30)
+    monkeypatch.setattr(office_archive, "MOST_UNPACKED", 1 << 30)
     monkeypatch.setattr(workbooks, "MOST_TEXT", 10)
     assert "unpacks to more" in refusal(lambda: open_sheet(path))
 
@@ -792,6 +792,6 @@ def test_the_edge_reads_files_without_the_workers_packages() -> None:
     code = (
         "import sys\n"
         "for name in ('faust', 'aiokafka', 'clickhouse_driver', 'chdb', 'openpyxl', 'orjson'): sys.modules[name] = None\n"
-        "import ninezero.streams.edge.listfiles.lines, ninezero.streams.edge.listfiles.sheets\n"
+        "import ninezero.streams.edge.listfiles.push_lines, ninezero.streams.edge.listfiles.list_file\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
