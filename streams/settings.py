@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
@@ -43,7 +44,7 @@ def is_loopback(address: str) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of CONTRACT §8, checked. `max_list_age` is in seconds; `http` a (host, first port) pair."""
+    """All settings, validated. `SETTINGS` says what each means; `max_list_age` is in seconds."""
 
     kafka: str
     clickhouse: str = field(repr=False)  # it may hold a password
@@ -58,8 +59,9 @@ class Settings:
     replay: bool = False
     max_list_age: float = 300.0
     http: tuple[str, int] = ("127.0.0.1", 6066)
+    """Host and port of the screening role; the other roles use the next ports."""
     workers: tuple[tuple[str, str, int], ...] = ()
-    """(role, host, port) of the workers that the board asks; empty: the roles of this machine."""
+    """(role, host, port) of each worker that the board asks. Empty: the roles of this machine."""
     kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def topic(self, name: str) -> str:
@@ -79,29 +81,96 @@ class Settings:
 ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 """Roles and the distance of their HTTP port from the first."""
 
-NAMES = {
-    "NINEZERO_KAFKA": "Kafka bootstrap servers, host:port[,host:port]",
-    "NINEZERO_CLICKHOUSE": "clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path",
-    "NINEZERO_CLICKHOUSE_TLS_CA": "CA certificate of the ClickHouse server, with clickhouses:// (default: those that this machine trusts)",
-    "NINEZERO_KEYS": "key ring file of the edge, mode 0600",
-    "NINEZERO_OUTBOX": "folder of the devices' outboxes (default .run/outbox)",
-    "NINEZERO_ORDER": "the emergency order this deployment runs under (an identifier)",
-    "NINEZERO_SUNSET": "the end of that order, RFC 3339 with an offset",
-    "NINEZERO_HOME": "six-digit division code of the district (default 370115)",
-    "NINEZERO_TIMEZONE": "time zone of the local day (default Asia/Shanghai)",
-    "NINEZERO_K": "smallest published count (default and minimum 11)",
-    "NINEZERO_TOPIC_PREFIX": "goes before each topic's name (default empty)",
-    "NINEZERO_REPLAY": "1 for scenarios and back-fills (default 0)",
-    "NINEZERO_MAX_LIST_AGE": "seconds without a watchlist heartbeat before everyone is held (default 300)",
-    "NINEZERO_HTTP": "host:port for metrics, health and the board; the roles take this port and the next three (127.0.0.1:6066)",
-    "NINEZERO_WORKERS": "role=host:port[,role=host:port] of the workers that the board asks (default: those beside it)",
-    "NINEZERO_KAFKA_TLS_CA": "CA certificate of the Kafka brokers (turns TLS on)",
-    "NINEZERO_KAFKA_TLS_CERT": "client certificate for Kafka",
-    "NINEZERO_KAFKA_TLS_KEY": "key of that certificate",
-    "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512",
-    "NINEZERO_KAFKA_SASL_USER": "user name for SASL",
-    "NINEZERO_KAFKA_SASL_PASSWORD": "password for SASL",
+
+class Setting(NamedTuple):
+    """One environment variable."""
+
+    meaning: str
+    """What the setting is and the form of its value."""
+    read_by: str
+    """The programs that use it."""
+    default: str = ""
+    """The value when the variable is not set; empty if there is none."""
+    required: bool = False
+    """Whether a program that uses it stops when the variable is not set."""
+
+
+SETTINGS = {
+    "NINEZERO_KAFKA": Setting(
+        "Kafka bootstrap servers, host:port[,host:port]", "all programs that connect to Kafka", required=True
+    ),
+    "NINEZERO_KAFKA_TLS_CA": Setting(
+        "CA certificate file of the Kafka brokers; setting it turns TLS on", "all programs that connect to Kafka"
+    ),
+    "NINEZERO_KAFKA_TLS_CERT": Setting(
+        "client certificate file for Kafka; needs NINEZERO_KAFKA_TLS_CA", "all programs that connect to Kafka"
+    ),
+    "NINEZERO_KAFKA_TLS_KEY": Setting(
+        "private key file of the client certificate; needs NINEZERO_KAFKA_TLS_CA", "all programs that connect to Kafka"
+    ),
+    "NINEZERO_KAFKA_SASL_MECHANISM": Setting(
+        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; setting it turns SASL on", "all programs that connect to Kafka"
+    ),
+    "NINEZERO_KAFKA_SASL_USER": Setting("user name for SASL", "all programs that connect to Kafka"),
+    "NINEZERO_KAFKA_SASL_PASSWORD": Setting("password for SASL", "all programs that connect to Kafka"),
+    "NINEZERO_TOPIC_PREFIX": Setting(
+        "prefix of every topic, consumer group and transactional id: at most 100 letters, digits, '.', '_' and '-'",
+        "all programs that connect to Kafka",
+    ),
+    "NINEZERO_CLICKHOUSE": Setting(
+        "clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path (embedded)",
+        "recording and its board; commands that read or write ClickHouse",
+        required=True,
+    ),
+    "NINEZERO_CLICKHOUSE_TLS_CA": Setting(
+        "CA certificate file of the ClickHouse server, with clickhouses://; without it the CAs of the machine are trusted",
+        "as NINEZERO_CLICKHOUSE",
+    ),
+    "NINEZERO_ORDER": Setting(
+        "identifier of the emergency order under which the deployment runs: letters, digits, '.', '_' and '-', at most 64",
+        "all workers, devices and authorities",
+        required=True,
+    ),
+    "NINEZERO_SUNSET": Setting(
+        "end of the emergency order, RFC 3339 with an offset, such as 2026-12-31T00:00:00+08:00",
+        "all workers, devices and authorities",
+        required=True,
+    ),
+    "NINEZERO_HOME": Setting(
+        "six-digit division code of the district; people from outside it or its province need a health pass",
+        "screening",
+        "370115",
+    ),
+    "NINEZERO_TIMEZONE": Setting(
+        "IANA time zone of the local day; the same everywhere, and the one with which ninezero migrate was run",
+        "ledgers, recording, authorities; commands that read or write ClickHouse",
+        "Asia/Shanghai",
+    ),
+    "NINEZERO_MAX_LIST_AGE": Setting(
+        "seconds without a watchlist heartbeat after which everyone is held; 1 or more", "screening, board", "300"
+    ),
+    "NINEZERO_K": Setting("smallest count that is published; 11 or more", "ninezero publish", "11"),
+    "NINEZERO_REPLAY": Setting(
+        "1 for scenarios and back-fills: event times are trusted, however old, and nothing depends on the clock",
+        "all workers, devices",
+        "0",
+    ),
+    "NINEZERO_HTTP": Setting(
+        "host:port for metrics, health and the board; screening takes this port, lists, ledgers and recording the next three",
+        "all workers",
+        "127.0.0.1:6066",
+    ),
+    "NINEZERO_WORKERS": Setting(
+        "role=host:port[,role=host:port] of the workers that the board asks; without it those of NINEZERO_HTTP",
+        "board",
+    ),
+    "NINEZERO_KEYS": Setting(
+        "key ring file, mode 0600",
+        "devices, authorities, ninezero keys, ninezero erase",
+    ),
+    "NINEZERO_OUTBOX": Setting("folder of the devices' outboxes", "devices, ninezero erase", ".run/outbox"),
 }
+"""Every setting by the name of its environment variable, in the order of the reference."""
 
 
 def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Settings:
@@ -122,15 +191,15 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
         kafka=kafka(env),
         clickhouse="" if edge else clickhouse(env),
         keys=Path(env["NINEZERO_KEYS"]) if env.get("NINEZERO_KEYS") else None,
-        outbox=Path(env.get("NINEZERO_OUTBOX") or ".run/outbox"),
+        outbox=Path(_value(env, "NINEZERO_OUTBOX")),
         order=order,
         sunset=_time(env, "NINEZERO_SUNSET"),
-        home=_digits(env, "NINEZERO_HOME", "370115"),
+        home=_digits(env, "NINEZERO_HOME"),
         timezone=timezone(env),
         k=k(env),
         topic_prefix=_prefix(env),
         replay=_flag(env, "NINEZERO_REPLAY"),
-        max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", "300", 1),
+        max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", 1),
         http=_address(env),
         workers=_workers(env),
         kafka_security=kafka_security(env),
@@ -173,12 +242,12 @@ def clickhouse(env: Mapping[str, str]) -> str:
 
 def k(env: Mapping[str, str]) -> int:
     """`NINEZERO_K`, checked: 11 or more."""
-    return int(_number(env, "NINEZERO_K", "11", 11))
+    return int(_number(env, "NINEZERO_K", 11))
 
 
 def timezone(env: Mapping[str, str]) -> str:
     """`NINEZERO_TIMEZONE`, checked: an IANA time zone."""
-    name = env.get("NINEZERO_TIMEZONE") or "Asia/Shanghai"
+    name = _value(env, "NINEZERO_TIMEZONE")
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -214,10 +283,15 @@ def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def _value(env: Mapping[str, str], name: str) -> str:
+    """The value of an optional setting; its default if the variable is not set or empty."""
+    return env.get(name) or SETTINGS[name].default
+
+
 def _required(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "").strip()
     if not value:
-        raise SettingsError(f"{name} is not set: {NAMES[name]}")
+        raise SettingsError(f"{name} is not set: {SETTINGS[name].meaning}")
     return value
 
 
@@ -240,16 +314,16 @@ def _time(env: Mapping[str, str], name: str) -> datetime:
     return value.astimezone(UTC)
 
 
-def _digits(env: Mapping[str, str], name: str, default: str) -> str:
-    value = env.get(name) or default
+def _digits(env: Mapping[str, str], name: str) -> str:
+    value = _value(env, name)
     if len(value) != 6 or not (value.isascii() and value.isdigit()):
         raise _wrong(name, "write six digits, such as 370115")
     return value
 
 
-def _number(env: Mapping[str, str], name: str, default: str, minimum: float) -> float:
+def _number(env: Mapping[str, str], name: str, minimum: float) -> float:
     try:
-        value = float(env.get(name) or default)
+        value = float(_value(env, name))
     except ValueError:
         value = float("nan")
     if not minimum <= value < 1e9:
@@ -258,7 +332,7 @@ def _number(env: Mapping[str, str], name: str, default: str, minimum: float) -> 
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:
-    value = env.get(name) or "0"
+    value = _value(env, name)
     if value not in ("0", "1"):
         raise _wrong(name, "write 0 or 1")
     return value == "1"
@@ -272,7 +346,7 @@ def _prefix(env: Mapping[str, str]) -> str:
 
 
 def _address(env: Mapping[str, str]) -> tuple[str, int]:
-    host, _, port = (env.get("NINEZERO_HTTP") or "127.0.0.1:6066").rpartition(":")
+    host, _, port = _value(env, "NINEZERO_HTTP").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65533:
         raise _wrong("NINEZERO_HTTP", "write host:port; the port and the next three must be free")
     return host.strip("[]"), int(port)

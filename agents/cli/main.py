@@ -242,7 +242,7 @@ def keys_list() -> None:
 def _ring_path() -> Path:
     path = os.environ.get("NINEZERO_KEYS")
     if not path:
-        raise SettingsError(f"NINEZERO_KEYS is not set: {settings_.NAMES['NINEZERO_KEYS']}")
+        raise SettingsError(f"NINEZERO_KEYS is not set: {settings_.SETTINGS['NINEZERO_KEYS'].meaning}")
     return Path(path)
 
 

@@ -97,7 +97,7 @@ class DeploymentProbe:
 
     def unknown(self) -> list[str]:
         """Variables that look like settings and are none."""
-        return sorted(n for n in self._environ if n.startswith("NINEZERO_") and n not in settings_.NAMES)
+        return sorted(n for n in self._environ if n.startswith("NINEZERO_") and n not in settings_.SETTINGS)
 
 
 # What is looked at in place of a setting that is missing, so that one fault does not hide the next.

@@ -354,7 +354,7 @@ def use_the_commands(system: System, planted: Planted) -> list[bytes]:
     for path in (csv, people, bare):
         path.unlink()
     wrong = []
-    for name in settings_.NAMES:
+    for name in settings_.SETTINGS:
         try:
             settings_.load({**system.env, "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", name: planted.one("id")})
         except SettingsError as error:

@@ -64,7 +64,7 @@ def test_compose_takes_the_file_and_asks_for_what_must_be_given() -> None:
             assert service["healthcheck"]["test"], name
         if service["image"].startswith("ninezero"):
             assert service["read_only"] and service["cap_drop"] == ["ALL"]
-            unknown = {n for n in service["environment"] if n.startswith("NINEZERO_")} - settings.NAMES.keys()
+            unknown = {n for n in service["environment"] if n.startswith("NINEZERO_")} - settings.SETTINGS.keys()
             assert not unknown and "NINEZERO_KEYS" not in service["environment"]
     for role, port in PORTS.items():
         assert services[role]["command"] == ["worker", role] and f":{port}/healthz" in str(
@@ -124,7 +124,7 @@ def test_every_role_has_probes_budgets_limits_and_nobodys_rights() -> None:
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}  # fmt: skip
         assert spec["terminationGracePeriodSeconds"] > 20  # a role stops in order within 20 s
         given = {e["name"] for e in container["env"]} | of_kind("ConfigMap")[0]["data"].keys()
-        assert given <= settings.NAMES.keys() and "NINEZERO_KEYS" not in given
+        assert given <= settings.SETTINGS.keys() and "NINEZERO_KEYS" not in given
         assert {"NINEZERO_ORDER", "NINEZERO_SUNSET"} & given == set()  # an overlay says so, or nothing starts
 
 
@@ -176,7 +176,7 @@ def test_each_secret_and_file_that_a_pod_names_is_made_somewhere() -> None:
     for spec in pods()[:-1]:
         (container,) = spec["containers"]
         env = {e["name"]: e.get("value") for e in container["env"]}
-        assert env.keys() <= settings.NAMES.keys()
+        assert env.keys() <= settings.SETTINGS.keys()
         assert env.get("NINEZERO_KAFKA_SASL_USER", container["args"][0]) in ("migrate", f"ninezero-{container['name']}")
         sources = {volume["name"]: volume for volume in spec["volumes"]}
         files = {
