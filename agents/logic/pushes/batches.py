@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,7 +10,6 @@ from msgspec import UNSET, Struct, field
 from ninezero.agents.logic.watchlist.index import KINDS, Entry, Watchlist
 from ninezero.schemas.events import (
     CATEGORIES,
-    PSEUDONYM_PATTERN,
     BatchCode,
     BatchStatus,
     Category,
@@ -20,10 +18,8 @@ from ninezero.schemas.events import (
     PushLine,
     Reject,
 )
+from ninezero.schemas.line_codes import line_code
 from ninezero.schemas.times import FOREVER_US, unix_micros
-
-MAX_TERM_US = 2_419_200 * 1_000_000
-"""Longest window of an entry that is no health pass: 28 days, in µs."""
 
 SHOWN_REJECTS = 1000
 """A receipt shows that many of its refused lines."""
@@ -31,7 +27,6 @@ SHOWN_REJECTS = 1000
 SHRINK_FROM = 10
 """A `full` may take over half of a list only if the list is shorter than this."""
 
-_TOKEN = re.compile(PSEUDONYM_PATTERN)
 _STRONG = ("id", "passport", "pass")
 _WEAK = ("phone", "plate")
 
@@ -91,10 +86,10 @@ class Judge:
 
     def take(self, lines: Sequence[PushLine]) -> None:
         """The next lines."""
-        act = self._withdraw if self._batch.mode == "withdraw" else self._put
+        mode, category = self._batch.mode, self._batch.category
+        act = self._withdraw if mode == "withdraw" else self._put
         for line in lines:
-            tokens = _tokens(line)
-            code = _fault(line, tokens, self._batch, self._now) or act(line, tokens)
+            code = line_code(line, mode, category, self._now) or act(line, _tokens(line))
             if code is not None:
                 self._change.rejected += 1
                 if self._change.rejected <= SHOWN_REJECTS:
@@ -177,25 +172,6 @@ class Judge:
 def _tokens(line: PushLine) -> Tokens:
     given: dict[str, Any] = {kind: getattr(line.tokens, "pass_" if kind == "pass" else kind) for kind in KINDS}
     return {kind: tuple(sorted(set(some))) for kind, some in given.items() if some is not UNSET and some}
-
-
-def _fault(line: PushLine, tokens: Tokens, batch: PushBatch, now_us: int) -> LineCode | None:
-    if not tokens:
-        return "no_token"
-    if not all(_TOKEN.match(token) for some in tokens.values() for token in some):
-        return "bad_token"
-    if batch.mode == "withdraw":
-        return None
-    if line.valid_from is None or line.valid_to is None:
-        return "no_window"
-    first, last = unix_micros(line.valid_from), unix_micros(line.valid_to)
-    if first >= last:
-        return "bad_window"
-    if last <= now_us:
-        return "expired"
-    if last - first > MAX_TERM_US and batch.category != "health_pass":
-        return "term_too_long"
-    return None
 
 
 def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ninezero.schemas.events import LineCode, PushLine, PushTokens, encode
+from ninezero.schemas.line_codes import line_code
+from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.documents.pseudonyms import Domain, KeyRing, normalise
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
 from ninezero.streams.edge.listfiles.list_file import Sheet
 from ninezero.streams.edge.listfiles.tables.cells import LONGEST_CELL, Cell, SheetError, write_private
 
-LONGEST_TERM = timedelta(seconds=2_419_200)
-"""Of a line that is no health pass."""
 MOST_BYTES = 900_000
 """Of one part's JSON; a record over 1 MiB is refused."""
 
@@ -69,7 +69,7 @@ class Line(NamedTuple):
 
 def read_lines(sheets: Iterable[Sheet], ring: KeyRing, terms: Terms, check: Check) -> Iterator[Line]:
     """The lines of all files, in order, as they are read. Raises SheetError."""
-    number, today = 0, terms.now.astimezone(terms.zone).date()
+    number, today, now_us = 0, terms.now.astimezone(terms.zone).date(), unix_micros(terms.now)
     for sheet in sheets:
         for row in sheet.rows():
             number += 1
@@ -80,24 +80,8 @@ def read_lines(sheets: Iterable[Sheet], ring: KeyRing, terms: Terms, check: Chec
                 findings.append("row:shifted")
             first, last = (None, None) if terms.mode == "withdraw" else _window(cells, terms, sheet.epoch_1904)
             push = PushLine(line=number, tokens=tokens, valid_from=first, valid_to=last)
-            yield Line(push, sheet.file, row.row, fault(push, terms), tuple(dict.fromkeys(findings)))
-
-
-def fault(line: PushLine, terms: Terms) -> LineCode | None:
-    """The first code of CONTRACT §5 that applies at `terms.now`; the list itself is known to the workers only."""
-    if line.tokens == PushTokens():
-        return "no_token"
-    if terms.mode == "withdraw":
-        return None
-    if line.valid_from is None or line.valid_to is None:
-        return "no_window"
-    if line.valid_from >= line.valid_to:
-        return "bad_window"
-    if line.valid_to <= terms.now:
-        return "expired"
-    if line.valid_to - line.valid_from > LONGEST_TERM and terms.category != "health_pass":
-        return "term_too_long"
-    return None
+            code = line_code(push, terms.mode, terms.category, now_us)
+            yield Line(push, sheet.file, row.row, code, tuple(dict.fromkeys(findings)))
 
 
 def parts(lines: Iterable[Line], header_bytes: int, most: int = MOST_BYTES) -> Iterator[list[Line]]:

@@ -22,15 +22,17 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.pushes import batches
+from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch, PushLine, PushTokens, decoder, encode
+from ninezero.schemas.line_codes import MAX_TERM, line_code
 from ninezero.schemas.times import FOREVER_US, unix_micros
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.documents.pseudonyms import KeyRing
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
 from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
-from ninezero.streams.edge.listfiles.push_lines import LONGEST_TERM, Line, Terms, fault, parts, read_lines, summarise
+from ninezero.streams.edge.listfiles.push_lines import Line, Terms, parts, read_lines, summarise
 from ninezero.streams.edge.listfiles.tables import office_archive, workbooks
+from tests.support import judge
 
 ID, PASSPORT, PHONE, PLATE, PASS = "11010519491231002X", "UTO/L898902C3", "13800138000", "鲁A12345", "JY-000123"
 CHINA = ZoneInfo("Asia/Shanghai")
@@ -618,19 +620,22 @@ def test_lines_count_over_all_files_and_each_knows_its_row(put: Any, excel: Any)
     assert [(line.push.line, line.file, line.row) for line in found] == [(1, 1, 2), (2, 1, 4), (3, 2, 2)]
 
 
-TIMES = st.none() | st.integers(-40, 40).map(lambda days: NOW + timedelta(days=days)) | st.just(NOW + LONGEST_TERM)
+TIMES = st.none() | st.integers(-40, 40).map(lambda days: NOW + timedelta(days=days)) | st.just(NOW + MAX_TERM)
 
 
 @given(
     st.sampled_from([PushTokens(), PushTokens(id=tokens("id", ID)), PushTokens(phone=tokens("phone", "8610"))]), TIMES, TIMES,
     st.sampled_from(["delta", "full", "withdraw"]), st.sampled_from(["close_contact", "health_pass"]),
 )  # fmt: skip
-def test_the_verdict_is_the_workers(some: PushTokens, first: Any, last: Any, mode: Any, category: str) -> None:
+def test_a_line_gets_the_code_on_the_edge_that_the_worker_gives_it(
+    some: PushTokens, first: Any, last: Any, mode: Any, category: str
+) -> None:
     line = PushLine(line=1, tokens=some, valid_from=first, valid_to=last)
     batch = PushBatch("b", "a", "p", "l", category, mode, 1, NOW, "epidemic_control", 1, [line], "basis")
-    theirs = batches._fault(line, batches._tokens(line), batch, unix_micros(NOW))
-    assert fault(line, TERMS._replace(mode=mode, category=category)) == theirs
-    assert round(LONGEST_TERM.total_seconds() * 1_000_000) == batches.MAX_TERM_US
+    receipt = judge(batch, unix_micros(NOW), Watchlist(), None)
+    theirs = [reject.code for reject in receipt.rejects if reject.code != "not_listed"]
+    code = line_code(line, mode, category, unix_micros(NOW))
+    assert ([] if code is None else [code]) == theirs
 
 
 def test_parts_stay_below_their_size_and_come_out_the_same_twice(put: Any) -> None:

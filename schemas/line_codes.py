@@ -1,0 +1,60 @@
+"""The code with which a line of a pushed batch is rejected (contract §5).
+
+The edge decides it before it sends a batch, for the screen and the rejects file. The worker decides it again when it applies the
+batch. Both call `line_code`, so the authority sees before the push what the receipt will state.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Literal
+
+from msgspec import UNSET
+
+from ninezero.schemas.events import PSEUDONYM_PATTERN, LineCode, PushLine
+from ninezero.schemas.times import unix_micros
+
+MAX_TERM = timedelta(days=28)
+"""Longest window of an entry that is not a health pass."""
+
+_MAX_TERM_US = MAX_TERM // timedelta(microseconds=1)
+_is_token = re.compile(PSEUDONYM_PATTERN).match
+
+
+def line_code(
+    line: PushLine, mode: Literal["delta", "full", "withdraw"], category: str, now_us: int
+) -> LineCode | None:
+    """Returns the first code that applies to a line, or None if the line is accepted.
+
+    `not_listed` is not among them: it depends on the list, which only the worker has.
+
+    Args:
+        line: the line as it is sent.
+        mode: the mode of its batch. The lines of a withdrawal need no window.
+        category: the category of its batch. A health pass may have a window of any length.
+        now_us: Unix time in µs at which the entry must not have expired.
+    """
+    given = line.tokens
+    tokens = [
+        token
+        for some in (given.id, given.passport, given.pass_, given.phone, given.plate)
+        if some is not UNSET
+        for token in some
+    ]
+    if not tokens:
+        return "no_token"
+    if not all(map(_is_token, tokens)):
+        return "bad_token"
+    if mode == "withdraw":
+        return None
+    if line.valid_from is None or line.valid_to is None:
+        return "no_window"
+    from_us, to_us = unix_micros(line.valid_from), unix_micros(line.valid_to)
+    if from_us >= to_us:
+        return "bad_window"
+    if to_us <= now_us:
+        return "expired"
+    if to_us - from_us > _MAX_TERM_US and category != "health_pass":
+        return "term_too_long"
+    return None
