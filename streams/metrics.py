@@ -1,44 +1,80 @@
-"""Every metric, once. No label holds an identity, a token, a device or a batch."""
+"""Every metric of the workers. No label holds an identity, a token, a device or a batch."""
 
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 from ninezero.schemas.events import DEAD_REASONS
 from ninezero.streams.kafka import topics
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
-events = Counter("ninezero_events_total", "Events screened, by outcome", ["topic", "outcome"])
-dead_letters = Counter("ninezero_dead_letters_total", "Records that could not be taken", ["topic", "reason"])
-duplicates = Counter("ninezero_duplicates_total", "Events seen again (resent or replayed) and not counted", ["topic"])
-late_events = Counter("ninezero_late_events_total", "Events more than ten minutes old on arrival", ["topic"])
+events = Counter(
+    "ninezero_events_total",
+    "Events handled: scans and arrivals by outcome, pushed batches by status, case events and dispositions as `recorded`",
+    ["topic", "outcome"],
+)
+dead_letters = Counter(
+    "ninezero_dead_letters_total", "Records that were dead-lettered, by source topic", ["topic", "reason"]
+)
+duplicates = Counter(
+    "ninezero_duplicates_total", "Events that were received before (sent again or replayed) and not counted", ["topic"]
+)
+late_events = Counter("ninezero_late_events_total", "Events that were more than ten minutes old on arrival", ["topic"])
 alert_latency = Histogram(
-    "ninezero_alert_latency_seconds", "Kafka timestamp of the event to its alert acknowledged", buckets=_SECONDS
+    "ninezero_alert_latency_seconds",
+    "Time from the Kafka timestamp of an event until its alert is acknowledged",
+    buckets=_SECONDS,
 )
 chunk = Histogram(
-    "ninezero_chunk_seconds", "Time of the chunks that are taken together, by step", ["step"], buckets=_SECONDS
+    "ninezero_chunk_seconds",
+    "Time to process the chunks of one batch, by step: `lists` (wait for the watchlist), `decide`, `write`",
+    ["step"],
+    buckets=_SECONDS,
 )
-sink_rows = Counter("ninezero_sink_rows_total", "Rows durable in ClickHouse", ["table"])
+sink_rows = Counter("ninezero_sink_rows_total", "Rows that ClickHouse acknowledged", ["table"])
 sink_insert = Histogram("ninezero_sink_insert_seconds", "Time of one insert", ["table"], buckets=_SECONDS)
-sink_retries = Counter("ninezero_sink_retries_total", "Writes that failed and were tried again", ["table"])
-sink_buffered = Gauge("ninezero_sink_buffered_rows", "Rows read from Kafka and not yet durable in ClickHouse")
+sink_retries = Counter("ninezero_sink_retries_total", "Writes to ClickHouse that failed and were retried", ["table"])
+sink_buffered = Gauge(
+    "ninezero_sink_buffered_rows", "Rows that were read from Kafka and are not yet durable in ClickHouse"
+)
 lag = Gauge(
-    "ninezero_lag_events", "Records between the commit watermark and the end of the topic", ["topic", "partition"]
+    "ninezero_lag_events", "Records between the commit watermark and the end of the partition", ["topic", "partition"]
 )
 watchlist_entries = Gauge("ninezero_watchlist_entries", "Live watchlist entries", ["category"])
-watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since the last applied batch of a list", ["list"])
+watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since a batch was last applied to the list", ["list"])
 watchlist_heartbeat = Gauge(
-    "ninezero_watchlist_heartbeat_seconds",
-    "Time since the last watchlist heartbeat (screening role); -1 before the first",
+    "ninezero_watchlist_heartbeat_seconds", "Time since the last watchlist heartbeat; -1 before the first"
 )
-watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list equals its manifest")
+watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list is complete by its manifest, otherwise 0")
 devices_silent = Gauge(
-    "ninezero_devices_silent", "Devices heard in the last 24 hours, but not in the last 30 minutes (recording role)"
+    "ninezero_devices_silent", "Devices that sent an event in the last 24 hours, but none in the last 30 minutes"
 )
-sunset = Gauge("ninezero_sunset_seconds", "Time until the emergency order ends; negative past it")
+sunset = Gauge("ninezero_sunset_seconds", "Time until the end of the emergency order; negative after it")
 
-# A counter that first appears at 3 has not increased, for Prometheus: what is alerted on begins at 0.
+SET_BY: dict[MetricWrapperBase, str] = {
+    events: "screening, lists, ledgers",
+    dead_letters: "all",
+    duplicates: "screening",
+    late_events: "screening, ledgers",
+    alert_latency: "screening",
+    chunk: "screening",
+    sink_rows: "recording",
+    sink_insert: "recording",
+    sink_retries: "recording",
+    sink_buffered: "recording",
+    lag: "all",
+    watchlist_entries: "screening, lists",
+    watchlist_age: "screening",
+    watchlist_heartbeat: "screening",
+    watchlist_ready: "screening, lists",
+    devices_silent: "recording",
+    sunset: "all",
+}
+"""The roles that set each metric. Every role exposes every metric, so a query must name the role."""
+
+# Prometheus sees no increase in a counter that first appears with the value 3, so counters with an alert start at 0.
 for _topic in topics.SOURCES:
     for _reason in DEAD_REASONS:
         dead_letters.labels(_topic.name, _reason)

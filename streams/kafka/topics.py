@@ -1,4 +1,4 @@
-"""Every topic, once: name, partitions, how long it is kept."""
+"""Every topic: name, content, key, partitions and retention."""
 
 from __future__ import annotations
 
@@ -6,19 +6,29 @@ from dataclasses import dataclass
 
 HOUR_MS = 3_600_000
 MAX_MESSAGE_BYTES = 2 << 20
-"""`max.message.bytes` of every topic: 2 MiB. What is over 1 MiB is read, and dead-lettered as `too_large`."""
+"""`max.message.bytes` of every topic: 2 MiB. Records over 1 MiB are dead-lettered as `too_large`."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic as CONTRACT §2 has it. `partitions` None: the number asked for at creation; `hours` None: compacted."""
+    """A topic of the pipeline."""
 
     name: str
+    """Name without NINEZERO_TOPIC_PREFIX."""
     hours: int | None
+    """Retention in hours; None for a compacted topic."""
     partitions: int | None = None
+    """Fixed number of partitions; None: chosen when the topic is created."""
+    key: str = ""
+    """What the record key holds."""
+    content: str = ""
+    """What a record is."""
 
     def config(self) -> dict[str, str]:
-        """Topic configuration for the broker. Segments roll hourly, so what is due is gone within two hours more."""
+        """Returns the topic configuration for the broker.
+
+        Segments roll hourly, so a record is deleted at most two hours after its retention ends.
+        """
         config = {
             "message.timestamp.type": "LogAppendTime",
             "max.message.bytes": str(MAX_MESSAGE_BYTES),
@@ -32,21 +42,60 @@ class Topic:
         return config
 
 
-SCANS = Topic("checkpoint-scans", 24)
-ARRIVALS = Topic("station-arrivals", 24)
-DISPOSITIONS = Topic("dispositions", 24)
-PUSHES = Topic("watchlist-pushes", 7 * 24, partitions=1)
-WATCHLIST = Topic("watchlist", None, partitions=1)
-QUARANTINE = Topic("quarantine-events", 7 * 24)
-FOLLOWUPS = Topic("followup-events", 7 * 24)
-QUARANTINE_LEDGER = Topic("quarantine-ledger", None)
-"""What the ledgers role knows of each case, by partition of the source topic; internal (streams/kafka/compacted.py)."""
-FOLLOWUP_LEDGER = Topic("followup-ledger", None)
-OUTCOMES = Topic("screening-outcomes", 24)
-ALERTS = Topic("screening-alerts", 72)
-DECISIONS = Topic("screening-decisions", 14 * 24)
-RECEIPTS = Topic("push-receipts", 7 * 24, partitions=1)
-DEAD_LETTERS = Topic("dead-letters", 7 * 24, partitions=1)
+SCANS = Topic("checkpoint-scans", 24, key="site_id", content="passages at checkpoints, from devices")
+ARRIVALS = Topic("station-arrivals", 24, key="site_id", content="travellers at stations, from devices")
+DISPOSITIONS = Topic(
+    "dispositions", 24, key="site_id", content="actions that staff took after a screening, from devices"
+)
+PUSHES = Topic(
+    "watchlist-pushes",
+    7 * 24,
+    partitions=1,
+    key="authority",
+    content="watchlist batches and confirmations, from health authorities",
+)
+WATCHLIST = Topic(
+    "watchlist",
+    None,
+    partitions=1,
+    key="authority|list|entry_id",
+    content="the current entries and manifests of all lists",
+)
+QUARANTINE = Topic(
+    "quarantine-events", 7 * 24, key="case_id", content="admissions, readings, transfers and releases, from devices"
+)
+FOLLOWUPS = Topic(
+    "followup-events", 7 * 24, key="case_id", content="home visits of cases under follow-up, from devices"
+)
+QUARANTINE_LEDGER = Topic(
+    "quarantine-ledger",
+    None,
+    key="case_id|device_id|seq",
+    content="accepted facts of quarantine cases; internal to the ledgers role, partitioned as its source",
+)
+FOLLOWUP_LEDGER = Topic(
+    "followup-ledger",
+    None,
+    key="case_id|device_id|seq",
+    content="accepted facts of follow-up cases; internal to the ledgers role, partitioned as its source",
+)
+OUTCOMES = Topic("screening-outcomes", 24, key="site_id", content="outcomes without reasons, for devices")
+ALERTS = Topic(
+    "screening-alerts", 72, key="site_id", content="alerts with reasons, corrections and case alerts, for health staff"
+)
+DECISIONS = Topic(
+    "screening-decisions", 14 * 24, key="site_id", content="decisions without tokens, for the recording role"
+)
+RECEIPTS = Topic(
+    "push-receipts", 7 * 24, partitions=1, key="authority", content="results of pushed batches, for health authorities"
+)
+DEAD_LETTERS = Topic(
+    "dead-letters",
+    7 * 24,
+    partitions=1,
+    key="topic of the record",
+    content="position and reason of each rejected record, without its content",
+)
 
 ALL = (
     SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER, FOLLOWUP_LEDGER,
@@ -54,6 +103,6 @@ ALL = (
 )  # fmt: skip
 
 SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, PUSHES, QUARANTINE, FOLLOWUPS)
-"""What comes from outside, and may be dead-lettered."""
+"""Topics that are written by devices and authorities. Their records may be dead-lettered."""
 
 DEFAULT_PARTITIONS = 12
