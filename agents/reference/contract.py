@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ninezero.schemas import events
 from ninezero.schemas.events import (
     Alert,
     Arrival,
@@ -38,7 +38,7 @@ from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
 
-SCHEMAS = Path(events.__file__).parent
+SCHEMAS = Path(str(files("ninezero.schemas")))
 ASYNCAPI, SQL = SCHEMAS / "asyncapi.json", SCHEMAS / "SQL.md"
 
 

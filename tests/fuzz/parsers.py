@@ -16,6 +16,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -42,7 +43,7 @@ SHOWN = frozenset((*KINDS, "mrz", "unknown"))
 WIRE = (
     events.Scan, events.Arrival, events.PushBatch, events.Disposition, events.QuarantineEvent, events.FollowupEvent,
 )  # fmt: skip
-VECTORS = json.loads((Path(events.__file__).parent / "vectors" / "documents.json").read_bytes())["vectors"]
+VECTORS = json.loads((files("ninezero.schemas") / "vectors" / "documents.json").read_bytes())["vectors"]
 VALUES = [vector["value"].encode() for vector in VECTORS if "value" in vector]
 ZONES = ["\n".join(vector["lines"]).encode() for vector in VECTORS if "lines" in vector]
 NOBODY_LISTED = Watchlist()

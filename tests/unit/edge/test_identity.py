@@ -7,6 +7,7 @@ import random
 import time
 import typing
 from datetime import date, timedelta
+from importlib.resources import files
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ninezero.streams.edge.documents import checks as identity
 from ninezero.streams.edge.documents.checks import Zone, check, check_documents, mrz
 from ninezero.streams.edge.documents.pseudonyms import check_character, normalise, passport
 
-SCHEMAS = Path(events.__file__).parent
+SCHEMAS = Path(str(files("ninezero.schemas")))
 PUBLISHED = json.loads((SCHEMAS / "vectors" / "documents.json").read_bytes())
 CLOSED_LIST = set(typing.get_args(events.QualityFlag))
 TODAY = date(2026, 1, 1)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from ninezero.streams.edge.documents.pseudonyms import (
     token,
 )
 
-PUBLISHED = json.loads((Path(events.__file__).parent / "vectors" / "pseudonyms.json").read_bytes())
+PUBLISHED = json.loads((files("ninezero.schemas") / "vectors" / "pseudonyms.json").read_bytes())
 KEY = bytes(range(32))
 NOW = datetime(2020, 2, 1, 8, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -1,0 +1,58 @@
+"""Records of the compacted watchlist topic. The key of an entry is `authority|list|entry_id`."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from msgspec import Struct
+
+from ninezero.schemas.events.base import Count, Seq, Time
+
+Category = Literal[
+    "confirmed_case", "suspected_case", "close_contact", "risk_region_arrival", "quarantine_order", "health_pass"
+]
+CATEGORIES: frozenset[str] = frozenset(get_args(Category))
+
+
+class WatchlistEntry(Struct, tag="entry", tag_field="record"):
+    """The current state of one entry. `sequence` is the sequence of the batch that wrote it."""
+
+    sequence: Seq
+    category: Category
+    tokens: dict[str, list[str]]
+    valid_from: Time
+    valid_to: Time
+
+
+class Removal(Struct, tag="removal", tag_field="record"):
+    """Removes an entry from its list, from the manifest of `sequence` on.
+
+    `expired` is set if the entry reached the end of its validity, and not if a batch removed it.
+    """
+
+    sequence: Seq
+    expired: bool = False
+
+
+class Manifest(Struct, tag="manifest", tag_field="record"):
+    """States when a list is complete (key `authority|list|`). Records with a sequence below `floor` are ignored.
+
+    `lost` is set if receipts mention the list but its topic was emptied. No worker is ready until the list is pushed in full.
+    """
+
+    sequence: Seq
+    floor: Seq
+    entries: Count
+    key_ids: list[str]
+    batch_id: str
+    at: Time
+    lost: bool = False
+
+
+class Heartbeat(Struct, tag="heartbeat", tag_field="record"):
+    """Written every ten seconds (key `||`). It shows that records from the lists role still arrive."""
+
+    at: Time
+
+
+WatchlistRecord = WatchlistEntry | Removal | Manifest | Heartbeat
