@@ -30,11 +30,11 @@ from ninezero.agents.recording import retention
 from ninezero.agents.recording.case_tables import mend_cases, roll_up_cases
 from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.agents.recording.recorder import SEALED, mend_rollup, projections, record, roll_up
-from ninezero.agents.screening.checkpoints import CHECKPOINTS
-from ninezero.agents.screening.screening import Screened, Screening, screen_all
+from ninezero.agents.screening.agent import Screened, Screening, screen_all
+from ninezero.agents.screening.event_kinds import CHECKPOINTS
 from ninezero.agents.screening.stations import STATIONS
+from ninezero.agents.watchlist.agent import Pushes
 from ninezero.agents.watchlist.projection import WatchlistProjection
-from ninezero.agents.watchlist.pushes import Pushes
 from ninezero.schemas.events import Disposition
 from ninezero.streams import metrics
 from ninezero.streams.clickhouse import engines as clickhouse

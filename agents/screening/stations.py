@@ -2,7 +2,7 @@
 
 from ninezero.agents.logic.policy.fast_path import FastPath
 from ninezero.agents.logic.policy.rules import decide_arrival
-from ninezero.agents.screening.screening import Screened
+from ninezero.agents.screening.agent import Screened
 from ninezero.schemas.events import Arrival
 from ninezero.streams.kafka.topics import ARRIVALS
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import faust
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.screening.screening import _alert
+from ninezero.agents.screening.agent import _alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import DecisionGroup, Decisions, Outcomes, Scan, encode
 from ninezero.schemas.times import unix_micros

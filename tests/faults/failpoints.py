@@ -26,7 +26,7 @@ _COMMON = (
 )
 PLACES = {
     "screening": (
-        *_COMMON, "ninezero.agents.screening.screening:Screening.screen", "ninezero.agents.screening.screening:Screening.decide", "ninezero.streams.kafka.client:Writer.send",
+        *_COMMON, "ninezero.agents.screening.agent:Screening.screen", "ninezero.agents.screening.agent:Screening.decide", "ninezero.streams.kafka.client:Writer.send",
         "ninezero.streams.kafka.client:Writer._send_partition", "ninezero.streams.kafka.watchlist_replica:Replica.take",
     ),
     "recording": (
@@ -34,7 +34,7 @@ PLACES = {
         "ninezero.streams.clickhouse.sink:Sink._insert", "ninezero.agents.roles.role:roll_up", "ninezero.agents.roles.role:roll_up_cases",
     ),
     "lists": (
-        *_COMMON, "ninezero.agents.watchlist.pushes:Pushes._take_over", "ninezero.agents.watchlist.pushes:Pushes._judge", "ninezero.streams.kafka.transactions:Transactions.start",
+        *_COMMON, "ninezero.agents.watchlist.agent:Pushes._take_over", "ninezero.agents.watchlist.agent:Pushes._judge", "ninezero.streams.kafka.transactions:Transactions.start",
         "ninezero.streams.kafka.transactions:Transactions.write", "ninezero.streams.kafka.transactions:Transactions._send",
         "aiokafka:AIOKafkaProducer.begin_transaction", "aiokafka:AIOKafkaProducer.commit_transaction",
     ),

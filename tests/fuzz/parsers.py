@@ -25,7 +25,7 @@ import atheris
 
 with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams", "ninezero.agents.logic"]):
     from ninezero.agents.logic.watchlist.index import Watchlist
-    from ninezero.agents.screening.checkpoints import CHECKPOINTS
+    from ninezero.agents.screening.event_kinds import CHECKPOINTS
     from ninezero.agents.screening.stations import STATIONS
     from ninezero.schemas import events
     from ninezero.streams.edge.documents.checks import check, check_documents, mrz

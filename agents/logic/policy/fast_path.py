@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from ninezero.agents.logic.policy.instants import instants
 from ninezero.agents.logic.policy.rules import FEVER_C, PLAUSIBLE_C
+from ninezero.agents.logic.times import instants
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.agents.logic.watchlist.tokens import well_formed

@@ -4,7 +4,7 @@ from operator import attrgetter
 
 from ninezero.agents.logic.policy.fast_path import FastPath
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.screening.screening import Screened
+from ninezero.agents.screening.agent import Screened
 from ninezero.schemas.events import Scan
 from ninezero.streams.kafka.topics import SCANS
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from ninezero.agents.logic.watchlist.index import Entry, Watchlist
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.agents.recording.recorder import projections
-from ninezero.agents.screening import screening
-from ninezero.agents.screening.checkpoints import CHECKPOINTS
-from ninezero.agents.screening.screening import Screening
+from ninezero.agents.screening import agent as screening
+from ninezero.agents.screening.agent import Screening
+from ninezero.agents.screening.event_kinds import CHECKPOINTS
 from ninezero.agents.screening.stations import STATIONS
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
 from ninezero.schemas.times import unix_micros

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from functools import partial
 
-from ninezero.agents.screening.screening import RECORD_BYTES, _values
+from ninezero.agents.screening.agent import RECORD_BYTES, _values
 from ninezero.schemas.events import MAX_VALUE_BYTES, Outcomes, decoder
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from ninezero.agents.screening.checkpoints import CHECKPOINTS
-from ninezero.agents.screening.screening import AT_ONCE, Screened, screen_all
+from ninezero.agents.screening.agent import AT_ONCE, Screened, screen_all
+from ninezero.agents.screening.event_kinds import CHECKPOINTS
 from ninezero.streams.transport.consumer import Chunk, OffsetTracker
 
 

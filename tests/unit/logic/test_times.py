@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.policy.instants import instants
+from ninezero.agents.logic.times import instants
 from ninezero.schemas.events import LOOSE_TIME, Time, encode
 from ninezero.schemas.times import unix_micros
 
