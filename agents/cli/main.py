@@ -209,7 +209,7 @@ def _read_sites(file: Path) -> list[Site]:
 @keys_app.command("new")
 def keys_new() -> None:
     """Makes the key ring named by NINEZERO_KEYS."""
-    from ninezero.streams.edge.documents.pseudonyms import new_ring
+    from ninezero.streams.edge.documents.key_ring import new_ring
 
     key_id = new_ring(_ring_path())
     print(
@@ -222,7 +222,7 @@ def keys_rotate(
     overlap_days: Annotated[int, typer.Option(min=1, max=365, help="How long the old key stays good.")] = 14,
 ) -> None:
     """Adds a key and makes it the active one; the old one ends after the overlap."""
-    from ninezero.streams.edge.documents.pseudonyms import rotate
+    from ninezero.streams.edge.documents.key_ring import rotate
 
     print(
         f"the active key is now {rotate(_ring_path(), timedelta(days=overlap_days))}; push the lists again so that they carry its tokens"
@@ -232,7 +232,7 @@ def keys_rotate(
 @keys_app.command("list")
 def keys_list() -> None:
     """The keys of the ring, without their bytes."""
-    from ninezero.streams.edge.documents.pseudonyms import KeyRing
+    from ninezero.streams.edge.documents.key_ring import KeyRing
 
     for key in KeyRing.load(_ring_path()).describe():
         until = f"good until {key.not_after:%Y-%m-%dT%H:%M:%SZ}" if key.not_after else "without an end"
@@ -315,7 +315,7 @@ def check_document(
     file: Annotated[str, typer.Argument(help="CSV kind,value[,line2,line3], or - for standard input.")],
 ) -> None:
     """Checks document numbers, MRZ lines, plates and phones: prints CSV row,kind,flags, and no identity."""
-    from ninezero.streams.edge.documents.checks import check_documents
+    from ninezero.streams.edge.documents.csv_checks import check_documents
 
     today = datetime.now(ZoneInfo(settings_.timezone(os.environ))).date()
     with _lines(file) as lines:

@@ -28,7 +28,7 @@ from ninezero.schemas.events import Outcomes, PushReceipt, decoder
 from ninezero.streams import direct_http as direct
 from ninezero.streams import metrics, settings
 from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring
+from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import sync, topics
 from ninezero.streams.kafka.client import Writer

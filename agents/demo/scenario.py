@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from ninezero.agents.recording.sites import Site
 from ninezero.schemas.events import Division, Identifier
-from ninezero.streams.edge.documents.pseudonyms import KeyRing
+from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.errors import UserError
 
 QUARANTINE_DAYS = 14

@@ -99,7 +99,7 @@ def _sunset(patient: DeploymentProbe) -> Found:
 
 
 def _keys(patient: DeploymentProbe) -> Found:
-    from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError
+    from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
 
     if patient.settings.keys is None:
         raise CannotCheck(

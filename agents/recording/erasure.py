@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ninezero.streams.edge.device import outbox
-from ninezero.streams.edge.documents import pseudonyms
+from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
@@ -118,7 +118,7 @@ class Erasure:
         elif not path.exists() and not path.with_name(f"{path.name}.new").exists():
             yield _line("absent", "key ring", str(path), "0")
         else:
-            yield _line("erased", "key ring", str(path), f"{pseudonyms.erase(path)} keys")
+            yield _line("erased", "key ring", str(path), f"{key_ring.erase(path)} keys")
 
     def _outboxes(self) -> Iterator[Line]:
         found = sorted(self._settings.outbox.glob("*.sqlite"))

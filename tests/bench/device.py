@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device, Traveller
-from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.edge.device.device import Device
+from ninezero.streams.edge.device.travellers import Traveller
+from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
 

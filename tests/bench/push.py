@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 

@@ -22,7 +22,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.local_kafka.broker import Broker
 from tests.acceptance.client import Tail
 from tests.support import ClickHouseServer, System, wait_for

@@ -102,7 +102,7 @@ class _Push:
     def __init__(
         self, settings: Any, head: PushBatch, files: list[Path], mapping: Any, sheet: str | None, days: int, since: str
     ) -> None:
-        from ninezero.streams.edge.documents.pseudonyms import KeyRing, KeyRingError
+        from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
         from ninezero.streams.edge.listfiles.list_file import open_sheet
         from ninezero.streams.edge.listfiles.push_lines import Terms
 

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 import msgspec
 
 from ninezero.schemas.events import Outcomes, Scan
-from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Passage
+from ninezero.streams.edge.device.answers import Answer
+from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.outbox import OutboxError
-from ninezero.streams.edge.documents.pseudonyms import KeyRingError
+from ninezero.streams.edge.device.travellers import Passage
+from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer
 from ninezero.streams.kafka.topics import OUTCOMES, SCANS

@@ -8,7 +8,6 @@ An event is on disk before `scan` returns. One thread sends in order and waits f
 outcomes of the device's site back. A broker that is away is waited for. No identity is kept, logged or sent.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -24,16 +23,18 @@ from ninezero.schemas.events import (
     FollowupEvent,
     Identifier,
     Person,
-    QualityFlag,
     QuarantineEvent,
     Scan,
-    Tokens,
     encode,
 )
+from ninezero.streams.edge.device.answers import Answer, Ticket
+from ninezero.streams.edge.device.clock import Clock
 from ninezero.streams.edge.device.outbox import New, Outbox
-from ninezero.streams.edge.device.uplink import Clock, Uplink
+from ninezero.streams.edge.device.travellers import Passage, Traveller, identify
+from ninezero.streams.edge.device.uplink import Uplink
 from ninezero.streams.edge.documents import checks as identity
-from ninezero.streams.edge.documents.pseudonyms import Domain, KeyRing, KeyRingError, normalise, passport
+from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
+from ninezero.streams.edge.documents.normal_forms import normalise
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
@@ -46,77 +47,10 @@ EVENTS: dict[type[msgspec.Struct], Topic] = {
     QuarantineEvent: topics.QUARANTINE,
     FollowupEvent: topics.FOLLOWUPS,
 }
-Said = Literal["clear", "refer", "quarantine", "turn_back", "hold", "order_ended", "not_checked"]
 
 
 class DeviceError(UserError):
     """The event was *not* accepted: one line, what is wrong and what to do; no value is quoted."""
-
-
-class Traveller(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What the staff see of one person. Identities as written or scanned; temperatures in °C.
-
-    `passport` is `STATE/NUMBER` as in the MRZ; `mrz` its lines instead. The repr shows nothing.
-    """
-
-    role: Literal["driver", "passenger", "pedestrian", "traveller"]
-    id: str | None = None
-    passport: str | None = None
-    mrz: list[str] | None = None
-    phone: str | None = None
-    pass_: str | None = msgspec.field(name="pass", default=None)
-    temperature_c: float | None = None
-    temperature_confirmed_c: float | None = None
-    health_code: Literal["green", "yellow", "red", "none"] = "none"
-    origin: str | None = None
-
-    def __repr__(self) -> str:
-        return f"Traveller(role={self.role!r}, …)"
-
-    def __rich_repr__(self) -> Any:  # rich's tracebacks print locals by this
-        yield "role", self.role
-
-
-class Passage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One passage as the staff see it; `plate` as written. The repr shows nothing."""
-
-    kind: Literal["vehicle", "pedestrian"]
-    people: list[Traveller]
-    plate: str | None = None
-    direction: Literal["in", "out"] = "in"
-
-    def __repr__(self) -> str:
-        return f"Passage(kind={self.kind!r}, …)"
-
-    def __rich_repr__(self) -> Any:
-        yield "kind", self.kind
-
-
-class Answer(NamedTuple):
-    """What became of a scan: `said`, and the indexes of those whom it concerns (none: the plate, or nobody)."""
-
-    seq: int
-    said: Said
-    people: tuple[int, ...] = ()
-
-
-class Ticket:
-    """A scan that was accepted, and its answer when there is one."""
-
-    def __init__(self, seq: int) -> None:
-        self.seq = seq
-        self._answer = Answer(seq, "not_checked")
-        self._set = threading.Event()
-
-    def wait(self, seconds: float) -> Answer:
-        """The answer; `not_checked` when there is none in time. That is never to be read as clear."""
-        self._set.wait(seconds)
-        return self._answer
-
-    def settle(self, answer: Answer) -> None:
-        """Gives the answer to whoever waits."""
-        self._answer = answer
-        self._set.set()
 
 
 class Status(NamedTuple):
@@ -129,37 +63,6 @@ class Status(NamedTuple):
     clock_off_seconds: float
     too_late: int
     problem: str
-
-
-def identify(traveller: Traveller, ring: KeyRing, today: date) -> Person:
-    """Tokens and quality flags for what was written. What has no normal form has no token, and is flagged."""
-    flags: list[QualityFlag] = []
-    found: dict[str, str] = {}
-
-    def put(domain: Domain, normal: str | None) -> None:
-        if normal:
-            found["pass_" if domain == "pass" else domain] = ring.token(domain, normal)
-
-    given: tuple[tuple[Domain, str | None], ...] = (
-        ("id", traveller.id), ("passport", traveller.passport), ("phone", traveller.phone), ("pass", traveller.pass_),
-    )  # fmt: skip
-    for domain, text in given:
-        if text is not None:
-            flags += identity.check(domain, text, today)
-            put(domain, normalise(domain, text))
-    if traveller.mrz is not None:
-        zone = identity.mrz(traveller.mrz, today)
-        flags += zone.flags
-        put("passport", passport(zone.state, zone.number))
-    return Person(
-        role=traveller.role,
-        tokens=Tokens(**found),
-        temperature_c=traveller.temperature_c,
-        temperature_confirmed_c=traveller.temperature_confirmed_c,
-        health_code=traveller.health_code,
-        origin=traveller.origin,
-        quality=list(dict.fromkeys(flags)),  # once each
-    )
 
 
 class Device:

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ninezero.schemas.events import Outcomes
+from ninezero.streams.edge.device.clock import Clock, to_time
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError, Row
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
@@ -25,8 +25,6 @@ log = logging.getLogger("ninezero.device")
 IN_FLIGHT = 2_000
 """Events sent and not yet acknowledged, at most."""
 CLOSING_SECONDS = 5.0
-CLOCK_TOLERANCE_MS = 30_000
-"""A device's clock is believed while it is within this of Kafka's."""
 FUTURE_MS = 600_000
 PAST_MS = 13 * 86_400_000
 """What the workers refuse as `clock_out_of_range` (CONTRACT §4): 10 min ahead of Kafka's time, or 13 days behind it."""
@@ -50,39 +48,6 @@ class _TopicRefused(Exception):
 
 _Settled = tuple[Row, Any]
 """An event, and what Kafka said of it: its metadata or an exception."""
-
-
-class Clock:
-    """Kafka's time, once an acknowledgement told it; until then, and while it agrees, the device's own."""
-
-    def __init__(self) -> None:
-        self.boot = ""
-        with contextlib.suppress(OSError):
-            self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        self._offset_ms: int | None = None
-
-    def ticks(self) -> int:
-        """Milliseconds since the machine started; they run on while it sleeps, and no one can set them."""
-        return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
-
-    def wall_ms(self) -> int:
-        """The device's own clock, in ms of Unix time."""
-        return time.time_ns() // 1_000_000
-
-    def learn(self, kafka_ms: int) -> None:
-        """An acknowledgement carried this time. It may have waited on its way, so of near estimates the largest stays."""
-        estimate = kafka_ms - self.ticks()
-        if self._offset_ms is None or not -5_000 < estimate - self._offset_ms <= 0:
-            self._offset_ms = estimate
-
-    def off_ms(self) -> int:
-        """How far the device's clock is ahead of Kafka's; 0 while that is not known."""
-        return 0 if self._offset_ms is None else self.wall_ms() - self._offset_ms - self.ticks()
-
-    def now(self) -> datetime:
-        """The time to put on an event, in whole milliseconds."""
-        off, wall = self.off_ms(), self.wall_ms()
-        return _time(wall if abs(off) <= CLOCK_TOLERANCE_MS else wall - off)
 
 
 class Uplink:
@@ -249,7 +214,7 @@ class Uplink:
             self.too_late += 1
             log.warning("an event reached Kafka over 13 days late: it is not counted")
             return False
-        event["observed_at"] = _time(true_ms)
+        event["observed_at"] = to_time(true_ms)
         self._outbox.restamp(row.seq, msgspec.json.encode(event))
         log.warning("this device's clock is wrong: an event goes again with the time by Kafka's clock")
         return True
@@ -329,10 +294,6 @@ def _topic_errors() -> tuple[type[Exception], ...]:
         errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidTopicError,
         errors.TopicAuthorizationFailedError, errors.PolicyViolationError, errors.InvalidRecordError,
     )  # fmt: skip
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _putter(settled: "queue.SimpleQueue[_Settled]", row: Row) -> Callable[[Any], None]:

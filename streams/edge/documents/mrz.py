@@ -11,7 +11,7 @@ from itertools import cycle
 from typing import Any, NamedTuple
 
 from ninezero.schemas.events import QualityFlag
-from ninezero.streams.edge.documents.pseudonyms import passport
+from ninezero.streams.edge.documents.normal_forms import passport
 
 _LONGEST = 1000
 """Characters; whoever pastes more than this did not paste a zone (90 at most, with blanks between them)."""

@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 from ninezero.schemas.events import LineCode, PushLine, PushTokens, encode
 from ninezero.schemas.line_codes import line_code
 from ninezero.schemas.times import unix_micros
-from ninezero.streams.edge.documents.pseudonyms import Domain, KeyRing, normalise
+from ninezero.streams.edge.documents.key_ring import KeyRing
+from ninezero.streams.edge.documents.normal_forms import Domain, normalise
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
 from ninezero.streams.edge.listfiles.list_file import Sheet
 from ninezero.streams.edge.listfiles.tables.cells import LONGEST_CELL, Cell, SheetError, write_private

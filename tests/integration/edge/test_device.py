@@ -20,10 +20,13 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from ninezero.schemas.events import Disposition, EventRef
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Answer, Device, DeviceError, Traveller
+from ninezero.streams.edge.device.answers import Answer
+from ninezero.streams.edge.device.clock import Clock
+from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.outbox import OutboxError
-from ninezero.streams.edge.device.uplink import Clock
-from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring, normalise, rotate
+from ninezero.streams.edge.device.travellers import Traveller
+from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring, rotate
+from ninezero.streams.edge.documents.normal_forms import normalise
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 
@@ -189,7 +192,8 @@ def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
 DEVICE = """
 import sys, time
 from ninezero.streams import settings
-from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.device.device import Device
+from ninezero.streams.edge.device.travellers import Traveller
 device = Device(settings.load(edge=True), site_id="road-01", device_id="gate-a")
 for _ in range(int(sys.argv[1])):
     ticket = device.scan("pedestrian", [Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)])

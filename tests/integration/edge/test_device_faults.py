@@ -19,10 +19,11 @@ from kafka import KafkaConsumer, TopicPartition
 
 from ninezero.schemas.events import Disposition, EventRef, Outcomes, encode
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.device.clock import Clock
+from ninezero.streams.edge.device.device import Device
 from ninezero.streams.edge.device.outbox import OutboxError
-from ninezero.streams.edge.device.uplink import Clock
-from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.edge.device.travellers import Traveller
+from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
@@ -232,7 +233,8 @@ def test_events_wait_through_jumps_of_the_clock_and_get_their_time(
 SMALL_DISK = """
 import sys, time
 from ninezero.streams import settings
-from ninezero.streams.edge.device.device import Device, Traveller
+from ninezero.streams.edge.device.device import Device
+from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.errors import UserError
 with Device(settings.load(edge=True), site_id="road-01", device_id="gate-a") as device:
     for line in sys.stdin:

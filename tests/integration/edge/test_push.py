@@ -16,8 +16,10 @@ from openpyxl import Workbook
 
 from ninezero.agents.cli import main as cli
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device, Traveller
-from ninezero.streams.edge.documents.pseudonyms import check_character, new_ring
+from ninezero.streams.edge.device.device import Device
+from ninezero.streams.edge.device.travellers import Traveller
+from ninezero.streams.edge.documents.key_ring import new_ring
+from ninezero.streams.edge.documents.normal_forms import check_character
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device import read
 from tests.support import System, wait_for

@@ -15,7 +15,7 @@ import pytest
 from kafka import TopicPartition
 from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
-from ninezero.streams.edge.documents.pseudonyms import new_ring
+from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import sync
 from ninezero.streams.settings import Settings, load
 from tests import case_events

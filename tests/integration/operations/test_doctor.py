@@ -29,7 +29,7 @@ from ninezero.agents.doctor.checks import examine
 from ninezero.schemas.events import Heartbeat, Manifest, encode
 from ninezero.streams import settings
 from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.edge.documents import pseudonyms
+from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS
 from ninezero.streams.local_kafka.broker import Broker
@@ -70,7 +70,7 @@ def hospital(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     system = System(kafka.bootstrap, server.url, folder, NINEZERO_KEYS=str(folder / "keys.json"))
     system.prepare()
     system.start("lists")
-    pseudonyms.new_ring(folder / "keys.json")
+    key_ring.new_ring(folder / "keys.json")
     (folder / "contacts.csv").write_text("身份证号\n11010519491231002X\n")
     wait_for(lambda: system.ready("lists"), 60, "the lists role")
     done = system.run("push", "contacts.csv", "--authority", "cdc", "--list", "contacts", "--category", "close_contact",
@@ -189,7 +189,7 @@ def test_the_ring_and_whether_the_lists_carry_its_keys(hospital: Hospital, tmp_p
     assert "keys failed: others may use the key ring's file -> chmod 600" in hospital.said("keys")
     ring.chmod(0o600)
     kept = ring.read_bytes()
-    made = pseudonyms.rotate(ring, timedelta(days=1))
+    made = key_ring.rotate(ring, timedelta(days=1))
     assert f"keys failed: the active key {made} is not on cdc/contacts: everyone is held" in hospital.said("keys")
     ((first, stored),) = json.loads(kept)["keys"].items()
     key = stored["hex"]

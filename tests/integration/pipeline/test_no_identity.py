@@ -22,8 +22,9 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from ninezero.streams import settings as settings_
 from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.edge.device.device import Device, DeviceError, Traveller
-from ninezero.streams.edge.documents.pseudonyms import KeyRing, new_ring
+from ninezero.streams.edge.device.device import Device, DeviceError
+from ninezero.streams.edge.device.travellers import Traveller
+from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.kafka import topics as topics_
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import SettingsError

@@ -21,16 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ninezero.schemas import events
-from ninezero.streams.edge.documents.pseudonyms import (
-    KeyRing,
-    KeyRingError,
-    eighteen_digits,
-    new_ring,
-    normalise,
-    passport,
-    rotate,
-    token,
-)
+from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError, new_ring, rotate
+from ninezero.streams.edge.documents.normal_forms import eighteen_digits, normalise, passport
+from ninezero.streams.edge.documents.pseudonyms import token
 
 PUBLISHED = json.loads((files("ninezero.schemas") / "vectors" / "pseudonyms.json").read_bytes())
 KEY = bytes(range(32))

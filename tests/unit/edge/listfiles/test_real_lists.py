@@ -13,7 +13,7 @@ import pytest
 
 from ninezero.schemas.events import PushTokens
 from ninezero.streams.edge.documents.checks import check
-from ninezero.streams.edge.documents.pseudonyms import KeyRing
+from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
 from ninezero.streams.edge.listfiles.push_lines import Line, Terms, read_lines
 

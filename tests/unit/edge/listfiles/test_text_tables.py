@@ -27,7 +27,7 @@ from ninezero.schemas.events import PushBatch, PushLine, PushTokens, decoder, en
 from ninezero.schemas.line_codes import MAX_TERM, line_code
 from ninezero.schemas.times import FOREVER_US, unix_micros
 from ninezero.streams.edge.documents.checks import check
-from ninezero.streams.edge.documents.pseudonyms import KeyRing
+from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.listfiles.dates import FOREVER, moment
 from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
 from ninezero.streams.edge.listfiles.push_lines import Line, Terms, parts, read_lines, summarise
