@@ -12,7 +12,7 @@ from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import Settings
-from ninezero.streams.transport.consumer import Chunk
+from ninezero.streams.transport.offset_tracker import Chunk
 
 
 async def valid_events(

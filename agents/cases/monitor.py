@@ -32,7 +32,8 @@ from ninezero.streams.kafka.compacted import CompactedTable
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import ALERTS, Topic
 from ninezero.streams.settings import Settings
-from ninezero.streams.transport.consumer import Chunk, Consumer
+from ninezero.streams.transport.consumer import Consumer
+from ninezero.streams.transport.offset_tracker import Chunk
 
 log = logging.getLogger("ninezero.care")
 
@@ -140,7 +141,7 @@ class CaseMonitor:
     async def _ends(self, tps: list[TP]) -> dict[TP, int]:
         """The ends of partitions as the broker has them now; of none if it is away."""
         with contextlib.suppress(KafkaError):
-            return await self._consumer().ends(tps) if tps else {}
+            return await self._consumer().end_offsets(tps) if tps else {}
         return {}
 
     async def _look(self, partition: int) -> None:

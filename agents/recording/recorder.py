@@ -31,7 +31,7 @@ from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode, decode_event
 from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
 from ninezero.streams.settings import Settings
-from ninezero.streams.transport.consumer import Chunk
+from ninezero.streams.transport.offset_tracker import Chunk
 
 log = logging.getLogger("ninezero.recorder")
 

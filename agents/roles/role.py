@@ -46,7 +46,8 @@ from ninezero.streams.kafka.sync import supersede, topic_ids
 from ninezero.streams.kafka.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import ROLES, Settings, SettingsError, asked_at
-from ninezero.streams.transport.consumer import Chunk, RawSchema, chunks, credentials
+from ninezero.streams.transport.consumer import RawSchema, chunks, credentials
+from ninezero.streams.transport.offset_tracker import Chunk
 
 log = logging.getLogger("ninezero")
 
@@ -249,7 +250,7 @@ async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     for projection in projections(role.settings):
         add(projection)
-    role.app.consumer.patient = True  # rows are written about once a second
+    role.app.consumer.prefers_large_fetches = True  # rows are written about once a second
     role.board = await _started(stack, Board(role.settings, sink.query, _workers(role.settings)))
     role.task(_after_start(role, sink.run))
     role.task(_count_silent(sink))

@@ -34,7 +34,7 @@ from ninezero.streams.kafka.decoding import LATE_US, Rejected, clock_in_range, d
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import Settings
-from ninezero.streams.transport.consumer import Chunk
+from ninezero.streams.transport.offset_tracker import Chunk
 
 RECORD_BYTES = 400_000
 """How large a record of outcomes or decisions may become, unless a single event needs more."""

@@ -46,7 +46,7 @@ from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHL
 from ninezero.streams.kafka.transactions import Record, Transactions
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica, split
 from ninezero.streams.settings import Settings
-from ninezero.streams.transport.consumer import Chunk, OffsetTracker
+from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
 log = logging.getLogger("ninezero.pushes")
 

@@ -22,7 +22,8 @@ from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.clickhouse import progress
 from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError, Engine
 from ninezero.streams.clickhouse.progress import Progress, Reached
-from ninezero.streams.transport.consumer import Chunk, Consumer
+from ninezero.streams.transport.consumer import Consumer
+from ninezero.streams.transport.offset_tracker import Chunk
 
 log = logging.getLogger("ninezero.sink")
 

@@ -1,12 +1,12 @@
-"""The product's command, with so many records in a chunk at most: python -m tests.bench.chunked RECORDS worker …"""
+"""Runs the product's command with a given maximum of records in a chunk: `python -m tests.bench.chunked RECORDS worker …`."""
 
 from __future__ import annotations
 
 import sys
 
 from ninezero.agents.cli.main import main
-from ninezero.streams.transport import consumer as chunks
+from ninezero.streams.transport import consumer
 
 if __name__ == "__main__":
-    chunks.CHUNK_RECORDS = int(sys.argv.pop(1))
+    consumer.MAX_CHUNK_RECORDS = int(sys.argv.pop(1))
     main()

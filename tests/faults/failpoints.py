@@ -20,30 +20,48 @@ WHEN = ("before", "in", "after")
 IN_SECONDS = (0.0002, 0.004)
 
 _COMMON = (
-    "ninezero.streams.transport.consumer:Chunk.done",
+    "ninezero.streams.transport.offset_tracker:Chunk.done",
     "ninezero.streams.transport.consumer:Consumer.commit",
     "ninezero.streams.transport.consumer:Consumer.perform_seek",
 )
 PLACES = {
     "screening": (
-        *_COMMON, "ninezero.agents.screening.agent:Screening.screen", "ninezero.agents.screening.agent:Screening.decide", "ninezero.streams.kafka.client:Writer.send",
-        "ninezero.streams.kafka.client:Writer._send_partition", "ninezero.streams.kafka.watchlist_replica:Replica.take",
+        *_COMMON,
+        "ninezero.agents.screening.agent:Screening.screen",
+        "ninezero.agents.screening.agent:Screening.decide",
+        "ninezero.streams.kafka.client:Writer.send",
+        "ninezero.streams.kafka.client:Writer._send_partition",
+        "ninezero.streams.kafka.watchlist_replica:WatchlistReplica.take",
     ),
     "recording": (
-        *_COMMON, "ninezero.streams.clickhouse.sink:Sink.put", "ninezero.streams.clickhouse.sink:Sink._progress", "ninezero.streams.clickhouse.sink:Sink._write",
-        "ninezero.streams.clickhouse.sink:Sink._insert", "ninezero.agents.roles.role:roll_up", "ninezero.agents.roles.role:roll_up_cases",
+        *_COMMON,
+        "ninezero.streams.clickhouse.sink:Sink.put",
+        "ninezero.streams.clickhouse.sink:Sink._progress",
+        "ninezero.streams.clickhouse.sink:Sink._write",
+        "ninezero.streams.clickhouse.sink:Sink._insert",
+        "ninezero.agents.roles.role:roll_up",
+        "ninezero.agents.roles.role:roll_up_cases",
     ),
     "lists": (
-        *_COMMON, "ninezero.agents.watchlist.agent:Pushes._take_over", "ninezero.agents.watchlist.agent:Pushes._judge", "ninezero.streams.kafka.transactions:Transactions.start",
-        "ninezero.streams.kafka.transactions:Transactions.write", "ninezero.streams.kafka.transactions:Transactions._send",
-        "aiokafka:AIOKafkaProducer.begin_transaction", "aiokafka:AIOKafkaProducer.commit_transaction",
+        *_COMMON,
+        "ninezero.agents.watchlist.agent:Pushes._take_over",
+        "ninezero.agents.watchlist.agent:Pushes._judge",
+        "ninezero.streams.kafka.transactions:Transactions.start",
+        "ninezero.streams.kafka.transactions:Transactions.write",
+        "ninezero.streams.kafka.transactions:Transactions._send",
+        "aiokafka:AIOKafkaProducer.begin_transaction",
+        "aiokafka:AIOKafkaProducer.commit_transaction",
     ),
     "ledgers": (
-        *_COMMON, "ninezero.agents.cases.monitor:valid_events", "ninezero.agents.cases.monitor:Care.take", "ninezero.streams.kafka.client:Writer.send",
-        "ninezero.streams.kafka.compacted:LedgerTable.write", "ninezero.streams.kafka.compacted:LedgerTable.read",
+        *_COMMON,
+        "ninezero.agents.cases.monitor:valid_events",
+        "ninezero.agents.cases.monitor:CaseMonitor.take",
+        "ninezero.streams.kafka.client:Writer.send",
+        "ninezero.streams.kafka.compacted:CompactedTable.write",
+        "ninezero.streams.kafka.compacted:CompactedTable.read",
     ),
-}  # fmt: skip
-ONCE = {"Consumer.perform_seek", "Pushes._take_over", "Transactions.start", "LedgerTable.read"}
+}
+ONCE = {"Consumer.perform_seek", "Pushes._take_over", "Transactions.start", "CompactedTable.read"}
 """Called once a life, or hardly more often."""
 
 

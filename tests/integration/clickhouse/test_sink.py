@@ -21,7 +21,7 @@ from ninezero.streams.clickhouse import sink
 from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError
 from ninezero.streams.clickhouse.sink import Sink
 from ninezero.streams.local_kafka.broker import Broker
-from ninezero.streams.transport.consumer import Chunk, OffsetTracker
+from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 from tests.faults.proxy import Link
 from tests.support import ClickHouseServer, free_port
 

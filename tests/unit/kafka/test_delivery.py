@@ -1,4 +1,4 @@
-"""What is fetched while the assignment changes is read again, never skipped."""
+"""Records that are fetched while the assignment changes are read again, never skipped."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from ninezero.streams.transport import consumer as chunks
-from ninezero.streams.transport.consumer import MAX_RECORDS_IN_FLIGHT, POLL_SECONDS, Chunk, Consumer, OffsetTracker
+from ninezero.streams.transport import consumer as transport
+from ninezero.streams.transport.consumer import POLL_SECONDS, Consumer
+from ninezero.streams.transport.offset_tracker import MAX_RECORDS_IN_FLIGHT, Chunk, OffsetTracker
 
 ONE = TP("t", 0)
 
 
-class Tried(Consumer):
-    """A consumer without a service around it."""
+class BareConsumer(Consumer):
+    """A consumer without a Faust service around it."""
 
     async def wait_first(self, *awaited: Any, timeout: Any = None) -> None:  # noqa: ASYNC109  # Faust's signature
         tasks = [asyncio.ensure_future(one) for one in awaited]
@@ -25,16 +26,20 @@ class Tried(Consumer):
             task.cancel()
 
 
-class Scripted(Tried):
-    """The delivery step alone: what is fetched is given, and seeks are noted."""
+class Scripted(BareConsumer):
+    """Runs the delivery step alone: it returns prepared records and counts fetches and seeks.
+
+    Args:
+        during: is called with this consumer during its first fetch.
+    """
 
     def __init__(self, during: Any) -> None:
         self._during, self.fetches, self.seeks = during, 0, 0
         self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False, should_stop=False)
         self.flow_active = True
-        self.trackers, self._rewinds, self._starts, self._dropped = {}, {}, {}, False
+        self.trackers, self._rewinds, self._start_offsets, self._seek_needed = {}, {}, {}, False
         self.delivered: list[int] = []
-        self.suspend_flow, self.freed = asyncio.Event(), asyncio.Event()
+        self.suspend_flow, self.capacity_freed = asyncio.Event(), asyncio.Event()
 
     should_stop = False  # type: ignore[assignment]
 
@@ -63,16 +68,16 @@ def rebalance_begins(consumer: Scripted) -> None:
 
 
 @pytest.mark.parametrize("during", [generation_changes, rebalance_begins])
-def test_what_was_fetched_across_a_rebalance_is_read_again_from_what_is_committed(during: Any) -> None:
+def test_records_fetched_across_a_rebalance_are_read_again_from_the_committed_offset(during: Any) -> None:
     async def check() -> None:
         consumer = Scripted(during)
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
         assert consumer.delivered == []
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
         assert consumer.fetches == 1 or consumer.seeks == 1, "nothing is fetched before the seek"
         consumer.app.rebalancing = False
-        await consumer._deliver_fetched()
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
+        await consumer._fetch_and_deliver()
         assert (consumer.seeks, consumer.delivered[:1]) == (1, [2])
 
     asyncio.run(check())
@@ -82,33 +87,33 @@ def test_nothing_is_fetched_while_partitions_are_being_assigned() -> None:
     async def check() -> None:
         consumer = Scripted(lambda _: None)
         consumer.app.rebalancing = True
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
         assert consumer.fetches == 0
 
     asyncio.run(check())
 
 
-def test_what_a_suspended_flow_leaves_undelivered_is_read_again() -> None:
+def test_records_that_a_suspended_flow_left_undelivered_are_read_again() -> None:
     class Full(Scripted):
         async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
             if self.fetches == 1:
                 self.suspend_flow.set()
-                await asyncio.Event().wait()  # the agent takes nothing
+                await asyncio.Event().wait()  # the agent receives nothing
             await super()._deliver(tp, records, generation)
 
     async def check() -> None:
         consumer = Full(lambda _: None)
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
         consumer.suspend_flow.clear()
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
         assert (consumer.seeks, consumer.fetches) == (1, 1), "nothing is fetched before the seek"
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
         assert consumer.delivered == [2]
 
     asyncio.run(check())
 
 
-def test_a_partition_that_is_full_is_read_again_as_soon_as_it_is_not_whatever_others_have() -> None:
+def test_a_full_partition_is_fetched_again_as_soon_as_it_has_capacity() -> None:
     other = TP("t", 1)
 
     class Idle(Scripted):
@@ -125,37 +130,37 @@ def test_a_partition_that_is_full_is_read_again_as_soon_as_it_is_not_whatever_ot
         consumer, tracker = Idle(lambda _: None), OffsetTracker()
         tracker.records = MAX_RECORDS_IN_FLIGHT
         consumer.trackers[ONE] = tracker
-        step = asyncio.create_task(consumer._deliver_fetched())
+        step = asyncio.create_task(consumer._fetch_and_deliver())
         await asyncio.sleep(0)
         assert not step.done()
         tracker.records = 0
-        consumer.freed.set()
+        consumer.capacity_freed.set()
         await step
-        await consumer._deliver_fetched()
+        await consumer._fetch_and_deliver()
 
     asyncio.run(check())
     assert asked == [({other}, 0), ({ONE, other}, POLL_SECONDS)]
 
 
-def test_a_worker_without_a_partition_waits_and_lets_others_run() -> None:
+def test_a_worker_without_a_partition_waits_without_blocking_the_event_loop() -> None:
     class Spare(Scripted):
         def _get_active_partitions(self) -> set[TP]:
             return set()
 
     async def check() -> None:
         consumer = Spare(generation_changes)
-        step = asyncio.create_task(consumer._deliver_fetched())
+        step = asyncio.create_task(consumer._fetch_and_deliver())
         for _ in range(5):
             await asyncio.sleep(0)
         assert not step.done() and not consumer.fetches
-        consumer.freed.set()
+        consumer.capacity_freed.set()
         await step
 
     asyncio.run(check())
 
 
-def test_what_was_fetched_becomes_chunks_of_a_bounded_number_of_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "CHUNK_RECORDS", 3)
+def test_fetched_records_are_split_into_chunks_of_at_most_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "MAX_CHUNK_RECORDS", 3)
     consumer = Delivering(0)
     consumer.suspend_flow = asyncio.Event()
     records = [SimpleNamespace(offset=n, value=b"", timestamp=0, timestamp_type=1) for n in range(5, 12)]
@@ -163,11 +168,11 @@ def test_what_was_fetched_becomes_chunks_of_a_bounded_number_of_records(monkeypa
     assert [(chunk.start, chunk.next) for chunk in consumer.chunks] == [(5, 8), (8, 11), (11, 12)]
 
 
-class Delivering(Tried):
-    """The way from what is fetched to a chunk; `earliest` is the oldest record that the topic still has."""
+class Delivering(BareConsumer):
+    """Makes chunks of fetched records; `earliest` is the oldest offset that the topic still has."""
 
     def __init__(self, earliest: int) -> None:
-        self.trackers, self._starts, self._rewinds, self.freed = {}, {ONE: 5}, {}, asyncio.Event()
+        self.trackers, self._start_offsets, self._rewinds, self.capacity_freed = {}, {ONE: 5}, {}, asyncio.Event()
         self.chunks, self._earliest = list[Chunk](), earliest
 
     async def callback(self, message: Any) -> None:
@@ -182,21 +187,21 @@ class Delivering(Tried):
         return self.chunks[-1]
 
 
-def test_a_topic_that_begins_anew_is_read_from_there_under_a_new_ledger() -> None:
+def test_a_recreated_topic_is_read_from_its_first_record_under_a_new_tracker() -> None:
     async def check() -> None:
         consumer = Delivering(0)
         old = await consumer.fetched(5, 6)
         new = await consumer.fetched(0, 1)
         assert (old.tracker.closed, new.start, new.tracker.watermark) == (True, 0, 0)
-        assert old.tracker.done(old) is False, "what finishes of the old one counts no more"
+        assert old.tracker.finish(old) is False, "a chunk of the old tracker is ignored"
 
     asyncio.run(check())
 
 
-@pytest.mark.parametrize(("earliest", "said"), [(9, "4 offsets were deleted before they were read"), (0, "")])
-def test_a_gap_is_told_when_records_are_gone_and_not_for_a_marker(
-    earliest: int, said: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("earliest", "logged"), [(9, "4 offsets were deleted before they were read"), (0, "")])
+def test_missing_offsets_are_logged_when_records_were_deleted_and_not_for_a_transaction_marker(
+    earliest: int, logged: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     chunk = asyncio.run(Delivering(earliest).fetched(9))
     assert chunk.start == 5
-    assert said in caplog.text and bool(caplog.text) == bool(said)
+    assert logged in caplog.text and bool(caplog.text) == bool(logged)

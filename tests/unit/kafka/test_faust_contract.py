@@ -1,4 +1,4 @@
-"""What streams/transport/consumer.py takes from Faust's private parts. When an upgrade moves them, this says so first."""
+"""The private parts of Faust and aiokafka that streams/transport uses are still what it expects."""
 
 import inspect
 from importlib.metadata import version
@@ -20,11 +20,11 @@ def test_faust_and_aiokafka_are_the_pinned_versions() -> None:
     assert (version("faust-streaming"), version("aiokafka")) == ("0.15.3", "0.14.0")
 
 
-def test_the_url_scheme_leads_to_our_transport() -> None:
+def test_the_url_scheme_selects_our_transport() -> None:
     assert by_url(URL("chunks://127.0.0.1:9092")) is Transport
 
 
-def test_what_we_override_is_still_there_and_called_by_faust() -> None:
+def test_the_methods_that_we_override_exist_and_faust_calls_them() -> None:
     for name in (
         "_drain_messages",
         "_new_offset",
@@ -40,20 +40,20 @@ def test_what_we_override_is_still_there_and_called_by_faust() -> None:
     assert "consumer.wait_empty()" in inspect.getsource(faust.App._consumer_wait_empty)
 
 
-def test_our_thread_makes_consumers_that_read_what_is_committed() -> None:
+def test_our_thread_can_set_the_isolation_level_of_its_consumer() -> None:
     assert "AIOKafkaConsumerThread(self, " in inspect.getsource(driver.Consumer._new_consumer_thread)
     assert "_create_worker_consumer(transport)" in inspect.getsource(driver.AIOKafkaConsumerThread)
     assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
 
 
-def test_offsets_are_committed_and_sought_where_we_add_the_topics_id() -> None:
+def test_faust_commits_and_seeks_through_the_calls_to_which_we_add_the_topic_id() -> None:
     assert "await consumer.commit(aiokafka_offsets)" in inspect.getsource(driver.AIOKafkaConsumerThread._commit)
     assert "self._thread.seek_to_committed()" in inspect.getsource(driver.Consumer.seek_to_committed)
     assert "await self.seek_to_committed()" in inspect.getsource(stock.Consumer.perform_seek)
     assert callable(GroupCoordinator.fetch_committed_offsets)
 
 
-def test_what_was_fetched_is_kept_where_we_take_its_records_from() -> None:
+def test_aiokafka_keeps_fetched_records_where_we_replace_them() -> None:
     assert "fetcher = consumer._fetcher" in inspect.getsource(driver.AIOKafkaConsumerThread._fetch_records)
     assert "self._records[tp] = FetchResult(" in inspect.getsource(Fetcher)
     assert "consumer_record = self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords)
@@ -61,10 +61,10 @@ def test_what_was_fetched_is_kept_where_we_take_its_records_from() -> None:
     assert "max_poll_records=conf.broker_max_poll_records" in inspect.getsource(
         driver.AIOKafkaConsumerThread._create_worker_consumer
     )
-    assert faust.App("unit").conf.broker_max_poll_records is None, "all that was fetched"
+    assert faust.App("unit").conf.broker_max_poll_records is None, "a poll returns all fetched records"
 
 
-def test_what_we_call_is_still_there() -> None:
+def test_the_methods_that_we_call_exist() -> None:
     for name in ("_get_active_partitions", "_getmany", "commit", "seek", "assignment", "earliest_offsets", "position"):
         assert callable(getattr(driver.Consumer, name))
     parameters = list(inspect.signature(ConsumerMessage.__init__).parameters)
@@ -72,12 +72,12 @@ def test_what_we_call_is_still_there() -> None:
                                 "serialized_key_size", "serialized_value_size", "tp"]  # fmt: skip
 
 
-def test_seeking_to_what_is_committed_leaves_alone_where_nothing_is() -> None:
-    """So `perform_seek` does the rest; should they do it one day, ours may go."""
+def test_aiokafka_does_not_seek_a_partition_without_a_committed_offset() -> None:
+    """Our `perform_seek` does it instead, and can be removed when aiokafka does."""
     assert "if offset and offset > 0" in inspect.getsource(AIOKafkaConsumer.seek_to_committed)
 
 
-def test_the_thread_takes_calls_and_the_client_id_and_heartbeats_reach_kafka() -> None:
+def test_the_thread_runs_our_calls_and_passes_on_client_id_and_session_settings() -> None:
     assert callable(driver.AIOKafkaConsumerThread.call_thread)
     assert "_ensure_consumer" in driver.AIOKafkaConsumerThread.__dict__
     made = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
@@ -85,5 +85,5 @@ def test_the_thread_takes_calls_and_the_client_id_and_heartbeats_reach_kafka() -
         assert setting in made
 
 
-def test_a_stream_without_acks_never_acks_for_the_agent() -> None:
+def test_a_stream_without_acks_never_acknowledges_for_the_agent() -> None:
     assert "enable_acks=False" in inspect.getsource(faust.Stream.noack)

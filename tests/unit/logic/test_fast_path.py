@@ -27,7 +27,7 @@ from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DECISIONS
 from ninezero.streams.settings import load
-from ninezero.streams.transport.consumer import Chunk, OffsetTracker
+from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)

@@ -12,7 +12,7 @@ from faust.types import TP
 
 from ninezero.agents.screening.agent import AT_ONCE, Screened, screen_all
 from ninezero.agents.screening.event_kinds import CHECKPOINTS
-from ninezero.streams.transport.consumer import Chunk, OffsetTracker
+from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
 
 def chunk(first: int, records: int = 10) -> Chunk:

@@ -1,4 +1,4 @@
-"""What was fetched is handed out by the batch, and is what aiokafka would have handed out record by record."""
+"""Whole batches return the same records as aiokafka returns one by one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.streams.transport.consumer import _Fetched
+from ninezero.streams.transport.fetching import FetchedRecords
 
 ATTRIBUTES, CRC = slice(21, 23), slice(17, 21)
-"""Where a batch has them; the checksum is of everything from the attributes on (Kafka protocol, record batch v2)."""
+"""Their places in a batch. The checksum covers everything from the attributes on (Kafka protocol, record batch v2)."""
 CONTROL = 1 << 5
 TP = TopicPartition("t", 0)
 
@@ -63,26 +63,28 @@ def fetched(data: bytes, position: int, aborted: list[tuple[int, int]]) -> Any:
 
 
 def ours(*arguments: Any) -> Any:
-    records = _Fetched()
+    records = FetchedRecords()
     records[TP] = fetched(*arguments)
     return records[TP]
 
 
 @given(BATCHES, st.integers(0, 3), st.lists(st.tuples(st.sampled_from([7, 8]), st.integers(0, 20)), max_size=3))
-def test_the_same_comes_of_it(some: list[tuple[str, int, int]], within: int, aborted: list[tuple[int, int]]) -> None:
+def test_the_records_and_the_position_are_those_of_aiokafka(
+    some: list[tuple[str, int, int]], within: int, aborted: list[tuple[int, int]]
+) -> None:
     data, offset = b"", 10
     for kind, producer, records in some:
         data += batch(offset, kind, producer, records)
         offset += 1 if kind != PLAIN else records
         within = min(within, offset - 11)  # a fetch begins with the batch that has the record
-    said = []
+    results = []
     for result in (fetched(data, 10 + within, aborted), ours(data, 10 + within, aborted)):
         found = [(r.offset, r.timestamp, r.key, r.value) for r in result.getall(None)]
-        said.append((found, result._assignment.position, result.has_more()))
-    assert said[0] == said[1]
+        results.append((found, result._assignment.position, result.has_more()))
+    assert results[0] == results[1]
 
 
-def test_a_batch_that_came_broken_is_an_error_and_is_fetched_again() -> None:
+def test_a_damaged_batch_is_an_error_and_is_fetched_again() -> None:
     good, bad = batch(0, PLAIN, -1, 3), bytearray(batch(3, PLAIN, -1, 3))
     bad[-1] ^= 1
     result = ours(good + bytes(bad), 0, [])
@@ -91,13 +93,13 @@ def test_a_batch_that_came_broken_is_an_error_and_is_fetched_again() -> None:
     assert result.getall(None) == [] and result._assignment.position == 0 and not result.has_more()
 
 
-def test_what_was_taken_away_meanwhile_is_not_handed_out() -> None:
+def test_records_of_a_position_that_has_moved_are_not_returned() -> None:
     result = ours(batch(0, PLAIN, -1, 3), 0, [])
     result._assignment.position = 2
     assert result.getall(None) == [] and not result.has_more()
 
 
-def test_what_nobody_fetched_goes_at_once() -> None:
+def test_the_memory_of_a_dropped_result_is_freed_without_the_garbage_collector() -> None:
     gc.disable()
     try:
         result = ours(batch(0, PLAIN, -1, 3), 0, [])
@@ -108,7 +110,7 @@ def test_what_nobody_fetched_goes_at_once() -> None:
         gc.enable()
 
 
-def test_an_error_is_kept_as_it_is() -> None:
-    records, error = _Fetched(), SimpleNamespace()
+def test_an_error_is_stored_unchanged() -> None:
+    records, error = FetchedRecords(), SimpleNamespace()
     records[TP] = error
     assert records[TP] is error

@@ -1,4 +1,4 @@
-"""The commit watermark: no interleaving commits past an unfinished chunk."""
+"""The offset tracker never lets an offset be committed past an unfinished chunk."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ninezero.streams.transport.consumer import MAX_BYTES_IN_FLIGHT, Chunk, OffsetTracker
+from ninezero.streams.transport.offset_tracker import MAX_BYTES_IN_FLIGHT, Chunk, OffsetTracker
 
 ONE = TP("t", 0)
 
@@ -31,7 +31,7 @@ def test_the_oldest_unfinished_chunk_holds_the_watermark() -> None:
     assert tracker.watermark == 10
 
 
-def test_a_chunk_that_finishes_after_the_close_counts_for_nothing() -> None:
+def test_a_chunk_that_finishes_after_the_close_does_not_move_the_watermark() -> None:
     tracker = OffsetTracker()
     old = chunk(tracker, 0, 4)
     tracker.deliver(old)
@@ -40,14 +40,14 @@ def test_a_chunk_that_finishes_after_the_close_counts_for_nothing() -> None:
     assert tracker.watermark is None
 
 
-def test_a_second_delivery_under_one_assignment_is_an_error() -> None:
+def test_delivering_a_chunk_twice_under_one_assignment_is_an_error() -> None:
     tracker = OffsetTracker()
     tracker.deliver(chunk(tracker, 0, 4))
     with pytest.raises(ValueError):
         tracker.deliver(chunk(tracker, 3, 2))
 
 
-def test_a_gap_in_the_offsets_belongs_to_the_chunk_after_it() -> None:
+def test_missing_offsets_belong_to_the_chunk_after_them() -> None:
     tracker = OffsetTracker()
     first, second = chunk(tracker, 0, 2), chunk(tracker, 10, 2)
     tracker.deliver(first)
@@ -55,9 +55,9 @@ def test_a_gap_in_the_offsets_belongs_to_the_chunk_after_it() -> None:
     assert (second.start, second.first) == (2, 10)
 
 
-def test_what_is_committed_never_skips_missing_offsets_before_an_unfinished_chunk() -> None:
+def test_the_watermark_stays_before_missing_offsets_of_an_unfinished_chunk() -> None:
     tracker = OffsetTracker()
-    first, second = chunk(tracker, 0, 2), chunk(tracker, 3, 1)  # 2 is a transaction's marker
+    first, second = chunk(tracker, 0, 2), chunk(tracker, 3, 1)  # offset 2 is a transaction marker
     tracker.deliver(first)
     tracker.deliver(second)
     first.done()
@@ -66,33 +66,33 @@ def test_what_is_committed_never_skips_missing_offsets_before_an_unfinished_chun
     assert tracker.watermark == 4
 
 
-def test_a_few_large_records_leave_no_room_until_they_are_done() -> None:
+def test_large_records_use_up_the_capacity_until_they_are_done() -> None:
     tracker = OffsetTracker()
     large = [chunk(tracker, n, 1, bytes(MAX_BYTES_IN_FLIGHT // 2)) for n in range(2)]
     tracker.deliver(large[0])
-    assert tracker.room
+    assert tracker.has_capacity
     tracker.deliver(large[1])
-    assert not tracker.room
+    assert not tracker.has_capacity
     large[0].done()
-    assert tracker.room
+    assert tracker.has_capacity
 
 
-def test_a_tombstone_takes_no_room() -> None:
+def test_a_tombstone_has_no_bytes() -> None:
     assert chunk(OffsetTracker(), 0, 1, None).bytes == 0
 
 
-def test_after_a_rewind_the_next_chunk_starts_where_the_rewind_went_also_over_missing_offsets() -> None:
+def test_after_a_rewind_the_next_chunk_starts_at_the_rewound_offset_even_if_that_offset_is_missing() -> None:
     tracker = OffsetTracker()
     tracker.position = 155
-    made = chunk(tracker, 156, 1)  # 155 is a transaction marker, which no consumer sees
+    made = chunk(tracker, 156, 1)  # offset 155 is a transaction marker, which no consumer receives
     tracker.deliver(made)
     assert made.start == tracker.watermark == 155
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["deliver", "done", "revoke", "stale"]), st.integers(0, 50)), max_size=80))
-def test_committed_never_passes_what_is_unfinished(steps: list[tuple[str, int]]) -> None:
-    """A model of the log: offsets 0.., all durable only when the chunk that held them is done."""
+def test_no_sequence_of_events_commits_past_an_unfinished_chunk(steps: list[tuple[str, int]]) -> None:
+    """Models a log from offset 0: an offset is durable only when the chunk that held it is done."""
     tracker, position, committed = OffsetTracker(), 0, 0
     durable: set[int] = set()
     open_chunks: list[Chunk] = []
@@ -108,7 +108,7 @@ def test_committed_never_passes_what_is_unfinished(steps: list[tuple[str, int]])
             durable.update(range(made.first, made.next))
             made.done()
         elif what == "stale" and stale:
-            stale.pop(n % len(stale)).done()  # finishes under an assignment that is gone; not durable in this model
+            stale.pop(n % len(stale)).done()  # finishes after its assignment ended; it is not durable in this model
         elif what == "revoke":
             tracker.close()
             stale.extend(open_chunks)
