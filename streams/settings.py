@@ -118,7 +118,7 @@ SETTINGS = {
         "all programs that connect to Kafka",
     ),
     "NINEZERO_CLICKHOUSE": Setting(
-        "clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path (embedded)",
+        "address of ClickHouse: clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path (embedded)",
         "recording and its board; commands that read or write ClickHouse",
         required=True,
     ),
@@ -151,17 +151,17 @@ SETTINGS = {
     ),
     "NINEZERO_K": Setting("smallest count that is published; 11 or more", "ninezero publish", "11"),
     "NINEZERO_REPLAY": Setting(
-        "1 for scenarios and back-fills: event times are trusted, however old, and nothing depends on the clock",
+        "1 for scenarios and back-fills: event times are accepted however old, case alerts follow event times, no facts are dropped",
         "all workers, devices",
         "0",
     ),
     "NINEZERO_HTTP": Setting(
-        "host:port for metrics, health and the board; screening takes this port, lists, ledgers and recording the next three",
+        "address of metrics, health checks and the board, host:port; screening takes this port, lists, ledgers and recording the next three",
         "all workers",
         "127.0.0.1:6066",
     ),
     "NINEZERO_WORKERS": Setting(
-        "role=host:port[,role=host:port] of the workers that the board asks; without it those of NINEZERO_HTTP",
+        "workers that the board asks, role=host:port[,role=host:port]; without it those of NINEZERO_HTTP",
         "board",
     ),
     "NINEZERO_KEYS": Setting(

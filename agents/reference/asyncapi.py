@@ -1,75 +1,25 @@
-"""The references that others build against, made from the code: schemas/asyncapi.json and schemas/SQL.md.
-
-python -m ninezero.agents.reference.contract      # writes both; a test says when that is due
-"""
+"""The AsyncAPI document, `schemas/asyncapi.json`: every topic of the contract with its messages."""
 
 from __future__ import annotations
 
 import json
 import re
-import tempfile
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from ninezero.schemas.events import (
-    Alert,
-    Arrival,
-    CareAlert,
-    Correction,
-    DeadLetter,
-    Decisions,
-    Disposition,
-    FollowupEvent,
-    Heartbeat,
-    Manifest,
-    Outcomes,
-    PushBatch,
-    PushConfirmation,
-    PushReceipt,
-    QuarantineEvent,
-    Removal,
-    Scan,
-    WatchlistEntry,
-)
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.topics import Topic
-
-SCHEMAS = Path(str(files("ninezero.schemas")))
-ASYNCAPI, SQL = SCHEMAS / "asyncapi.json", SCHEMAS / "SQL.md"
+from ninezero.agents.reference.channels import CHANNELS
+from ninezero.streams.kafka.topics import SOURCES, Topic
 
 
-class Channel(NamedTuple):
-    """What a topic carries: its messages, its key, and whether the pipeline receives it from outside or sends it."""
-
-    messages: tuple[type[msgspec.Struct], ...]
-    key: str
-    receives: bool = False
+def text() -> str:
+    """Returns `schemas/asyncapi.json`."""
+    return json.dumps(document(), indent=1, ensure_ascii=False) + "\n"
 
 
-CHANNELS: dict[Topic, Channel] = {
-    topics.SCANS: Channel((Scan,), "site_id", True),
-    topics.ARRIVALS: Channel((Arrival,), "site_id", True),
-    topics.DISPOSITIONS: Channel((Disposition,), "site_id", True),
-    topics.PUSHES: Channel((PushBatch, PushConfirmation), "authority", True),
-    topics.QUARANTINE: Channel((QuarantineEvent,), "case_id", True),
-    topics.FOLLOWUPS: Channel((FollowupEvent,), "case_id", True),
-    topics.WATCHLIST: Channel((WatchlistEntry, Removal, Manifest, Heartbeat), "authority|list|entry_id"),
-    topics.OUTCOMES: Channel((Outcomes,), "site_id"),
-    topics.ALERTS: Channel((Alert, Correction, CareAlert), "site_id"),
-    topics.DECISIONS: Channel((Decisions,), "site_id"),
-    topics.RECEIPTS: Channel((PushReceipt,), "authority"),
-    topics.DEAD_LETTERS: Channel((DeadLetter,), "topic of the record"),
-}
-"""The two ledgers are the pipeline's own, and nobody else's to read."""
-
-
-def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3 document."""
-    types = sorted({message for channel in CHANNELS.values() for message in channel.messages}, key=lambda t: t.__name__)
+def document() -> dict[str, Any]:
+    """Returns the AsyncAPI 3 document. The pipeline receives what devices and authorities write, and sends the rest."""
+    types = sorted({message for some in CHANNELS.values() for message in some}, key=lambda t: t.__name__)
     schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
     return {
         "asyncapi": "3.0.0",
@@ -77,33 +27,37 @@ def asyncapi() -> dict[str, Any]:
             "title": "ninezero",
             "version": "1",
             "license": {"name": "Apache-2.0"},
-            "description": "Values are JSON in UTF-8; times are RFC 3339 with an offset. A field that is not named is refused."
+            "description": "Values are JSON in UTF-8; times are RFC 3339 with an offset. An unknown field is an error."
             " NINEZERO_TOPIC_PREFIX goes before each address. Kafka sets the time of every record (LogAppendTime).",
         },
         "defaultContentType": "application/json",
-        "channels": {topic.name: _channel(topic, channel) for topic, channel in CHANNELS.items()},
+        "channels": {topic.name: _channel(topic) for topic in CHANNELS},
         "operations": {
-            f"{'receive' if channel.receives else 'send'}-{topic.name}": {
-                "action": "receive" if channel.receives else "send",
+            f"{_action(topic)}-{topic.name}": {
+                "action": _action(topic),
                 "channel": {"$ref": f"#/channels/{topic.name}"},
             }
-            for topic, channel in CHANNELS.items()
+            for topic in CHANNELS
         },
         "components": {
             "messages": {
                 message.__name__: {
                     "payload": {"$ref": f"#/components/schemas/{message.__name__}"},
-                    "bindings": {"kafka": {"key": {"type": "string", "description": channel.key}}},
+                    "bindings": {"kafka": {"key": {"type": "string", "description": topic.key}}},
                 }
-                for channel in CHANNELS.values()
-                for message in channel.messages
+                for topic, some in CHANNELS.items()
+                for message in some
             },
             "schemas": {name: _draft7(schema) for name, schema in schemas.items()},
         },
     }
 
 
-def _channel(topic: Topic, channel: Channel) -> dict[str, Any]:
+def _action(topic: Topic) -> str:
+    return "receive" if topic in SOURCES else "send"
+
+
+def _channel(topic: Topic) -> dict[str, Any]:
     kept = "compacted" if topic.hours is None else f"kept {topic.hours} hours"
     config = topic.config()
     configuration: dict[str, Any] = {"cleanup.policy": [config["cleanup.policy"]]}
@@ -115,14 +69,14 @@ def _channel(topic: Topic, channel: Channel) -> dict[str, Any]:
         binding["partitions"] = topic.partitions
     return {
         "address": topic.name,
-        "description": f"Key {channel.key}; {kept}.",
-        "messages": {m.__name__: {"$ref": f"#/components/messages/{m.__name__}"} for m in channel.messages},
+        "description": f"{topic.content[0].upper()}{topic.content[1:]}. Key {topic.key}; {kept}.",
+        "messages": {m.__name__: {"$ref": f"#/components/messages/{m.__name__}"} for m in CHANNELS[topic]},
         "bindings": {"kafka": binding},
     }
 
 
 def _draft7(schema: Any) -> Any:
-    """msgspec writes JSON Schema 2020-12 and Python's patterns; AsyncAPI reads draft 7 and ECMA's."""
+    """Converts JSON Schema 2020-12 and Python patterns, as msgspec writes them, to draft 7 and ECMA patterns for AsyncAPI."""
     if isinstance(schema, list):
         return [_draft7(one) for one in schema]
     if not isinstance(schema, dict):
@@ -136,36 +90,3 @@ def _draft7(schema: Any) -> Any:
     if isinstance(made.get("description"), str):
         made["description"] = re.sub(r"\s+", " ", made["description"])
     return made
-
-
-def sql_reference() -> str:
-    """The stable views and the published tables with their columns, as an engine tells them after the migrations."""
-    with tempfile.TemporaryDirectory() as folder:
-        engine = clickhouse.connect(f"chdb://{folder}")
-        clickhouse.migrate(engine)
-        columns = engine.query(
-            "SELECT database, table, name, type FROM system.columns "
-            "WHERE database IN ('ninezero', 'ninezero_published') ORDER BY database, table, position"
-        )
-        engine.close()
-    lines = [
-        "# SQL reference", "",
-        "Made from `schemas/sql/` by `python -m ninezero.agents.reference.contract`. What each view counts is in the README, *For analysts*;",
-        "`ninezero` is for the health authority, `ninezero_published` for everybody. `minute` and `hour` are UTC, `day` is local.", "",
-    ]  # fmt: skip
-    table = None
-    for column in columns:
-        if table != (table := (column["database"], column["table"])):
-            lines += ["", f"## {column['database']}.{column['table']}", "", "| column | type |", "|---|---|"]
-        lines.append(f"| `{column['name']}` | {column['type']} |")
-    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
-
-
-def main() -> None:
-    """Writes both."""
-    ASYNCAPI.write_text(json.dumps(asyncapi(), indent=1, ensure_ascii=False) + "\n")
-    SQL.write_text(sql_reference())
-
-
-if __name__ == "__main__":
-    main()

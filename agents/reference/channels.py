@@ -1,0 +1,46 @@
+"""Which wire types are on which topic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from ninezero.schemas.events import (
+    Alert,
+    Arrival,
+    CareAlert,
+    Correction,
+    DeadLetter,
+    Decisions,
+    Disposition,
+    FollowupEvent,
+    Heartbeat,
+    Manifest,
+    Outcomes,
+    PushBatch,
+    PushConfirmation,
+    PushReceipt,
+    QuarantineEvent,
+    Removal,
+    Scan,
+    WatchlistEntry,
+)
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.topics import Topic
+
+CHANNELS: Mapping[Topic, tuple[type[Struct], ...]] = {
+    topics.SCANS: (Scan,),
+    topics.ARRIVALS: (Arrival,),
+    topics.DISPOSITIONS: (Disposition,),
+    topics.PUSHES: (PushBatch, PushConfirmation),
+    topics.QUARANTINE: (QuarantineEvent,),
+    topics.FOLLOWUPS: (FollowupEvent,),
+    topics.WATCHLIST: (WatchlistEntry, Removal, Manifest, Heartbeat),
+    topics.OUTCOMES: (Outcomes,),
+    topics.ALERTS: (Alert, Correction, CareAlert),
+    topics.DECISIONS: (Decisions,),
+    topics.RECEIPTS: (PushReceipt,),
+    topics.DEAD_LETTERS: (DeadLetter,),
+}
+"""The message types of each topic. The two ledger topics are internal and not part of the contract."""
