@@ -13,7 +13,10 @@ from ninezero.schemas.events import MAX_VALUE_BYTES
 from ninezero.schemas.events import base as scalars
 
 SCALARS: Mapping[str, tuple[Any, str]] = {
-    "identifier": (scalars.Identifier, "name of a device, site, authority, list, batch or person; no phone number fits"),
+    "identifier": (
+        scalars.Identifier,
+        "name of a device, site, authority, list, batch or person; no phone number fits",
+    ),
     "token": (scalars.Token, "pseudonym of an identity: the key id and 32 hexadecimal digits"),
     "case number": (scalars.CaseId, "random number of a case"),
     "division": (scalars.Division, "division code by GB/T 2260"),
