@@ -9,8 +9,10 @@ from itertools import chain, compress
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import asdict
+
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
 from ninezero.schemas.events import DeadLetter, DecisionGroup, Decisions, PushReceipt
-from ninezero.schemas.times import unix_micros
 
 FIRST_WINS = 1 << 43
 """version = FIRST_WINS - time in ms: of several rows with one key the earliest survives (good until the year 2248)."""
@@ -60,7 +62,7 @@ class DispositionFact(NamedTuple):
     version: int
 
 
-class QuarantineFact(NamedTuple):
+class QuarantineFactRow(NamedTuple):
     """One event of a case in quarantine; `observed_us` is Unix time in µs."""
 
     case_id: str
@@ -78,7 +80,7 @@ class QuarantineFact(NamedTuple):
     version: int
 
 
-class FollowupFact(NamedTuple):
+class FollowupFactRow(NamedTuple):
     """One event of a case under follow-up; `observed_us` is Unix time in µs."""
 
     case_id: str
@@ -214,9 +216,9 @@ TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
     "device_events": DeviceEvent,
     "disposition_facts": DispositionFact,
-    "quarantine_facts": QuarantineFact,
+    "quarantine_facts": QuarantineFactRow,
     "quarantine_cases": QuarantineCase,
-    "followup_facts": FollowupFact,
+    "followup_facts": FollowupFactRow,
     "followup_cases": FollowupCase,
     "push_receipts": PushReceiptRow,
     "push_audit": AuditRow,
@@ -418,23 +420,26 @@ def disposition(arrived: Arrived) -> list[DispositionFact]:
                             FIRST_WINS - arrived.kafka_ms)]  # fmt: skip
 
 
-def quarantine_fact(arrived: Arrived, fever_c: float) -> list[QuarantineFact]:
-    """The row of one event in quarantine; from `fever_c` (°C) on a temperature is fever."""
-    e = arrived.event
-    return [QuarantineFact(
-        e.case_id, unix_micros(e.observed_at), arrived.day, e.device_id, e.seq, e.site_id, e.type, e.slot or "", e.to_site_id or "",
-        int(e.temperature_c is not None and e.temperature_c >= fever_c), int(bool(e.symptoms)), e.reason or "",
-        FIRST_WINS - arrived.kafka_ms,
-    )]  # fmt: skip
+def quarantine_fact_row(fact: QuarantineFact, day: date) -> QuarantineFactRow:
+    """Returns the row of a quarantine fact that was observed on the local day `day`."""
+    flags = {"fever": int(fact.fever), "symptoms": int(fact.symptoms)}
+    return QuarantineFactRow(**asdict(fact) | flags, day=day)
 
 
-def followup_fact(arrived: Arrived) -> list[FollowupFact]:
-    """The row of one event of a follow-up."""
-    e = arrived.event
-    return [FollowupFact(
-        e.case_id, unix_micros(e.observed_at), arrived.day, e.device_id, e.seq, e.district, e.type, e.source or "", e.batch_id or "",
-        e.visit or "", e.closed or "", FIRST_WINS - arrived.kafka_ms,
-    )]  # fmt: skip
+def followup_fact_row(fact: FollowupFact, day: date) -> FollowupFactRow:
+    """Returns the row of a follow-up fact that was observed on the local day `day`."""
+    return FollowupFactRow(**asdict(fact), day=day)
+
+
+def quarantine_fact_rows(arrived: Arrived, fever_c: float) -> list[QuarantineFactRow]:
+    """Returns the row of one event in quarantine. A temperature of `fever_c` (°C) or more is fever."""
+    fact = quarantine_fact(arrived.event, FIRST_WINS - arrived.kafka_ms, fever_c)
+    return [quarantine_fact_row(fact, arrived.day)]
+
+
+def followup_fact_rows(arrived: Arrived) -> list[FollowupFactRow]:
+    """Returns the row of one event of a follow-up."""
+    return [followup_fact_row(followup_fact(arrived.event, FIRST_WINS - arrived.kafka_ms), arrived.day)]
 
 
 def _seconds(at: datetime) -> int:

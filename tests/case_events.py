@@ -12,8 +12,9 @@ import msgspec
 
 from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy.rules import FEVER_C
+from ninezero.schemas.case_facts import followup_fact, quarantine_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent
-from ninezero.schemas.rows import Arrived, followup_fact, quarantine_fact
+from ninezero.schemas.rows import FIRST_WINS
 from tests import case_oracle
 
 ZONE = "America/Sao_Paulo"
@@ -59,14 +60,16 @@ def f(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **mo
     }
 
 
-def facts(events: list[tuple[int, dict[str, Any]]], days: Days) -> dict[str, list[Any]]:
-    """Facts by case, through the wire types, of (arrival in ms, event)."""
+def facts(events: Events) -> dict[str, list[Any]]:
+    """Returns the facts by case of (arrival in ms, event) pairs, decoded through the wire types."""
     by_case: dict[str, list[Any]] = defaultdict(list)
     for ms, event in events:
-        wire: Any = QuarantineEvent if "site_id" in event else FollowupEvent
-        arrived = Arrived(msgspec.convert(event, wire), date(1970, 1, 1), ms, 0, False)
-        row: Any = quarantine_fact(arrived, FEVER_C) if "site_id" in event else followup_fact(arrived)
-        by_case[event["case_id"]] += row
+        version = FIRST_WINS - ms
+        if "site_id" in event:
+            fact: Any = quarantine_fact(msgspec.convert(event, QuarantineEvent), version, FEVER_C)
+        else:
+            fact = followup_fact(msgspec.convert(event, FollowupEvent), version)
+        by_case[event["case_id"]].append(fact)
     return by_case
 
 

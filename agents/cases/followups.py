@@ -1,9 +1,18 @@
-"""Follow-up at home: a visit a day, and what staff are told when there was none or someone is ill."""
+"""Follow-up at home: a visit every day, and an alert if there was none or if the visit found symptoms."""
 
-from ninezero.agents.cases.monitor import Kind
+from ninezero.agents.cases.monitor import CaseKind
 from ninezero.agents.logic.cases.followups import outlook
+from ninezero.schemas.case_facts import followup_fact
 from ninezero.schemas.events import FollowupEvent
-from ninezero.schemas.rows import FollowupFact, followup_fact
+from ninezero.schemas.ledger_records import FollowupLedgerRecord
 from ninezero.streams.kafka.topics import FOLLOWUP_LEDGER, FOLLOWUPS
 
-FOLLOWED_UP = Kind(FOLLOWUPS, FOLLOWUP_LEDGER, FollowupEvent, FollowupFact, followup_fact, outlook, "district")
+FOLLOW_UP = CaseKind(
+    topic=FOLLOWUPS,
+    ledger=FOLLOWUP_LEDGER,
+    event=FollowupEvent,
+    record=FollowupLedgerRecord,
+    fact_of=followup_fact,
+    outlook=outlook,
+    place="district",
+)

@@ -18,15 +18,14 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
-from isal.isal_zlib import crc32
 from msgspec import convert
 
 from ninezero.agents.cases.intake import valid_events
 from ninezero.agents.logic.cases.cases import ALERT_ID, Alarm, Outlook, alert_id
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.events import CareAlert, encode
-from ninezero.schemas.rows import Arrived
-from ninezero.schemas.times import FOREVER_US, unix_micros
+from ninezero.schemas.rows import FIRST_WINS
+from ninezero.schemas.times import FOREVER_US
 from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.compacted import CompactedTable
 from ninezero.streams.kafka.decoding import Rejected, decode
@@ -58,16 +57,23 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of case: its topic and ledger, the wire type, its facts, and the rule that looks at them."""
+class CaseKind:
+    """One kind of case: its topics, its types, and the rules that it follows."""
 
     topic: Topic
+    """Where its events arrive."""
     ledger: Topic
+    """Where its facts are kept."""
     event: Any
-    fact: Any
-    facts_of: Callable[[Arrived], list[Any]]
+    """Wire type of its events."""
+    record: Any
+    """Type of its ledger records: `record.of(fact, day)` builds one, `record.fact()` returns its fact."""
+    fact_of: Callable[[Any, int], Any]
+    """Returns the fact of an event, given the fact's version."""
     outlook: Callable[[list[Any], Days, int], Outlook]
+    """Returns what staff must know of a case at an instant (Unix time in µs), given its facts."""
     place: str
+    """Field of the alert that names the place of the case: `site_id` or `district`."""
 
 
 @dataclass
@@ -85,7 +91,7 @@ Cases = dict[str, Case]
 class CaseMonitor:
     """The cases of the partitions in hand. Each rebalance reads them back from the ledger."""
 
-    def __init__(self, settings: Settings, writer: Writer, kind: Kind, consumer: Callable[[], Consumer]) -> None:
+    def __init__(self, settings: Settings, writer: Writer, kind: CaseKind, consumer: Callable[[], Consumer]) -> None:
         self._settings, self._writer, self._kind, self._consumer = settings, writer, kind, consumer
         self._ledger = CompactedTable(settings, writer, kind.ledger)
         self._days = Days(settings.timezone)
@@ -100,10 +106,10 @@ class CaseMonitor:
             found = Found()
             touched = set()
             for event, record in good:
-                fact = self._fact(event, record)
+                fact = self._kind.fact_of(event, FIRST_WINS - record.timestamp)
                 case = cases.setdefault(event.case_id, Case())
                 if case.facts.setdefault((event.device_id, event.seq), fact) is fact:
-                    found.records.append((_key(event.case_id, event.device_id, str(event.seq)), encode(fact)))
+                    found.records.append((_key(event.case_id, event.device_id, str(event.seq)), self._record(fact)))
                     touched.add(event.case_id)
                     if self._settings.replay:  # as if each event had come in its own time
                         self._find(cases, event.case_id, found, by_clock=False)
@@ -192,7 +198,7 @@ class CaseMonitor:
         for key, value in records.items():
             try:
                 case_id, what, _ = key.decode().split("|", 2)
-                fact = None if what == "!" else decode(self._kind.fact, value)
+                fact = None if what == "!" else decode(self._kind.record, value).fact()
                 if fact is not None and (fact.case_id != case_id or not 0 <= fact.observed_us <= FOREVER_US):
                     raise ValueError
                 said = value.decode()
@@ -208,9 +214,8 @@ class CaseMonitor:
                 case.facts[fact.device_id, fact.seq] = fact
         return cases
 
-    def _fact(self, event: Any, record: Any) -> Any:
-        day = self._days.of(unix_micros(event.observed_at))
-        return self._kind.facts_of(Arrived(event, day, record.timestamp, crc32(record.value), False))[0]
+    def _record(self, fact: Any) -> bytes:
+        return encode(self._kind.record.of(fact, self._days.of(fact.observed_us)))
 
     def _find(self, cases: Cases, case_id: str, found: Found, by_clock: bool) -> None:
         """Finds what staff are to be told about a case and have not been, and when to look again."""

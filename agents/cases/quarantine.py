@@ -1,18 +1,20 @@
-"""Quarantine: two readings a day of everyone in a site, and what staff are told when one is missing or bad."""
+"""Quarantine at a site: two readings a day of each case, and an alert if one is missing or shows fever or symptoms."""
 
-from ninezero.agents.cases.monitor import Kind
+from ninezero.agents.cases.monitor import CaseKind
 from ninezero.agents.logic.cases.quarantine import outlook
 from ninezero.agents.logic.policy.rules import FEVER_C
+from ninezero.schemas.case_facts import quarantine_fact
 from ninezero.schemas.events import QuarantineEvent
-from ninezero.schemas.rows import QuarantineFact, quarantine_fact
-from ninezero.streams.kafka.topics import QUARANTINE, QUARANTINE_LEDGER
+from ninezero.schemas.ledger_records import QuarantineLedgerRecord
+from ninezero.streams.kafka.topics import QUARANTINE as QUARANTINE_EVENTS
+from ninezero.streams.kafka.topics import QUARANTINE_LEDGER
 
-QUARANTINED = Kind(
-    QUARANTINE,
-    QUARANTINE_LEDGER,
-    QuarantineEvent,
-    QuarantineFact,
-    lambda arrived: quarantine_fact(arrived, FEVER_C),
-    outlook,
-    "site_id",
+QUARANTINE = CaseKind(
+    topic=QUARANTINE_EVENTS,
+    ledger=QUARANTINE_LEDGER,
+    event=QuarantineEvent,
+    record=QuarantineLedgerRecord,
+    fact_of=lambda event, version: quarantine_fact(event, version, FEVER_C),
+    outlook=outlook,
+    place="site_id",
 )

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator, Set
 from datetime import date
 from typing import Any
 
+import msgspec
+
 from ninezero.agents.logic.cases import followups, quarantine
 from ninezero.agents.logic.days import Days
-from ninezero.schemas.rows import FollowupCase, FollowupFact, QuarantineCase, QuarantineFact
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+from ninezero.schemas.rows import FollowupCase, QuarantineCase
 from ninezero.streams.clickhouse.engines import ClickHouseError, Engine, Row
 from ninezero.streams.clickhouse.sink import Rows
 
@@ -53,12 +56,11 @@ def _recompute(engine: Engine, kind: tuple[str, Any, Any, Any], cases: Set[str],
 def _facts(engine: Engine, name: str, fact: Any, cases: list[str]) -> Iterator[tuple[str, list[Any]]]:
     listed = ", ".join(f"'{case}'" for case in cases)  # the pattern of a case number leaves no room for a quote
     by_case: dict[str, list[Any]] = defaultdict(list)
-    numbers = [column for column, kind in fact.__annotations__.items() if kind == "int"]
-    for found in engine.query(
-        f"SELECT {', '.join(fact._fields)} FROM ninezero_data.{name}_facts FINAL WHERE case_id IN ({listed})"
-    ):
-        whole = found | {column: int(found[column]) for column in numbers} | {"day": date.fromisoformat(found["day"])}
-        by_case[whole["case_id"]].append(fact(**whole))
+    columns = ", ".join(fact.__struct_fields__)
+    for found in engine.query(f"SELECT {columns} FROM ninezero_data.{name}_facts FINAL WHERE case_id IN ({listed})"):
+        by_case[found["case_id"]].append(
+            msgspec.convert(found, fact, strict=False)
+        )  # ClickHouse returns integers of 64 bits as strings
     return iter(by_case.items())
 
 

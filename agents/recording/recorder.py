@@ -76,9 +76,16 @@ def projections(settings: Settings) -> list[Projection]:
         (
             QUARANTINE,
             arrived(QuarantineEvent),
-            _each(quarantine_facts=lambda event: rows.quarantine_fact(event, FEVER_C), device_events=rows.device_event),
+            _each(
+                quarantine_facts=lambda event: rows.quarantine_fact_rows(event, FEVER_C),
+                device_events=rows.device_event,
+            ),
         ),
-        (FOLLOWUPS, arrived(FollowupEvent), _each(followup_facts=rows.followup_fact, device_events=rows.device_event)),
+        (
+            FOLLOWUPS,
+            arrived(FollowupEvent),
+            _each(followup_facts=rows.followup_fact_rows, device_events=rows.device_event),
+        ),
         (RECEIPTS, _own(PushReceipt), _each(push_receipts=rows.push_receipts, push_audit=rows.audit)),
         (DEAD_LETTERS, _own(DeadLetter), _each(dead_letter_facts=rows.dead_letters)),
     ]

@@ -21,10 +21,10 @@ from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ninezero.agents.board.server import Board, guard
-from ninezero.agents.cases.followups import FOLLOWED_UP
+from ninezero.agents.cases.followups import FOLLOW_UP
 from ninezero.agents.cases.intake import valid_events
-from ninezero.agents.cases.monitor import CaseMonitor, Kind
-from ninezero.agents.cases.quarantine import QUARANTINED
+from ninezero.agents.cases.monitor import CaseKind, CaseMonitor
+from ninezero.agents.cases.quarantine import QUARANTINE
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import retention
 from ninezero.agents.recording.case_tables import mend_cases, roll_up_cases
@@ -209,7 +209,7 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
     role.agent(DISPOSITIONS, take_dispositions)
 
-    def add(kind: Kind) -> None:
+    def add(kind: CaseKind) -> None:
         care = CaseMonitor(role.settings, writer, kind, lambda: role.app.consumer)
 
         async def take_all(arriving: Any) -> None:
@@ -219,8 +219,8 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
         role.agent(kind.topic, take_all)
         role.task(_after_start(role, care.watch))
 
-    add(QUARANTINED)
-    add(FOLLOWED_UP)
+    add(QUARANTINE)
+    add(FOLLOW_UP)
 
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import NamedTuple, TypeVar
 
-from ninezero.schemas.rows import FollowupFact, QuarantineFact
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
 
 GRACE_US = 600 * 1_000_000
 """A report may arrive ten minutes after its slot has closed before it is missed: what comes later is a late event."""

@@ -14,7 +14,8 @@ from datetime import date
 
 from ninezero.agents.logic.cases.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
 from ninezero.agents.logic.days import ONE_DAY, Days, each
-from ninezero.schemas.rows import NEVER, FollowupCase, FollowupFact
+from ninezero.schemas.case_facts import FollowupFact
+from ninezero.schemas.rows import NEVER, FollowupCase
 
 REACHED = ("seen_well", "seen_symptomatic")
 
@@ -79,21 +80,30 @@ def summarise(case_id: str, facts: list[FollowupFact], days: Days) -> FollowupCa
                 here["open_at_end"] += 1
                 here["overdue"] += opened < day and day not in case.visited
     rows = [(day, district, +counted) for (day, district), counted in sorted(case.counts.items()) if +counted]
-    names = FollowupCase._fields[12:]
+
+    def column(name: str) -> list[int]:
+        return [counted[name] for _, _, counted in rows]
+
     return FollowupCase(
-        case_id,
-        min(sum(fact.version for fact in ordered), MAX_VERSION),
-        int(case.open),
-        NEVER if case.open else last,
-        case.opened.district if case.opened else "",
-        last + ONE_DAY,
-        opened,
-        case.opened.batch_id if case.opened else "",
-        case.first_visit_us // 1_000_000,
-        case.closed.closed if case.closed else "",
-        [day for day, _, _ in rows],
-        [district for _, district, _ in rows],
-        *([counted[name] for _, _, counted in rows] for name in names),
+        case_id=case_id,
+        version=min(sum(fact.version for fact in ordered), MAX_VERSION),
+        open=int(case.open),
+        closed_on=NEVER if case.open else last,
+        district=case.opened.district if case.opened else "",
+        since=last + ONE_DAY,
+        opened_on=opened,
+        batch_id=case.opened.batch_id if case.opened else "",
+        first_visit=case.first_visit_us // 1_000_000,
+        closed_as=case.closed.closed if case.closed else "",
+        days=[day for day, _, _ in rows],
+        districts=[district for _, district, _ in rows],
+        opened=column("opened"),
+        visits=column("visits"),
+        reached=column("reached"),
+        closed=column("closed"),
+        overdue=column("overdue"),
+        open_at_end=column("open_at_end"),
+        anomalies=column("anomalies"),
     )
 
 

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from ninezero.agents.logic.cases.cases import GRACE_US, MAX_VERSION, Alarm, Key, Outlook, in_order, once
 from ninezero.agents.logic.days import ONE_DAY, Days, each
-from ninezero.schemas.rows import NEVER, QuarantineCase, QuarantineFact
+from ninezero.schemas.case_facts import QuarantineFact
+from ninezero.schemas.rows import NEVER, QuarantineCase
 
 SLOTS = ("am", "pm")
 
@@ -108,17 +109,30 @@ def summarise(case_id: str, facts: list[QuarantineFact], days: Days) -> Quaranti
                     case.counts[day, site][f"done_{slot}"] += (day, slot) in case.readings
                     case.counts[day, site]["present"] += slot == "pm"
     rows = [(day, site, +counted) for (day, site), counted in sorted(case.counts.items()) if +counted]
-    names = QuarantineCase._fields[8:]
+
+    def column(name: str) -> list[int]:
+        return [counted[name] for _, _, counted in rows]
+
     return QuarantineCase(
-        case_id,
-        min(sum(fact.version for fact in ordered), MAX_VERSION),
-        int(case.open),
-        NEVER if case.open else last,
-        case.stays[-1].site_id if case.open else "",
-        last + ONE_DAY,
-        [day for day, _, _ in rows],
-        [site for _, site, _ in rows],
-        *([counted[name] for _, _, counted in rows] for name in names),
+        case_id=case_id,
+        version=min(sum(fact.version for fact in ordered), MAX_VERSION),
+        open=int(case.open),
+        closed_on=NEVER if case.open else last,
+        site_id=case.stays[-1].site_id if case.open else "",
+        since=last + ONE_DAY,
+        days=[day for day, _, _ in rows],
+        sites=[site for _, site, _ in rows],
+        admitted=column("admitted"),
+        released=column("released"),
+        transferred_in=column("transferred_in"),
+        transferred_out=column("transferred_out"),
+        present=column("present"),
+        due_am=column("due_am"),
+        due_pm=column("due_pm"),
+        done_am=column("done_am"),
+        done_pm=column("done_pm"),
+        misplaced=column("misplaced"),
+        anomalies=column("anomalies"),
     )
 
 

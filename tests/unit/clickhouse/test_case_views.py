@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ninezero.agents.recording.case_tables import close_cases, end_cases, roll_up_cases, warnings
-from ninezero.schemas.rows import TABLES, Block, PushReceiptRow, SiteRow
+from ninezero.schemas.case_facts import QuarantineFact
+from ninezero.schemas.rows import TABLES, Block, PushReceiptRow, SiteRow, followup_fact_row, quarantine_fact_row
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
 from tests.case_events import DAYS, PLACE, ZONE, Events, check, f, facts, make, q, today, view
@@ -48,10 +49,13 @@ def empty(engine: Engine) -> None:
 
 def write(engine: Engine, events: Events) -> None:
     written: dict[str, list[Any]] = {"quarantine_facts": [], "followup_facts": []}
-    for some in facts(events, DAYS).values():
-        written["quarantine_facts" if hasattr(some[0], "site_id") else "followup_facts"] += [
-            fact._replace(day=DAYS.of(fact.observed_us)) for fact in some
-        ]
+    for some in facts(events).values():
+        for fact in some:
+            day = DAYS.of(fact.observed_us)
+            if isinstance(fact, QuarantineFact):
+                written["quarantine_facts"].append(quarantine_fact_row(fact, day))
+            else:
+                written["followup_facts"].append(followup_fact_row(fact, day))
     for table, rows in written.items():
         if rows:
             engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)

@@ -11,7 +11,7 @@ from faust.types import TP
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording.case_tables import mend_cases, roll_up_cases
 from ninezero.agents.recording.recorder import mend_rollup, roll_up
-from ninezero.schemas.rows import FIRST_WINS, KEYS, TABLES, Block, DeadLetterRow, QuarantineFact, ScreeningFact
+from ninezero.schemas.rows import FIRST_WINS, KEYS, TABLES, Block, DeadLetterRow, QuarantineFactRow, ScreeningFact
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.clickhouse import progress
 from ninezero.streams.clickhouse.engines import SQL, Engine
@@ -94,8 +94,8 @@ def test_counts_of_a_sealed_day_stand(engine: Engine) -> None:
 
 def test_cases_that_were_lost_are_computed_from_their_facts(engine: Engine) -> None:
     days = Days("Asia/Shanghai")
-    fact = QuarantineFact("c." + "0" * 32, MINUTE * 1_000_000, DAY, "d", 1, "q", "admitted", "", "", 0, 0, "", 1)
-    engine.insert("ninezero_data.quarantine_facts", QuarantineFact._fields, [fact])
+    fact = QuarantineFactRow("c." + "0" * 32, MINUTE * 1_000_000, DAY, "d", 1, "q", "admitted", "", "", 0, 0, "", 1)
+    engine.insert("ninezero_data.quarantine_facts", QuarantineFactRow._fields, [fact])
     roll_up_cases(engine, {"quarantine_facts": Block("quarantine_facts", [fact])}, days)
     before = engine.query("SELECT * FROM ninezero_data.quarantine_cases FINAL")
     engine.execute("TRUNCATE TABLE ninezero_data.quarantine_cases")

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from ninezero.agents.logic.cases import followups, quarantine
 from ninezero.agents.logic.cases.cases import Alarm, alert_id
 from ninezero.agents.logic.days import Days, each
-from ninezero.schemas.rows import FollowupFact, QuarantineFact
 from tests import case_oracle
 from tests.case_events import case, f, facts, q
 
@@ -31,14 +30,21 @@ ZONES = {  # a week each; all but the first change their clocks in it, São Paul
 def of(events: list[dict[str, Any]]) -> list[Any]:
     """The facts of one case in Shanghai, numbered in the order given."""
     numbered = [(1000 + n, event | {"seq": n}) for n, event in enumerate(events)]
-    return facts(numbered, Days(SHANGHAI))[case(1)]
+    return facts(numbered)[case(1)]
+
+
+COUNTS = {
+    *("admitted", "released", "transferred_in", "transferred_out", "present", "due_am", "due_pm", "done_am", "done_pm"),
+    *("misplaced", "anomalies", "opened", "visits", "reached", "closed", "overdue", "open_at_end"),
+}
+"""Columns of a case's row that hold a count for each of its days."""
 
 
 def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]) -> case_oracle.Counts:
     """The counts of a case's row, its tail extended to the day `last`."""
     rows: case_oracle.Counts = defaultdict(Counter)
     for n, key in enumerate(zip(found.days, getattr(found, places), strict=True)):
-        for name in found._fields[found._fields.index(places) + 1 :]:
+        for name in COUNTS & set(found._fields):
             rows[key][name] += getattr(found, name)[n]
     for day in each(found.since, last) if found.open else ():
         rows[day, getattr(found, place)].update(tail)
@@ -216,7 +222,7 @@ def compare(kind: str, zone: str, start: datetime, events: list[tuple[int, dict[
     days, last = Days(zone), (start + timedelta(days=9)).astimezone(ZoneInfo(zone)).date()
     now = datetime(2030, 1, 1, tzinfo=UTC)
     got: case_oracle.Counts = defaultdict(Counter)
-    for case_id, some in facts(events, days).items():
+    for case_id, some in facts(events).items():
         if kind == "quarantine":
             row: Any = quarantine.summarise(case_id, some, days)
             rows = totals(row, "sites", "site_id", last, {"present": 1, "due_am": 1, "due_pm": 1})
@@ -263,7 +269,7 @@ def test_whoever_looks_when_and_how_often_tells_the_same_of_an_open_case(
     """What was told early is told later as well, unless the case is closed by then; and each miss is due by the row."""
     days = Days(SHANGHAI)
     start = int(ZONES[SHANGHAI].timestamp()) * 1_000_000
-    for case_id, some in facts(events, days).items():
+    for case_id, some in facts(events).items():
         early = quarantine.outlook(some, days, start + until * 60_000_000)
         late = quarantine.outlook(some, days, start + 10 * 1440 * 60_000_000)
         assert set(early.alarms) <= set(late.alarms)
@@ -274,11 +280,3 @@ def test_whoever_looks_when_and_how_often_tells_the_same_of_an_open_case(
             for slot in ("am", "pm") if row.open else ():
                 lacking = getattr(row, f"due_{slot}")[n] - getattr(row, f"done_{slot}")[n]
                 assert lacking <= missed[day, slot] <= 1
-
-
-def test_facts_keep_what_the_wire_said() -> None:
-    [one] = of([q("admitted", "04 09:00", slot="am", symptoms=True, temperature_c=37.3, reason=None)])
-    assert isinstance(one, QuarantineFact)
-    assert (one.fever, one.symptoms, one.slot, one.reason, one.to_site_id) == (1, 1, "am", "", "")
-    [two] = of([f("visit", "04 09:00", visit="refused")])
-    assert isinstance(two, FollowupFact) and two.visit == "refused"

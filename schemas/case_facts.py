@@ -1,0 +1,80 @@
+"""Facts of cases: what the logic of quarantine and follow-up computes with.
+
+A fact is one event of a case, in the form that the ledger topics and ClickHouse also hold: without a temperature, with an empty
+string for a value that is not set, and with a version by which the first of several contents of one event is recognised.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from ninezero.schemas.events import FollowupEvent, QuarantineEvent
+from ninezero.schemas.times import unix_micros
+
+
+class QuarantineFact(Struct, frozen=True, gc=False, kw_only=True):
+    """One event of a case in quarantine. `observed_us` is Unix time in µs; the highest `version` of an event counts."""
+
+    case_id: str
+    observed_us: int
+    device_id: str
+    seq: int
+    site_id: str
+    type: str
+    slot: str
+    to_site_id: str
+    fever: bool
+    symptoms: bool
+    reason: str
+    version: int
+
+
+class FollowupFact(Struct, frozen=True, gc=False, kw_only=True):
+    """One event of a case under follow-up. `observed_us` is Unix time in µs; the highest `version` of an event counts."""
+
+    case_id: str
+    observed_us: int
+    device_id: str
+    seq: int
+    district: str
+    type: str
+    source: str
+    batch_id: str
+    visit: str
+    closed: str
+    version: int
+
+
+def quarantine_fact(event: QuarantineEvent, version: int, fever_c: float) -> QuarantineFact:
+    """Returns the fact of a quarantine event. A temperature of `fever_c` (°C) or more is fever."""
+    return QuarantineFact(
+        case_id=event.case_id,
+        observed_us=unix_micros(event.observed_at),
+        device_id=event.device_id,
+        seq=event.seq,
+        site_id=event.site_id,
+        type=event.type,
+        slot=event.slot or "",
+        to_site_id=event.to_site_id or "",
+        fever=event.temperature_c is not None and event.temperature_c >= fever_c,
+        symptoms=bool(event.symptoms),
+        reason=event.reason or "",
+        version=version,
+    )
+
+
+def followup_fact(event: FollowupEvent, version: int) -> FollowupFact:
+    """Returns the fact of a follow-up event."""
+    return FollowupFact(
+        case_id=event.case_id,
+        observed_us=unix_micros(event.observed_at),
+        device_id=event.device_id,
+        seq=event.seq,
+        district=event.district,
+        type=event.type,
+        source=event.source or "",
+        batch_id=event.batch_id or "",
+        visit=event.visit or "",
+        closed=event.closed or "",
+        version=version,
+    )

@@ -1,0 +1,74 @@
+"""Records of the ledger topics (`quarantine-ledger`, `followup-ledger`): one JSON array per fact.
+
+The order of the fields is the order of the array, so it must never change. Keys are `case_id|device_id|seq`.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+
+
+class QuarantineLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A fact of a case in quarantine. `day` is the local day of `observed_us`; `fever` and `symptoms` are 0 or 1."""
+
+    case_id: str
+    observed_us: int
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    type: str
+    slot: str
+    to_site_id: str
+    fever: int
+    symptoms: int
+    reason: str
+    version: int
+
+    @classmethod
+    def of(cls, fact: QuarantineFact, day: date) -> QuarantineLedgerRecord:
+        """Returns the record of a fact that was observed on the local day `day`."""
+        flags = {"fever": int(fact.fever), "symptoms": int(fact.symptoms)}
+        return cls(**asdict(fact) | flags, day=day)
+
+    def fact(self) -> QuarantineFact:
+        """Returns the fact that the record holds."""
+        flags = {"fever": bool(self.fever), "symptoms": bool(self.symptoms)}
+        return QuarantineFact(**_without_day(asdict(self)) | flags)
+
+
+class FollowupLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A fact of a case under follow-up. `day` is the local day of `observed_us`."""
+
+    case_id: str
+    observed_us: int
+    day: date
+    device_id: str
+    seq: int
+    district: str
+    type: str
+    source: str
+    batch_id: str
+    visit: str
+    closed: str
+    version: int
+
+    @classmethod
+    def of(cls, fact: FollowupFact, day: date) -> FollowupLedgerRecord:
+        """Returns the record of a fact that was observed on the local day `day`."""
+        return cls(**asdict(fact), day=day)
+
+    def fact(self) -> FollowupFact:
+        """Returns the fact that the record holds."""
+        return FollowupFact(**_without_day(asdict(self)))
+
+
+def _without_day(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields that a fact has, too: it holds no day, which follows from the time and the time zone."""
+    return {name: value for name, value in fields.items() if name != "day"}

@@ -1,0 +1,105 @@
+"""Facts of cases: from the wire to the fact, the ledger record and the ClickHouse row."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
+from ninezero.schemas.events import FollowupEvent, QuarantineEvent, encode
+from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord
+from ninezero.schemas.rows import FIRST_WINS, followup_fact_row, quarantine_fact_row
+from ninezero.streams.kafka.decoding import Rejected, decode
+from tests.case_events import f, q
+
+ARRIVED_MS = 1_580_779_801_500
+DAY = date(2020, 2, 4)
+
+# Each event with the bytes that the ledger topic holds for it. Records stay in the topic across upgrades.
+QUARANTINE = [
+    (
+        q("transferred", "04 09:30", slot="am", temperature_c=37.3, symptoms=True, to_site_id="q2", reason="hospital"),
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","transferred","am","q2",1,1,"hospital",7215313220708]',
+    ),
+    (
+        q("admitted", "04 09:30", term_days=14),
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","admitted","","",0,0,"",7215313220708]',
+    ),
+]
+FOLLOW_UP = [
+    (
+        f("visit", "04 09:30", source="push", batch_id="b1", visit="seen_well", closed="lost"),
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","visit","push","b1","seen_well","lost",7215313220708]',
+    ),
+    (
+        f("opened", "04 09:30"),
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","opened","","","","",7215313220708]',
+    ),
+]
+
+
+def fact_of(event: dict[str, Any]) -> Any:
+    version = FIRST_WINS - ARRIVED_MS
+    if "site_id" in event:
+        return quarantine_fact(msgspec.convert(event, QuarantineEvent), version, fever_c=37.3)
+    return followup_fact(msgspec.convert(event, FollowupEvent), version)
+
+
+def record_type(fact: Any) -> Any:
+    return QuarantineLedgerRecord if isinstance(fact, QuarantineFact) else FollowupLedgerRecord
+
+
+@pytest.mark.parametrize(("event", "stored"), QUARANTINE + FOLLOW_UP)
+def test_a_ledger_record_is_read_and_written_byte_for_byte_as_before(event: dict[str, Any], stored: bytes) -> None:
+    fact = fact_of(event)
+    assert encode(record_type(fact).of(fact, DAY)) == stored
+    record = decode(record_type(fact), stored)
+    assert record.fact() == fact
+    assert encode(record) == stored
+
+
+@pytest.mark.parametrize("stored", [QUARANTINE[0][1], FOLLOW_UP[0][1]])
+def test_a_ledger_record_with_a_field_more_or_less_is_rejected(stored: bytes) -> None:
+    kind = QuarantineLedgerRecord if stored is QUARANTINE[0][1] else FollowupLedgerRecord
+    fields = json.loads(stored)
+    for changed in (fields[:-1], [*fields, 1]):
+        with pytest.raises(Rejected):
+            decode(kind, json.dumps(changed).encode())
+
+
+texts = st.text(max_size=8)
+times = st.integers(0, 2**52)
+versions = st.integers(0, 2**64 - 1)
+
+
+@given(
+    fact=st.builds(
+        QuarantineFact, case_id=texts, observed_us=times, device_id=texts, seq=times, site_id=texts, type=texts,
+        slot=texts, to_site_id=texts, fever=st.booleans(), symptoms=st.booleans(), reason=texts, version=versions,
+    )
+    | st.builds(
+        FollowupFact, case_id=texts, observed_us=times, device_id=texts, seq=times, district=texts, type=texts,
+        source=texts, batch_id=texts, visit=texts, closed=texts, version=versions,
+    ),
+    day=st.dates(),
+)  # fmt: skip
+def test_fact_record_and_row_hold_the_same_values(fact: Any, day: date) -> None:
+    stored = encode(record_type(fact).of(fact, day))
+    assert decode(record_type(fact), stored).fact() == fact
+    row = quarantine_fact_row(fact, day) if isinstance(fact, QuarantineFact) else followup_fact_row(fact, day)
+    assert encode(row) == stored  # the columns of the table have the order of the record
+    assert msgspec.convert(row._asdict(), type(fact), strict=False) == fact
+
+
+def test_facts_keep_what_the_event_holds() -> None:
+    admitted = fact_of(q("admitted", "04 09:00", slot="am", symptoms=True, temperature_c=37.3, reason=None))
+    assert (admitted.fever, admitted.symptoms, admitted.slot, admitted.reason, admitted.to_site_id) == (
+        True, True, "am", "", "",
+    )  # fmt: skip
+    assert fact_of(f("visit", "04 09:00", visit="refused")).visit == "refused"
