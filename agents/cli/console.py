@@ -1,9 +1,11 @@
-"""What the commands share: where the local run is, how rows are shown, and the failure that ends one."""
+"""What the commands have in common: the folder of the local run, tables on the terminal, and the error that ends a command."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +13,50 @@ from ninezero.streams import settings
 from ninezero.streams.errors import UserError
 
 RUN = Path(".run")
+"""Folder of the local Kafka and of the demo, below the current folder."""
 
 
-class Failure(UserError):
-    """Ends the command with this line."""
+class CommandError(UserError):
+    """Ends the command. Its message is printed as one line."""
 
 
 def query_url() -> str:
-    """`NINEZERO_CLICKHOUSE`, or the last demo's database."""
-    held = (RUN / "clickhouse").absolute()
-    if not os.environ.get("NINEZERO_CLICKHOUSE") and held.exists():
-        return f"chdb://{held}"
+    """Returns `NINEZERO_CLICKHOUSE`, or the database of the last demo if that is not set.
+
+    Raises:
+        SettingsError: the setting is wrong, or it is not set and no demo was run in this folder.
+    """
+    demo_database = (RUN / "clickhouse").absolute()
+    if not os.environ.get("NINEZERO_CLICKHOUSE") and demo_database.exists():
+        return f"chdb://{demo_database}"
     return settings.clickhouse(os.environ)
 
 
-def _plain(text: str) -> str:
-    """Without what would steer a terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+@contextlib.contextmanager
+def open_lines(file: str) -> Iterator[Iterable[bytes]]:
+    """Opens a file, or standard input for `-`, as an iterable of lines.
+
+    Raises:
+        CommandError: the file cannot be read.
+    """
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(Path(file).open("rb"))
+        except OSError as error:
+            raise CommandError(f"the file cannot be read ({error.strerror})") from None
+        yield source
 
 
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV that may be opened in a spreadsheet: text that it would take for a formula gets a quote before it."""
+    """Returns a value that is safe in a spreadsheet: text that looks like a formula gets a leading quote."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Rows as a table, in the order of the first one's columns."""
+    """Prints rows as a table whose columns are those of the first row."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -46,7 +66,12 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         return
     table = Table()
     for name in rows[0]:
-        table.add_column(Text(_plain(name)))
+        table.add_column(Text(_printable(name)))
     for row in rows:
-        table.add_row(*(Text("NULL" if value is None else _plain(str(value))) for value in row.values()))
+        table.add_row(*(Text("NULL" if value is None else _printable(str(value))) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _printable(text: str) -> str:
+    """Escapes characters that control a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""`ninezero publish`: what may leave the health authority, a day at a time."""
+"""`ninezero publish`: the counts that may leave the health authority, one day at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ninezero.streams import settings
 
 
 def publish() -> None:
-    """Publishes each day that ended 48 hours ago, once: by division, small counts suppressed, the rest rounded."""
+    """Publishes, once, each day that ended 48 hours ago: by division, with small counts suppressed and the rest rounded."""
     from ninezero.agents.recording import publishing
     from ninezero.streams.clickhouse import engines as clickhouse
 
@@ -18,9 +18,9 @@ def publish() -> None:
     k = settings.k(os.environ)
     engine = clickhouse.connect(query_url())
     clickhouse.migrate(engine, settings.timezone(os.environ))
-    done = publishing.publish(engine, until, k)
+    published = publishing.publish(engine, until, k)
     engine.close()
-    for day in done:
+    for day in published:
         print(day)
-    if not done:
+    if not published:
         print(f"nothing to publish: all days with counts up to {until} are published")

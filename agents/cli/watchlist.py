@@ -1,4 +1,7 @@
-"""`ninezero watchlist`: what is on the lists, and who put it there. The answer to a complaint, by token, never by name."""
+"""`ninezero watchlist`: what is on the lists, and who put it there.
+
+It answers a complaint about an entry. Entries are found by token or entry id, never by name.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from typing import Annotated, Any
 
 import typer
 
-from ninezero.agents.cli.console import Failure, print_table, query_url
+from ninezero.agents.cli.console import CommandError, print_table, query_url
 from ninezero.schemas.events import PSEUDONYM_PATTERN, Identifier, Manifest, WatchlistEntry, WatchlistRecord
 from ninezero.streams import settings as settings_
 from ninezero.streams.settings import Settings
 
-app = typer.Typer(help="The lists: what is on them, and who put it there.", no_args_is_help=True)
+app = typer.Typer(help="Show what is on the lists, and who put it there.", no_args_is_help=True)
 
 _ENTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,10}")
 
@@ -22,12 +25,16 @@ _ENTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,10}")
 @app.command()
 def show(
     which: Annotated[
-        str, typer.Argument(metavar="[TOKEN|ENTRY_ID]", help="Without it, every list with its size and age.")
+        str,
+        typer.Argument(
+            metavar="[TOKEN|ENTRY_ID]",
+            help="Token or entry to show. Without it, every list is shown with its size and age.",
+        ),
     ] = "",
 ) -> None:
-    """Shows the lists, or every entry that has a token, or an entry that an alert named."""
+    """Shows the lists, every entry that has a token, or an entry that an alert named."""
     if which and not re.match(PSEUDONYM_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
-        raise Failure("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as alerts name it")
+        raise CommandError("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as an alert states it")
     manifests, entries = asyncio.run(read(settings_.load(), which))
     now = datetime.now(UTC)
     if which:
@@ -47,12 +54,12 @@ def show(
 
 @app.command()
 def audit(
-    authority: Annotated[str, typer.Option(help="Of this authority only.")] = "",
-    list_: Annotated[str, typer.Option("--list", help="Of this list only.")] = "",
-    batch_id: Annotated[str, typer.Option(help="Of this batch only.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    authority: Annotated[str, typer.Option(help="Only actions of this authority.")] = "",
+    list_: Annotated[str, typer.Option("--list", help="Only actions on this list.")] = "",
+    batch_id: Annotated[str, typer.Option(help="Only actions on this batch.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Number of actions to show.")] = 100,
 ) -> None:
-    """Who pushed, withdrew and confirmed, the latest first."""
+    """Lists who pushed, withdrew and confirmed, the latest first."""
     import msgspec
 
     from ninezero.streams.clickhouse import engines as clickhouse
@@ -63,8 +70,8 @@ def audit(
             try:
                 where.append(f"{column} = '{msgspec.convert(value, Identifier)}'")
             except msgspec.ValidationError:
-                raise Failure(
-                    f"--{column.replace('_', '-')} is no identifier: letters, digits, '.', '_', '-'"
+                raise CommandError(
+                    f"--{column.replace('_', '-')} is not an identifier: use letters, digits, '.', '_' and '-'"
                 ) from None
     engine = clickhouse.connect(query_url())
     rows = engine.query(

@@ -1,1 +1,1 @@
-"""`ninezero demo`: a scenario replayed through a real deployment, with a report."""
+"""The demo: replays a scenario through the whole pipeline and compares the counts with the published totals."""

@@ -1,4 +1,4 @@
-"""`ninezero push`: files as health authorities have them, to the watchlist; and a second person's confirmation."""
+"""`ninezero push`: sends the files of a health authority to the watchlist, or confirms a held batch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from zoneinfo import ZoneInfo
 import msgspec
 import typer
 
-from ninezero.agents.cli.console import Failure
+from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import CATEGORIES, PushBatch, PushReceipt
 from ninezero.streams import settings as settings_
 
 SHOWN = 20
-"""So many refused lines are shown; the rejects file has all."""
+"""Number of rejected lines that are printed. The rejects file has all of them."""
 
 _HELD = {
-    "count_mismatch": "it has not as many lines as it declares",
+    "count_mismatch": "it does not have the number of lines that it declares",
     "would_empty": "it would empty the list",
-    "would_shrink": "it would take over half of the list away",
+    "would_shrink": "it would remove more than half of the list",
 }
 _REJECTED = {
     "no_legal_basis": "it names no legal basis: give --basis",
@@ -31,49 +31,67 @@ _REJECTED = {
     "stale_sequence": "the list has had a batch of the same or a higher sequence: leave --sequence out, or give a higher one",
 }
 _CONFIRMATION = {
-    "same_person": "whoever pushed a batch can't confirm it: a second person has to",
+    "same_person": "the person who pushed a batch cannot confirm it: a second person has to",
     "overtaken": "a later batch of the list was applied since: push the files again",
     "not_held": "the batch is not held",
-    "gone": "the batch is too old, its lines are gone: push the files again",
+    "gone": "the batch is too old and its lines are deleted: push the files again",
 }
 
 
 def push(
-    files: Annotated[list[Path] | None, typer.Argument(help="CSV or .xlsx files: one batch, in this order.")] = None,
-    authority: Annotated[str, typer.Option(help="The health authority that pushes.")] = "",
-    list_: Annotated[str, typer.Option("--list", help="The name of its list.")] = "",
-    category: Annotated[str, typer.Option(help=", ".join(sorted(CATEGORIES)))] = "",
-    by: Annotated[str, typer.Option(help="Who pushes, or confirms.")] = "",
-    basis: Annotated[str, typer.Option(help="The legal basis, an identifier.")] = "",
-    full: Annotated[bool, typer.Option("--full", help="The files are the whole list, and replace it.")] = False,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take those in the files off the list.")] = False,
-    reason: Annotated[str, typer.Option(help="With --withdraw: expired, cleared or mistake.")] = "",
-    confirm: Annotated[str, typer.Option(metavar="BATCH_ID", help="Apply a held batch, as a second person.")] = "",
-    days: Annotated[int, typer.Option(min=0, max=36_500, help="Days a line without an end is valid.")] = 0,
-    valid_from: Annotated[str, typer.Option(help="Beginning of lines without one, RFC 3339 (default: now).")] = "",
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="CSV or .xlsx files. They are sent as one batch, in this order.")
+    ] = None,
+    authority: Annotated[str, typer.Option(help="Health authority that pushes.")] = "",
+    list_: Annotated[str, typer.Option("--list", help="Name of the list of this authority.")] = "",
+    category: Annotated[str, typer.Option(help=f"Reason for the list: {', '.join(sorted(CATEGORIES))}.")] = "",
+    by: Annotated[str, typer.Option(help="Person who pushes or confirms.")] = "",
+    basis: Annotated[str, typer.Option(help="Legal basis of the batch, an identifier.")] = "",
+    full: Annotated[bool, typer.Option("--full", help="Replace the whole list by the files.")] = False,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Remove the people in the files from the list.")] = False,
+    reason: Annotated[
+        str, typer.Option(help="Reason for a withdrawal: expired, cleared or mistake. Only with --withdraw.")
+    ] = "",
+    confirm: Annotated[
+        str, typer.Option(metavar="BATCH_ID", help="Apply a held batch. This needs a second person.")
+    ] = "",
+    days: Annotated[int, typer.Option(min=0, max=36_500, help="Days for which a line without an end is valid.")] = 0,
+    valid_from: Annotated[
+        str, typer.Option(help="Start of lines that state none, in RFC 3339 with an offset. The default is now.")
+    ] = "",
     columns: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="FIELD=COLUMN", help="For example --map id=C --map phone=联系人电话"),
+        typer.Option(
+            "--map",
+            metavar="FIELD=COLUMN",
+            help="Column of a field, for example id=C or phone=联系人电话. May be repeated.",
+        ),
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="A saved mapping.")] = None,
-    save_mapping: Annotated[Path | None, typer.Option(help="Save the mapping made with --map.")] = None,
-    sheet: Annotated[str | None, typer.Option(help="A workbook's sheet, by name or number.")] = None,
-    rejects: Annotated[Path | None, typer.Option(help="The rejects file (default rejects-BATCH_ID.csv).")] = None,
-    check: Annotated[bool, typer.Option("--check", help="Read and judge the files, and send nothing.")] = False,
-    batch_id: Annotated[str, typer.Option(help="To send a batch again, or to number batches your own way.")] = "",
-    sequence: Annotated[int, typer.Option(min=0, help="Must rise with every batch of a list (default: the time).")] = 0,
+    mapping: Annotated[Path | None, typer.Option(help="File with a saved mapping of columns.")] = None,
+    save_mapping: Annotated[Path | None, typer.Option(help="File in which the mapping of --map is saved.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook, by name or number.")] = None,
+    rejects: Annotated[
+        Path | None, typer.Option(help="File for rejected lines. The default is rejects-BATCH_ID.csv.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check the files and send nothing.")] = False,
+    batch_id: Annotated[
+        str, typer.Option(help="Id of the batch, to send it again or to use a numbering of your own.")
+    ] = "",
+    sequence: Annotated[
+        int, typer.Option(min=0, help="Number that rises with every batch of a list. The default is the time.")
+    ] = 0,
 ) -> None:
-    """Pushes lists: every line becomes tokens here, and is told what became of it."""
+    """Pushes files to a list: each line becomes tokens on this machine, and its result is reported."""
     settings = settings_.load(edge=True)
     if confirm:
         _confirm(settings, confirm, by, authority)
         return
     if not files:
-        raise Failure("name the files to push, or --confirm BATCH_ID; ninezero push --help tells more")
+        raise CommandError("name the files to push, or --confirm BATCH_ID: see ninezero push --help")
     if withdraw and full:
-        raise Failure("--full and --withdraw exclude each other")
+        raise CommandError("--full and --withdraw exclude each other")
     if withdraw != bool(reason):
-        raise Failure("--withdraw and --reason (expired, cleared or mistake) go together")
+        raise CommandError("--withdraw and --reason (expired, cleared or mistake) go together")
     now = datetime.now(UTC)
     head = _head(
         {
@@ -92,15 +110,22 @@ def push(
             "lines": [],
         }
     )
-    given = _mapping(columns, mapping, save_mapping)
-    _Push(settings, head, files, given, sheet, days, valid_from).run(rejects, check)
+    chosen = _mapping(columns, mapping, save_mapping)
+    _Push(settings, head, files, chosen, sheet, days, valid_from).run(rejects, check)
 
 
 class _Push:
-    """One push: the files are read once to be judged and shown, once to be sent, and once for the rejects file."""
+    """One push. It reads the files up to three times: to check and summarise them, to send them, and to write the rejects file."""
 
     def __init__(
-        self, settings: Any, head: PushBatch, files: list[Path], mapping: Any, sheet: str | None, days: int, since: str
+        self,
+        settings: settings_.Settings,
+        head: PushBatch,
+        files: list[Path],
+        mapping: Any,
+        sheet: str | None,
+        days: int,
+        since: str,
     ) -> None:
         from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
         from ninezero.streams.edge.listfiles.list_file import open_sheet
@@ -118,26 +143,31 @@ class _Push:
             except msgspec.ValidationError:
                 start = None
             if start is None or start.tzinfo is None:
-                raise Failure("--valid-from is no time: give RFC 3339 with an offset")
+                raise CommandError("--valid-from is not a time: give RFC 3339 with an offset")
         self._terms = Terms(head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None)
 
     def run(self, rejects: Path | None, check: bool) -> None:
+        """Checks the files and prints a summary; unless `check`, sends them and prints the receipt.
+
+        Args:
+            rejects: file for rejected lines; None for the default name.
+        """
         from ninezero.streams.edge.listfiles.push_client import header_bytes, send
         from ninezero.streams.edge.listfiles.push_lines import summarise
 
         for sheet in self._sheets:
             found = ", ".join(f"{field} {column}" for field, column in sheet.columns.items())
             more = (
-                f"; {sheet.other_sheets} more sheets are not read: name one with --sheet" if sheet.other_sheets else ""
+                f"; {sheet.other_sheets} other sheets are not read: name one with --sheet" if sheet.other_sheets else ""
             )
             print(f"file {sheet.file}: columns {found}{more}")
         summary = summarise(self._lines(), header_bytes(self._head))
         print(
-            f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_listed(summary.codes)}{_listed(summary.findings)}"
+            f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_counts_text(summary.codes)}{_counts_text(summary.findings)}"
         )
         path = rejects or Path(f"rejects-{self._head.batch_id}.csv")
         if check:
-            self._reject(path, {})
+            self._report_rejects(path, {})
             print("nothing was sent")
             return
         head = msgspec.structs.replace(self._head, declared_lines=summary.lines)
@@ -147,8 +177,8 @@ class _Push:
             self._settings, head, self._lines(), parts_count=summary.parts, progress=_progress(summary.lines)
         )
         if summary.codes or summary.findings or receipt.rejects:
-            self._reject(path, {reject.line: reject.code for reject in receipt.rejects})
-        _tell(receipt)
+            self._report_rejects(path, {reject.line: reject.code for reject in receipt.rejects})
+        _print_receipt(receipt)
 
     def _lines(self) -> Iterator[Any]:
         from ninezero.streams.edge.documents.checks import check
@@ -156,37 +186,37 @@ class _Push:
 
         return read_lines(self._sheets, self._ring, self._terms, check)
 
-    def _reject(self, path: Path, codes: dict[int, str]) -> None:
-        """Shows the lines that were refused or have findings, and writes the rejects file, if there are any."""
+    def _report_rejects(self, path: Path, codes: dict[int, str]) -> None:
+        """Prints the lines that were rejected or have findings, and writes the rejects file, if there are any."""
         from ninezero.streams.edge.listfiles.push_client import header_bytes
         from ninezero.streams.edge.listfiles.push_lines import summarise
 
-        def judged() -> Iterator[Any]:
+        def with_codes() -> Iterator[Any]:
             for line in self._lines():
                 yield line._replace(code=codes.get(line.push.line, line.code))
 
         count = 0
-        for line in judged():
+        for line in with_codes():
             if line.code is not None or line.findings:
                 count += 1
                 if count <= SHOWN:
                     print(f"file {line.file} row {line.row}: {' '.join([line.code or 'sent', *line.findings])}")
         if count:
-            summarise(judged(), header_bytes(self._head), path)
-            print(f"{count:,} to look at: all of them are in the rejects file {path}")
+            summarise(with_codes(), header_bytes(self._head), path)
+            print(f"{count:,} line{'s' if count != 1 else ''} with findings: see the rejects file {path}")
 
 
 def _head(fields: dict[str, Any]) -> PushBatch:
     if fields["category"] not in CATEGORIES:
-        raise Failure(f"--category is one of {', '.join(sorted(CATEGORIES))}")
+        raise CommandError(f"--category must be one of {', '.join(sorted(CATEGORIES))}")
     if not fields["legal_basis"]:
-        raise Failure("--basis is missing: every batch states its legal basis")
+        raise CommandError("--basis is missing: every batch states its legal basis")
     try:
         return msgspec.convert(fields, PushBatch)
     except msgspec.ValidationError as error:
         field = str(error).rpartition("`$.")[2].rstrip("`")
         option = {"pushed_by": "by", "legal_basis": "basis", "withdraw_reason": "reason"}.get(field, field)
-        raise Failure(
+        raise CommandError(
             f"--{option.replace('_', '-')} is missing or wrong: give letters, digits, '.', '_' and '-', at most 64,"
             " no eleven digits in a row" + (" (expired, cleared or mistake)" if option == "reason" else "")
         ) from None
@@ -196,50 +226,50 @@ def _mapping(columns: list[str] | None, path: Path | None, save: Path | None) ->
     from ninezero.streams.edge.listfiles.column_mapping import FIELDS, Mapping
 
     if columns and path:
-        raise Failure("--map and --mapping exclude each other")
+        raise CommandError("--map and --mapping exclude each other")
     if not columns:
         return Mapping.load(path) if path else None
     pairs = dict(column.partition("=")[::2] for column in columns)
     if not all(pairs.values()) or not pairs.keys() <= set(FIELDS):
-        raise Failure(f"--map is FIELD=COLUMN: the fields are {', '.join(FIELDS)}")
+        raise CommandError(f"--map is FIELD=COLUMN: the fields are {', '.join(FIELDS)}")
     made = msgspec.convert(pairs, Mapping)
     if save:
         made.save(save)
     return made
 
 
-def _confirm(settings: Any, batch_id: str, who: str, authority: str) -> None:
+def _confirm(settings: settings_.Settings, batch_id: str, by: str, authority: str) -> None:
     from ninezero.streams.edge.listfiles.push_client import confirm
 
-    if not who:
-        raise Failure("--by is missing: say who confirms")
-    receipt = confirm(settings, batch_id, who, authority or None)
+    if not by:
+        raise CommandError("--by is missing: name the person who confirms")
+    receipt = confirm(settings, batch_id, by, authority or None)
     if receipt.confirmation is not None:
-        raise Failure(f"not confirmed: {_CONFIRMATION[receipt.confirmation]}")
-    _tell(receipt)
+        raise CommandError(f"not confirmed: {_CONFIRMATION[receipt.confirmation]}")
+    _print_receipt(receipt)
 
 
-def _tell(receipt: PushReceipt) -> None:
+def _print_receipt(receipt: PushReceipt) -> None:
     if receipt.status == "applied":
         print(
             f"applied: {receipt.accepted:,} accepted, {receipt.duplicate:,} duplicate, {receipt.rejected:,} rejected,"
             f" {receipt.withdrawn:,} withdrawn"
         )
     elif receipt.status == "held":
-        raise Failure(
-            f"held ({receipt.code}): {_HELD[str(receipt.code)]}; the list stays as it was. If it is right, a second person"
-            f" says: ninezero push --confirm {receipt.batch_id} --by WHO"
+        raise CommandError(
+            f"held ({receipt.code}): {_HELD[str(receipt.code)]}; the list stays as it was. If the batch is right, a second person"
+            f" runs: ninezero push --confirm {receipt.batch_id} --by WHO"
         )
     else:
-        raise Failure(f"rejected ({receipt.code}): {_REJECTED[str(receipt.code)]}; the list stays as it was")
+        raise CommandError(f"rejected ({receipt.code}): {_REJECTED[str(receipt.code)]}; the list stays as it was")
 
 
-def _listed(counts: Any) -> str:
+def _counts_text(counts: Any) -> str:
     return "".join(f", {name} {count:,}" for name, count in counts.most_common())
 
 
 def _progress(total: int) -> Any:
-    """Shows how many lines are sent, on a terminal only."""
+    """Returns a callback that shows how many lines are sent, on a terminal only."""
     if not sys.stderr.isatty():
         return lambda _: None
     return lambda sent: print(f"\r{sent:,} of {total:,} lines", end="\n" if sent == total else "", file=sys.stderr)

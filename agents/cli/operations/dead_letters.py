@@ -1,4 +1,4 @@
-"""`ninezero dead-letters`: records that could not be taken, and how to send them once more after the mend."""
+"""`ninezero dead-letters`: lists the records that were rejected, and sends them again once the cause is repaired."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ninezero.agents.cli.console import Failure, print_table
+from ninezero.agents.cli.console import CommandError, print_table
 from ninezero.schemas.events import DeadLetter
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
@@ -18,113 +18,140 @@ from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer, reachable
 from ninezero.streams.settings import Settings
 
-app = typer.Typer(help="Records that could not be taken.", no_args_is_help=True)
+app = typer.Typer(help="List the records that were rejected, and send them again.", no_args_is_help=True)
 
 SOURCES = {topic.name: topic for topic in topics.SOURCES}
 
-OfTopic = Annotated[str, typer.Option(metavar="NAME", help=f"Of this topic only: {', '.join(SOURCES)}.")]
-OfReason = Annotated[str, typer.Option(metavar="REASON", help="With this reason only.")]
+TopicOption = Annotated[str, typer.Option(metavar="NAME", help=f"Only records of this topic: {', '.join(SOURCES)}.")]
+ReasonOption = Annotated[str, typer.Option(metavar="REASON", help="Only records that were rejected for this reason.")]
 
 
 @app.command("list")
-def list_(topic: OfTopic = "", reason: OfReason = "", limit: Annotated[int, typer.Option(min=1)] = 100) -> None:
-    """Where the newest of them lie, and why they were refused; their content is shown nowhere."""
+def list_(
+    topic: TopicOption = "",
+    reason: ReasonOption = "",
+    limit: Annotated[int, typer.Option(min=1, help="Number of dead letters to show.")] = 100,
+) -> None:
+    """Lists the newest dead letters: where each record lies and why it was rejected, never its content."""
     found = list(letters(settings_.load(edge=True), topic, reason))
     print_table(
         [
             {
-                "at": f"{one.at:%Y-%m-%dT%H:%M:%SZ}", "topic": one.topic, "partition": one.partition, "offset": one.offset,
-                "reason": one.reason, "path": one.path, "size": one.size,
+                "at": f"{letter.at:%Y-%m-%dT%H:%M:%SZ}",
+                "topic": letter.topic,
+                "partition": letter.partition,
+                "offset": letter.offset,
+                "reason": letter.reason,
+                "path": letter.path,
+                "size": letter.size,
             }
-            for one in found[-limit:]
+            for letter in found[-limit:]
         ]
-    )  # fmt: skip
+    )
     if len(found) > limit:
         print(f"{len(found) - limit} older ones are not shown: --limit {len(found)}")
 
 
 @app.command()
-def redrive(topic: OfTopic = "", reason: OfReason = "") -> None:
-    """Sends them once more, byte for byte, to the topic and partition they came from, as long as it still has them.
+def redrive(topic: TopicOption = "", reason: ReasonOption = "") -> None:
+    """Sends rejected records again, unchanged, to the topic and partition they came from, if the topic still has them.
 
-    What is taken now counts once, whatever was sent before; what is refused again has a letter again. On a broker with rights this is an
-    administrator's work: nobody else both reads and writes those topics.
+    A record that is accepted now counts once, however often it was sent. One that is rejected again gets a new dead letter.
+    On a broker with access control only an administrator can do this: it reads and writes the source topics.
     """
     settings = settings_.load(edge=True)
-    sent, gone = resend(settings, letters(settings, topic, reason))
-    print(f"sent once more: {', '.join(f'{n} of {name}' for name, n in sorted(sent.items())) or 'nothing'}")
-    if gone:
-        print(f"{gone} are no longer kept, and cannot be sent")
+    result = resend(settings, letters(settings, topic, reason))
+    sent = ", ".join(f"{n} of {name}" for name, n in sorted(result.sent.items()))
+    print(f"sent again: {sent or 'nothing'}")
+    if result.gone:
+        print(f"{result.gone} are no longer in Kafka and cannot be sent")
 
 
 def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]:
-    """Dead letters of our sources, oldest first.
+    """Yields the dead letters of the source topics, oldest first.
+
+    Args:
+        topic: only those of this topic; empty for all.
+        reason: only those with this reason; empty for all.
 
     Raises:
-        Failure: there is no such topic.
+        CommandError: there is no such topic.
         KafkaUnreachable: no broker answers, or the topic is missing.
     """
     if topic and topic not in SOURCES:
-        raise Failure(f"no such topic: choose {', '.join(SOURCES)}")
+        raise CommandError(f"no such topic: choose one of {', '.join(SOURCES)}")
     with closing(consumer(settings, auto_offset_reset="earliest")) as reader, reachable(settings):
-        for record in _all(reader, settings.topic(topics.DEAD_LETTERS.name)):
+        for record in _all_records(reader, settings.topic(topics.DEAD_LETTERS.name)):
             try:
                 letter = decode(DeadLetter, record.value)
-            except Rejected:  # only workers write there (ACL)
+            except Rejected:  # only workers can write to this topic (ACL), so this is not a dead letter
                 continue
             if letter.topic in SOURCES and topic in ("", letter.topic) and reason in ("", letter.reason):
                 yield letter
 
 
-def _all(reader: Any, topic: str) -> Iterator[Any]:
-    """Every record that the only partition of a topic has now."""
+def _all_records(reader: Any, topic: str) -> Iterator[Any]:
+    """Yields the records that the only partition of a topic has now."""
     from kafka import TopicPartition
 
-    where = TopicPartition(topic, 0)
+    partition = TopicPartition(topic, 0)
     if not reader.partitions_for_topic(topic):
         raise KafkaUnreachable(MISSING)
-    reader.assign([where])
-    end = reader.end_offsets([where])[where]
-    while reader.position(where) < end:
+    reader.assign([partition])
+    end = reader.end_offsets([partition])[partition]
+    while reader.position(partition) < end:
         for records in reader.poll(timeout_ms=500).values():
             yield from records
 
 
-def resend(settings: Settings, found: Iterator[DeadLetter]) -> tuple[Counter[str], int]:
-    """Sends the records of letters once more, each content once; how many by topic, and how many are gone."""
+class Resent(NamedTuple):
+    """Result of `resend`."""
+
+    sent: Counter[str]
+    """Number of records sent again, by topic."""
+    gone: int
+    """Number of records that their topic no longer has."""
+
+
+def resend(settings: Settings, found: Iterator[DeadLetter]) -> Resent:
+    """Sends the records that dead letters name, each content once.
+
+    Raises:
+        KafkaUnreachable: no broker answers.
+    """
     wanted = {(letter.topic, letter.sha256): letter for letter in found}
-    sent, gone, under_way = Counter[str](), 0, []
+    result, pending = Resent(Counter(), 0), []
     with (
         closing(consumer(settings, max_poll_records=1, max_partition_fetch_bytes=topics.MAX_MESSAGE_BYTES)) as reader,
         closing(producer(settings)) as writer,
         reachable(settings),
     ):
         for letter in wanted.values():
-            record = _record(reader, settings.topic(letter.topic), letter)
+            record = _source_record(reader, settings.topic(letter.topic), letter)
             if record is None:
-                gone += 1
+                result = result._replace(gone=result.gone + 1)
                 continue
-            under_way.append(writer.send(record.topic, key=record.key, value=record.value, partition=record.partition))
-            sent[letter.topic] += 1
-        for one in under_way:
-            one.get(60)
-    return sent, gone
+            pending.append(writer.send(record.topic, key=record.key, value=record.value, partition=record.partition))
+            result.sent[letter.topic] += 1
+        for acknowledgement in pending:
+            acknowledgement.get(60)
+    return result
 
 
-def _record(reader: Any, topic: str, letter: DeadLetter) -> Any:
-    """The record that a letter is about; None if its topic has it no more, or was made again."""
+def _source_record(reader: Any, topic: str, letter: DeadLetter) -> Any:
+    """Returns the record that a dead letter names, or None if the topic no longer has it or was created again."""
     from kafka import TopicPartition
 
-    where = TopicPartition(topic, letter.partition)
+    partition = TopicPartition(topic, letter.partition)
     if letter.partition not in (reader.partitions_for_topic(topic) or ()):
         return None
-    reader.assign([where])
-    first, end = reader.beginning_offsets([where])[where], reader.end_offsets([where])[where]
+    reader.assign([partition])
+    first, end = reader.beginning_offsets([partition])[partition], reader.end_offsets([partition])[partition]
     if not first <= letter.offset < end:
         return None
-    reader.seek(where, letter.offset)
-    while reader.position(where) <= letter.offset:
-        for record in reader.poll(timeout_ms=500).get(where, ()):
+    reader.seek(partition, letter.offset)
+    while reader.position(partition) <= letter.offset:
+        for record in reader.poll(timeout_ms=500).get(partition, ()):
             same = hashlib.sha256(record.value or b"").hexdigest() == letter.sha256
             return record if record.offset == letter.offset and same else None
     return None

@@ -1,4 +1,4 @@
-"""`ninezero retain` and `ninezero erase`: what has to go, goes."""
+"""`ninezero retain` and `ninezero erase`: deletion after 14 days, and deletion at the end of a deployment."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ninezero.agents.cli.console import RUN, Failure, query_url
+from ninezero.agents.cli.console import RUN, CommandError, query_url
 from ninezero.streams import settings as settings_
 
 
 def retain() -> None:
-    """Drops facts that are over 14 days old, a day at a time; counts stay. The recording role does it by itself, too."""
+    """Drops facts that are older than 14 days, one day at a time, and keeps the counts. The recording role does this by itself, too."""
     from ninezero.agents.recording import retention
     from ninezero.streams.clickhouse import engines as clickhouse
 
@@ -30,14 +30,14 @@ def retain() -> None:
 
 
 def erase(
-    yes: Annotated[bool, typer.Option("--yes", help="Yes, erase it: nothing brings it back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Erase for good. Without it, the plan is printed.")] = False,
     edge: Annotated[
         bool,
-        typer.Option("--edge", help="Only the key ring and the outboxes of this machine: a device, or whoever pushes."),
+        typer.Option("--edge", help="Erase only the key ring and the outboxes of this machine."),
     ] = False,
-    into: Annotated[Path, typer.Option(help="Folder that the certificate is written to.")] = Path(),
+    into: Annotated[Path, typer.Option(help="Folder in which the certificate is written.")] = Path(),
 ) -> None:
-    """Erases keys, lists and state, keeps the counts, and prints a certificate of what it erased and what it cannot reach."""
+    """Erases keys, lists and state, keeps the counts, and prints a certificate of what was erased and what it cannot reach."""
     from ninezero.agents.recording.erasure import Erasure, certificate, complete
 
     settings = settings_.load(edge=edge)
@@ -45,10 +45,12 @@ def erase(
     if not yes:
         for line in erasure.plan():
             print(f"would be erased: {line}")
-        raise Failure("nothing was erased: say --yes to erase all of this for good")
+        raise CommandError("nothing was erased: add --yes to erase all of this for good")
     running = erasure.running()
     if running:
-        raise Failure(f"{len(running)} roles of this deployment still run: stop the workers first; nothing was erased")
+        raise CommandError(
+            f"{len(running)} roles of this deployment still run: stop the workers first; nothing was erased"
+        )
     began = datetime.now(UTC)
     lines = erasure.erase()
     text = certificate(settings, lines, began)
@@ -56,6 +58,6 @@ def erase(
     try:
         (into / f"erasure-{settings.order}-{began:%Y%m%dT%H%M%SZ}.txt").write_text(text)
     except OSError as error:
-        raise Failure(f"the certificate could not be written ({error.strerror}): keep what was printed") from None
+        raise CommandError(f"the certificate could not be written ({error.strerror}): keep what was printed") from None
     if not complete(lines):
-        raise Failure("not all could be erased: mend what the lines with remains name, and erase again")
+        raise CommandError("not everything could be erased: repair what the lines with remains name, and erase again")

@@ -279,10 +279,10 @@ def test_scan_reads_passages_and_says_which_lines_it_did_not_accept(system: Syst
         "line 1, gate-a 0: refer (person 0)",
         "line 2: the event was NOT accepted: it breaks the contract at people",
         "line 3, gate-a 1: clear",
-        "line 4: NOT accepted: it is no passage as the README has it",
-        "line 5: NOT accepted: it is no passage as the README has it",
+        "line 4: NOT accepted: it is not a passage as docs/devices.md describes it",
+        "line 5: NOT accepted: it is not a passage as docs/devices.md describes it",
         "line 6: the event was NOT accepted: it breaks the contract at people[0].origin",
-        "line 7: NOT accepted: it is no passage as the README has it",
+        "line 7: NOT accepted: it is not a passage as docs/devices.md describes it",
     ]
     assert done.returncode == 1 and b"5 lines were not accepted, 0 scans not checked" in done.stderr
     assert NOBODY.encode() not in done.stdout + done.stderr

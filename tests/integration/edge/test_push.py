@@ -240,7 +240,7 @@ def test_wrong_calls_say_what_is_wrong_in_a_line(
         monkeypatch.setenv(name, value)
     for arguments, line in (
         ((), "name the files to push"),
-        ((path,), "--category is one of"),
+        ((path,), "--category must be one of"),
         ((path, *WHO[:4], "--list", "l", "--basis", "x", "--by", person), "--by is missing or wrong"),
         ((path, *who, "--withdraw"), "go together"),
         ((path, *who, "--withdraw", "--full", "--reason", "mistake"), "exclude each other"),

@@ -47,7 +47,7 @@ def test_what_was_refused_is_listed_and_sent_once_more_after_the_mend(kafka: Bro
         system.env["NINEZERO_REPLAY"] = "1"  # the mend: old events are welcome
         system.start("screening")
         done = system.run("dead-letters", "redrive", "--reason", "clock_out_of_range")
-        assert (done.returncode, done.stdout) == (0, b"sent once more: 2 of checkpoint-scans\n"), done.stderr
+        assert (done.returncode, done.stdout) == (0, b"sent again: 2 of checkpoint-scans\n"), done.stderr
         wait_for(lambda: len(read_all(system, "screening-outcomes")) > 0, 60, "the outcomes")
         told = [tuple(one[:3]) for value in read_all(system, "screening-outcomes") for one in value["outcomes"]]
         assert sorted(set(told)) == [("d", 0, "order_ended"), ("d", 1, "order_ended")]
@@ -57,7 +57,7 @@ def test_what_was_refused_is_listed_and_sent_once_more_after_the_mend(kafka: Bro
         with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
             admin.delete_records({TopicPartition(topic, partition): -1 for partition in range(4)})
         done = system.run("dead-letters", "redrive")
-        assert done.stdout == b"sent once more: nothing\n3 are no longer kept, and cannot be sent\n"
+        assert done.stdout == b"sent again: nothing\n3 are no longer in Kafka and cannot be sent\n"
     finally:
         system.stop()
     assert "Traceback" not in system.logs()

@@ -241,7 +241,7 @@ def test_lists_that_are_lost_ended_or_old_and_a_path_that_is_silent(
     empty = hospital.said("lists", "clocks", "keys", NINEZERO_TOPIC_PREFIX=f"e{time.time_ns()}.")
     assert "lists could_not_check: topics are missing on the broker" in empty and "-> ninezero topics create" in empty
     assert "keys could_not_check" in empty and "clocks could_not_check: topics are missing" in empty
-    assert "unforeseen" not in empty
+    assert "unexpected" not in empty
     begun = settings.load({**hospital.system.env, "NINEZERO_TOPIC_PREFIX": f"b{time.time_ns()}."})
     sync.create_topics(begun, 2)
     told = hospital.said("lists", "keys", NINEZERO_TOPIC_PREFIX=begun.topic_prefix)

@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
 def refused(answer: tuple[Any, str, str], name: str) -> None:
     status, shown, said = answer
     assert (status, shown, said.count("\n")) == (1, "", 1), (name, answer)
-    assert said.startswith("ninezero: ") and "unforeseen" not in said, (name, said)
+    assert said.startswith("ninezero: ") and "unexpected" not in said, (name, said)
     assert len(name) < 3 or name not in said, (name, said)
 
 

@@ -1,0 +1,40 @@
+"""`ninezero kafka`: a real single-node Kafka on this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ninezero.agents.cli.console import RUN, CommandError
+from ninezero.streams.local_kafka.broker import Broker
+
+app = typer.Typer(help="Run a real single-node Kafka on this machine.", no_args_is_help=True)
+
+FOLDER = RUN / "kafka"
+
+
+@app.command()
+def start(
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1. The default is a free port.")] = None,
+) -> None:
+    """Starts Kafka on 127.0.0.1; its data is kept in .run/kafka."""
+    broker = Broker(FOLDER, port)
+    broker.start()
+    print(f"Kafka answers at {broker.bootstrap}")
+
+
+@app.command()
+def stop() -> None:
+    """Stops the Kafka that was started in this folder."""
+    Broker(FOLDER).stop()
+    print("Kafka is stopped")
+
+
+@app.command()
+def status() -> None:
+    """Prints the address of the Kafka that was started in this folder, if it runs."""
+    broker = Broker(FOLDER)
+    if not broker.running():
+        raise CommandError("Kafka does not run here: ninezero kafka start")
+    print(f"Kafka answers at {broker.bootstrap}")

@@ -1,0 +1,59 @@
+"""`ninezero topics`: creates the Kafka topics and grants access to them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ninezero.agents.cli.console import CommandError
+from ninezero.streams import settings as settings_
+from ninezero.streams.kafka.access import ACCESS, Who
+
+app = typer.Typer(help="Create the Kafka topics and grant access to them.", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    partitions: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Partitions of each topic that may have several.")
+    ] = 12,
+    replication: Annotated[int, typer.Option(min=1, max=10, help="Replicas of each partition.")] = 1,
+) -> None:
+    """Creates the topics that are missing."""
+    from ninezero.streams.kafka.sync import create_topics
+
+    created = create_topics(settings_.load(edge=True), partitions, replication)
+    print(f"created: {', '.join(created) or 'nothing, all topics existed'}")
+
+
+@app.command()
+def acls(
+    user: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHO=NAME",
+            help="Kafka user of a role or client, for example devices=road-01. May be repeated. The default is ninezero-WHO.",
+        ),
+    ] = None,
+    grant: Annotated[
+        bool, typer.Option("--grant", help="Grant the permissions on the broker. This needs a super user.")
+    ] = False,
+) -> None:
+    """Prints the permissions on Kafka as a script of kafka-acls.sh, or grants them."""
+    from ninezero.streams.kafka import access
+
+    names: dict[Who, list[str]] = {}
+    for option in user or ():
+        who, _, name = option.partition("=")
+        if who not in ACCESS or not name:
+            raise CommandError(f"--user must be WHO=NAME, where WHO is one of {', '.join(ACCESS)}")
+        names.setdefault(msgspec.convert(who, Who), []).append(name)
+    settings = settings_.load(edge=True)
+    if grant:
+        print(f"{access.grant_all(settings, names)} permissions are granted")
+        return
+    print("# sh THIS --bootstrap-server HOST:PORT --command-config FILE\nset -e")
+    for line in access.commands(settings, names):
+        print(line)

@@ -1,0 +1,38 @@
+"""`ninezero query`: one read-only statement for ClickHouse."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from ninezero.agents.cli.console import CommandError, csv_cell, print_table, query_url
+
+
+def query(
+    sql: Annotated[str, typer.Argument(help="One SELECT statement.")],
+    format_: Annotated[
+        str, typer.Option("--format", help="Output format: table, json (one object a row) or csv.")
+    ] = "table",
+) -> None:
+    """Runs one read-only statement in ClickHouse, also while a worker uses the embedded engine."""
+    from ninezero.streams.clickhouse import engines as clickhouse
+
+    if format_ not in ("table", "json", "csv"):
+        raise CommandError("--format must be table, json or csv")
+    clickhouse.check_read(sql)
+    engine = clickhouse.connect(query_url())
+    rows = engine.query(sql)
+    engine.close()
+    if format_ == "json":
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+    elif format_ == "csv":
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
+    else:
+        print_table(rows)

@@ -1,0 +1,199 @@
+"""The report of the demo: the counts in ClickHouse beside what was published and what was sent."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from ninezero.agents.demo.replay import ReplaySummary
+from ninezero.agents.demo.spec import Spec
+from ninezero.agents.recording.case_tables import warnings
+from ninezero.streams.clickhouse import engines as clickhouse
+
+
+class _Row(NamedTuple):
+    """One published total. `sql` counts it as `n`; `{last_day}` stands for the last local day."""
+
+    field: str
+    """The field of `spec.Published`."""
+    name: str
+    """Its name in the report."""
+    sql: str
+
+
+_ROWS = (
+    _Row(
+        "vehicle_checks",
+        "vehicle checks",
+        "SELECT toUInt64(sum(passages)) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
+    ),
+    _Row(
+        "turned_back",
+        "vehicles turned back, decided",
+        "SELECT toUInt64(sum(turn_back)) AS n FROM ninezero.screening_by_day WHERE kind = 'vehicle'",
+    ),
+    _Row(
+        "turned_back",
+        "vehicles turned back, done",
+        "SELECT toUInt64(sum(count)) AS n FROM ninezero.dispositions_by_day WHERE action = 'turned_back'",
+    ),
+    _Row(
+        "delivered",
+        "station passengers delivered",
+        "SELECT toUInt64(sum(people)) AS n FROM ninezero.arrivals_by_day WHERE stage = 'delivered'",
+    ),
+    _Row(
+        "push_batches",
+        "push batches",
+        "SELECT count() AS n FROM ninezero.push_batches WHERE status = 'applied' AND category != 'health_pass'",
+    ),
+    _Row(
+        "person_times",
+        "person-times pushed",
+        "SELECT toUInt64(sum(accepted)) AS n FROM ninezero.push_batches WHERE category != 'health_pass'",
+    ),
+    _Row(
+        "health_passes",
+        "health passes",
+        "SELECT toUInt64(sum(accepted)) AS n FROM ninezero.push_batches WHERE category = 'health_pass'",
+    ),
+    _Row(
+        "quarantined", "admitted to quarantine", "SELECT toUInt64(sum(admitted)) AS n FROM ninezero.quarantine_by_day"
+    ),
+    _Row(
+        "quarantine_released",
+        "released from quarantine",
+        "SELECT toUInt64(sum(released)) AS n FROM ninezero.quarantine_by_day",
+    ),
+    _Row(
+        "quarantine_remaining",
+        "in quarantine on the last day",
+        "SELECT toUInt64(sum(present)) AS n FROM ninezero.quarantine_by_day WHERE day = '{last_day}'",
+    ),
+    _Row(
+        "quarantine_sites",
+        "quarantine sites",
+        "SELECT uniqExact(site_id) AS n FROM ninezero.quarantine_by_day WHERE admitted > 0",
+    ),
+    _Row("followed_up", "followed up at home", "SELECT toUInt64(sum(opened)) AS n FROM ninezero.followups_by_day"),
+    _Row("road_checkpoints", "road checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE site_id LIKE 'road-%'"),
+    _Row(
+        "village_checkpoints", "village checkpoints", "SELECT count() AS n FROM ninezero.sites WHERE kind = 'village'"
+    ),
+)
+
+_LISTS = """
+SELECT authority, list, argMax(batch_id, issued_at) AS batch_id, toString(max(issued_at)) AS applied_at,
+    toInt64(now()) - toInt64(max(issued_at)) AS age_seconds
+FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORDER BY authority, list
+"""
+"""The last applied batch of each list, and its age."""
+
+
+def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
+    """Counts in ClickHouse and compares the counts with the published totals and with what was sent.
+
+    Args:
+        url: the database, as in `NINEZERO_CLICKHOUSE`.
+        summary: what the replay sent.
+        spec: the scenario that was replayed.
+
+    Returns:
+        The report as `ninezero report --json` prints it.
+    """
+    engine = clickhouse.connect(url)
+    rows = []
+    for row in _ROWS:
+        published = getattr(spec.published, row.field)
+        counted = int(engine.query(row.sql.format(last_day=spec.last_day))[0]["n"] or 0)
+        rows.append(
+            {
+                "what": row.name,
+                "published": published,
+                "clickhouse": counted,
+                "agrees": published == counted,
+                "sql": row.sql,
+            }
+        )
+    dead = engine.query(
+        "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
+    )
+    dead_letters = {row["reason"]: int(row["n"]) for row in dead}
+    sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
+    counted = int(engine.query(sql)[0]["n"] or 0)
+    lists = engine.query(_LISTS)
+    case_warnings = warnings(engine.query)
+    engine.close()
+    rows.append(
+        {
+            "what": "events counted once",
+            "sent": summary.events,
+            "clickhouse": counted,
+            "agrees": counted == summary.events,
+            "sql": sql,
+        }
+    )
+    rejected = sum(dead_letters.values())
+    rows.append(
+        {
+            "what": "malformed, dead-lettered",
+            "sent": summary.malformed,
+            "clickhouse": rejected,
+            "agrees": rejected == summary.malformed,
+        }
+    )
+    return {
+        "title": spec.title,
+        "rows": rows,
+        "agrees": all(row["agrees"] for row in rows),
+        "events_per_second": round((summary.events + summary.resent) / summary.seconds) if summary.seconds else 0,
+        "seconds": round(summary.seconds, 1),
+        "alert_latency_ms": summary.latency_ms,
+        "duplicates": summary.screened - counted,
+        "resent": summary.resent,
+        "dead_letters": dead_letters,
+        "worker_restarts": summary.restarts,
+        "warnings": case_warnings,
+        "lists": [row | {"age_seconds": int(row["age_seconds"])} for row in lists],
+    }
+
+
+def show(report: dict[str, Any]) -> None:
+    """Prints the report as a table, followed by throughput, latency and warnings."""
+    table = Table("", "published", "sent", "ClickHouse", "", title=report["title"])
+    for row in report["rows"]:
+        table.add_row(
+            row["what"],
+            _number(row.get("published")),
+            _number(row.get("sent")),
+            _number(row["clickhouse"]),
+            "✓" if row["agrees"] else "✗ differs",
+        )
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    console.print(table)
+    latency = report["alert_latency_ms"]
+    console.print(
+        f"{report['events_per_second']:,} events/s over {report['seconds']} s, recorded; alert latency "
+        f"p50 {latency.get('p50', 0):,.0f} ms, p99 {latency.get('p99', 0):,.0f} ms\n"
+        f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
+        + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none")
+        + _lists_text(report["lists"]),
+        highlight=False,
+        soft_wrap=True,
+    )
+    for line in report["warnings"]:
+        console.print(f"! {line}", highlight=False, soft_wrap=True)
+
+
+def _lists_text(lists: list[dict[str, Any]]) -> str:
+    if not lists:
+        return ""
+    oldest = max(lists, key=lambda row: int(row["age_seconds"]))
+    return f"\n{len(lists)} lists; the oldest, {oldest['list']} of {oldest['authority']}, was last applied {oldest['applied_at']} UTC"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
