@@ -154,7 +154,7 @@ class PassageSender:
 
     def _print(self, answer: Answer) -> None:
         number = self._line_numbers.pop(answer.seq)
-        text = _outcome_text(answer.said, answer.people)
+        text = _outcome_text(answer.outcome, answer.people)
         print(f"line {number}, {self._device.device_id} {answer.seq}: {text}", flush=True)
 
 

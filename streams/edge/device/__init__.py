@@ -1,1 +1,1 @@
-"""A checkpoint device: scans, the outbox, the uplink and the terminal screen."""
+"""A checkpoint device: what the staff see, the outbox, the connection to Kafka, and the screen in a terminal."""

@@ -1,46 +1,57 @@
-"""The clock of a device."""
+"""The clock of a device, corrected by Kafka's."""
 
 import contextlib
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-CLOCK_TOLERANCE_MS = 30_000
-"""A device's clock is believed while it is within this of Kafka's."""
+TOLERANCE_MS = 30_000
+"""The device's clock is used while it differs from Kafka's by at most this many ms."""
 
 
 class Clock:
-    """Kafka's time, once an acknowledgement told it; until then, and while it agrees, the device's own."""
+    """The device's clock, replaced by Kafka's if the two differ by more than `TOLERANCE_MS`.
+
+    Attributes:
+        boot_id: identifies the current boot of the machine; empty where the kernel does not offer it.
+    """
 
     def __init__(self) -> None:
-        self.boot = ""
+        self.boot_id = ""
         with contextlib.suppress(OSError):
-            self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        self._offset_ms: int | None = None
+            self.boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._kafka_minus_ticks_ms: int | None = None
 
-    def ticks(self) -> int:
-        """Milliseconds since the machine started; they run on while it sleeps, and no one can set them."""
+    def ticks_ms(self) -> int:
+        """Returns the time since the machine started, in ms. It includes sleep, and nobody can set it."""
         return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)) // 1_000_000
 
     def wall_ms(self) -> int:
-        """The device's own clock, in ms of Unix time."""
+        """Returns the device's own clock, Unix time in ms."""
         return time.time_ns() // 1_000_000
 
-    def learn(self, kafka_ms: int) -> None:
-        """An acknowledgement carried this time. It may have waited on its way, so of near estimates the largest stays."""
-        estimate = kafka_ms - self.ticks()
-        if self._offset_ms is None or not -5_000 < estimate - self._offset_ms <= 0:
-            self._offset_ms = estimate
+    def observe(self, kafka_ms: int) -> None:
+        """Updates the estimate of Kafka's clock with the timestamp of an acknowledged event, Unix time in ms.
 
-    def off_ms(self) -> int:
-        """How far the device's clock is ahead of Kafka's; 0 while that is not known."""
-        return 0 if self._offset_ms is None else self.wall_ms() - self._offset_ms - self.ticks()
+        An acknowledgement may be delayed, which makes the estimate too small. So of estimates within five seconds of each
+        other the largest is kept.
+        """
+        estimate = kafka_ms - self.ticks_ms()
+        if self._kafka_minus_ticks_ms is None or not -5_000 < estimate - self._kafka_minus_ticks_ms <= 0:
+            self._kafka_minus_ticks_ms = estimate
+
+    def offset_ms(self) -> int:
+        """Returns how far the device's clock is ahead of Kafka's, in ms; 0 before the first acknowledgement."""
+        return (
+            0 if self._kafka_minus_ticks_ms is None else self.wall_ms() - self._kafka_minus_ticks_ms - self.ticks_ms()
+        )
 
     def now(self) -> datetime:
-        """The time to put on an event, in whole milliseconds."""
-        off, wall = self.off_ms(), self.wall_ms()
-        return to_time(wall if abs(off) <= CLOCK_TOLERANCE_MS else wall - off)
+        """Returns the time to put on an event, in UTC and whole milliseconds."""
+        offset, wall = self.offset_ms(), self.wall_ms()
+        return to_datetime(wall if abs(offset) <= TOLERANCE_MS else wall - offset)
 
 
-def to_time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
+def to_datetime(unix_ms: int) -> datetime:
+    """Returns a Unix time in ms as a datetime in UTC."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC)

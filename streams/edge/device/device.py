@@ -1,18 +1,13 @@
-"""A checkpoint device: identities in, tokens out through the outbox, outcomes back.
+"""A checkpoint device: identities come in, events with pseudonyms go out through the outbox, and answers come back.
 
-    with Device(settings, site_id="road-01", device_id="road-01-a") as device:
-        ticket = device.scan("vehicle", [Traveller("driver", id="11010519491231002X", temperature_c=36.5)], plate="鲁A12345")
-        print(ticket.wait(5))
-
-An event is on disk before `scan` returns. One thread sends in order and waits for Kafka's acknowledgement, one reads the
-outcomes of the device's site back. A broker that is away is waited for. No identity is kept, logged or sent.
+`ninezero.Device` is this class; docs/devices.md is its guide.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -27,12 +22,13 @@ from ninezero.schemas.events import (
     Scan,
     encode,
 )
+from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.answers import Answer, Ticket
 from ninezero.streams.edge.device.clock import Clock
-from ninezero.streams.edge.device.outbox import New, Outbox
-from ninezero.streams.edge.device.travellers import Passage, Traveller, identify
+from ninezero.streams.edge.device.outbox import CAPACITY, NewEvent, Outbox
+from ninezero.streams.edge.device.travellers import Passage, Traveller, pseudonymise
 from ninezero.streams.edge.device.uplink import Uplink
-from ninezero.streams.edge.documents import checks as identity
+from ninezero.streams.edge.documents import checks
 from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
 from ninezero.streams.edge.documents.normal_forms import normalise
 from ninezero.streams.errors import UserError
@@ -47,30 +43,55 @@ EVENTS: dict[type[msgspec.Struct], Topic] = {
     QuarantineEvent: topics.QUARANTINE,
     FollowupEvent: topics.FOLLOWUPS,
 }
+"""The topic of each event that a device sends."""
 
 
 class DeviceError(UserError):
-    """The event was *not* accepted: one line, what is wrong and what to do; no value is quoted."""
+    """The event was *not* accepted, or a name is wrong: one line with the problem and the remedy. It quotes no value."""
 
 
 class Status(NamedTuple):
-    """How the device is: `connected` to Kafka, events waiting, room for events, `problem` in a line or empty."""
+    """The state of a device."""
 
     connected: bool
+    """Whether Kafka acknowledged events lately, or has none to acknowledge."""
     waiting: int
+    """Events in the outbox that Kafka has not acknowledged."""
     capacity: int
+    """Events that fit in the outbox."""
     unanswered: int
-    clock_off_seconds: float
+    """Events that Kafka has acknowledged and whose outcome has not arrived."""
+    clock_offset_seconds: float
+    """How far the device's clock is ahead of Kafka's, in seconds; 0 before the first acknowledgement."""
     too_late: int
+    """Events that reached Kafka more than 13 days late since the device was opened. The workers do not count them."""
     problem: str
+    """What is wrong and what to do, in one line; empty if nothing is wrong."""
 
 
 class Device:
-    """One device at one site. Thread-safe. `on_answer` gets every answer, late ones and those of an earlier run too.
+    """One device at one site. Thread-safe; one process at a time may open a device.
+
+    Use it as a context manager, or call `close`. Two threads run in the background: one sends the events of the outbox in
+    order and deletes those that Kafka has acknowledged, the other reads the outcomes of the site. While the broker is away,
+    events wait in the outbox. No identity is stored, logged or sent.
+
+    An identifier has 1 to 64 letters, digits, `.`, `_` and `-`. It begins with a letter or digit, and has no eleven digits
+    in a row.
+
+    Args:
+        settings: the settings of the deployment; see `from_environment`.
+        site_id: the site at which the device stands; an identifier.
+        device_id: the device's own identifier. A device that lost its outbox needs a new one.
+        on_answer: called with every answer, from a background thread. Also with answers that arrive after `Ticket.wait`
+            has returned, and with those to events of an earlier run.
+        capacity: events that may wait in the outbox.
+        clock: replaces the machine's clock, for tests.
 
     Raises:
-        OutboxError: the outbox cannot be used.
-        KeyRingError: the key ring cannot be used.
+        DeviceError: `site_id` or `device_id` is not an identifier.
+        KeyRingError: the key ring cannot be read.
+        OutboxError: the outbox cannot be opened, or another process has opened it.
     """
 
     def __init__(
@@ -80,18 +101,38 @@ class Device:
         site_id: str,
         device_id: str,
         on_answer: Callable[[Answer], None] | None = None,
-        capacity: int | None = None,
+        capacity: int = CAPACITY,
         clock: Clock | None = None,
     ) -> None:
-        self._settings = settings
-        self.site_id, self.device_id = _identifier(site_id, "site"), _identifier(device_id, "device")
+        self.site_id, self.device_id = _identifier(site_id, "site_id"), _identifier(device_id, "device_id")
         self._ring = None if settings.keys is None else KeyRing.load(settings.keys)
         self._clock = clock or Clock()
         self._on_answer = on_answer or (lambda _: None)
-        path = settings.outbox / f"{device_id}.sqlite"
-        self.outbox = Outbox(path, device_id) if capacity is None else Outbox(path, device_id, capacity)
+        self._outbox = Outbox(settings.outbox / f"{device_id}.sqlite", device_id, capacity)
         self._tickets: WeakValueDictionary[int, Ticket] = WeakValueDictionary()
-        self._uplink = Uplink(settings, self.outbox, self._clock, site_id, device_id, self._outcome)
+        self._uplink = Uplink(settings, self._outbox, self._clock, site_id, device_id, self._resolve)
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        site_id: str,
+        device_id: str,
+        on_answer: Callable[[Answer], None] | None = None,
+        capacity: int = CAPACITY,
+    ) -> Self:
+        """Opens a device with the `NINEZERO_…` settings of the environment, or of `environ` instead.
+
+        It needs `NINEZERO_KAFKA`, `NINEZERO_KEYS`, `NINEZERO_ORDER` and `NINEZERO_SUNSET`. The other arguments are those
+        of the class.
+
+        Raises:
+            SettingsError: a setting is missing or wrong.
+            DeviceError, KeyRingError, OutboxError: as the class.
+        """
+        settings = settings_.load(environ, edge=True)
+        return cls(settings, site_id=site_id, device_id=device_id, on_answer=on_answer, capacity=capacity)
 
     def scan(
         self,
@@ -101,68 +142,122 @@ class Device:
         plate: str | None = None,
         direction: Literal["in", "out"] = "in",
     ) -> Ticket:
-        """One passage. On disk when it returns.
+        """Accepts one passage. It is on disk when this returns.
+
+        Args:
+            kind: `vehicle` or `pedestrian`.
+            people: 1 to 80 people.
+            plate: the vehicle's plate as written.
+            direction: `in` or `out`.
 
         Raises:
-            DeviceError: it breaks the contract (nobody in it, over 80 people, an unknown role, …).
-            OutboxError: the outbox or the disk is full. KeyRingError: the active key is past its end.
+            DeviceError: the passage breaks the contract (nobody in it, over 80 people, an unknown role, …).
+            OutboxError: the outbox or the disk is full.
+            KeyRingError: there is no key ring, or its active key is past its `not_after`.
         """
         return self.scan_all([Passage(kind=kind, people=list(people), plate=plate, direction=direction)])[0]
 
     def scan_all(self, passages: Iterable[Passage]) -> list[Ticket]:
-        """Several passages at once, all accepted or none."""
-        return self._accept([(Scan, self._passage(passage)) for passage in passages])
+        """Accepts several passages in one transaction, all or none, and returns their tickets in order.
 
-    def arrive(self, traveller: Traveller, **fields: Any) -> Ticket:
-        """One traveller at one stage: the fields of Arrival beside."""
-        return self._accept([(Arrival, {**fields, "person": self._person(traveller)})])[0]
+        Raises:
+            DeviceError, OutboxError, KeyRingError: as `scan`; none of the passages was accepted.
+        """
+        return self._accept([(Scan, self._scan_fields(passage)) for passage in passages])
 
-    def report(self, event: type[msgspec.Struct], **fields: Any) -> int:
-        """Any other event of the contract by its fields; fills in device, number, site and time. Its number."""
+    def arrive(
+        self,
+        traveller: Traveller,
+        *,
+        mode: Literal["air", "rail", "coach", "ferry"],
+        service: str,
+        stage: Literal["registered", "boarded", "delivered"],
+        transfer_id: str | None = None,
+        destination: str | None = None,
+    ) -> Ticket:
+        """Accepts one traveller at one stage of the way from a station to a destination.
+
+        Args:
+            traveller: the person.
+            mode: how they travelled.
+            service: number of the flight, train, coach or ferry: 2 to 8 capital letters and digits.
+            stage: `registered` at the station, `boarded` on the transfer, `delivered` at the destination.
+            transfer_id: identifier of the transfer, if there is one.
+            destination: six-digit division code of the destination.
+
+        Raises:
+            DeviceError, OutboxError, KeyRingError: as `scan`.
+        """
+        fields = {
+            "mode": mode, "service": service, "stage": stage, "transfer_id": transfer_id, "destination": destination,
+            "person": self._person(traveller),
+        }  # fmt: skip
+        return self._accept([(Arrival, fields)])[0]
+
+    def report(self, event: type[Disposition | QuarantineEvent | FollowupEvent], **fields: Any) -> int:
+        """Accepts an event that gets no answer and returns its sequence number.
+
+        Args:
+            event: its type, from `ninezero.events`.
+            fields: the fields of that type. `device_id`, `seq`, `site_id` and `observed_at` may be left out.
+
+        Raises:
+            DeviceError: the event breaks the contract.
+            OutboxError: the outbox or the disk is full.
+        """
         return self._accept([(event, fields)])[0].seq
 
     def status(self) -> Status:
-        """How the device is."""
-        fill = self.outbox.fill()
+        """Returns the state of the device.
+
+        Raises:
+            OutboxError: the outbox cannot be read.
+        """
+        outbox, uplink = self._outbox.status(), self._uplink.status()
         return Status(
-            self._uplink.connected, fill.events, fill.capacity, fill.unanswered, self._clock.off_ms() / 1000,
-            self._uplink.too_late, self._uplink.problem,
-        )  # fmt: skip
+            connected=uplink.connected,
+            waiting=outbox.waiting,
+            capacity=outbox.capacity,
+            unanswered=outbox.unanswered,
+            clock_offset_seconds=self._clock.offset_ms() / 1000,
+            too_late=uplink.too_late,
+            problem=uplink.problem,
+        )
 
     def flush(self, seconds: float) -> bool:
-        """Waits until Kafka has everything; whether it has."""
+        """Waits up to `seconds` until Kafka has acknowledged everything. Returns whether it has."""
         deadline = time.monotonic() + seconds
-        while self.outbox.fill().events and time.monotonic() < deadline:
+        while self._outbox.status().waiting and time.monotonic() < deadline:
             time.sleep(0.02)
-        return not self.outbox.fill().events
+        return not self._outbox.status().waiting
 
     def close(self) -> None:
-        """Stops. What Kafka has not acknowledged stays in the outbox."""
+        """Stops the device. Events that Kafka has not acknowledged stay in the outbox for the next start."""
         self._uplink.close()
-        self.outbox.close()
+        self._outbox.close()
 
-    def __enter__(self) -> "Device":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    # -- what is seen becomes an event -------------------------------------------------------------------------------
+    # -- from what the staff see to events ---------------------------------------------------------------------------
 
-    def _passage(self, seen: Passage) -> dict[str, Any]:
-        people = [self._person(traveller) for traveller in seen.people]
+    def _scan_fields(self, passage: Passage) -> dict[str, Any]:
+        people = [self._person(traveller) for traveller in passage.people]
         token = None
-        if seen.plate is not None:
-            normal = normalise("plate", seen.plate)
-            token = self._keys().token("plate", normal) if normal else None
-            if people:  # a passage has no flags of its own: its first person's list takes them
-                people[0].quality += identity.check("plate", seen.plate, self._today())
-        return {"kind": seen.kind, "direction": seen.direction, "plate": token, "people": people}
+        if passage.plate is not None:
+            normal = normalise("plate", passage.plate)
+            token = self._key_ring().token("plate", normal) if normal else None
+            if people:  # a scan has no flags of its own, so those of the plate go to its first person
+                people[0].quality += checks.check("plate", passage.plate, self._today())
+        return {"kind": passage.kind, "direction": passage.direction, "plate": token, "people": people}
 
     def _person(self, traveller: Traveller) -> Person:
-        return identify(traveller, self._keys(), self._today())
+        return pseudonymise(traveller, self._key_ring(), self._today())
 
-    def _keys(self) -> KeyRing:
+    def _key_ring(self) -> KeyRing:
         if self._ring is None:
             raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
         return self._ring
@@ -171,42 +266,42 @@ class Device:
         return self._clock.now().date()
 
     def _accept(self, events: list[tuple[type[msgspec.Struct], dict[str, Any]]]) -> list[Ticket]:
-        made: list[New] = []
+        new_events: list[NewEvent] = []
         tickets: list[Ticket] = []
-        for kind, fields in events:
-            whole = {"device_id": self.device_id, "observed_at": self._clock.now(), **fields}
+        for kind, given in events:
+            fields = {"device_id": self.device_id, "observed_at": self._clock.now(), **given}
             if "site_id" in kind.__struct_fields__:
-                whole.setdefault("site_id", self.site_id)
-            key = whole.get("case_id", self.site_id)
-            made.append(New(EVENTS[kind].name, str(key).encode(), self._maker(kind, whole, tickets)))
-        self.outbox.add(made, self._clock.boot, self._clock.ticks())
+                fields.setdefault("site_id", self.site_id)
+            key = fields.get("case_id", self.site_id)
+            new_events.append(NewEvent(EVENTS[kind].name, str(key).encode(), self._encoder(kind, fields, tickets)))
+        self._outbox.append(new_events, self._clock.boot_id, self._clock.ticks_ms())
         self._uplink.wake()
         return tickets
 
-    def _maker(
+    def _encoder(
         self, kind: type[msgspec.Struct], fields: dict[str, Any], tickets: list[Ticket]
     ) -> Callable[[int], bytes]:
-        """Checks the event now, so that nothing that the workers would refuse is accepted; it gets its number later."""
-        event = _checked(kind, fields)
+        """Validates the event and returns the function that encodes it under the number that the outbox assigns."""
+        event = _validate(kind, fields)
 
-        def make(seq: int) -> bytes:
+        def encode_as(seq: int) -> bytes:
             event.seq = seq
-            ticket = self._tickets[seq] = Ticket(seq)  # before anything can be sent, or answered
+            ticket = self._tickets[seq] = Ticket(seq)  # made here, before the event can be sent or answered
             tickets.append(ticket)
             return encode(event)
 
-        return make
+        return encode_as
 
-    def _outcome(self, seq: int, outcome: str, people: list[int]) -> None:
-        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # the wire type says str; workers write the outcomes of the contract only (agents/logic/policy/rules.py)
+    def _resolve(self, seq: int, outcome: str, people: list[int]) -> None:
+        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # the wire type is str, but workers write only outcomes of the contract (agents/logic/policy/rules.py)
         ticket = self._tickets.get(seq)
         if ticket is not None:
-            ticket.settle(answer)
+            ticket.resolve(answer)
         self._on_answer(answer)
 
 
-def _checked(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
-    """The event, checked as the workers check it."""
+def _validate(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
+    """Returns the event with number 0, validated as the workers validate it: nothing that they reject is accepted."""
     try:
         return msgspec.convert(msgspec.to_builtins({**fields, "seq": 0}), kind)
     except msgspec.ValidationError as error:
@@ -216,10 +311,10 @@ def _checked(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
         raise DeviceError("the event was NOT accepted: a field has the wrong type") from None
 
 
-def _identifier(text: str, what: str) -> str:
+def _identifier(text: str, name: str) -> str:
     try:
         return msgspec.convert(text, Identifier)
     except msgspec.ValidationError:
         raise DeviceError(
-            f"the {what}'s name is wrong: use letters, digits, '.', '_' and '-', at most 64, no eleven digits in a row"
+            f"the {name} is wrong: use letters, digits, '.', '_' and '-', at most 64, and no eleven digits in a row"
         ) from None

@@ -1,4 +1,4 @@
-"""A passage as it is typed."""
+"""A passage while it is typed or scanned at the screen, line by line."""
 
 import re
 import unicodedata
@@ -13,10 +13,13 @@ _MRZ = re.compile("|".join(f"[A-Z0-9<]{{{length}}}" for length in (30, 36, 44, 7
 _PLATE = re.compile(r"[\u4e00-\u9fff].{4,9}|.{6}[\u4e00-\u9fff]")
 _NAMED = re.compile(r"(id|passport|phone|plate|pass|from)[ :=]\s*(.+)", re.IGNORECASE)
 _MRZ_LINES = {30: 3, 36: 2, 44: 2}
+"""Lines of a machine-readable zone, by characters in a line."""
+
+_SHOWN_NAMES = {"id": "identity card", "from": "origin", "mrz": "travel document"}
 
 
 class Draft:
-    """The passage at the gate, as far as it is typed. Replies never repeat what was typed."""
+    """The passage that is being entered. Its replies never repeat what was entered."""
 
     def __init__(self) -> None:
         self.people: list[dict[str, Any]] = [{}]
@@ -25,12 +28,12 @@ class Draft:
         self.direction: Literal["in", "out"] = "in"
         self._mrz: list[str] = []
 
-    def take(self, text: str) -> str:
-        """Takes a line; what it was, in a word or two."""
+    def enter(self, text: str) -> str:
+        """Applies one line and returns what it was recognised as, or why it was not used."""
         text = unicodedata.normalize("NFKC", text).strip()
         named = _NAMED.fullmatch(text)
         if named:
-            return self._put(named[1].lower(), named[2])
+            return self._set(named[1].lower(), named[2])
         if text == "+":
             self.people.append({})
             return f"person {len(self.people)}"
@@ -47,44 +50,44 @@ class Draft:
             second = "temperature_c" in self.people[-1]
             self.people[-1]["temperature_confirmed_c" if second else "temperature_c"] = float(found[1])
             return "temperature confirmed" if second else "temperature"
-        return self._document(text)
+        return self._enter_document(text)
 
     def passage(self) -> Passage:
-        """The whole, ready to be scanned."""
+        """Returns the passage as entered so far."""
         vehicle = self.vehicle or self.plate is not None or len(self.people) > 1
         roles = ["driver" if vehicle else "pedestrian", *["passenger"] * (len(self.people) - 1)]
         return Passage(
             kind="vehicle" if vehicle else "pedestrian",
             direction=self.direction,
             plate=self.plate,
-            people=[Traveller(role=role, **seen) for role, seen in zip(roles, self.people, strict=True)],  # type: ignore[arg-type]  # `seen` is a dict of str and float: `take` puts each under its field's name, and the workers' own types are checked before it is sent
+            people=[Traveller(role=role, **fields) for role, fields in zip(roles, self.people, strict=True)],  # type: ignore[arg-type]  # `fields` maps names to str and float: `enter` stores each value under its field's name, and the device validates the event
         )
 
-    def empty(self) -> bool:
-        """Nothing was typed."""
+    def is_empty(self) -> bool:
+        """Returns whether nothing was entered."""
         return self.people == [{}] and self.plate is None and not self.vehicle
 
-    def unfinished(self) -> bool:
-        """A travel document lacks a line."""
+    def lacks_document_line(self) -> bool:
+        """Returns whether a travel document was begun and a line of it is missing."""
         return bool(self._mrz)
 
-    def _document(self, text: str) -> str:
+    def _enter_document(self, text: str) -> str:
         zone = text.upper().replace(" ", "")
         if _MRZ.fullmatch(zone) and ("<" in zone or self._mrz):
-            return self._zone(zone)
+            return self._enter_zone(zone)
         if self._mrz:
             self._mrz = []
-            return "that was no line of the travel document, nothing was taken: scan the document again"
+            return "this is not a line of the travel document, and it was not used: scan the whole document again"
         if _RESIDENT.fullmatch(text):
-            return self._put("id", text)
+            return self._set("id", text)
         if _PHONE.fullmatch(text):
-            return self._put("phone", text)
+            return self._set("phone", text)
         if _PLATE.fullmatch(text):
-            return self._put("plate", text)
-        return "not understood, nothing was taken: say what it is, for example: pass …  (? for help)"
+            return self._set("plate", text)
+        return "not recognised, and not used: begin with what it is, for example: pass …  (? for help)"
 
-    def _zone(self, zone: str) -> str:
-        """A line of a machine-readable zone, or all its lines in one."""
+    def _enter_zone(self, zone: str) -> str:
+        """Applies one line of a machine-readable zone, or all its lines joined."""
         width = next(width for width, lines in _MRZ_LINES.items() if len(zone) in (width, width * lines))
         if self._mrz and len(self._mrz[0]) != width:
             self._mrz = []
@@ -92,17 +95,17 @@ class Draft:
         if len(self._mrz) < _MRZ_LINES[width]:
             return f"document line {len(self._mrz)} of {_MRZ_LINES[width]}"
         lines, self._mrz = self._mrz[: _MRZ_LINES[width]], []
-        return self._put("mrz", lines)
+        return self._set("mrz", lines)
 
-    def _put(self, what: str, given: str | list[str]) -> str:
-        """Takes a value. Another one in the place of an identity is refused: it could be the next person's."""
-        said = {"id": "identity card", "from": "origin", "mrz": "travel document"}.get(what, what)
-        if what == "from":
-            self.people[-1]["origin"] = str(given).upper()
-        elif what == "plate":
-            if self.plate not in (None, given):
-                return f"there is another {said} already, nothing was taken: u starts this passage anew"
-            self.plate = str(given)
-        elif self.people[-1].setdefault("pass_" if what == "pass" else what, given) != given:
-            return f"this person has another {said} already, nothing was taken: + first for the next person"
-        return said
+    def _set(self, field: str, value: str | list[str]) -> str:
+        """Sets a field. A second, different identity is not used: it could be the next person's."""
+        shown = _SHOWN_NAMES.get(field, field)
+        if field == "from":
+            self.people[-1]["origin"] = str(value).upper()
+        elif field == "plate":
+            if self.plate not in (None, value):
+                return f"the passage has another {shown} already, and this one was not used: u clears the passage"
+            self.plate = str(value)
+        elif self.people[-1].setdefault("pass_" if field == "pass" else field, value) != value:
+            return f"this person has another {shown} already, and this one was not used: + begins the next person"
+        return shown

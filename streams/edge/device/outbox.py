@@ -1,13 +1,13 @@
-"""The durable outbox of a device: an event is in it before `scan()` returns, and leaves when Kafka acknowledged it.
+"""The durable outbox of a device: it stores an event before `scan()` returns and deletes it when Kafka has acknowledged it.
 
-SQLite in WAL mode. Every event is on disk (`synchronous=FULL`) before `add` returns; what an acknowledgement changes
-needs no such care, since losing it to a power cut only means a resend, which is counted once. The sequence counter lives
-in the same transaction as the event, so it has no gaps. No content stays behind an acknowledgement: only the number of an
-event whose outcome is still awaited.
+The outbox is an SQLite file in WAL mode. New events are written with `synchronous=FULL`, so they are on disk when `append`
+returns. Acknowledgements are written with `synchronous=NORMAL`: if a power cut loses one, the event is sent again, and the
+workers count it once. The sequence counter changes in the same transaction as the events, so it has no gaps. After an
+acknowledgement nothing of an event's content remains, only its number until its outcome arrives.
 
-A counter that went back (an old copy of the file was restored, or two machines have copies of one) can't be seen in the
-file. The uplink sees it when Kafka has an outcome of a number that was not given here yet; from then on nothing is
-accepted (`disown`), since events under numbers that were used before would not be counted.
+The file cannot show that its counter went back, which happens if an old copy is restored or two machines use copies of one
+file. The outcome reader detects it when Kafka has an outcome of a number that the outbox has not assigned. From then on the
+outbox accepts nothing (`stop_accepting`), because the workers would not count events under numbers that were used before.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ from typing import NamedTuple
 from ninezero.streams.errors import UserError
 
 CAPACITY = 200_000
-"""Events: a week of a busy checkpoint."""
+"""Default capacity in events: about a week of a busy checkpoint."""
 
 RESERVE_BYTES = 8 << 20
-"""Free disk that is left for acknowledgements: events can only leave a full disk by writing to it."""
+"""Free disk space that new events may not use. Acknowledgements need it: on a full disk SQLite cannot delete events."""
 
 ANSWER_HOURS = 24
-"""An outcome can be read for as long as its topic keeps it."""
+"""For how long an outcome is awaited: its topic keeps it no longer."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS device (device_id TEXT NOT NULL, next_seq INTEGER NOT NULL);
@@ -42,174 +42,167 @@ CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, kafka_ms INTEGER
 
 
 class OutboxError(UserError):
-    """The event was *not* accepted: one line, what is wrong and what to do."""
+    """The outbox cannot be used, or did *not* accept an event: one line with the problem and the remedy."""
 
 
-class Row(NamedTuple):
-    """An event that Kafka has not acknowledged; `ticks` are milliseconds since the boot named `boot`."""
+class NewEvent(NamedTuple):
+    """An event to append. `encode` gets the sequence number and returns the value."""
+
+    topic: str
+    key: bytes
+    encode: Callable[[int], bytes]
+
+
+class UnsentEvent(NamedTuple):
+    """An event that Kafka has not acknowledged."""
 
     seq: int
     topic: str
     key: bytes
     value: bytes
-    boot: str
-    ticks: int
+    boot_id: str
+    """The boot of the machine during which the event was accepted."""
+    ticks_ms: int
+    """When it was accepted, in ms since that boot."""
 
 
-class New(NamedTuple):
-    """An event to be: `make` gets its sequence number and returns its value."""
+class OutboxStatus(NamedTuple):
+    """How full an outbox is."""
 
-    topic: str
-    key: bytes
-    make: Callable[[int], bytes]
-
-
-class Fill(NamedTuple):
-    """How full it is: events that wait for Kafka, room for events in all, events acknowledged without an outcome."""
-
-    events: int
+    waiting: int
+    """Events that Kafka has not acknowledged."""
     capacity: int
+    """Events that fit in the outbox."""
     unanswered: int
+    """Acknowledged events whose outcome has not arrived."""
 
 
 class Outbox:
-    """One device's events on their way. Open in one process at a time; threads may share it.
+    """The outbox of one device. Threads may share it; only one process at a time may open it.
+
+    Args:
+        path: the SQLite file; created if it does not exist.
+        device_id: the device that owns the file.
+        capacity: events that may wait at the same time.
 
     Raises:
-        OutboxError: the file belongs to another device, is in use, or cannot be read.
+        OutboxError: the file belongs to another device, is in use, or cannot be read or written.
     """
 
     def __init__(self, path: str | Path, device_id: str, capacity: int = CAPACITY) -> None:
         self._path, self.capacity = Path(path), capacity
         self._lock = threading.Lock()
-        self._early: set[int] = set()
-        self._held = self.hold(self._path)
+        self._answered_unsent: set[int] = set()
+        """Numbers whose outcome arrived before their acknowledgement."""
+        self._file_lock = lock_outbox(self._path)
         try:
             self._durable = self._connect("FULL")
             self._relaxed = self._connect("NORMAL")
-            with self._lock, self._transaction(self._durable) as db:
-                self._own(db, device_id)
-                self._events = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
+            with self._lock, _transaction(self._durable) as db:
+                _claim(db, device_id)
+                self._waiting = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
         except (sqlite3.Error, OSError) as error:
-            os.close(self._held)
-            raise _fault(error) from None
+            os.close(self._file_lock)
+            raise _outbox_error(error) from None
         except OutboxError:
-            os.close(self._held)
+            os.close(self._file_lock)
             raise
 
-    def add(self, new: Sequence[New], boot: str, ticks: int) -> range:
-        """Takes events in, all or none, and returns their sequence numbers; on disk when it returns.
+    def append(self, events: Sequence[NewEvent], boot_id: str, ticks_ms: int) -> range:
+        """Appends all events or none, and returns their sequence numbers. They are on disk when this returns.
+
+        Args:
+            events: the events, in order.
+            boot_id: the current boot of the machine.
+            ticks_ms: ms since that boot.
 
         Raises:
-            OutboxError: it is full, or the disk is, or its counter is lost; nothing was taken in, no number was used.
+            OutboxError: the outbox or the disk is full, or the counter is not valid. No number was used.
         """
         with self._lock:
-            if self._events + len(new) > self.capacity:
-                raise OutboxError(
-                    "the outbox is full and the event was NOT accepted: bring the device in reach of Kafka"
-                )
+            if self._waiting + len(events) > self.capacity:
+                raise OutboxError("the outbox is full and the event was NOT accepted: connect the device to Kafka")
             try:
-                if self._room() < RESERVE_BYTES:
+                if self._free_bytes() < RESERVE_BYTES:
                     raise OSError(errno.ENOSPC, "")
-                with self._transaction(self._durable) as db:
-                    first = _next_seq(db)
-                    if first is None:
-                        raise OutboxError(
-                            "the outbox has lost count and the event was NOT accepted: start a new one under a new device_id"
-                        )
-                    seqs = range(first, first + len(new))
-                    db.executemany(
-                        "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?)",
-                        [
-                            (seq, event.topic, event.key, event.make(seq), boot, ticks)
-                            for seq, event in zip(seqs, new, strict=True)
-                        ],
-                    )
-                    db.execute("UPDATE device SET next_seq = ?", (seqs.stop,))
+                with _transaction(self._durable) as db:
+                    seqs = _append(db, events, boot_id, ticks_ms)
             except (sqlite3.Error, OSError) as error:
-                raise _fault(error, " and the event was NOT accepted") from None
-            self._events += len(new)
+                raise _outbox_error(error, " and the event was NOT accepted") from None
+            self._waiting += len(events)
             return seqs
 
-    def after(self, seq: int, limit: int, without: Sequence[str] = ()) -> list[Row]:
-        """The next events after a sequence number, in order; not those of the topics `without`."""
-        marks = ",".join("?" * len(without))
-        sql = f"SELECT * FROM unsent WHERE seq > ? AND topic NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # only as many question marks as there are topics are put in; the names are bound
+    def read_unsent(self, after_seq: int, limit: int, except_topics: Sequence[str] = ()) -> list[UnsentEvent]:
+        """Returns the next events after a sequence number, in order, without those of `except_topics`."""
+        marks = ",".join("?" * len(except_topics))
+        sql = f"SELECT * FROM unsent WHERE seq > ? AND topic NOT IN ({marks}) ORDER BY seq LIMIT ?"  # noqa: S608  # inserts only question marks, one for each topic; the names are bound
         with self._using(self._relaxed) as db:
-            return [Row(*row) for row in db.execute(sql, (seq, *without, limit))]
+            return [UnsentEvent(*row) for row in db.execute(sql, (after_seq, *except_topics, limit))]
 
     def acknowledge(self, acknowledged: Iterable[tuple[int, int | None]]) -> None:
-        """Lets events go that Kafka has: (seq, Kafka's time in ms if an outcome is awaited, else None)."""
+        """Deletes events that Kafka has stored.
+
+        Args:
+            acknowledged: the sequence number of each, and its Kafka timestamp (Unix time in ms) if it gets an outcome.
+        """
         pairs = list(acknowledged)
         with self._using(self._relaxed):
-            awaited = [(seq, at) for seq, at in pairs if at is not None and seq not in self._early]
-            with self._transaction(self._relaxed) as db:
-                gone = db.executemany("DELETE FROM unsent WHERE seq = ?", [(seq,) for seq, _ in pairs]).rowcount
+            awaited = [(seq, at) for seq, at in pairs if at is not None and seq not in self._answered_unsent]
+            with _transaction(self._relaxed) as db:
+                deleted = db.executemany("DELETE FROM unsent WHERE seq = ?", [(seq,) for seq, _ in pairs]).rowcount
                 db.executemany("INSERT OR REPLACE INTO unanswered VALUES (?, ?)", awaited)
                 if awaited:
                     horizon = max(kafka_ms for _, kafka_ms in awaited) - ANSWER_HOURS * 3_600_000
                     db.execute("DELETE FROM unanswered WHERE kafka_ms < ?", (horizon,))
-            self._early.difference_update(seq for seq, _ in pairs)
-            self._events -= gone
+            self._answered_unsent.difference_update(seq for seq, _ in pairs)
+            self._waiting -= deleted
 
-    def restamp(self, seq: int, value: bytes) -> None:
-        """Gives an event another value, after Kafka's clock showed that the worker refuses the one it had."""
-        with self._using(self._durable), self._transaction(self._durable) as db:
+    def replace_value(self, seq: int, value: bytes) -> None:
+        """Replaces the value of an unsent event, after Kafka's clock showed that the workers reject its time."""
+        with self._using(self._durable), _transaction(self._durable) as db:
             db.execute("UPDATE unsent SET value = ? WHERE seq = ?", (value, seq))
 
-    def answered(self, seqs: Iterable[int]) -> None:
-        """Notes outcomes; one may come before the acknowledgement of its event is seen."""
-        with self._using(self._relaxed), self._transaction(self._relaxed) as db:
+    def record_answers(self, seqs: Iterable[int]) -> None:
+        """Records that outcomes arrived. An outcome may arrive before the acknowledgement of its event."""
+        with self._using(self._relaxed), _transaction(self._relaxed) as db:
             for seq in seqs:
                 if not db.execute("DELETE FROM unanswered WHERE seq = ?", (seq,)).rowcount and (
                     db.execute("SELECT 1 FROM unsent WHERE seq = ?", (seq,)).fetchone()
                 ):
-                    self._early.add(seq)
+                    self._answered_unsent.add(seq)
 
-    def oldest_unanswered(self) -> int | None:
-        """Kafka's time, in ms, of the oldest event without an outcome."""
+    def oldest_unanswered_ms(self) -> int | None:
+        """Returns the Kafka timestamp (Unix time in ms) of the oldest event without an outcome, or None."""
         with self._using(self._relaxed) as db:
             found = db.execute("SELECT min(kafka_ms) FROM unanswered").fetchone()[0]
             return None if found is None else int(found)
 
-    def lags(self, seq: int) -> bool:
-        """Whether a number that Kafka knows was never given here: the counter went back, or another device has the name."""
+    def is_behind(self, seq: int) -> bool:
+        """Returns whether the outbox has not assigned a number that Kafka knows.
+
+        Then the counter went back, or another device uses the same device_id.
+        """
         with self._using(self._relaxed) as db:
             next_seq = _next_seq(db)
             return next_seq is not None and seq >= next_seq
 
-    def disown(self) -> None:
-        """Accepts nothing more, also after a restart. What it holds may still be sent."""
-        with self._using(self._durable), self._transaction(self._durable) as db:
+    def stop_accepting(self) -> None:
+        """Makes `append` fail from now on, also after a restart. Events that wait are still sent."""
+        with self._using(self._durable), _transaction(self._durable) as db:
             db.execute("UPDATE device SET next_seq = -1")
 
-    def fill(self) -> Fill:
-        """How full it is."""
+    def status(self) -> OutboxStatus:
+        """Returns how full the outbox is."""
         with self._using(self._relaxed) as db:
             unanswered = db.execute("SELECT count(*) FROM unanswered").fetchone()[0]
-            return Fill(self._events, self.capacity, int(unanswered))
+            return OutboxStatus(self._waiting, self.capacity, int(unanswered))
 
     def close(self) -> None:
-        """Closes the file; what is in it stays."""
+        """Closes the file. Its events stay."""
         with self._lock:
             self._durable.close()
             self._relaxed.close()
-            os.close(self._held)
-
-    @staticmethod
-    def hold(path: Path) -> int:
-        """Takes hold of an outbox's file for this process; the descriptor ends it."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            raise OutboxError("the outbox cannot be opened: check its folder, its owner and the disk") from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise OutboxError("the outbox is in use by another process: stop that one first") from None
-        return lock
+            os.close(self._file_lock)
 
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         if not self._path.exists():
@@ -217,20 +210,11 @@ class Outbox:
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={synchronous}")
-        db.execute("PRAGMA secure_delete=ON")  # tokens do not linger in free pages
+        db.execute("PRAGMA secure_delete=ON")  # free pages keep no tokens
         return db
 
-    def _own(self, db: sqlite3.Connection, device_id: str) -> None:
-        for statement in _SCHEMA.split(";"):
-            db.execute(statement)
-        owner = db.execute("SELECT device_id FROM device").fetchone()
-        if owner is None:
-            db.execute("INSERT INTO device VALUES (?, 0)", (device_id,))
-        elif owner[0] != device_id:
-            raise OutboxError("the outbox belongs to another device: give that device's name, or another file")
-
-    def _room(self) -> int:
-        """Bytes: free on the disk, and in the file, which does not shrink."""
+    def _free_bytes(self) -> int:
+        """Returns the free space on the disk, plus that inside the file, which does not shrink."""
         disk = os.statvfs(self._path)
         free = disk.f_bavail * disk.f_frsize
         if free < RESERVE_BYTES:
@@ -244,44 +228,35 @@ class Outbox:
             try:
                 yield db
             except sqlite3.Error as error:
-                raise _fault(error) from None
-
-    @contextlib.contextmanager
-    def _transaction(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-            raise
+                raise _outbox_error(error) from None
 
 
-def _next_seq(db: sqlite3.Connection) -> int | None:
-    """None: the counter is lost."""
-    found = int(db.execute("SELECT next_seq FROM device").fetchone()[0])
-    return None if found < 0 else found
+def lock_outbox(path: Path) -> int:
+    """Locks an outbox's file for this process and returns the descriptor of the lock; closing it unlocks the file.
 
-
-def _fault(error: sqlite3.Error | OSError, outcome: str = "") -> OutboxError:
-    name = error.sqlite_errorname if isinstance(error, sqlite3.Error) else ""
-    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") or getattr(error, "errno", None) == errno.ENOSPC:
-        return OutboxError(f"the disk of the outbox is full{outcome}: free some space")
-    if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-        return OutboxError(
-            f"the outbox file is damaged{outcome}: keep it for analysis, and start a new one under a new device_id"
-        )
-    return OutboxError(f"the outbox cannot be used{outcome}: check its folder, its owner and the disk")
+    Raises:
+        OutboxError: another process has locked it, or the lock file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise OutboxError("the outbox cannot be opened: check its folder, its owner and the disk") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise OutboxError("the outbox is in use by another process: stop that process first") from None
+    return lock
 
 
 def erase(path: Path) -> int:
-    """Deletes an outbox with all that is in it; how many events waited in it for Kafka.
+    """Deletes an outbox with its content, and returns how many events were waiting in it for Kafka.
 
     Raises:
         OutboxError: it is in use, or cannot be deleted.
     """
-    lock = Outbox.hold(path)
+    lock = lock_outbox(path)
     try:
         waiting = 0
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
@@ -290,6 +265,64 @@ def erase(path: Path) -> int:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         return waiting
     except OSError as error:
-        raise OutboxError(f"the outbox cannot be deleted ({error.strerror})") from None
+        raise OutboxError(f"the outbox cannot be deleted ({error.strerror}): check its folder and its owner") from None
     finally:
         os.close(lock)
+
+
+def _claim(db: sqlite3.Connection, device_id: str) -> None:
+    """Creates the tables of a new file, or checks whose file it is."""
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+    owner = db.execute("SELECT device_id FROM device").fetchone()
+    if owner is None:
+        db.execute("INSERT INTO device VALUES (?, 0)", (device_id,))
+    elif owner[0] != device_id:
+        raise OutboxError("the outbox belongs to another device: use that device's device_id, or another file")
+
+
+def _append(db: sqlite3.Connection, events: Sequence[NewEvent], boot_id: str, ticks_ms: int) -> range:
+    first = _next_seq(db)
+    if first is None:
+        raise OutboxError(
+            "the outbox's counter is behind Kafka's and the event was NOT accepted: start a new one under a new device_id"
+        )
+    seqs = range(first, first + len(events))
+    db.executemany(
+        "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (seq, event.topic, event.key, event.encode(seq), boot_id, ticks_ms)
+            for seq, event in zip(seqs, events, strict=True)
+        ],
+    )
+    db.execute("UPDATE device SET next_seq = ?", (seqs.stop,))
+    return seqs
+
+
+def _next_seq(db: sqlite3.Connection) -> int | None:
+    """Returns the next sequence number, or None after `stop_accepting`."""
+    found = int(db.execute("SELECT next_seq FROM device").fetchone()[0])
+    return None if found < 0 else found
+
+
+@contextlib.contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _outbox_error(error: sqlite3.Error | OSError, consequence: str = "") -> OutboxError:
+    name = error.sqlite_errorname if isinstance(error, sqlite3.Error) else ""
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") or getattr(error, "errno", None) == errno.ENOSPC:
+        return OutboxError(f"the disk of the outbox is full{consequence}: free some space")
+    if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+        return OutboxError(
+            f"the outbox file is damaged{consequence}: keep it for analysis, and start a new one under a new device_id"
+        )
+    return OutboxError(f"the outbox cannot be used{consequence}: check its folder, its owner and the disk")

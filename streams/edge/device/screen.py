@@ -1,4 +1,4 @@
-"""The terminal screen of a device, for a person with a keyboard or a barcode scanner: a line in, an answer out."""
+"""The screen of a device in a terminal, for a person with a keyboard or a barcode scanner."""
 
 import contextlib
 import io
@@ -19,17 +19,21 @@ from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.settings import Settings
 
 WAIT_SECONDS = 5.0
+"""How long the screen waits for an answer before it shows *not checked*."""
 
-HELP = """Scan or type, one thing a line; an empty line sends the passage.
-  document   identity number, MRZ lines, phone, plate: known by their form
+BACKLOG_SHOWN = 100
+"""With more events than this in the outbox the screen shows their number, even if Kafka answers."""
+
+HELP = """Scan or type one item a line. An empty line sends the passage.
+  document   identity number, MRZ lines, phone or plate: recognised by its form
   otherwise  id … · passport UTO/… · phone … · plate … · pass … · from 370102 (or US)
   36.5       temperature; a second one is the confirmation
   green, yellow, red   health code
   +          next person          v   vehicle without a plate
-  out        leaving              u   start this passage anew
-  ?          this help            q   end"""
+  out        leaving              u   clear this passage
+  ?          this help            q   quit"""
 
-SHOWN = {
+SHOWN_OUTCOMES = {
     "clear": ("放行 CLEAR", "black on green"),
     "refer": ("转诊 REFER", "white on red"),
     "quarantine": ("隔离 QUARANTINE", "white on red"),
@@ -38,13 +42,14 @@ SHOWN = {
     "order_ended": ("应急令已终止 ORDER ENDED", "white on blue"),
     "not_checked": ("未核验 NOT CHECKED", "white on magenta"),
 }
+"""The words and the style of each outcome."""
 
 
 class Screen:
-    """The screen of one device. An answer that comes after its scan was shown as not checked is shown when it comes."""
+    """Shows the passages of one device and their answers. An answer that arrives after *not checked* is shown as well."""
 
     def __init__(self) -> None:
-        for stream in (sys.stdin, sys.stdout):  # a terminal without UTF-8 shows what it can
+        for stream in (sys.stdin, sys.stdout):  # a terminal without UTF-8 shows the characters that it has
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         self._console = Console(highlight=False)
@@ -54,26 +59,26 @@ class Screen:
             terminal = Terminal()
             self._lines, self._printing = terminal.lines(), terminal.printing
         self._lock = threading.Lock()
-        self._unchecked: set[int] = set()
+        self._not_checked: set[int] = set()
 
-    def late(self, answer: Answer) -> None:
-        """Takes every answer, from the device's thread."""
+    def show_late(self, answer: Answer) -> None:
+        """Shows an answer if its scan was shown as not checked. The device's thread calls this with every answer."""
         with self._lock:
-            if answer.seq in self._unchecked:
-                self._unchecked.discard(answer.seq)
+            if answer.seq in self._not_checked:
+                self._not_checked.discard(answer.seq)
                 with self._printing():
                     show(answer, self._console)
 
     def run(self, device: Device) -> None:
-        """Reads lines until they end or `q` is typed. Identities are wiped off the screen as they are taken."""
+        """Reads lines until the input ends or `q` is entered. Each line is wiped from the terminal when it is entered."""
         self._console.print(Text(f"ninezero · {device.site_id} · {device.device_id} · ? for help", style="bold"))
         try:
-            self._follow(device)
+            self._read_lines(device)
         finally:
             if isinstance(self._lines, Generator):
-                self._lines.close()  # gives the terminal back, after Ctrl-C too
+                self._lines.close()  # restores the terminal, after Ctrl-C too
 
-    def _follow(self, device: Device) -> None:
+    def _read_lines(self, device: Device) -> None:
         draft = Draft()
         for line in self._lines:
             command = line.strip().lower()
@@ -84,34 +89,37 @@ class Screen:
                     self._console.print(HELP)
                 elif command == "u":
                     draft = Draft()
-                    self._console.print("started anew")
+                    self._console.print("passage cleared")
                 elif command:
-                    self._console.print(f"  {draft.take(line)}", markup=False)
-                elif draft.unfinished():
-                    self._console.print("  a line of the travel document is missing: scan it again, or u starts anew")
-            if not command and not draft.empty() and not draft.unfinished() and self._scan(device, draft):
+                    self._console.print(f"  {draft.enter(line)}", markup=False)
+                elif draft.lacks_document_line():
+                    self._console.print(
+                        "  a line of the travel document is missing: scan it again, or u clears the passage"
+                    )
+            complete = not draft.is_empty() and not draft.lacks_document_line()
+            if not command and complete and self._scan(device, draft):
                 draft = Draft()
-        if not draft.empty():
+        if not draft.is_empty():
             self._console.print("the last passage was not sent: end it with an empty line")
 
     def _scan(self, device: Device, draft: Draft) -> bool:
-        """Whether it was accepted; if not, the draft stays, to be corrected or sent again."""
+        """Returns whether the passage was accepted. If not, the draft stays, to be corrected or sent again."""
         try:
             ticket = device.scan_all([draft.passage()])[0]
         except (DeviceError, OutboxError, KeyRingError) as error:
             with self._printing():
                 self._console.print(Text(f" NOT ACCEPTED: {error} ", style="white on magenta"))
-                self._console.print("  an empty line tries again, u starts anew")
+                self._console.print("  an empty line tries again, u clears the passage")
             return False
         ticket.wait(WAIT_SECONDS)
         with self._lock, self._printing():
-            self._unchecked.add(ticket.seq)
-            answer = ticket.wait(0)  # after the line above: an answer comes either here or late, and is not lost
-            if answer.said != "not_checked":
-                self._unchecked.discard(ticket.seq)
+            self._not_checked.add(ticket.seq)
+            answer = ticket.wait(0)  # read after the line above, so an answer is shown here or by `show_late`
+            if answer.outcome != "not_checked":
+                self._not_checked.discard(ticket.seq)
             show(answer, self._console)
             status = device.status()
-            if not status.connected or status.waiting > 100:
+            if not status.connected or status.waiting > BACKLOG_SHOWN:
                 self._console.print(f"  {status.waiting} of {status.capacity} events wait for Kafka")
             if status.problem:
                 self._console.print(Text(f"  {status.problem}"))
@@ -119,16 +127,20 @@ class Screen:
 
 
 def run(settings: Settings, site_id: str, device_id: str) -> int:
-    """The whole screen; how many events are left waiting for Kafka."""
+    """Opens the device, shows its screen until the user quits, and returns how many events still wait for Kafka.
+
+    Raises:
+        DeviceError, KeyRingError, OutboxError: the device cannot be opened.
+    """
     screen = Screen()
-    with Device(settings, site_id=site_id, device_id=device_id, on_answer=screen.late) as device:
+    with Device(settings, site_id=site_id, device_id=device_id, on_answer=screen.show_late) as device:
         screen.run(device)
         device.flush(5)
         return device.status().waiting
 
 
 def show(answer: Answer, console: Console) -> None:
-    """An answer, in large."""
-    words, style = SHOWN[answer.said]
+    """Prints an answer in colour, with the numbers of the people whom it concerns, from 1."""
+    words, style = SHOWN_OUTCOMES[answer.outcome]
     whom = f" · person {', '.join(str(index + 1) for index in answer.people)}" if answer.people else ""
     console.print(Text(f" {words}{whom} ", style=style), Text(f"#{answer.seq}", style="dim"))

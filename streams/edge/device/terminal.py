@@ -1,8 +1,8 @@
-"""Lines from a terminal, for people and for barcode scanners: nothing typed stays on the screen.
+"""Reads lines from a terminal for people and barcode scanners, and leaves nothing that was typed on the screen.
 
-The terminal itself echoes nothing, so what is typed ahead while an answer is awaited does not get between the answers; the
-line under way is shown on one row, its end if it is long, and wiped as it is taken. A line ends with CR, LF or CR LF,
-whichever the scanner is set to send.
+The terminal's own echo is off, so input that is typed while an answer is awaited does not mix with the answers. The current
+line is shown on one row (its end, if it is long) and wiped when it is complete. A line ends with CR, LF or CR LF, whichever
+the scanner sends.
 """
 
 import codecs
@@ -17,12 +17,12 @@ from typing import Any, TextIO
 
 from rich.cells import cell_len
 
-WIPE = "\r\x1b[2K"
-_ERASE, _KILL, _END = "\x7f\b", "\x15", "\x04"
+_WIPE = "\r\x1b[2K"
+_BACKSPACE, _CTRL_U, _CTRL_D = "\x7f\b", "\x15", "\x04"
 
 
 class Terminal:
-    """The line under way. `printing` keeps it out of the way of what others print, from any thread."""
+    """The terminal and the line that is being typed. Other threads print through `printing`."""
 
     def __init__(self, keyboard: TextIO = sys.stdin, screen: TextIO = sys.stdout) -> None:
         self._keyboard, self._screen = keyboard.fileno(), screen
@@ -30,31 +30,31 @@ class Terminal:
 
     @contextlib.contextmanager
     def printing(self) -> Iterator[None]:
-        """Wipes the line under way, and shows it again afterwards."""
+        """Wipes the current line for the time of the block, and shows it again afterwards."""
         with self._lock:
-            self._screen.write(WIPE)
+            self._screen.write(_WIPE)
             yield
             self._show()
 
     def lines(self) -> Iterator[str]:
-        """Each line as it is ended; ends with Ctrl-D on an empty line, or with the terminal."""
+        """Yields each complete line. Ends with Ctrl-D on an empty line, or when the terminal is closed."""
         decode = codecs.getincrementaldecoder(self._screen.encoding)("replace").decode
-        with _quiet(self._keyboard), contextlib.ExitStack() as ending:
-            ending.callback(self._take)  # Ctrl-C leaves nothing to be read either
+        with _raw_input(self._keyboard), contextlib.ExitStack() as at_exit:
+            at_exit.callback(self._complete)  # wipes the current line after Ctrl-C too
             after_cr = escape = False
-            while some := os.read(self._keyboard, 4096):
-                for char in decode(some):
+            while chunk := os.read(self._keyboard, 4096):
+                for char in decode(chunk):
                     if char == "\n" and after_cr:
                         after_cr = False
                         continue
                     after_cr = char == "\r"
-                    if escape:  # a key that moves or edits, such as an arrow: ESC [ … letter
+                    if escape:  # the sequence of an arrow or editing key: ESC [ … letter
                         escape = not (char.isalpha() or char == "~")
                     elif char == "\x1b":
                         escape = True
                     elif char in "\r\n":
-                        yield self._take()
-                    elif char == _END:
+                        yield self._complete()
+                    elif char == _CTRL_D:
                         if not self._text:
                             return
                     else:
@@ -63,18 +63,18 @@ class Terminal:
                     with self._lock:
                         self._show()
 
-    def _take(self) -> str:
+    def _complete(self) -> str:
         with self._lock:
             text, self._text = self._text, ""
-            self._screen.write(WIPE)
+            self._screen.write(_WIPE)
             self._screen.flush()
             return text
 
     def _type(self, char: str) -> None:
         with self._lock:
-            if char in _ERASE:
+            if char in _BACKSPACE:
                 self._text = self._text[:-1]
-            elif char == _KILL:
+            elif char == _CTRL_U:
                 self._text = ""
             elif char.isprintable():
                 self._text += char
@@ -84,13 +84,13 @@ class Terminal:
         shown = self._text[-room:] if room > 0 else ""
         while cell_len(shown) > room:
             shown = shown[1:]
-        self._screen.write(f"{WIPE}{shown}")
+        self._screen.write(f"{_WIPE}{shown}")
         self._screen.flush()
 
 
 @contextlib.contextmanager
-def _quiet(keyboard: int) -> Iterator[None]:
-    """No echo, no line editing and no CR to LF by the terminal; Ctrl-C still interrupts, Ctrl-Z does nothing."""
+def _raw_input(keyboard: int) -> Iterator[None]:
+    """Turns off echo, line editing and the translation of CR to LF. Ctrl-C still interrupts; Ctrl-Z does nothing."""
     before: list[Any] = termios.tcgetattr(keyboard)
     after = termios.tcgetattr(keyboard)
     after[0] &= ~(termios.ICRNL | termios.INLCR | termios.IXON)

@@ -1,4 +1,4 @@
-"""What the staff see of a passage, and the pseudonyms of its people."""
+"""Passages and people as the staff see them, and how their identities become pseudonyms."""
 
 from datetime import date
 from typing import Any, Literal
@@ -6,15 +6,28 @@ from typing import Any, Literal
 import msgspec
 
 from ninezero.schemas.events import Person, QualityFlag, Tokens
-from ninezero.streams.edge.documents import checks as identity
+from ninezero.streams.edge.documents import checks
 from ninezero.streams.edge.documents.key_ring import KeyRing
+from ninezero.streams.edge.documents.mrz import mrz
 from ninezero.streams.edge.documents.normal_forms import Domain, normalise, passport
 
 
 class Traveller(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What the staff see of one person. Identities as written or scanned; temperatures in °C.
+    """One person as the staff see them. Identities are given as written or scanned, in any spelling.
 
-    `passport` is `STATE/NUMBER` as in the MRZ; `mrz` its lines instead. The repr shows nothing.
+    All fields but `role` are optional. The repr shows the role only, so that no log or traceback holds an identity.
+
+    Attributes:
+        role: `driver`, `passenger`, `pedestrian`, or `traveller` (station arrivals).
+        id: number of a resident identity card, residence permit or foreigner's permanent residence card.
+        passport: passport or travel permit as `STATE/NUMBER`, both as in the MRZ, such as `UTO/L898902C3`.
+        mrz: the lines of the machine-readable zone, instead of `passport`.
+        phone: phone number; without `+` or `00` it is a Chinese number.
+        pass_: number of a health pass; in JSON the field is called `pass`.
+        temperature_c: temperature in °C. The workers treat values outside 30.0 to 45.0 as implausible.
+        temperature_confirmed_c: a second measurement in °C, which overrides the first.
+        health_code: the colour of the health code that was shown.
+        origin: six-digit division code (GB/T 2260) or ISO 3166 alpha-2 country code.
     """
 
     role: Literal["driver", "passenger", "pedestrian", "traveller"]
@@ -31,12 +44,19 @@ class Traveller(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Traveller(role={self.role!r}, …)"
 
-    def __rich_repr__(self) -> Any:  # rich's tracebacks print locals by this
+    def __rich_repr__(self) -> Any:  # rich prints the locals of a traceback with this
         yield "role", self.role
 
 
 class Passage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One passage as the staff see it; `plate` as written. The repr shows nothing."""
+    """One passage as the staff see it. The repr shows the kind only.
+
+    Attributes:
+        kind: `vehicle` or `pedestrian`.
+        people: 1 to 80 people.
+        plate: the vehicle's plate as written.
+        direction: `in` or `out`.
+    """
 
     kind: Literal["vehicle", "pedestrian"]
     people: list[Traveller]
@@ -50,32 +70,43 @@ class Passage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         yield "kind", self.kind
 
 
-def identify(traveller: Traveller, ring: KeyRing, today: date) -> Person:
-    """Tokens and quality flags for what was written. What has no normal form has no token, and is flagged."""
+def pseudonymise(traveller: Traveller, ring: KeyRing, today: date) -> Person:
+    """Returns the person with tokens in place of identities, and the quality flags of what was written.
+
+    An identity without a normal form gets a flag and no token.
+
+    Args:
+        traveller: the person as the staff see them.
+        ring: the key ring; its active key makes the tokens.
+        today: the date with which birth and expiry dates are compared.
+
+    Raises:
+        KeyRingError: the active key is past its `not_after`.
+    """
     flags: list[QualityFlag] = []
-    found: dict[str, str] = {}
-
-    def put(domain: Domain, normal: str | None) -> None:
-        if normal:
-            found["pass_" if domain == "pass" else domain] = ring.token(domain, normal)
-
-    given: tuple[tuple[Domain, str | None], ...] = (
-        ("id", traveller.id), ("passport", traveller.passport), ("phone", traveller.phone), ("pass", traveller.pass_),
-    )  # fmt: skip
-    for domain, text in given:
+    tokens: dict[str, str] = {}
+    written: dict[Domain, str | None] = {
+        "id": traveller.id,
+        "passport": traveller.passport,
+        "phone": traveller.phone,
+        "pass": traveller.pass_,
+    }
+    for domain, text in written.items():
         if text is not None:
-            flags += identity.check(domain, text, today)
-            put(domain, normalise(domain, text))
+            flags += checks.check(domain, text, today)
+            if normal := normalise(domain, text):
+                tokens["pass_" if domain == "pass" else domain] = ring.token(domain, normal)
     if traveller.mrz is not None:
-        zone = identity.mrz(traveller.mrz, today)
+        zone = mrz(traveller.mrz, today)
         flags += zone.flags
-        put("passport", passport(zone.state, zone.number))
+        if normal := passport(zone.state, zone.number):
+            tokens["passport"] = ring.token("passport", normal)
     return Person(
         role=traveller.role,
-        tokens=Tokens(**found),
+        tokens=Tokens(**tokens),
         temperature_c=traveller.temperature_c,
         temperature_confirmed_c=traveller.temperature_confirmed_c,
         health_code=traveller.health_code,
         origin=traveller.origin,
-        quality=list(dict.fromkeys(flags)),  # once each
+        quality=list(dict.fromkeys(flags)),  # each flag once, in the order found
     )

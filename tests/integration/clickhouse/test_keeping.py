@@ -19,7 +19,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.edge.device.outbox import New, Outbox
+from ninezero.streams.edge.device.outbox import NewEvent, Outbox
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.pipeline.test_pipeline import push, read_all, send
 from tests.support import System, wait_for
@@ -228,7 +228,7 @@ def test_a_device_erases_its_own_key_ring_and_outbox_without_the_workers_package
                     NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
     assert system.run("keys", "new").returncode == 0
     in_use, waiting = Outbox(tmp_path / "outbox" / "a.sqlite", "a"), Outbox(tmp_path / "outbox" / "b.sqlite", "b")
-    waiting.add([New("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
+    waiting.append([NewEvent("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
     waiting.close()
     done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
     in_use.close()

@@ -139,13 +139,13 @@ def test_key_rotation_never_misses_and_a_key_that_the_lists_lack_is_held(system:
     with device(system, "old") as old:
         rotate(ring, timedelta(days=14))
         with device(system, "new") as new:
-            assert old.scan("pedestrian", [ill]).wait(60).said == "refer", "the old key still matches"
-            assert new.scan("pedestrian", [well]).wait(60).said == "hold", "a key the lists lack is never clear"
-            assert new.scan("pedestrian", [ill]).wait(60).said == "hold"
+            assert old.scan("pedestrian", [ill]).wait(60).outcome == "refer", "the old key still matches"
+            assert new.scan("pedestrian", [well]).wait(60).outcome == "hold", "a key the lists lack is never clear"
+            assert new.scan("pedestrian", [ill]).wait(60).outcome == "hold"
             push(system, {"id": KeyRing.load(ring).tokens("id", listed)}, sequence=2)
             for gate in (old, new):
-                assert gate.scan("pedestrian", [ill]).wait(60).said == "refer", "both keys' tokens are on the list"
-                assert gate.scan("pedestrian", [well]).wait(60).said == "clear"
+                assert gate.scan("pedestrian", [ill]).wait(60).outcome == "refer", "both keys' tokens are on the list"
+                assert gate.scan("pedestrian", [well]).wait(60).outcome == "clear"
 
 
 class Wrong(Clock):
@@ -173,10 +173,10 @@ def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
             assert gate.flush(30)
             clock.ahead_ms += 86_400_000
             for _ in range(5):
-                assert gate.scan("pedestrian", [well]).wait(30).said == "clear"
+                assert gate.scan("pedestrian", [well]).wait(30).outcome == "clear"
             clock.ahead_ms -= 20 * 86_400_000
             for _ in range(5):
-                assert gate.scan("pedestrian", [well]).wait(30).said == "clear"
+                assert gate.scan("pedestrian", [well]).wait(30).outcome == "clear"
             assert gate.flush(30)
     wait_for(lambda: counted(system) >= 45, 60, "the counts")
     row = system.query(
@@ -257,7 +257,7 @@ def test_the_screen_shows_what_to_do_and_wipes_nothing_but_identities(system: Sy
     done = system.run("device", "--site", "road-01", "--device", "gate-a", stdin=typed.encode())
     shown = done.stdout.decode()
     assert done.returncode == 0, done.stderr
-    assert "REFER · person 2" in shown and "CLEAR" in shown and "not understood" in shown
+    assert "REFER · person 2" in shown and "CLEAR" in shown and "not recognised" in shown
     assert LISTED not in shown + done.stderr.decode() and NOBODY not in shown
 
 
@@ -299,9 +299,9 @@ def test_what_breaks_the_contract_or_has_no_room_is_not_accepted(system: System)
             gate.scan_all([]) or gate._accept(
                 [(Disposition, {"of": EventRef("a", 1), "action": "released", "override": None})] * 2
             )
-    with pytest.raises(DeviceError, match="device's name"):
+    with pytest.raises(DeviceError, match="the device_id is wrong"):
         Device(settings_.load(system.env, edge=True), site_id="road-01", device_id=NOBODY)
-    with pytest.raises(DeviceError, match="site's name"):
+    with pytest.raises(DeviceError, match="the site_id is wrong"):
         Device(settings_.load(system.env, edge=True), site_id="a b", device_id="gate-a")
 
 

@@ -117,7 +117,7 @@ def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_pat
 
 
 def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("ninezero.streams.edge.device.uplink.REST_SECONDS", 3)
+    monkeypatch.setattr("ninezero.streams.edge.device.sender.TOPIC_PAUSE_SECONDS", 3)
     admin = sync.admin(settings)
     name = settings.topic("dispositions")
     admin.delete_topics([name])
@@ -127,7 +127,9 @@ def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settin
         device.report(Disposition, **released)
         scan(device, 20)
         wait_for(lambda: arrived(settings) == [0, *range(2, 22)], 30, "the scans to pass the disposition")
-        wait_for(lambda: "Kafka takes no dispositions: create the topic" in device.status().problem, 10, "the line")
+        wait_for(
+            lambda: "Kafka rejects events for dispositions: create the topic" in device.status().problem, 10, "the line"
+        )
         assert device.status().connected and device.status().waiting == 1
         sync.create_topics(settings, partitions=2)
         assert device.flush(30)
@@ -162,7 +164,7 @@ def test_an_outbox_from_a_backup_accepts_nothing_once_kafka_shows_that_it_lost_c
     shutil.rmtree(folder)
     shutil.copytree(copy, folder)
     answered: list[int] = []
-    with gate(settings, on_answer=lambda said: answered.append(said.seq)) as device:
+    with gate(settings, on_answer=lambda answer: answered.append(answer.seq)) as device:
         wait_for(lambda: 5 in answered, 20, "the outcome of an event that it does not know")
         assert refuses(device)
     with gate(settings) as device:
@@ -200,7 +202,7 @@ class Wrong(Clock):
 
     def __init__(self, ahead: timedelta, boot: str) -> None:
         super().__init__()
-        self.ahead_ms, self.boot = int(ahead.total_seconds() * 1000), boot
+        self.ahead_ms, self.boot_id = int(ahead.total_seconds() * 1000), boot
 
     def wall_ms(self) -> int:
         return super().wall_ms() + self.ahead_ms

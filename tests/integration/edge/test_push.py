@@ -77,7 +77,7 @@ class Lists:
         """What the checkpoint is told of each."""
         passers = [Traveller(role="pedestrian", id=person, temperature_c=36.5) for person in people]
         tickets = [self._gate.scan("pedestrian", [passer]) for passer in passers]
-        return [ticket.wait(60).said for ticket in tickets]
+        return [ticket.wait(60).outcome for ticket in tickets]
 
     def restart(self, *roles: str) -> None:
         for role in roles:

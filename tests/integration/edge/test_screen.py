@@ -135,7 +135,7 @@ def test_what_is_typed_is_seen_until_it_is_taken_and_then_nowhere(sit: Any, sett
     typist.types("\x15" + ID + "\r36.5\r+\r" + "\r".join(MRZ) + "\r36.6\r")
     typist.sees("identity card", "person 2", "document line 1 of 2", "travel document")
     typist.types(f"{OTHER}\r{ID}\r")
-    typist.sees("this person has another identity card already, nothing was taken")
+    typist.sees("this person has another identity card already, and this one was not used")
     typist.types("pass JZ-7\r\r")
     scan = sent(settings, 1)[0]
     assert scan["plate"] and [sorted(p["tokens"]) for p in scan["people"]] == [["id"], ["id", "pass", "passport"]]

@@ -41,7 +41,7 @@ def gate(system: System) -> Iterator[Device]:
 def told(gate: Device, person: str = NOBODY, wait: float = 60) -> str:
     """What the checkpoint is told."""
     passer = Traveller(role="pedestrian", id=person, temperature_c=36.5)
-    return gate.scan("pedestrian", [passer]).wait(wait).said
+    return gate.scan("pedestrian", [passer]).wait(wait).outcome
 
 
 def test_nothing_is_decided_before_there_is_a_list_and_everyone_is_held_once_the_lists_fall_silent(

@@ -13,28 +13,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ninezero.streams.edge.device.outbox import New, Outbox, OutboxError
+from ninezero.streams.edge.device.outbox import NewEvent, Outbox, OutboxError
 
 ADDER = """
 import resource, sys
-from ninezero.streams.edge.device.outbox import New, Outbox
+from ninezero.streams.edge.device.outbox import NewEvent, Outbox
 if len(sys.argv) > 2:
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
 box = Outbox(sys.argv[1], "d1")
 while True:
-    seqs = box.add([New("scans", b"s", lambda seq: b"%d" % seq + b"x" * 400)] * 3, "boot", 1)
+    seqs = box.append([NewEvent("scans", b"s", lambda seq: b"%d" % seq + b"x" * 400)] * 3, "boot", 1)
     print(seqs.stop - 1, flush=True)
 """
 
 
-def new(text: str) -> New:
-    return New("scans", b"site", lambda seq: f"{seq} {text}".encode())
+def new(text: str) -> NewEvent:
+    return NewEvent("scans", b"site", lambda seq: f"{seq} {text}".encode())
 
 
 def held(box: Outbox) -> list[tuple[int, str]]:
-    return [(row.seq, row.value.decode()) for row in box.after(-1, 1_000_000)]
+    return [(row.seq, row.value.decode()) for row in box.read_unsent(-1, 1_000_000)]
 
 
 @settings(deadline=None, max_examples=60)
@@ -57,7 +57,7 @@ def test_it_holds_what_was_added_and_not_acknowledged(steps: list[tuple[str, lis
         for step, some in steps:
             if step == "add":
                 try:
-                    seqs = box.add([new(str(text)) for text in some], "boot", 1)
+                    seqs = box.append([new(str(text)) for text in some], "boot", 1)
                 except OutboxError:
                     assert len(model) + len(some) > 20
                     continue
@@ -71,14 +71,14 @@ def test_it_holds_what_was_added_and_not_acknowledged(steps: list[tuple[str, lis
                 for seq in set(known):
                     del model[seq]
             elif step == "answer":
-                box.answered([int(str(seq)) for seq in some])
+                box.record_answers([int(str(seq)) for seq in some])
                 early |= {int(str(seq)) for seq in some if seq in model}
                 unanswered -= set(some)
             else:
                 box.close()
                 box, early = Outbox(path, "d1", capacity=20), set()
             assert held(box) == sorted(model.items())
-            assert box.fill() == (len(model), 20, len(unanswered))
+            assert box.status() == (len(model), 20, len(unanswered))
         box.close()
 
 
@@ -107,28 +107,28 @@ def test_a_full_disk_refuses_loudly_and_loses_nothing(tmp_path: Path) -> None:
     last = int(child.stdout.splitlines()[-1])
     box = Outbox(tmp_path / "box", "d1")
     assert [seq for seq, _ in held(box)] == list(range(last + 1))
-    assert box.add([new("after")], "boot", 1) == range(last + 1, last + 2), "no number was used by what was refused"
+    assert box.append([new("after")], "boot", 1) == range(last + 1, last + 2), "no number was used by what was refused"
     box.close()
 
 
 def test_a_full_outbox_refuses_and_uses_no_number(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1", capacity=2)
-    box.add([new("a"), new("b")], "boot", 1)
+    box.append([new("a"), new("b")], "boot", 1)
     with pytest.raises(OutboxError, match="full and the event was NOT accepted"):
-        box.add([new("c")], "boot", 1)
+        box.append([new("c")], "boot", 1)
     box.acknowledge([(0, None)])
-    assert box.add([new("c")], "boot", 1) == range(2, 3)
+    assert box.append([new("c")], "boot", 1) == range(2, 3)
     box.close()
 
 
 def test_it_takes_a_week_of_a_busy_checkpoint(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1")
     for _ in range(200):
-        box.add([new("x" * 400)] * 1000, "boot", 1)
-    assert box.fill().events == 200_000
+        box.append([new("x" * 400)] * 1000, "boot", 1)
+    assert box.status().waiting == 200_000
     with pytest.raises(OutboxError, match="full"):
-        box.add([new("one more")], "boot", 1)
-    assert [row.seq for row in box.after(199_997, 10)] == [199_998, 199_999]
+        box.append([new("one more")], "boot", 1)
+    assert [row.seq for row in box.read_unsent(199_997, 10)] == [199_998, 199_999]
     box.close()
 
 
@@ -138,9 +138,9 @@ def test_an_event_that_cannot_be_made_uses_no_number(tmp_path: Path) -> None:
 
     box = Outbox(tmp_path / "box", "d1")
     with pytest.raises(ValueError):
-        box.add([new("a"), New("scans", b"s", broken)], "boot", 1)
+        box.append([new("a"), NewEvent("scans", b"s", broken)], "boot", 1)
     assert held(box) == []
-    assert box.add([new("a")], "boot", 1) == range(1)
+    assert box.append([new("a")], "boot", 1) == range(1)
     box.close()
 
 
@@ -160,6 +160,6 @@ def test_a_second_process_another_device_and_a_damaged_file_are_refused(tmp_path
 
 def test_nobody_else_may_read_it(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1")
-    box.add([new("a")], "boot", 1)
+    box.append([new("a")], "boot", 1)
     assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
     box.close()

@@ -1,0 +1,127 @@
+"""Reads the outcomes of a device's site back from Kafka."""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ninezero.schemas.events import Outcomes
+from ninezero.streams.edge.device.outbox import Outbox, OutboxError
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.sync import consumer
+from ninezero.streams.settings import Settings
+
+log = logging.getLogger("ninezero.device")
+
+LOOK_BACK = 5_000
+"""Records of outcomes read at the start to find numbers of this device that its outbox has not assigned."""
+
+RETRY_SECONDS = 2.0
+"""Pause before a new connection after an error."""
+
+NEW_PARTITIONS_SECONDS = 60.0
+"""How often the number of partitions is read again: partitions may be added while the device runs."""
+
+OnOutcome = Callable[[int, str, list[int]], None]
+"""Gets the sequence number, the outcome, and the indexes of the people whom it concerns."""
+
+
+class _Start(NamedTuple):
+    """Where reading starts on a partition."""
+
+    first_unanswered: int
+    """Offset from which outcomes may be new to the device."""
+    end: int
+    """End of the partition when reading started."""
+
+
+class OutcomeReader:
+    """Calls `on_outcome` for every new outcome of one device, from a thread of its own.
+
+    Attributes:
+        caught_up: set when every outcome that was there at the start has been read.
+    """
+
+    def __init__(self, settings: Settings, outbox: Outbox, site_id: str, device_id: str, on_outcome: OnOutcome) -> None:
+        self._settings, self._outbox = settings, outbox
+        self._site_id, self._device_id, self._on_outcome = site_id, device_id, on_outcome
+        self._stopped = threading.Event()
+        self.caught_up = threading.Event()
+
+    def stop(self) -> None:
+        """Makes `run` return."""
+        self._stopped.set()
+        self.caught_up.set()
+
+    def run(self) -> None:
+        """Reads until `stop` is called. After an error it connects again; meanwhile scans are answered `not_checked`."""
+        while not self._stopped.is_set():
+            try:
+                with contextlib.closing(
+                    consumer(self._settings, bootstrap_timeout_ms=3_000, fetch_max_wait_ms=100)
+                ) as reader:
+                    self._read(reader)
+            except Exception as error:  # whatever breaks, the device goes on accepting scans
+                log.warning("outcomes cannot be read: %s", _one_line(error))
+                self._stopped.wait(RETRY_SECONDS)
+
+    def _read(self, reader: Any) -> None:
+        topic = self._settings.topic(topics.OUTCOMES.name)
+        partitions, checked = 0, float("-inf")
+        start = _Start(0, 0)
+        while not self._stopped.is_set():
+            if time.monotonic() - checked > (NEW_PARTITIONS_SECONDS if partitions else 1):
+                checked, found = time.monotonic(), len(reader.partitions_for_topic(topic) or ())
+                if found and found != partitions:
+                    partitions = found
+                    start = self._seek(reader, topic, partitions)
+            if not partitions:
+                self._stopped.wait(0.2)
+                continue
+            for records in reader.poll(timeout_ms=200).values():
+                for record in records:
+                    with contextlib.suppress(Rejected):  # only workers may write here (ACL); other records are skipped
+                        self._apply(decode(Outcomes, record.value), known=record.offset < start.first_unanswered)
+            if not self.caught_up.is_set() and all(reader.position(tp) >= start.end for tp in reader.assignment()):
+                self.caught_up.set()
+
+    def _seek(self, reader: Any, topic: str, partitions: int) -> _Start:
+        """Assigns the partition of this site and seeks to `LOOK_BACK` records before its end, or further if needed."""
+        from kafka import TopicPartition
+        from kafka.partitioner.default import murmur2
+
+        tp = TopicPartition(topic, (murmur2(self._site_id.encode()) & 0x7FFFFFFF) % partitions)
+        reader.assign([tp])
+        end = int(reader.end_offsets([tp])[tp])
+        since_ms = self._outbox.oldest_unanswered_ms()
+        found = None if since_ms is None else reader.offsets_for_times({tp: since_ms}, timeout_ms=5_000).get(tp)
+        first = end if found is None else int(found.offset)
+        reader.seek(tp, max(min(first, end - LOOK_BACK), int(reader.beginning_offsets([tp])[tp])))
+        return _Start(first, end)
+
+    def _apply(self, outcomes: Outcomes, *, known: bool) -> None:
+        """Records the outcomes of this device and passes them on; `known` ones only show which numbers were used."""
+        ours = [
+            (seq, outcome, people) for device, seq, outcome, people in outcomes.outcomes if device == self._device_id
+        ]
+        if not ours:
+            return
+        try:
+            if self._outbox.is_behind(max(seq for seq, _, _ in ours)):
+                log.error("Kafka has events of this device that its outbox does not know: nothing more is accepted")
+                self._outbox.stop_accepting()
+            if not known:
+                self._outbox.record_answers([seq for seq, _, _ in ours])
+        except OutboxError as error:  # the staff must see the outcome all the same
+            log.warning("an outcome could not be recorded: %s", error)
+        for seq, outcome, people in () if known else ours:
+            self._on_outcome(seq, outcome, people)
+
+
+def _one_line(error: Exception) -> str:
+    """Describes an error. The message of a Kafka client is not quoted: it may contain a record."""
+    return str(error) if isinstance(error, UserError) else f"the Kafka client failed ({type(error).__name__})"

@@ -1,0 +1,284 @@
+"""Sends the events of a device's outbox to Kafka, in order."""
+
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.edge.device.clock import Clock, to_datetime
+from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.decoding import PAST_US, Rejected, check_clock
+from ninezero.streams.kafka.sync import consumer, producer, unreachable
+from ninezero.streams.settings import Settings
+
+log = logging.getLogger("ninezero.device")
+
+IN_FLIGHT = 2_000
+"""Events that may be sent and not yet acknowledged."""
+
+FIRST_RELEASE = datetime(2026, 1, 1, tzinfo=UTC)
+"""No device ran before this time, so a clock that shows an earlier time was never set."""
+
+TOPIC_PAUSE_SECONDS = 60.0
+"""How long a topic that rejects events is left alone. The other topics go on."""
+
+SILENT_SECONDS = 3.0
+"""A broker that acknowledges nothing for so long counts as disconnected. The producer goes on trying."""
+
+READER_SECONDS = 5.0
+"""How long sending waits until outcomes are read. Events are sent even if outcomes cannot be read."""
+
+FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 10.0
+"""Pause before a new connection; it doubles after each failure."""
+
+ANSWERED = {topics.SCANS.name, topics.ARRIVALS.name}
+"""Topics whose events get an outcome."""
+
+
+class SenderStatus(NamedTuple):
+    """The state of the connection to Kafka."""
+
+    connected: bool = False
+    problem: str = ""
+    """What is wrong and what to do, in one line; empty if nothing is."""
+    too_late: int = 0
+    """Events that reached Kafka more than 13 days late. The workers do not count them."""
+
+
+class _TopicUnavailable(Exception):
+    """One topic rejects events while the broker answers."""
+
+
+class _Result(NamedTuple):
+    """An event and the client's result: the record's metadata, or the error."""
+
+    event: UnsentEvent
+    result: Any
+
+
+_Results = queue.SimpleQueue[_Result]
+
+
+class Sender:
+    """Sends events and deletes those that are acknowledged, from a thread of its own.
+
+    Args:
+        settings: where Kafka is.
+        outbox: the events.
+        clock: the device's clock; it is corrected by acknowledgements.
+        may_start: sending waits for it for up to `READER_SECONDS`.
+
+    Attributes:
+        status: replaced as a whole by the thread, so that readers see a consistent state.
+    """
+
+    def __init__(self, settings: Settings, outbox: Outbox, clock: Clock, may_start: threading.Event) -> None:
+        self._settings, self._outbox, self._clock, self._may_start = settings, outbox, clock, may_start
+        self._stopped, self._new_events = threading.Event(), threading.Event()
+        self._paused_topics: dict[str, float] = {}
+        self.status = SenderStatus()
+
+    def wake(self) -> None:
+        """Ends the wait for new events."""
+        self._new_events.set()
+
+    def stop(self) -> None:
+        """Makes `run` return."""
+        self._stopped.set()
+        self._new_events.set()
+
+    def run(self) -> None:
+        """Sends until `stop` is called. After an error it connects again and sends what was not acknowledged."""
+        pause = FIRST_RETRY_SECONDS
+        while not self._stopped.is_set():
+            try:
+                kafka = producer(
+                    self._settings, bootstrap_timeout_ms=3_000, max_block_ms=5_000, linger_ms=5,
+                    request_timeout_ms=10_000, delivery_timeout_ms=30_000,
+                )  # fmt: skip
+                pause = FIRST_RETRY_SECONDS
+                self._send_all(kafka)
+            except (
+                _TopicUnavailable
+            ):  # an idempotent producer cannot go on after a rejected event, but the broker is fine
+                self.status = self.status._replace(problem=self._paused_problem())
+                log.warning("%s", self.status.problem)
+            except Exception as error:
+                self.status = self.status._replace(problem=_one_line(error), connected=False)
+                log.warning("%s; trying again in %.1f s", self.status.problem, pause)
+                self._stopped.wait(pause)
+                pause = min(pause * 2, LONGEST_RETRY_SECONDS)
+
+    def _send_all(self, kafka: Any) -> None:
+        """Sends everything in order until the sender is stopped; raises the first error that Kafka returns."""
+        results: _Results = queue.SimpleQueue()
+        last_seq, in_flight, last_result = -1, 0, time.monotonic()
+        try:
+            self._may_start.wait(READER_SECONDS)
+            while not self._stopped.is_set():
+                self._new_events.clear()
+                room = IN_FLIGHT - in_flight
+                for event in self._outbox.read_unsent(last_seq, room, tuple(self._paused_topics)) if room else ():
+                    self._send(kafka, event, results)
+                    last_seq, in_flight = event.seq, in_flight + 1
+                some = _drain(results, 0.05) if in_flight else []
+                in_flight -= len(some)
+                if some or not in_flight:
+                    last_result = time.monotonic()
+                self._update_status(connected=time.monotonic() - last_result < SILENT_SECONDS)
+                resumed = self._resume_topics()
+                if not in_flight and not some and not resumed:
+                    self._new_events.wait(1)
+                    continue
+                if not self._handle(some) or resumed:
+                    while in_flight:  # wait for all, then read the outbox from its beginning
+                        some = _drain(results, 1)
+                        in_flight -= len(some)
+                        self._handle(some)
+                    last_seq = -1
+        finally:
+            kafka.close(timeout=2)
+            with contextlib.suppress(Exception):  # events acknowledged meanwhile need not be sent again
+                self._handle([one for one in _drain(results, 0.01) if not isinstance(one.result, Exception)])
+
+    def _send(self, kafka: Any, event: UnsentEvent, results: _Results) -> None:
+        from kafka.errors import KafkaTimeoutError
+
+        try:
+            future = kafka.send(self._settings.topic(event.topic), key=event.key, value=event.value)
+        except KafkaTimeoutError as error:
+            with contextlib.closing(consumer(self._settings, bootstrap_timeout_ms=3_000)) as reader:
+                if self._settings.topic(event.topic) in reader.topics():
+                    raise
+            self._pause_topic(event.topic)
+            raise _TopicUnavailable from error
+        except _topic_errors() as error:
+            raise self._attributed(event, error) from error
+        future.add_both(_collector(results, event))
+
+    def _handle(self, results: list[_Result]) -> bool:
+        """Deletes acknowledged events. Returns False if one must be sent again with a corrected time.
+
+        Raises:
+            Exception: the error of the first event that failed.
+        """
+        acknowledged: list[tuple[int, int | None]] = []
+        all_accepted = True
+        for event, result in results:
+            if isinstance(result, Exception):
+                raise self._attributed(event, result)
+            self._clock.observe(result.timestamp)
+            if self._correct_time(event, result.timestamp):
+                all_accepted = False
+            else:
+                acknowledged.append((event.seq, result.timestamp if event.topic in ANSWERED else None))
+        while acknowledged:
+            try:
+                self._outbox.acknowledge(acknowledged)
+                break
+            except OutboxError as error:  # Kafka has the events: sending them again would not help a full disk
+                self.status = self.status._replace(problem=str(error))
+                if self._stopped.wait(1):
+                    raise
+        return all_accepted
+
+    # -- topics that reject events -----------------------------------------------------------------------------------
+
+    def _attributed(self, event: UnsentEvent, error: Exception) -> Exception:
+        """Pauses the event's topic if the error is the topic's fault. Other topics are not affected."""
+        if not isinstance(error, _topic_errors()):
+            return error
+        self._pause_topic(event.topic)
+        return _TopicUnavailable()
+
+    def _pause_topic(self, topic: str) -> None:
+        self._paused_topics[topic] = time.monotonic() + TOPIC_PAUSE_SECONDS
+
+    def _resume_topics(self) -> bool:
+        """Ends pauses that are over. Returns whether there was one."""
+        over = [topic for topic, until in self._paused_topics.items() if until < time.monotonic()]
+        for topic in over:
+            del self._paused_topics[topic]
+        return bool(over)
+
+    def _paused_problem(self) -> str:
+        """Describes the topics that reject events; empty if there is none."""
+        names = ", ".join(sorted(self._paused_topics))
+        return names and (
+            f"Kafka rejects events for {names}: create the topic, or correct its size limit or this device's permissions"
+        )
+
+    def _update_status(self, *, connected: bool) -> None:
+        problem = self._paused_problem() if connected else str(unreachable(self._settings))
+        self.status = self.status._replace(connected=connected, problem=problem)
+
+    # -- wrong clocks ------------------------------------------------------------------------------------------------
+
+    def _correct_time(self, event: UnsentEvent, kafka_ms: int) -> bool:
+        """Replaces the event's time if the workers reject it and a better one is known. Returns whether it did.
+
+        A rejected event was not counted, so it may be sent again under its number, with the time at which it happened.
+        """
+        fields = msgspec.json.decode(event.value)
+        observed = datetime.fromisoformat(fields["observed_at"])
+        never_set = observed < FIRST_RELEASE
+        if not never_set and self._is_accepted(observed, kafka_ms):
+            return False
+        ahead = unix_micros(observed) > kafka_ms * 1000
+        if event.boot_id and event.boot_id == self._clock.boot_id:
+            true_ms = kafka_ms - max(self._clock.ticks_ms() - event.ticks_ms, 0)
+        else:  # the machine was off meanwhile, so an old time may be right
+            true_ms = kafka_ms if never_set or ahead else 0
+        if true_ms * 1000 < kafka_ms * 1000 - PAST_US:
+            self.status = self.status._replace(too_late=self.status.too_late + 1)
+            log.warning("an event reached Kafka more than 13 days late: it is not counted")
+            return False
+        fields["observed_at"] = to_datetime(true_ms)
+        self._outbox.replace_value(event.seq, msgspec.json.encode(fields))
+        log.warning("this device's clock is wrong: an event is sent again with the time of Kafka's clock")
+        return True
+
+    def _is_accepted(self, observed: datetime, kafka_ms: int) -> bool:
+        try:
+            check_clock(unix_micros(observed), kafka_ms, self._settings.replay)
+        except Rejected:
+            return False
+        return True
+
+
+def _topic_errors() -> tuple[type[Exception], ...]:
+    """Returns the errors that Kafka returns because of the topic."""
+    from kafka import errors
+
+    return (
+        errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidTopicError,
+        errors.TopicAuthorizationFailedError, errors.PolicyViolationError, errors.InvalidRecordError,
+    )  # fmt: skip
+
+
+def _collector(results: _Results, event: UnsentEvent) -> Callable[[Any], None]:
+    return lambda result: results.put(_Result(event, result))
+
+
+def _drain(results: _Results, seconds: float) -> list[_Result]:
+    """Waits up to `seconds` for one result, and returns all that are there."""
+    found: list[_Result] = []
+    with contextlib.suppress(queue.Empty):
+        found.append(results.get(timeout=seconds))
+        while True:
+            found.append(results.get_nowait())
+    return found
+
+
+def _one_line(error: Exception) -> str:
+    """Describes an error. The message of a Kafka client is not quoted: it may contain a record."""
+    return str(error) if isinstance(error, UserError) else f"Kafka accepted no event ({type(error).__name__})"
