@@ -45,7 +45,7 @@ def test_help_is_no_failure(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, "") and "Usage" in done.stdout
 
 
-@pytest.mark.parametrize("document", ["README.md", "deploy/DATA-PROTECTION.md", "deploy/prometheus/OPERATIONS.md"])
+@pytest.mark.parametrize("document", ["README.md", "deploy/DATA-PROTECTION.md", "docs/runbook.md"])
 def test_every_command_that_a_document_names_is_one_with_these_options(document: str) -> None:
     text = (ROOT / document).read_text().replace("-n ninezero", "")  # kubectl's namespace
     # Alone on its line or in backquotes, or after && or $: prose that speaks of ninezero is none.

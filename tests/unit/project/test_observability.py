@@ -16,7 +16,8 @@ from ninezero.streams import metrics
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.settings import ROLES
 
-DEPLOY = Path(__file__).parents[3] / "deploy"
+ROOT = Path(__file__).parents[3]
+DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yml"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 
@@ -69,10 +70,10 @@ def test_every_name_in_a_rule_or_dashboard_is_a_metric_of_ours_or_a_recorded_one
 
 
 def test_every_alert_has_its_page_and_every_page_an_alert() -> None:
-    text = (DEPLOY / "prometheus" / "OPERATIONS.md").read_text()
+    text = (ROOT / "docs" / "runbook.md").read_text()
     assert re.findall(r"^### (Ninezero\w+)$", text, re.M) == ALERTS
     for rule in rules("alert"):
-        assert rule["annotations"]["runbook_url"] == f"deploy/prometheus/OPERATIONS.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("critical", "warning")
     for entry in re.split(r"^### ", text, flags=re.M)[1:]:
         assert len(re.findall(r"^    \S", entry.split("\n## ")[0], re.M)) == 3, f"three commands: {entry.split()[0]}"
@@ -134,7 +135,7 @@ def test_the_dashboards_queries_run_against_the_views_and_read_nothing_else(engi
 
 
 def test_the_queries_of_the_operations_page_run(engine: Any) -> None:
-    text = (DEPLOY / "prometheus" / "OPERATIONS.md").read_text()
+    text = (ROOT / "docs" / "runbook.md").read_text()
     queries = re.findall(r'ninezero query "(.+)"', text)
     assert len(queries) > 10
     for sql in queries:
@@ -142,7 +143,7 @@ def test_the_queries_of_the_operations_page_run(engine: Any) -> None:
 
 
 def test_what_the_operations_page_names_of_the_deployments_is_there() -> None:
-    text = (DEPLOY / "prometheus" / "OPERATIONS.md").read_text()
+    text = (ROOT / "docs" / "runbook.md").read_text()
     named = set(re.findall(r"deploy/(?!compose|clickhouse)([\w-]+)", text)) - {"ninezero-ROLE"}
     manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "workers.yaml").read_text())
     assert named <= {made["metadata"]["name"] for made in manifests if made["kind"] == "Deployment"} and len(named) > 2
@@ -150,5 +151,5 @@ def test_what_the_operations_page_names_of_the_deployments_is_there() -> None:
 
 
 def test_no_query_of_the_operations_page_takes_the_servers_day_for_the_local_one() -> None:
-    text = (DEPLOY / "prometheus" / "OPERATIONS.md").read_text()
+    text = (ROOT / "docs" / "runbook.md").read_text()
     assert "day = today()" not in text  # until 8 in the morning, in China
