@@ -1,4 +1,4 @@
-"""Rules and dashboards: each alert fires and has its entry, each name is a metric, each expression is PromQL, each query runs."""
+"""Alert rules, dashboards and runbook: alerts fire, metrics exist, expressions and queries run."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ def promtool(*arguments: str, cwd: Path = DEPLOY / "prometheus") -> subprocess.C
     return subprocess.run(["promtool", *arguments], cwd=cwd, capture_output=True, text=True)
 
 
-def test_every_alert_fires_where_it_should_and_none_where_all_is_well() -> None:
+def test_every_alert_fires_on_its_fault_and_stays_silent_without_it() -> None:
     done = promtool("test", "rules", "rules_test.yml")
     assert done.returncode == 0, done.stdout + done.stderr
-    tried: dict[bool, set[str]] = {True: set(), False: set()}
+    tested: dict[bool, set[str]] = {True: set(), False: set()}
     for test in yaml.safe_load((DEPLOY / "prometheus" / "rules_test.yml").read_text())["tests"]:
         for one in test["alert_rule_test"]:
-            tried[bool(one["exp_alerts"])].add(one["alertname"])
-    assert tried[True] == tried[False] == set(ALERTS)
+            tested[bool(one["exp_alerts"])].add(one["alertname"])
+    assert tested[True] == tested[False] == set(ALERTS)
 
 
-def test_the_configuration_is_prometheus_own() -> None:
+def test_prometheus_accepts_the_configuration() -> None:
     done = promtool("check", "config", "prometheus.yml")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_name_in_a_rule_or_dashboard_is_a_metric_of_ours_or_a_recorded_one() -> None:
+def test_rules_and_dashboards_use_only_metrics_that_exist() -> None:
     assert metrics.lag
     known = {"up", *(rule["record"] for rule in rules("record"))}
     for family in REGISTRY.collect():
@@ -69,7 +69,7 @@ def test_every_name_in_a_rule_or_dashboard_is_a_metric_of_ours_or_a_recorded_one
     assert len(used) > 15 and used - known == set()
 
 
-def test_every_alert_has_its_page_and_every_page_an_alert() -> None:
+def test_every_alert_has_one_runbook_entry_with_three_commands() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
     assert re.findall(r"^### (Ninezero\w+)$", text, re.M) == ALERTS
     for rule in rules("alert"):
@@ -79,7 +79,7 @@ def test_every_alert_has_its_page_and_every_page_an_alert() -> None:
         assert len(re.findall(r"^    \S", entry.split("\n## ")[0], re.M)) == 3, f"three commands: {entry.split()[0]}"
 
 
-def test_the_dashboards_promql_is_promql(tmp_path: Path) -> None:
+def test_prometheus_accepts_every_expression_of_the_dashboards(tmp_path: Path) -> None:
     recorded = [
         {"record": f"panel:{n}", "expr": target["expr"]} for n, (_, target) in enumerate(panels()) if "expr" in target
     ]
@@ -88,7 +88,7 @@ def test_the_dashboards_promql_is_promql(tmp_path: Path) -> None:
     assert done.returncode == 0 and f"{len(recorded)} rules found" in done.stdout, done.stdout + done.stderr
 
 
-def test_dashboards_are_whole_and_their_sources_provisioned() -> None:
+def test_dashboards_are_complete_and_their_data_sources_are_provisioned() -> None:
     provisioned = yaml.safe_load((DEPLOY / "grafana" / "provisioning" / "datasources" / "ninezero.yml").read_text())
     sources = {source["uid"]: source["type"] for source in provisioned["datasources"]}
     names = set()
@@ -97,12 +97,12 @@ def test_dashboards_are_whole_and_their_sources_provisioned() -> None:
         assert {"uid", "title", "schemaVersion", "panels", "time", "refresh"} <= board.keys() and not board["editable"]
         assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
         names.add(board["uid"])
-        taken: set[tuple[int, int]] = set()
+        occupied: set[tuple[int, int]] = set()
         for panel in board["panels"]:
             at = panel["gridPos"]
             cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-            assert at["x"] + at["w"] <= 24 and not cells & taken, panel["title"]
-            taken |= cells
+            assert at["x"] + at["w"] <= 24 and not cells & occupied, panel["title"]
+            occupied |= cells
             assert panel["type"] in ("timeseries", "stat", "table", "barchart")
             for target in panel["targets"]:
                 assert (
@@ -120,21 +120,21 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
     made.close()
 
 
-def test_the_dashboards_queries_run_against_the_views_and_read_nothing_else(engine: Any) -> None:
+def test_the_queries_of_the_dashboards_run_and_read_only_the_views(engine: Any) -> None:
     queries = [(panel["title"], target["rawSql"]) for panel, target in panels() if "rawSql" in target]
     assert len(queries) > 10
     for title, sql in queries:
         assert set(re.findall(r"(?:FROM|JOIN) ([\w.]+)", sql)) <= {
             f"ninezero.{row['name']}" for row in engine.query("SHOW TABLES FROM ninezero")
         }, title
-        # What the plugin makes of its macros.
+        # Expand the macros as the Grafana plugin does.
         sql = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 >= toDateTime(0) AND \1 <= now()", sql)
         sql = re.sub(r"\$__dateFilter\((\w+)\)", r"\1 >= toDate('2020-01-01') AND \1 <= today()", sql)
         assert "$" not in sql
         engine.query(sql)
 
 
-def test_the_queries_of_the_operations_page_run(engine: Any) -> None:
+def test_the_queries_of_the_runbook_run(engine: Any) -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
     queries = re.findall(r'ninezero query "(.+)"', text)
     assert len(queries) > 10
@@ -142,14 +142,14 @@ def test_the_queries_of_the_operations_page_run(engine: Any) -> None:
         engine.query(sql)
 
 
-def test_what_the_operations_page_names_of_the_deployments_is_there() -> None:
+def test_the_deployments_that_the_runbook_names_exist() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
-    named = set(re.findall(r"deploy/(?!compose|clickhouse)([\w-]+)", text)) - {"ninezero-ROLE"}
+    named = set(re.findall(r"deploy/(ninezero-[\w-]+)", text)) - {"ninezero-ROLE"}
     manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "workers.yaml").read_text())
     assert named <= {made["metadata"]["name"] for made in manifests if made["kind"] == "Deployment"} and len(named) > 2
     assert set(re.findall(r"^\| .*compose\.yaml exec (\w+)", text, re.M)) <= ROLES.keys()
 
 
-def test_no_query_of_the_operations_page_takes_the_servers_day_for_the_local_one() -> None:
+def test_no_query_of_the_runbook_compares_a_local_day_with_the_servers_day() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
-    assert "day = today()" not in text  # until 8 in the morning, in China
+    assert "day = today()" not in text  # before 8 in the morning in China the UTC day is still the day before
