@@ -8,7 +8,7 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run board test unit lint format audit bench bench-axes bench-latency bench-peers faults explore fuzz setup engines clean
+.PHONY: run board test unit lint format audit bench bench-axes bench-latency bench-peers faults explore fuzz docs setup engines clean
 
 run: setup
 	$(BIN)/ninezero demo --once
@@ -88,6 +88,11 @@ fuzz: setup engines
 		said=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$said"; exit 1; }; \
 		echo "$$parser: $$(echo "$$said" | grep -a '^Done ')"; done
 	$(BIN)/python -m tests.fuzz.live --seconds $(SECONDS)
+
+# The documentation as a site, into .run/site; the generated pages first.
+docs: setup
+	$(BIN)/python -m ninezero.agents.reference
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Python packages, and the jars of the Kafka that streams/local_kafka/pom.xml names. Java and Maven come from the machine.
 setup: $(READY)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer.main
 
-from ninezero.agents.cli.main import app
 from tests.support import NINEZERO
-
-ROOT = Path(__file__).parents[3]
 
 SECRET = "11010519491231002X"
 
@@ -43,21 +37,3 @@ def test_help_is_no_failure(tmp_path: Path) -> None:
     for arguments in (["--help"], ["keys", "--help"], ["scan", "--help"]):
         done = subprocess.run([NINEZERO, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=30)
         assert (done.returncode, done.stderr) == (0, "") and "Usage" in done.stdout
-
-
-@pytest.mark.parametrize("document", ["README.md", "deploy/DATA-PROTECTION.md", "docs/runbook.md"])
-def test_every_command_that_a_document_names_is_one_with_these_options(document: str) -> None:
-    text = (ROOT / document).read_text().replace("-n ninezero", "")  # kubectl's namespace
-    # Alone on its line or in backquotes, or after && or $: prose that speaks of ninezero is none.
-    said = re.findall(r"(?:^|`|[$&|] )\s*ninezero ([a-z][^`\n#|>&)]*)", text, re.M)
-    assert said
-    for line in said:
-        command: Any = typer.main.get_command(app)
-        words = line.split()
-        while hasattr(command, "commands"):
-            assert words and words[0] in command.commands, f"ninezero {line}"
-            command = command.commands[words.pop(0)]
-            if not words:
-                break
-        known = {name for option in command.params for name in option.opts}
-        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, f"ninezero {line}"
