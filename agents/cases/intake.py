@@ -7,10 +7,10 @@ from typing import Any
 
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk
 
@@ -40,5 +40,5 @@ async def valid_events(
         if late:
             metrics.late_events.labels(topic.name).inc()
         good.append((event, record))
-    await writer.send(letters)
+    await writer.write(letters)
     return good

@@ -26,10 +26,10 @@ from ninezero.agents.logic.days import Days
 from ninezero.schemas.events import CareAlert, encode
 from ninezero.schemas.rows import FIRST_WINS
 from ninezero.schemas.times import FOREVER_US
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.compacted import CompactedTable
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import ALERTS, Topic
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Consumer
 from ninezero.streams.transport.offset_tracker import Chunk
@@ -117,7 +117,7 @@ class CaseMonitor:
                 self._find(cases, case_id, found, by_clock=False)
             # Alerts before the ledger: a worker that dies in between raises them again, under the same ids. The other
             # way round they would be lost.
-            await self._writer.send(found.alerts)
+            await self._writer.write(found.alerts)
             await self._ledger.write(chunk.tp.partition, found.records)
         chunk.done()
 
@@ -159,7 +159,7 @@ class CaseMonitor:
                 for case_id in due[first : first + 200]:
                     self._find(cases, case_id, found, by_clock=True)
                     found.records += self._let_go(cases, case_id, now_us)
-                await self._writer.send(found.alerts)
+                await self._writer.write(found.alerts)
                 await self._ledger.write(partition, found.records)
                 await asyncio.sleep(0)
 

@@ -13,9 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from ninezero.agents.cli.console import CommandError, print_table, query_url
-from ninezero.schemas.events import PSEUDONYM_PATTERN, Identifier, Manifest, WatchlistEntry, WatchlistRecord
+from ninezero.schemas.events import PSEUDONYM_PATTERN, Identifier, WatchlistEntry
 from ninezero.streams import settings as settings_
-from ninezero.streams.settings import Settings
 
 app = typer.Typer(help="Show what is on the lists, and who put it there.", no_args_is_help=True)
 
@@ -35,10 +34,12 @@ def show(
     """Shows the lists, every entry that has a token, or an entry that an alert named."""
     if which and not re.match(PSEUDONYM_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
         raise CommandError("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as an alert states it")
-    manifests, entries = asyncio.run(read(settings_.load(), which))
+    from ninezero.agents.watchlist.snapshot import read_snapshot
+
+    snapshot = asyncio.run(read_snapshot(settings_.load(), which))
     now = datetime.now(UTC)
     if which:
-        print_table([_entry(key, entry, now) for key, entry in entries.items()])
+        print_table([_entry(key, entry, now) for key, entry in snapshot.entries.items()])
         return
     print_table(
         [
@@ -47,7 +48,7 @@ def show(
                 "sequence": m.sequence, "batch_id": m.batch_id, "at": f"{m.at:%Y-%m-%dT%H:%M:%SZ}",
                 "age_s": round((now - m.at).total_seconds()),
             }
-            for name, m in sorted(manifests.items())
+            for name, m in sorted(snapshot.manifests.items())
         ]
     )  # fmt: skip
 
@@ -89,53 +90,3 @@ def _entry(key: tuple[str, str, str], entry: WatchlistEntry, now: datetime) -> d
         "authority": authority, "list": list_, "entry_id": entry_id, "category": entry.category, "state": state,
         "valid_from": f"{entry.valid_from:%Y-%m-%dT%H:%M:%SZ}", "valid_to": f"{entry.valid_to:%Y-%m-%dT%H:%M:%SZ}",
     }  # fmt: skip
-
-
-async def read(
-    settings: Settings, which: str
-) -> tuple[dict[tuple[str, str], Manifest], dict[tuple[str, str, str], WatchlistEntry]]:
-    """Manifests by list, and the live entries by (authority, list, entry_id) that have the token or the id."""
-    from aiokafka import TopicPartition
-
-    from ninezero.streams.kafka import client as kafka
-    from ninezero.streams.kafka.decoding import Rejected, decode
-    from ninezero.streams.kafka.topics import WATCHLIST
-
-    manifests: dict[tuple[str, str], Manifest] = {}
-    found: dict[bytes, WatchlistEntry] = {}
-    quoted, ending = f'"{which}"'.encode(), f"|{which}".encode()
-    await kafka.check(settings, [WATCHLIST])
-    reader = kafka.consumer(settings, isolation_level="read_committed", auto_offset_reset="earliest")
-    await reader.start()
-    try:
-        tp = TopicPartition(settings.topic(WATCHLIST.name), 0)
-        reader.assign([tp])
-        end = (await reader.end_offsets([tp]))[tp]
-        while await reader.position(tp) < end:
-            for record in (await reader.getmany(tp, timeout_ms=500)).get(tp, ()):
-                wanted = bool(which) and (quoted in (record.value or b"") or record.key.endswith(ending))
-                if not wanted and record.key not in found and not record.key.endswith(b"|"):
-                    continue
-                found.pop(record.key, None)
-                try:
-                    value = None if record.value is None else decode(WatchlistRecord, record.value)
-                    name = _named(record.key)
-                except (Rejected, ValueError):  # workers leave it out, too
-                    continue
-                if isinstance(value, Manifest):
-                    manifests[name[:2]] = value
-                elif isinstance(value, WatchlistEntry):
-                    found[record.key] = value
-    finally:
-        await reader.stop()
-    live = {_named(key): entry for key, entry in found.items()}
-    return manifests, {
-        key: entry
-        for key, entry in live.items()
-        if (manifest := manifests.get(key[:2])) is not None and manifest.floor <= entry.sequence <= manifest.sequence
-    }
-
-
-def _named(key: bytes) -> tuple[str, str, str]:
-    authority, list_, entry_id = key.decode().split("|", 2)
-    return authority, list_, entry_id

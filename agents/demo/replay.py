@@ -24,7 +24,7 @@ from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 
 VISIBLE_SECONDS = 2.0
@@ -139,7 +139,7 @@ class Replay:
         started = 0.0
         while True:
             while len(ahead) <= DAYS_AHEAD and (day := next(days, None)) is not None:
-                await self._writer.send(day.batches)
+                await self._writer.write(day.batches)
                 ahead.append(day)
             if not ahead:
                 return started
@@ -152,12 +152,12 @@ class Replay:
         for first in range(0, len(day.events), SEND_SIZE):
             await self._until(self._keeping_up, show_progress)
             records = day.events[first : first + SEND_SIZE]
-            await self._writer.send(records)
+            await self._writer.write(records)
             self._sent += len(records)
             if self._speed:  # spread the day over 86,400 s / speed
                 due = began + 86_400 / self._speed * (first + SEND_SIZE) / len(day.events)
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
-        await self._writer.send(day.reports)
+        await self._writer.write(day.reports)
         self._summary.events += day.valid
         self._summary.resent += day.resent
         self._summary.malformed += day.malformed
@@ -208,7 +208,7 @@ class Replay:
 
     async def _partitions(self, topic: topics.Topic) -> list[kafka.TopicPartition]:
         name = self._settings.topic(topic.name)
-        return [kafka.TopicPartition(name, p) for p in range(await self._writer.partitions(name))]
+        return [kafka.TopicPartition(name, p) for p in range(await self._writer.partition_count(name))]
 
     async def _follow(self, topic: topics.Topic, handle: Callable[[bytes], None]) -> None:
         """Calls `handle` with the value of every record of a topic, from its beginning on."""

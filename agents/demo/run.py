@@ -21,7 +21,7 @@ from ninezero.agents.demo.workers import Workers
 from ninezero.agents.recording.sites import load_sites
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.documents.key_ring import new_ring
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker, _free, _is_free
 
 FIRST_PORT = 6066
@@ -53,7 +53,7 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
     broker.start()
     environment = _environment(folder, broker, spec)
     settings = settings_.load(environment)
-    sync.create_topics(settings)
+    administration.create_topics(settings)
     load_sites(settings.clickhouse, spec.sites(), settings.timezone)
     workers = Workers(environment, folder / "worker.log")
     host, port = settings.http

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ninezero.streams.kafka.client import KafkaUnreachable
+from ninezero.streams.kafka.sync import KafkaUnreachable
 
 MAX_RESTARTS = 5
 STOP_SECONDS = 40

@@ -60,14 +60,14 @@ class DeploymentProbe:
     @cached_property
     def manifests(self) -> Mapping[tuple[str, str], Manifest]:
         """The lists' manifests."""
-        from ninezero.agents.cli.watchlist import read
+        from ninezero.agents.watchlist.snapshot import read_snapshot
 
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
 
         async def within() -> Mapping[tuple[str, str], Manifest]:
             async with asyncio.timeout(LISTS_SECONDS):
-                return (await read(self.settings, ""))[0]
+                return (await read_snapshot(self.settings)).manifests
 
         try:
             return asyncio.run(within())
@@ -130,7 +130,7 @@ async def _next_heartbeat(settings: Settings) -> float | None:
 
     from ninezero.streams.kafka import client as kafka
 
-    await kafka.check(settings, [topics.WATCHLIST])
+    await kafka.require_topics(settings, [topics.WATCHLIST])
     reader = kafka.consumer(
         settings, isolation_level="read_committed", auto_offset_reset="latest", fetch_max_wait_ms=100
     )

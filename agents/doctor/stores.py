@@ -26,7 +26,7 @@ def kafka(patient: DeploymentProbe) -> Found:
         return
     with contextlib.closing(patient.admin()) as admin:
         brokers = admin.describe_cluster()["brokers"]
-    yield "ok", f"{len(brokers)} broker(s) answer over {sync.protocol(patient.settings)}", ""
+    yield "ok", f"{len(brokers)} broker(s) answer over {sync.security_protocol(patient.settings)}", ""
 
 
 def topics_(patient: DeploymentProbe) -> Found:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ninezero.streams.edge.device import outbox
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.errors import UserError
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 
@@ -96,7 +96,7 @@ class Erasure:
         if not self._roles:
             return []
         try:
-            return sync.active_groups(self._settings, self._roles)
+            return administration.active_groups(self._settings, self._roles)
         except sync.KafkaUnreachable as error:
             self._unreachable = error  # said once is enough: it takes ten seconds to find out
             return []
@@ -130,7 +130,7 @@ class Erasure:
     def _kafka(self) -> Iterator[Line]:
         if self._unreachable is not None:
             raise self._unreachable
-        done = sync.erase(self._settings, self._roles)
+        done = administration.erase(self._settings, self._roles)
         where = f"Kafka at {self._settings.kafka}"
         for name, records in done.topics:
             yield _line("erased", f"topic {name}", where, f"{records} records")

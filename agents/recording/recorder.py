@@ -26,10 +26,10 @@ from ninezero.schemas.rows import Block
 from ninezero.streams import metrics
 from ninezero.streams.clickhouse.engines import Engine
 from ninezero.streams.clickhouse.sink import Rows, Sealed, Sink
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode, decode_event
 from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk
 
@@ -157,7 +157,7 @@ async def record(sink: Sink, writer: Writer, projection: Projection, chunk: Chun
         SEALED.tables & tables.keys() if sealed else ()
     ):  # the facts of other days; what else came with them is left out
         found[table].extend(tables[table](sealed).without(sink.sealed))
-    await writer.send(letters)
+    await writer.write(letters)
     await sink.put(chunk, found)
 
 

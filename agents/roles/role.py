@@ -41,10 +41,10 @@ from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
 from ninezero.streams.clickhouse.sink import Sink
 from ninezero.streams.errors import UserError
-from ninezero.streams.kafka.client import Writer
-from ninezero.streams.kafka.sync import supersede, topic_ids
+from ninezero.streams.kafka.administration import remove_former_members, topic_ids
 from ninezero.streams.kafka.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import ROLES, Settings, SettingsError, asked_at
 from ninezero.streams.transport.consumer import RawSchema, chunks, credentials
 from ninezero.streams.transport.offset_tracker import Chunk
@@ -155,7 +155,7 @@ async def run(name: str, settings: Settings) -> str | None:
         loop = asyncio.get_running_loop()
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, role.end)
-        role.task(asyncio.to_thread(supersede, settings, settings.group(name), role.place, role.client_id))
+        role.task(asyncio.to_thread(remove_former_members, settings, settings.group(name), role.place, role.client_id))
         await role.app.start()
         role.task(_measure(role))
         role.task(_watch_topics(role))

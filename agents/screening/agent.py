@@ -28,11 +28,11 @@ from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Alert, DecisionGroup, Decisions, MatchedEntry, Outcomes, Reason, encode
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import LATE_US, Rejected, clock_in_range, decode_event
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk
 
@@ -109,7 +109,7 @@ class Screening:
         out, alerts = self.decide(kind, chunks)
         decided = time.perf_counter()
         metrics.chunk.labels("decide").observe(decided - started)
-        await self.writer.send(out)
+        await self.writer.write(out)
         metrics.chunk.labels("write").observe(time.perf_counter() - decided)
         now = time.time()
         for timestamp in alerts:

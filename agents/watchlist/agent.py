@@ -39,12 +39,12 @@ from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.access import TRANSACTIONS
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from ninezero.streams.kafka.transactions import Record, Transactions
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica, split
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
@@ -106,7 +106,7 @@ class Pushes:
                 except Rejected as refused:
                     letter = dead_letter(PUSHES.name, chunk.tp.partition, record, refused)
                     metrics.dead_letters.labels(PUSHES.name, refused.reason).inc()
-                    await self._writer.send([(DEAD_LETTERS, PUSHES.name.encode(), letter)])
+                    await self._writer.write([(DEAD_LETTERS, PUSHES.name.encode(), letter)])
                 else:
                     corrections += [withdrawn] if withdrawn else []
         if corrections:
@@ -128,7 +128,7 @@ class Pushes:
             if tp not in consumer.assignment():
                 await asyncio.sleep(0.2)
                 continue
-            await self._writer.send([(WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
+            await self._writer.write([(WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def sweep(self, consumer: Any) -> None:
@@ -195,20 +195,12 @@ class Pushes:
         """The committed records of a one-partition topic from `first` up to `end`, or to its end now."""
         if self._reader is None:
             self._reader = kafka.consumer(
-                self._settings, isolation_level="read_committed", auto_offset_reset="earliest",
-                max_partition_fetch_bytes=8 << 20,
+                self._settings, isolation_level="read_committed", max_partition_fetch_bytes=8 << 20
             )  # fmt: skip
             await self._reader.start()
         tp = TopicPartition(self._settings.topic(topic), 0)
-        self._reader.assign([tp])
-        first = max(first, (await self._reader.beginning_offsets([tp]))[tp])
-        last = (await self._reader.end_offsets([tp]))[tp]
-        end = last if end is None else min(end, last)
-        self._reader.seek(tp, first)
-        while await self._reader.position(tp) < end:
-            for record in (await self._reader.getmany(tp, timeout_ms=500)).get(tp, ()):
-                if first <= record.offset < end:  # assign() may look for a beginning of its own meanwhile
-                    yield record
+        async for record in kafka.read_to_end(self._reader, [tp], {tp: first}, None if end is None else {tp: end}):
+            yield record
 
     # -- one record --------------------------------------------------------------------------------------------------
 

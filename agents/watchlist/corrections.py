@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from aiokafka import TopicPartition
 
 from ninezero.agents.logic.watchlist.index import ListName
 from ninezero.schemas.events import Alert, Correction, decoder, encode
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.topics import ALERTS
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.corrections")
@@ -79,36 +78,24 @@ class Corrections:
                     if any(_concerns(alert, name, entries) for name, entries in withdrawn):
                         found[alert.alert_id] = alert.site_id
         now = datetime.now(UTC)
-        await self._writer.send(
+        await self._writer.write(
             (ALERTS, site.encode(), encode(Correction(alert_id, site, now, "mistake")))
             for alert_id, site in found.items()
             if alert_id not in corrected
         )
         log.info("%d alerts taken back", len(found.keys() - corrected))
 
-    async def _alerts(self) -> Any:
+    async def _alerts(self) -> AsyncIterator[bytes | None]:
         """The values on the topic of the alerts that are not older than it keeps them."""
-        reader = kafka.consumer(self._settings)
-        await reader.start()
-        try:
-            tps = [
-                TopicPartition(self._settings.topic(ALERTS.name), p)
-                for p in range(await self._writer.partitions(self._settings.topic(ALERTS.name)))
-            ]
-            reader.assign(tps)
-            since = int(time.time() * 1000) - (ALERTS.hours or 0) * 3_600_000
+        name = self._settings.topic(ALERTS.name)
+        tps = [TopicPartition(name, number) for number in range(await self._writer.partition_count(name))]
+        since_ms = int(time.time() * 1000) - (ALERTS.hours or 0) * 3_600_000
+        async with kafka.connected(kafka.consumer(self._settings)) as reader:
             ends = await reader.end_offsets(tps)
-            for tp, first in (await reader.offsets_for_times(dict.fromkeys(tps, since))).items():
-                reader.seek(tp, ends[tp] if first is None else first.offset)
-            while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
-                for value in _values(await reader.getmany(timeout_ms=500)):
-                    yield value
-        finally:
-            await reader.stop()
-
-
-def _values(fetched: dict[Any, list[Any]]) -> Iterator[bytes]:
-    return (record.value for records in fetched.values() for record in records)
+            found = await reader.offsets_for_times(dict.fromkeys(tps, since_ms))
+            start = {tp: ends[tp] if first is None else first.offset for tp, first in found.items()}
+            async for record in kafka.read_to_end(reader, tps, start):
+                yield record.value
 
 
 def _concerns(alert: Alert, name: ListName, entries: Iterable[str]) -> bool:

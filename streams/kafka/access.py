@@ -117,7 +117,7 @@ def grant_all(settings: Settings, names: Mapping[Who, Sequence[str]] | None = No
     """
     from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
-    from ninezero.streams.kafka.sync import admin, reachable
+    from ninezero.streams.kafka.sync import admin, explained_errors
 
     acls = [
         ACL(
@@ -130,7 +130,7 @@ def grant_all(settings: Settings, names: Mapping[Who, Sequence[str]] | None = No
         for grant in grants(settings, names)
         for operation in grant.operations
     ]  # fmt: skip
-    with contextlib.closing(admin(settings)) as client, reachable(settings):
+    with contextlib.closing(admin(settings)) as client, explained_errors(settings):
         failed = client.create_acls(acls)["failed"]
     if failed:
         raise UserError(

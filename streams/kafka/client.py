@@ -1,45 +1,52 @@
-"""The workers' connections to Kafka (aiokafka), and batched writing."""
+"""Asynchronous clients of Kafka (aiokafka), which the workers use."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
-import time
-from collections import defaultdict
-from collections.abc import Collection, Iterable
-from functools import lru_cache
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, protocol, sasl, unreachable
+from ninezero.streams.kafka.sync import (
+    TOPICS_MISSING,
+    KafkaUnreachable,
+    sasl_arguments,
+    security_protocol,
+    unreachable,
+)
 from ninezero.streams.settings import Settings, SettingsError
 
-__all__ = ["KafkaUnreachable", "TopicPartition", "Writer", "check", "consumer", "producer", "security"]
-
-log = logging.getLogger("ninezero.kafka")
-
-Partition = tuple[str, int]
-"""Topic (its name on the broker) and number."""
+__all__ = [
+    "TopicPartition",
+    "connected",
+    "consumer",
+    "producer",
+    "read_to_end",
+    "require_topics",
+    "security",
+]
 
 BATCH_BYTES = topics.MAX_MESSAGE_BYTES - (64 << 10)
+"""Maximum size of a batch of records: below the topics' `max.message.bytes`, to leave room for the batch header."""
 
-
-@lru_cache(1 << 17)
-def _hash(key: bytes) -> int:
-    """What Kafka's own clients take for the partition; remembered, because in Python it costs as much as a record in a batch."""
-    hashed: int = murmur2(key)
-    return hashed & 0x7FFFFFFF
+REQUIRE_SECONDS = 10.0
+"""How long `require_topics` waits for the broker."""
 
 
 def security(settings: Settings) -> dict[str, Any]:
-    """Arguments for an aiokafka client."""
+    """Returns the TLS and SASL arguments of an aiokafka client.
+
+    Raises:
+        SettingsError: a certificate or key file cannot be used.
+    """
     given = settings.kafka_security
-    arguments: dict[str, Any] = {"security_protocol": protocol(settings)}
+    arguments: dict[str, Any] = {"security_protocol": security_protocol(settings)}
     if "ca" in given:
         try:
             arguments["ssl_context"] = ssl.create_default_context(cafile=given["ca"])
@@ -49,18 +56,17 @@ def security(settings: Settings) -> dict[str, Any]:
             raise SettingsError(
                 "NINEZERO_KAFKA_TLS_CA, _CERT or _KEY is wrong: give PEM files that belong together"
             ) from None
-    return arguments | sasl(given)
+    return arguments | sasl_arguments(settings)
 
 
 def consumer(settings: Settings, **arguments: Any) -> AIOKafkaConsumer:
-    """A consumer without a group, that never commits."""
-    return AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, enable_auto_commit=False, group_id=None, **security(settings), **arguments
-    )
+    """Returns a consumer that is in no group and never commits. Without a position it starts at the earliest record."""
+    defaults = {"enable_auto_commit": False, "group_id": None, "auto_offset_reset": "earliest"}
+    return AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings), **defaults | arguments)
 
 
 def producer(settings: Settings, **arguments: Any) -> AIOKafkaProducer:
-    """A producer that waits for every replica in sync."""
+    """Returns a producer that waits for the acknowledgement of every in-sync replica."""
     return AIOKafkaProducer(
         bootstrap_servers=settings.kafka,
         acks="all",
@@ -71,136 +77,60 @@ def producer(settings: Settings, **arguments: Any) -> AIOKafkaProducer:
     )
 
 
-class Writer:
-    """Writes records in batches that it builds itself, and returns when all are acknowledged.
-
-    aiokafka's `send()` costs 13.5 µs a record, a record in a batch 1.0 µs. A broker that is away is waited for: nothing
-    is dropped, and the caller does not go on. What several callers have for a partition while a batch of it is under way goes
-    in one: a request costs as much as fifty records.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._producer: AIOKafkaProducer | None = None
-        self._partitions: dict[str, int] = {}
-        self._waiting: dict[Partition, tuple[list[Any], asyncio.Future[None]]] = {}
-        self._writing: dict[Partition, asyncio.Task[None]] = {}
-        self._complained = 0.0
-
-    async def start(self) -> None:
-        """Connects."""
-        self._producer = producer(self._settings)
-        await self._producer.start()
-
-    async def stop(self) -> None:
-        """Disconnects."""
-        if self._producer is not None:
-            await self._producer.stop()
-
-    async def send(self, records: Iterable[tuple[topics.Topic, bytes, bytes]]) -> None:
-        """Writes (topic, key, value) records, in order for each partition; returns when Kafka has acknowledged all."""
-        pending: dict[Partition, list[tuple[bytes, bytes]]] = defaultdict(list)
-        topic, name, count = None, "", 1
-        for to, key, value in records:
-            if to is not topic:  # most go where the last one went
-                topic, name = to, self._settings.topic(to.name)
-                count = self._partitions.get(name) or await self.partitions(name)
-            pending[name, _hash(key) % count].append((key, value))
-        await self._send_all(pending)
-
-    async def send_to(self, topic: topics.Topic, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Writes (key, value) records to one partition, in order; returns when Kafka has acknowledged all."""
-        if some := list(records):
-            await self._send_all({(self._settings.topic(topic.name), partition): some})
-
-    async def _send_all(self, pending: dict[Partition, list[Any]]) -> None:
-        written = {self._put(tp, records) for tp, records in pending.items()}
-        if written:
-            await asyncio.wait(
-                written
-            )  # which leaves them alone when this caller is cancelled: others wait for them too
-            for one in written:
-                one.result()
-
-    def _put(self, tp: Partition, records: list[Any]) -> asyncio.Future[None]:
-        """Lines records up for a partition; what comes while a batch of it is under way goes together in the next."""
-        if tp not in self._waiting:
-            self._waiting[tp] = [], asyncio.get_running_loop().create_future()
-        waiting, written = self._waiting[tp]
-        waiting += records
-        if tp not in self._writing:
-            self._writing[tp] = asyncio.create_task(self._write(tp))
-        return written
-
-    async def _write(self, tp: Partition) -> None:
-        """Writes what waits for a partition, until nothing does."""
-        try:
-            while waiting := self._waiting.pop(tp, None):
-                records, written = waiting
-                try:
-                    await self._persist(tp, records)
-                except Exception as error:
-                    written.set_exception(error)
-                else:
-                    written.set_result(None)
-        finally:
-            del self._writing[tp]
-
-    async def _persist(self, tp: Partition, records: list[Any]) -> None:
-        pause = 0.1
-        while True:
-            try:
-                return await self._send_partition(tp, records)
-            except KafkaError as error:
-                if time.monotonic() - self._complained > 1:  # for all partitions of a broker that is away
-                    self._complained = time.monotonic()
-                    log.warning(
-                        "Kafka did not acknowledge what goes to %s (%s); trying again", tp[0], type(error).__name__
-                    )
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
-
-    async def _send_partition(self, tp: Partition, records: list[tuple[bytes, bytes | None]]) -> None:
-        assert self._producer is not None
-        topic, partition = tp
-        acknowledged = []
-        batch = self._producer.create_batch()
-        for key, value in records:
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
-                batch = self._producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    raise ValueError("a record is larger than a batch")
-        acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
-        await asyncio.gather(*acknowledged)
-
-    async def partitions(self, name: str) -> int:
-        """Number of partitions of a topic (its name on the broker); waits for the topic to exist."""
-        assert self._producer is not None
-        while True:
-            try:
-                self._partitions[name] = len(await self._producer.partitions_for(name))
-                return self._partitions[name]
-            except KafkaError:
-                log.warning("topic %s is not there, or this user may not see it: ninezero topics create", name)
-                await asyncio.sleep(1)
+@contextlib.asynccontextmanager
+async def connected(client: Any) -> AsyncIterator[Any]:
+    """Starts a consumer or producer and stops it at the end, also when the start fails."""
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.stop()
 
 
-async def check(settings: Settings, needed: Collection[topics.Topic]) -> None:
-    """Asks the broker for the topics that are needed.
+async def read_to_end(
+    reader: AIOKafkaConsumer,
+    partitions: Sequence[TopicPartition],
+    start: Mapping[TopicPartition, int] | None = None,
+    end: Mapping[TopicPartition, int] | None = None,
+) -> AsyncIterator[Any]:
+    """Yields the records that partitions hold now, in order within each partition.
+
+    Args:
+        reader: a started consumer without a group. It is assigned the partitions and may be used again afterwards.
+        start: the first offset of a partition; the beginning of the partition without it.
+        end: the offset at which to stop in a partition; the end of the partition at the time of the call without it.
 
     Raises:
-        KafkaUnreachable: it does not answer within ten seconds, or a topic is missing or not for this user.
+        KafkaError: the broker does not answer, or this user may not read the topic.
     """
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error below says it in one line
-    probe = AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))
+    reader.assign(partitions)
+    first, ends = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
+    for tp in partitions:
+        first[tp] = max(first[tp], (start or {}).get(tp, 0))
+        ends[tp] = min(ends[tp], (end or {}).get(tp, ends[tp]))
+        # Not seek_to_beginning(): the reset that assign() starts may complete after it and set another position.
+        reader.seek(tp, first[tp])
+    while [tp for tp in partitions if await reader.position(tp) < ends[tp]]:
+        for tp, records in (await reader.getmany(*partitions, timeout_ms=500)).items():
+            for record in records:
+                if first[tp] <= record.offset < ends[tp]:
+                    yield record
+
+
+async def require_topics(settings: Settings, needed: Collection[topics.Topic]) -> None:
+    """Checks that the broker answers and shows the topics.
+
+    Raises:
+        KafkaUnreachable: the broker does not answer within ten seconds, a topic is missing, or this user may not see it.
+    """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error below says the same in one line
     try:
-        async with asyncio.timeout(10):
-            await probe.start()
+        async with (
+            asyncio.timeout(REQUIRE_SECONDS),
+            connected(AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))) as probe,
+        ):
             present = await probe.topics()
     except (KafkaError, OSError, TimeoutError):
         raise unreachable(settings) from None
-    finally:
-        await probe.stop()
     if not {settings.topic(topic.name) for topic in needed} <= present:
-        raise KafkaUnreachable(MISSING)
+        raise KafkaUnreachable(TOPICS_MISSING)

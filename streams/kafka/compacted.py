@@ -1,9 +1,9 @@
-"""A ledger: a compacted topic of ours that keeps what a worker knows of its partitions, beyond its life.
+"""A ledger: a compacted topic in which a role keeps what it knows of each source partition.
 
-Its records are facts under keys of their own, never a state that is overwritten: a worker that was put aside and writes
-late can add nothing false and take nothing away, and what is written twice is there once. It has the partitions of its
-source topic; what follows from a source partition lies in the partition of the same number, whatever the key. A chunk is
-done only after its records here are acknowledged.
+The records are facts under keys of their own, never a state that is overwritten. So a late write of a worker that has lost
+the partition can add nothing false and remove nothing, and a fact that is written twice is stored once. A ledger has as
+many partitions as its source topic. What follows from a source partition is in the ledger partition of the same number,
+whatever the key is. A chunk is done only when its ledger records are acknowledged.
 """
 
 from __future__ import annotations
@@ -17,53 +17,55 @@ from aiokafka.errors import KafkaError
 
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.ledgers")
 
+RETRY_SECONDS = 1.0
+"""Pause before a ledger is read again after an error."""
+
 
 class CompactedTable:
-    """One ledger topic, written and read back by partition."""
+    """One ledger topic, written and read by partition."""
 
     def __init__(self, settings: Settings, writer: Writer, topic: Topic) -> None:
         self._settings, self._writer, self._topic = settings, writer, topic
         self._name = settings.topic(topic.name)
 
     async def write(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Writes (key, value) records, None to delete a key; returns when Kafka has acknowledged all."""
-        await self._writer.send_to(self._topic, partition, records)
+        """Writes (key, value) records; the value None deletes the key. Returns when Kafka has acknowledged all."""
+        await self._writer.write_to_partition(self._topic, partition, records)
 
     async def read(self, partition: int) -> dict[bytes, bytes]:
-        """All that a partition holds now. A broker that is away is waited for.
+        """Returns the current value of every key in a partition. Waits for a broker that does not answer.
 
         Raises:
             UserError: the topic has fewer partitions than its source.
         """
-        if partition >= await self._writer.partitions(self._name):
+        if partition >= await self._writer.partition_count(self._name):
             raise UserError(f"the topic {self._name} needs as many partitions as its source")
+        outage = False
         while True:
             try:
-                return await self._read(TopicPartition(self._name, partition))
+                values = await self._read(TopicPartition(self._name, partition))
             except KafkaError as error:
-                log.warning("the ledger %s cannot be read (%s); trying again", self._name, type(error).__name__)
-                await asyncio.sleep(1)
+                if not outage:
+                    log.warning("the ledger %s cannot be read (%s); retrying", self._name, type(error).__name__)
+                outage = True
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                if outage:
+                    log.info("the ledger %s can be read again", self._name)
+                return values
 
     async def _read(self, tp: TopicPartition) -> dict[bytes, bytes]:
-        held: dict[bytes, bytes] = {}
-        # Not seek_to_beginning(): the reset to the end that assign() begins by default can win over it.
-        reader = kafka.consumer(self._settings, auto_offset_reset="earliest")
-        try:
-            await reader.start()
-            reader.assign([tp])
-            end = (await reader.end_offsets([tp]))[tp]
-            while await reader.position(tp) < end:
-                for record in (await reader.getmany(tp, timeout_ms=500)).get(tp, ()):
-                    if record.value is None:
-                        held.pop(record.key, None)
-                    else:
-                        held[record.key] = record.value
-        finally:
-            await reader.stop()
-        return held
+        values: dict[bytes, bytes] = {}
+        async with kafka.connected(kafka.consumer(self._settings)) as reader:
+            async for record in kafka.read_to_end(reader, [tp]):
+                if record.value is None:
+                    values.pop(record.key, None)
+                else:
+                    values[record.key] = record.value
+        return values

@@ -15,7 +15,7 @@ from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.device import Device
 from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import new_ring
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
 
 
@@ -35,7 +35,7 @@ def main() -> None:
                 },
                 edge=True,
             )  # fmt: skip
-            sync.create_topics(settings)
+            administration.create_topics(settings)
             os.sched_setaffinity(
                 0, {min(os.sched_getaffinity(0))}
             )  # the device, not the broker: one core for all its threads

@@ -15,7 +15,7 @@ from aiokafka.partitioner import murmur2
 from ninezero.schemas.events import Heartbeat, Manifest, WatchlistEntry, encode
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from tests.bench.watchlist import token
 
@@ -46,12 +46,12 @@ async def list_people(settings: Settings, entries: int = ENTRIES) -> Iterator[st
     writer = Writer(settings)
     await writer.start()
     for first in range(0, entries, 20_000):
-        await writer.send_to(topics.WATCHLIST, 0, [
+        await writer.write_to_partition(topics.WATCHLIST, 0, [
             (f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), encode(WatchlistEntry(1, CATEGORY, {"id": [token("id", n)]}, start, end)))
             for n in range(first, min(first + 20_000, entries))
         ])  # fmt: skip
     manifest = Manifest(1, 0, entries, ["k1"], BATCH, now)
-    await writer.send_to(
+    await writer.write_to_partition(
         topics.WATCHLIST,
         0,
         [(f"{AUTHORITY}|{LIST}|".encode(), encode(manifest)), (b"||", encode(Heartbeat(now)))],

@@ -21,7 +21,7 @@ from ninezero.schemas.events import Outcomes, PushReceipt, decoder
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.screening import token
 from tests.support import System, free_port, wait_for
@@ -83,7 +83,7 @@ async def measure(system: System, rate: int) -> None:
             probes |= {seq: person} if n < 3 else {}
             records.append((topics.SCANS, b"s%d" % (seq % 100), scan(seq, person)))
             seq += 1
-        await writer.send(records)
+        await writer.write(records)
         await asyncio.sleep(TICK)
     sent_all = time.monotonic() - started
     await writer.stop()

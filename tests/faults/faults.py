@@ -419,7 +419,7 @@ def bit_of_everything(d: Deployment, rng: random.Random) -> None:
     d.kill("recording")
     d.server.kill()
     rest(rng, 0.5, 1.5)
-    d.kill_at("screening", "ninezero.streams.kafka.client:Writer._send_partition after 2")
+    d.kill_at("screening", "ninezero.streams.kafka.writer:Writer._write_once after 2")
     d.kill_at("lists", "ninezero.streams.kafka.transactions:Transactions._send after 1")
     d.kill("ledgers")
     d.server.start()

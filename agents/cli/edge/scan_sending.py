@@ -18,7 +18,7 @@ from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.device.travellers import Passage
 from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer
+from ninezero.streams.kafka.sync import TOPICS_MISSING, KafkaUnreachable, consumer, producer
 from ninezero.streams.kafka.topics import OUTCOMES, SCANS
 from ninezero.streams.settings import Settings
 
@@ -70,7 +70,7 @@ def send_events(settings: Settings, events: list[Event]) -> int:
     ):
         name = settings.topic(OUTCOMES.name)
         if not {name, settings.topic(SCANS.name)} <= reader.topics():
-            raise KafkaUnreachable(MISSING)
+            raise KafkaUnreachable(TOPICS_MISSING)
         partitions = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
         reader.assign(partitions)
         for partition in partitions:

@@ -15,7 +15,7 @@ from ninezero.schemas.events import DeadLetter
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.sync import MISSING, KafkaUnreachable, consumer, producer, reachable
+from ninezero.streams.kafka.sync import consumer, explained_errors, producer, read_to_end
 from ninezero.streams.settings import Settings
 
 app = typer.Typer(help="List the records that were rejected, and send them again.", no_args_is_help=True)
@@ -80,28 +80,14 @@ def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]
     """
     if topic and topic not in SOURCES:
         raise CommandError(f"no such topic: choose one of {', '.join(SOURCES)}")
-    with closing(consumer(settings, auto_offset_reset="earliest")) as reader, reachable(settings):
-        for record in _all_records(reader, settings.topic(topics.DEAD_LETTERS.name)):
+    with closing(consumer(settings)) as reader, explained_errors(settings):
+        for record in read_to_end(reader, settings.topic(topics.DEAD_LETTERS.name)):
             try:
                 letter = decode(DeadLetter, record.value)
             except Rejected:  # only workers can write to this topic (ACL), so this is not a dead letter
                 continue
             if letter.topic in SOURCES and topic in ("", letter.topic) and reason in ("", letter.reason):
                 yield letter
-
-
-def _all_records(reader: Any, topic: str) -> Iterator[Any]:
-    """Yields the records that the only partition of a topic has now."""
-    from kafka import TopicPartition
-
-    partition = TopicPartition(topic, 0)
-    if not reader.partitions_for_topic(topic):
-        raise KafkaUnreachable(MISSING)
-    reader.assign([partition])
-    end = reader.end_offsets([partition])[partition]
-    while reader.position(partition) < end:
-        for records in reader.poll(timeout_ms=500).values():
-            yield from records
 
 
 class Resent(NamedTuple):
@@ -124,7 +110,7 @@ def resend(settings: Settings, found: Iterator[DeadLetter]) -> Resent:
     with (
         closing(consumer(settings, max_poll_records=1, max_partition_fetch_bytes=topics.MAX_MESSAGE_BYTES)) as reader,
         closing(producer(settings)) as writer,
-        reachable(settings),
+        explained_errors(settings),
     ):
         for letter in wanted.values():
             record = _source_record(reader, settings.topic(letter.topic), letter)

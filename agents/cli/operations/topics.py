@@ -22,7 +22,7 @@ def create(
     replication: Annotated[int, typer.Option(min=1, max=10, help="Replicas of each partition.")] = 1,
 ) -> None:
     """Creates the topics that are missing."""
-    from ninezero.streams.kafka.sync import create_topics
+    from ninezero.streams.kafka.administration import create_topics
 
     created = create_topics(settings_.load(edge=True), partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics existed'}")

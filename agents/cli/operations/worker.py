@@ -41,9 +41,9 @@ def _run(role: str, settings: settings_.Settings) -> None:
     from msgspec import convert
 
     from ninezero.streams.kafka.access import ACCESS, Who
-    from ninezero.streams.kafka.client import check
+    from ninezero.streams.kafka.client import require_topics
 
-    asyncio.run(check(settings, ACCESS[convert(role, Who)].topics))
+    asyncio.run(require_topics(settings, ACCESS[convert(role, Who)].topics))
     _configure_logging()
     import uvloop
 

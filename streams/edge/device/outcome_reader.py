@@ -92,9 +92,10 @@ class OutcomeReader:
     def _seek(self, reader: Any, topic: str, partitions: int) -> _Start:
         """Assigns the partition of this site and seeks to `LOOK_BACK` records before its end, or further if needed."""
         from kafka import TopicPartition
-        from kafka.partitioner.default import murmur2
 
-        tp = TopicPartition(topic, (murmur2(self._site_id.encode()) & 0x7FFFFFFF) % partitions)
+        from ninezero.streams.kafka.partitioner import partition_of
+
+        tp = TopicPartition(topic, partition_of(self._site_id.encode(), partitions))
         reader.assign([tp])
         end = int(reader.end_offsets([tp])[tp])
         since_ms = self._outbox.oldest_unanswered_ms()

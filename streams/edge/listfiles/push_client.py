@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from ninezero.streams.edge.listfiles.push_lines import Line, parts
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer
+from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer, read_to_end
 from ninezero.streams.settings import Settings
 
 PATIENCE_SECONDS = 30.0
@@ -98,10 +99,8 @@ class _Receipts:
         self._end = reader.end_offsets([self._tp])[self._tp]
 
     def all(self) -> Iterator[PushReceipt]:
-        """Those that were there before."""
-        self._reader.seek_to_beginning(self._tp)
-        while self._reader.position(self._tp) < self._end:
-            yield from (receipt for offset, receipt in self._poll() if offset < self._end)
+        """Yields the receipts that the topic holds now."""
+        yield from _decoded(read_to_end(self._reader, self._tp.topic))
 
     def await_one(
         self, authority: str, batch_id: str, wanted: Callable[[PushReceipt], bool], seconds: float
@@ -110,7 +109,7 @@ class _Receipts:
         self._reader.seek(self._tp, self._end)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for _, receipt in self._poll():
+            for receipt in _decoded(chain.from_iterable(self._reader.poll(timeout_ms=200).values())):
                 if (receipt.authority, receipt.batch_id) == (authority, batch_id) and wanted(receipt):
                     return receipt
         raise PushError(
@@ -118,11 +117,11 @@ class _Receipts:
             f" with --batch-id {batch_id}: a batch is applied once, however often it is sent"
         )
 
-    def _poll(self) -> Iterator[tuple[int, PushReceipt]]:
-        for records in self._reader.poll(timeout_ms=200).values():
-            for record in records:
-                with contextlib.suppress(Rejected):
-                    yield record.offset, decode(PushReceipt, record.value)
+
+def _decoded(records: Iterable[Any]) -> Iterator[PushReceipt]:
+    for record in records:
+        with contextlib.suppress(Rejected):  # only workers write there (ACL)
+            yield decode(PushReceipt, record.value)
 
 
 @contextlib.contextmanager

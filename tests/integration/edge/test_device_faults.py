@@ -24,7 +24,7 @@ from ninezero.streams.edge.device.device import Device
 from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import new_ring
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 from tests.support import free_port, wait_for
@@ -49,7 +49,7 @@ def made_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
     made = made_settings(kafka.bootstrap, tmp_path)
-    sync.create_topics(made, partitions=2)
+    administration.create_topics(made, partitions=2)
     return made
 
 
@@ -96,7 +96,7 @@ def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_pat
     broker.start()
     try:
         settings = made_settings(broker.bootstrap, tmp_path)
-        sync.create_topics(settings, partitions=2)
+        administration.create_topics(settings, partitions=2)
         with gate(settings) as device:
             scan(device, rng.randrange(1, 400))
             time.sleep(rng.random())
@@ -131,7 +131,7 @@ def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settin
             lambda: "Kafka rejects events for dispositions: create the topic" in device.status().problem, 10, "the line"
         )
         assert device.status().connected and device.status().waiting == 1
-        sync.create_topics(settings, partitions=2)
+        administration.create_topics(settings, partitions=2)
         assert device.flush(30)
         limit(admin, name, 80)
         device.report(Disposition, **released)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device_faults import arrived, gate, made_settings, scan
 from tests.secured import certificates
@@ -48,7 +48,7 @@ def test_a_device_works_over_tls_with_its_password(secured: Secured, tmp_path: P
         secured.address, tmp_path, NINEZERO_KAFKA_TLS_CA=str(secured.ca), NINEZERO_KAFKA_SASL_MECHANISM="PLAIN",
         NINEZERO_KAFKA_SASL_USER="gate", NINEZERO_KAFKA_SASL_PASSWORD="right",
     )  # fmt: skip
-    sync.create_topics(settings, partitions=2)
+    administration.create_topics(settings, partitions=2)
     with gate(settings) as device:
         scan(device, 50)
         assert device.flush(30)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device_faults import made_settings, records
 
@@ -79,7 +79,7 @@ def run(arguments: list[str], folder: Path, env: dict[str, str], stdin: str = ""
 @pytest.fixture
 def env(kafka: Broker, tmp_path: Path) -> dict[str, str]:
     made = made_settings(kafka.bootstrap, tmp_path)
-    sync.create_topics(made, partitions=2)
+    administration.create_topics(made, partitions=2)
     (tmp_path / "sites.csv").write_text("site_id,kind,division,capacity\ns,village,370115,0\n")
     return {
         "NINEZERO_KAFKA": made.kafka, "NINEZERO_ORDER": "T", "NINEZERO_SUNSET": made.sunset.isoformat(),

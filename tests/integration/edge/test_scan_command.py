@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 from tests.integration.edge.test_device_faults import answer, made_settings, records
@@ -20,7 +20,7 @@ from tests.support import NINEZERO, free_port, wait_for
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
     made = made_settings(kafka.bootstrap, tmp_path)
-    sync.create_topics(made, partitions=2)
+    administration.create_topics(made, partitions=2)
     return made
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from ninezero.schemas.events import Outcomes, encode
-from ninezero.streams.kafka import sync
+from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 from tests.integration.edge.test_device_faults import made_settings, records
@@ -95,7 +95,7 @@ def _control(slave: int) -> None:
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
     made = made_settings(kafka.bootstrap, tmp_path)
-    sync.create_topics(made, partitions=2)
+    administration.create_topics(made, partitions=2)
     return made
 
 

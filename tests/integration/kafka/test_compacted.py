@@ -10,8 +10,8 @@ import pytest
 from ninezero.streams import settings
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.client import Writer
 from ninezero.streams.kafka.compacted import CompactedTable
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System
 

@@ -30,7 +30,7 @@ from ninezero.schemas.events import Heartbeat, Manifest, encode
 from ninezero.streams import settings
 from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.edge.documents import key_ring
-from ninezero.streams.kafka import diagnosis, sync, topics
+from ninezero.streams.kafka import administration, diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device_security import certificates
@@ -136,7 +136,7 @@ def test_topics_that_are_missing_or_set_otherwise_are_named_with_the_remedy(hosp
     given = settings.load({**hospital.system.env, "NINEZERO_TOPIC_PREFIX": f"d{time.time_ns()}."})
     env = {**hospital.system.env, "NINEZERO_TOPIC_PREFIX": given.topic_prefix}
     assert "topics failed: missing: checkpoint-scans" in said(env, "topics")
-    sync.create_topics(given, 2)
+    administration.create_topics(given, 2)
     assert said(env, "topics").startswith("topics ok: 14 topics")
     with closing(sync.admin(given)) as admin:
         for topic, change in (("checkpoint-scans", {"retention.ms": "-1"}), ("watchlist", {"cleanup.policy": "delete"}),
@@ -243,7 +243,7 @@ def test_lists_that_are_lost_ended_or_old_and_a_path_that_is_silent(
     assert "keys could_not_check" in empty and "clocks could_not_check: topics are missing" in empty
     assert "unexpected" not in empty
     begun = settings.load({**hospital.system.env, "NINEZERO_TOPIC_PREFIX": f"b{time.time_ns()}."})
-    sync.create_topics(begun, 2)
+    administration.create_topics(begun, 2)
     told = hospital.said("lists", "keys", NINEZERO_TOPIC_PREFIX=begun.topic_prefix)
     assert "lists failed: there is no list yet" in told
     assert "keys ok: mode 0600, 1 key(s)" in told and "(nobody is on any list)" in told and "on every list" not in told
@@ -310,7 +310,7 @@ def test_why_kafka_cannot_be_reached_is_told_apart(
 
 
 def test_what_a_principal_may_do_and_what_it_cannot_see(guarded: Guarded) -> None:
-    sync.create_topics(settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": guarded.broker.bootstrap}, edge=True), 2)  # fmt: skip
+    administration.create_topics(settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": guarded.broker.bootstrap}, edge=True), 2)  # fmt: skip
     told = said(guarded.env(), "topics", "acls")
     assert "topics could_not_check: this principal may not see checkpoint-scans" in told and "topics ok" not in told
     assert "acls failed: not enough for any role: this principal may read none; may write none" in told

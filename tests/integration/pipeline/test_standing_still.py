@@ -20,7 +20,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from ninezero.streams.kafka.sync import supersede
+from ninezero.streams.kafka.administration import remove_former_members
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import load
 from tests.integration.pipeline.test_pipeline import read_all
@@ -53,10 +53,10 @@ import asyncio, sys
 from pathlib import Path
 from ninezero.agents.cli.main import main
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka.watchlist_replica import Replica
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 
 folder = Path(sys.argv.pop(1))
-connect, current = kafka.consumer, Replica.current
+connect, current = kafka.consumer, WatchlistReplica.current
 
 def hindered(function, hindrance):
     async def call(*args, **kwargs):
@@ -75,7 +75,7 @@ async def asked(replica):
     (folder / "asked").touch()
     await current(replica)
 
-kafka.consumer, Replica.current = consumer, asked
+kafka.consumer, WatchlistReplica.current = consumer, asked
 main()
 """
 """A worker whose replica cannot read while there is a file `unread`, and hears no end of the topic while there is `unasked`."""
@@ -269,7 +269,7 @@ def test_a_worker_started_again_need_not_wait_for_the_session_of_its_former_life
         start("here:1/second")
         watchdog = threading.Timer(60, lives[-1].kill)
         watchdog.start()
-        supersede(settings, name, "here:1/", "here:1/second", 60)
+        remove_former_members(settings, name, "here:1/", "here:1/second", 60)
         assert assigned() == "assigned"
         watchdog.cancel()
     finally:

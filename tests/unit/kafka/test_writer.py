@@ -1,50 +1,52 @@
-"""Records of several callers for one partition share batches, in order, and a failure reaches those whose it is."""
+"""Records of several callers for one partition share batches in order, and an error reaches only their callers."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from ninezero.streams.kafka.client import Writer
+from ninezero.streams.kafka.writer import Outage, Writer
 
 ONE, OTHER = ("t", 0), ("t", 1)
 
 
-class Slow(Writer):
-    """The way to a partition alone: batches are noted, and acknowledged when it is said."""
+class RecordingWriter(Writer):
+    """A writer without a broker: it records its batches, and `acknowledged` decides when they are acknowledged."""
 
     def __init__(self) -> None:
-        self._waiting, self._writing, self._complained = {}, {}, 0.0
+        self._waiting, self._writing, self._outage = {}, {}, Outage()
         self.batches: list[tuple[Any, list[Any]]] = []
         self.acknowledged = asyncio.Event()
         self.errors: list[Exception] = []
 
-    async def _send_partition(self, tp: tuple[str, int], records: list[Any]) -> None:
+    async def _write_once(self, tp: tuple[str, int], records: list[Any]) -> None:
         self.batches.append((tp, list(records)))
         await self.acknowledged.wait()
         if self.errors:
             raise self.errors.pop()
 
-    def sends(self, tp: tuple[str, int], *records: str) -> asyncio.Task[None]:
-        return asyncio.create_task(self._send_all({tp: list(records)}))
+    def writes(self, tp: tuple[str, int], *records: str) -> asyncio.Task[None]:
+        return asyncio.create_task(self._write_all({tp: list(records)}))
 
 
-async def turns() -> None:
+async def run_pending_tasks() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-def test_what_comes_while_a_batch_is_under_way_goes_together_in_the_next() -> None:
+def test_records_that_arrive_while_a_batch_is_in_flight_share_the_next_batch() -> None:
     async def check() -> None:
-        writer = Slow()
-        first = writer.sends(ONE, "a")
-        await turns()
-        later = [writer.sends(ONE, "b", "c"), writer.sends(ONE, "d"), writer.sends(OTHER, "e")]
-        await turns()
-        assert writer.batches == [(ONE, ["a"]), (OTHER, ["e"])], "a partition waits for no other"
+        writer = RecordingWriter()
+        first = writer.writes(ONE, "a")
+        await run_pending_tasks()
+        later = [writer.writes(ONE, "b", "c"), writer.writes(ONE, "d"), writer.writes(OTHER, "e")]
+        await run_pending_tasks()
+        assert writer.batches == [(ONE, ["a"]), (OTHER, ["e"])], "a partition does not wait for another"
         assert not first.done()
         writer.acknowledged.set()
         await asyncio.gather(first, *later)
@@ -54,13 +56,13 @@ def test_what_comes_while_a_batch_is_under_way_goes_together_in_the_next() -> No
     asyncio.run(check())
 
 
-def test_a_batch_that_is_not_acknowledged_is_sent_again_before_what_came_later() -> None:
+def test_a_batch_that_is_not_acknowledged_is_sent_again_before_later_records() -> None:
     async def check() -> None:
-        writer = Slow()
+        writer = RecordingWriter()
         writer.errors = [KafkaConnectionError()]
-        first = writer.sends(ONE, "a")
-        await turns()
-        later = writer.sends(ONE, "b")
+        first = writer.writes(ONE, "a")
+        await run_pending_tasks()
+        later = writer.writes(ONE, "b")
         writer.acknowledged.set()
         await asyncio.gather(first, later)
         assert [records for _, records in writer.batches] == [["a"], ["a"], ["b"]]
@@ -68,15 +70,15 @@ def test_a_batch_that_is_not_acknowledged_is_sent_again_before_what_came_later()
     asyncio.run(check())
 
 
-def test_who_is_cancelled_takes_nothing_from_others_and_an_error_ends_no_later_batch() -> None:
+def test_a_cancelled_caller_does_not_affect_other_callers_and_an_error_does_not_affect_later_batches() -> None:
     async def check() -> None:
-        writer = Slow()
-        first, second = writer.sends(ONE, "a"), writer.sends(ONE, "b")
-        await turns()
+        writer = RecordingWriter()
+        first, second = writer.writes(ONE, "a"), writer.writes(ONE, "b")
+        await run_pending_tasks()
         second.cancel()
         writer.errors = [ValueError("a record is larger than a batch")]
-        later = writer.sends(ONE, "c")
-        await turns()
+        later = writer.writes(ONE, "c")
+        await run_pending_tasks()
         writer.acknowledged.set()
         with pytest.raises(ValueError, match="larger"):
             await first
@@ -84,3 +86,24 @@ def test_who_is_cancelled_takes_nothing_from_others_and_an_error_ends_no_later_b
         assert [records for _, records in writer.batches] == [["a", "b"], ["c"]]
 
     asyncio.run(check())
+
+
+def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    caplog.set_level(logging.INFO, "ninezero.kafka")
+    outage = Outage()
+    for _ in range(20):
+        outage.failed(ONE, KafkaConnectionError())
+        outage.failed(OTHER, KafkaConnectionError())
+    assert len(caplog.records) == 1
+    now[0] += 60
+    outage.failed(ONE, KafkaConnectionError())
+    assert len(caplog.records) == 2, "a reminder each minute"
+    outage.end(ONE)
+    assert len(caplog.records) == 2, "another partition still fails"
+    outage.end(OTHER)
+    outage.end(OTHER)
+    assert [record.getMessage() for record in caplog.records[2:]] == ["Kafka acknowledges records again"]

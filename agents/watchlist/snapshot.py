@@ -1,0 +1,68 @@
+"""The watchlist topic, read once from its beginning to its end: for the command line and the doctor."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ninezero.schemas.events import Manifest, WatchlistEntry, WatchlistRecord
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.topics import WATCHLIST
+from ninezero.streams.kafka.watchlist_replica import Name as ListName
+from ninezero.streams.kafka.watchlist_replica import split as split_key
+from ninezero.streams.settings import Settings
+
+
+class EntryKey(NamedTuple):
+    """Where an entry is."""
+
+    authority: str
+    list: str
+    entry_id: str
+
+
+class WatchlistSnapshot(NamedTuple):
+    """The lists as the topic has them now."""
+
+    manifests: dict[ListName, Manifest]
+    """The latest manifest of each list."""
+    entries: dict[EntryKey, WatchlistEntry]
+    """The live entries that were asked for."""
+
+
+async def read_snapshot(settings: Settings, which: str = "") -> WatchlistSnapshot:
+    """Reads the manifests of all lists, and the live entries that have a token or an entry id.
+
+    Args:
+        which: a token, or the id of an entry; no entries are returned without it.
+
+    Raises:
+        KafkaUnreachable: the broker does not answer, or the topic is missing.
+    """
+    manifests: dict[ListName, Manifest] = {}
+    matching: dict[bytes, WatchlistEntry] = {}
+    quoted, ending = f'"{which}"'.encode(), f"|{which}".encode()
+    await kafka.require_topics(settings, [WATCHLIST])
+    tp = kafka.TopicPartition(settings.topic(WATCHLIST.name), 0)
+    async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
+        async for record in kafka.read_to_end(reader, [tp]):
+            wanted = bool(which) and (quoted in (record.value or b"") or record.key.endswith(ending))
+            if not wanted and record.key not in matching and not record.key.endswith(b"|"):
+                continue
+            matching.pop(record.key, None)
+            try:
+                value = None if record.value is None else decode(WatchlistRecord, record.value)
+                name, _ = split_key(record.key)
+            except (Rejected, ValueError):  # the workers ignore such a record, too
+                continue
+            if isinstance(value, Manifest):
+                manifests[name] = value
+            elif isinstance(value, WatchlistEntry):
+                matching[record.key] = value
+    live = {}
+    for key, entry in matching.items():
+        name, entry_id = split_key(key)
+        manifest = manifests.get(name)
+        if manifest is not None and manifest.floor <= entry.sequence <= manifest.sequence:
+            live[EntryKey(*name, entry_id)] = entry
+    return WatchlistSnapshot(manifests, live)
