@@ -1,0 +1,71 @@
+"""The wire types: every message that devices, authorities and health staff exchange with the workers through Kafka.
+
+Each is a `msgspec.Struct` with the fields, patterns and limits of `schemas/asyncapi.json`. `Device.report` takes the types
+of events that get no answer:
+
+    device.report(events.Disposition, of=events.EventRef("road-01-a", 2), action="referred", override=None)
+"""
+
+from ninezero.schemas.events import (
+    Alert,
+    Arrival,
+    BatchCode,
+    BatchStatus,
+    CareAlert,
+    CareRule,
+    Category,
+    Correction,
+    DeadLetter,
+    DeadReason,
+    Disposition,
+    EventRef,
+    FollowupEvent,
+    LineCode,
+    MatchedEntry,
+    Outcome,
+    Outcomes,
+    Person,
+    PushBatch,
+    PushConfirmation,
+    PushLine,
+    PushReceipt,
+    PushTokens,
+    QualityFlag,
+    QuarantineEvent,
+    Reason,
+    Reject,
+    Scan,
+    Tokens,
+)
+
+__all__ = [
+    "Alert",
+    "Arrival",
+    "BatchCode",
+    "BatchStatus",
+    "CareAlert",
+    "CareRule",
+    "Category",
+    "Correction",
+    "DeadLetter",
+    "DeadReason",
+    "Disposition",
+    "EventRef",
+    "FollowupEvent",
+    "LineCode",
+    "MatchedEntry",
+    "Outcome",
+    "Outcomes",
+    "Person",
+    "PushBatch",
+    "PushConfirmation",
+    "PushLine",
+    "PushReceipt",
+    "PushTokens",
+    "QualityFlag",
+    "QuarantineEvent",
+    "Reason",
+    "Reject",
+    "Scan",
+    "Tokens",
+]
