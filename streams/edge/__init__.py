@@ -1,1 +1,4 @@
-"""What runs at a checkpoint: the only code that sees an identity. Neither Faust nor ClickHouse is needed here."""
+"""What runs at a checkpoint and at a health authority: the only code that reads identities.
+
+It needs neither Faust nor ClickHouse.
+"""

@@ -28,9 +28,10 @@ with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams",
     from ninezero.agents.screening.event_kinds import CHECKPOINTS
     from ninezero.agents.screening.stations import STATIONS
     from ninezero.schemas import events
-    from ninezero.streams.edge.documents.checks import check, mrz
+    from ninezero.streams.edge.documents.checks import check
     from ninezero.streams.edge.documents.csv_checks import check_documents
     from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
+    from ninezero.streams.edge.documents.mrz import mrz
     from ninezero.streams.edge.documents.normal_forms import normalise, passport
     from ninezero.streams.edge.listfiles.dates import FOREVER, moment
     from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet

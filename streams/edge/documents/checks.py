@@ -1,7 +1,8 @@
-"""Findings about documents, plates and phones as flags of the closed list (CONTRACT §1).
+"""Checks one document number, plate or phone number, and returns quality flags of the closed list (CONTRACT §1).
 
-A finding never blocks: real people have odd numbers, and a person decides. Nothing here raises, whatever the text, and
-nothing that is shown holds an identity. Published vectors: `schemas/vectors/documents.json`.
+A flag never changes an outcome: real people have unusual numbers, and a person decides. Nothing here raises, whatever the
+text, and nothing returned contains an identity. Published vectors for other implementations:
+`schemas/vectors/documents.json`.
 """
 
 import re
@@ -12,17 +13,15 @@ from importlib.resources import files
 
 from ninezero.schemas.events import QualityFlag
 from ninezero.streams.edge.documents import plates
-from ninezero.streams.edge.documents.mrz import Zone, check_digit, mrz
+from ninezero.streams.edge.documents.mrz import check_digit
 from ninezero.streams.edge.documents.normal_forms import Domain, check_character, normalise, passport
 
-__all__ = ["Zone", "check", "mrz"]
-
 LONGEST_VALUE = 4096
-"""Characters of a value. What is longer is no document, and is flagged unread."""
+"""Longest value that is read, in characters. A longer one is not a document; it gets a flag."""
 _LONGEST_NUMBER = 22
-"""Characters of a travel document's number: nine, and at most thirteen more in TD1's optional data (ICAO 9303-5)."""
+"""Longest number of a travel document: nine characters, and up to thirteen more in TD1's optional data (ICAO Doc 9303-5)."""
 _OLDEST = 1800
-"""No holder of a document was born earlier; such a year is misread."""
+"""Earliest year of birth. An earlier one was misread."""
 
 _RESIDENT = re.compile("[0-9]{17}[0-9X]")
 _RESIDENT_15 = re.compile("[0-9]{15}")
@@ -30,9 +29,14 @@ _FOREIGNER_15 = re.compile("[A-Z]{3}[0-9]{12}")
 
 
 def check(kind: Domain, text: str, today: date) -> list[QualityFlag]:
-    """The flags of one value as written, without repeats; none when it is in order, at least one when it has no token.
+    """Returns the flags of one value as written, each at most once.
 
-    A birth date is compared with `today`. One cause gives one flag. Never raises, whatever the text.
+    The list is empty if the value is valid, and has at least one flag if the value can have no token. One cause gives one flag.
+
+    Args:
+        kind: the kind of identity.
+        text: the value as written.
+        today: the date with which a birth date is compared.
     """
     if len(text) > LONGEST_VALUE:
         return ["phone_invalid" if kind == "phone" else "plate_unrecognised" if kind == "plate" else "bad_length"]
@@ -42,17 +46,17 @@ def check(kind: Domain, text: str, today: date) -> list[QualityFlag]:
     if normal is None:
         return _without_token(kind, text)
     if kind == "id":
-        # The normal form of a pass is that of an id before fifteen digits become eighteen.
+        # The normal form as a pass is that as an id, except that fifteen digits do not become eighteen.
         return _resident(normalise("pass", text) or "", normal, today)
     if kind == "plate":
-        return [] if plates.recognised(normal) else ["plate_unrecognised"]
+        return [] if plates.is_recognised(normal) else ["plate_unrecognised"]
     if kind == "passport":
         return [] if len(normal.partition("/")[2]) <= _LONGEST_NUMBER else ["bad_length"]
     return []
 
 
 def _without_token(kind: Domain, text: str) -> list[QualityFlag]:
-    """Why `normalise` gives None: what is not a letter or digit, or else what this kind lacks."""
+    """Returns why `normalise` returned None: a character that is not allowed, or a part that is missing."""
     text = unicodedata.normalize("NFKC", text)
     if kind == "phone":
         return ["phone_invalid" if normalise("pass", text.removeprefix("+")) else "bad_character"]
@@ -66,8 +70,11 @@ def _without_token(kind: Domain, text: str) -> list[QualityFlag]:
 
 
 def _resident(number: str, eighteen: str, today: date) -> list[QualityFlag]:
-    """Resident identity numbers (GB 11643), residence permits of Hong Kong, Macao and Taiwan residents (the same with the
-    divisions 810000, 820000 and 830000), and foreigners' permanent residence cards of both forms."""
+    """Checks the number of an identity card or residence permit.
+
+    These are resident identity numbers (GB 11643), residence permits of Hong Kong, Macao and Taiwan residents (the same form
+    with the divisions 810000, 820000 and 830000), and foreigners' permanent residence cards of both forms.
+    """
     if _RESIDENT_15.fullmatch(number):
         return ["fifteen_digit", *_birth(eighteen[6:14], today), *_division(eighteen[:6])]
     if _FOREIGNER_15.fullmatch(number):
@@ -78,20 +85,23 @@ def _resident(number: str, eighteen: str, today: date) -> list[QualityFlag]:
         return ["bad_character"]
     flags: list[QualityFlag] = [] if check_character(number[:17]) == number[17] else ["checksum_failed"]
     flags += _birth(number[6:14], today)
-    # Foreigners' card of 2023: 9, the province that issued it, the nationality of ISO 3166 as three digits, then as GB 11643.
+    # Foreigners' card since 2023: 9, the issuing province, the nationality as three digits of ISO 3166, then as GB 11643.
     return flags + _division(f"{number[1:3]}0000" if number[0] == "9" else number[:6])
 
 
 def _foreigner(number: str, today: date) -> list[QualityFlag]:
-    """Foreigners' card before 2023: nationality, four digits of the division that issued it, birth as YYMMDD, a digit, and
-    the check digit of ICAO 9303 over the rest. Two digits do not tell the century."""
+    """Checks a foreigner's card issued before 2023.
+
+    It has the nationality, four digits of the issuing division, the birth date as YYMMDD, one digit, and the check digit of
+    ICAO Doc 9303 over the rest. Two digits do not define the century, so both centuries are tried.
+    """
     flags: list[QualityFlag] = [] if check_digit(number[:14]) == number[14] else ["checksum_failed"]
     births = [_birth(century + number[7:13], today) for century in ("19", "20")]
     return flags + ([] if [] in births else births[0]) + _division(f"{number[3:5]}0000")
 
 
 def _birth(digits: str, today: date) -> list[QualityFlag]:
-    """YYYYMMDD (GB 11643 §3.3)."""
+    """Checks a birth date, YYYYMMDD (GB 11643 §3.3)."""
     try:
         born = date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError:
@@ -102,7 +112,7 @@ def _birth(digits: str, today: date) -> list[QualityFlag]:
 
 
 def _division(code: str) -> list[QualityFlag]:
-    """GB/T 2260 in any year: people keep the code of where they were first registered, and may be older than it."""
+    """Checks a division code against GB/T 2260 of all years: people keep the code of their first registration."""
     return [] if code in _divisions() else ["unknown_division"]
 
 

@@ -1,4 +1,7 @@
-"""The key ring (CONTRACT §1)."""
+"""The key ring: the keys that make pseudonyms, in one file of mode 0600 (CONTRACT §1).
+
+No message, repr or log line made here contains a key or a path: errors state the problem and the remedy, and quote nothing.
+"""
 
 import fcntl
 import os
@@ -20,17 +23,19 @@ from ninezero.streams.errors import UserError
 _KEY_ID = re.compile("[A-Za-z0-9]{1,16}")
 _KEY_HEX = re.compile("[0-9A-Fa-f]{64}")
 _MAX_BYTES = 1 << 20
+"""Largest key ring that is read."""
 _MAX_OVERLAP = timedelta(days=366)
 
 Clock = Callable[[], datetime]
+"""Returns the current time."""
 
 
 class KeyRingError(UserError):
-    """The key ring cannot be used: one line, what is wrong and what to do; no path, no key id, no key."""
+    """The key ring cannot be used: one line with the problem and the remedy. It contains no path, key id or key."""
 
 
 class KeyInfo(NamedTuple):
-    """What may be shown of a key."""
+    """What may be shown of a key: its id, whether scans use it, and until when they may use it."""
 
     key_id: str
     active: bool
@@ -44,7 +49,7 @@ class _StoredKey(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     def __repr__(self) -> str:
         return "_StoredKey(...)"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:  # rich's tracebacks print locals by this
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # rich prints the locals of a traceback with this
         return []
 
 
@@ -58,10 +63,13 @@ def _utc_now() -> datetime:
 
 
 class KeyRing:
-    """The keys of one deployment, read once. Scans use the active key, pushes every key of the ring.
+    """The keys of one deployment. Scans carry a token of the active key; pushes carry a token of every key.
 
-    `not_after` ends a key's use for *scans* only. A push still carries its token: devices scan offline or with an older
-    copy of the ring, and their late events (up to 13 days) meet the list as it stands when they arrive.
+    `not_after` ends the use of a key for scans only. Pushes still carry its tokens: a device may be offline or have an older
+    copy of the ring, and its events, up to 13 days old, are compared with the list as it is when they arrive.
+
+    Attributes:
+        active: the id of the active key.
     """
 
     __slots__ = ("_clock", "_keys", "_not_after", "_secret", "active")
@@ -74,22 +82,30 @@ class KeyRing:
 
     @classmethod
     def load(cls, path: str | Path, *, clock: Clock = _utc_now) -> "KeyRing":
-        """Raises KeyRingError when the file is missing, readable by others than its owner, or no key ring."""
+        """Reads the ring from its file.
+
+        Raises:
+            KeyRingError: the file is missing, is readable by others than its owner, or is not a key ring.
+        """
         stored = _read(Path(path))[0]
         return cls(stored.active, {i: (bytes.fromhex(k.hex), k.not_after) for i, k in stored.keys.items()}, clock)
 
     def token(self, domain: Domain, normalised: str) -> str:
-        """For scans: the token under the active key. Raises KeyRingError once that key is past its `not_after`."""
+        """Returns the token of a normal form under the active key, for a scan.
+
+        Raises:
+            KeyRingError: the active key is past its `not_after`.
+        """
         if self._not_after is not None and self._clock() > self._not_after:
             raise KeyRingError("the active key is past its not_after: install the current key ring on this device")
         return token(self.active, self._secret, domain, normalised)
 
     def tokens(self, domain: Domain, normalised: str) -> list[str]:
-        """For pushes: one token a key, in the order of the ring, keys past their `not_after` included."""
+        """Returns a token under each key, in the order of the ring, for a push. It includes keys past their `not_after`."""
         return [token(key_id, secret, domain, normalised) for key_id, (secret, _) in self._keys.items()]
 
     def describe(self) -> list[KeyInfo]:
-        """What `keys list` shows; no key bytes."""
+        """Returns what `ninezero keys list` shows."""
         return [KeyInfo(key_id, key_id == self.active, not_after) for key_id, (_, not_after) in self._keys.items()]
 
     def __repr__(self) -> str:
@@ -97,8 +113,12 @@ class KeyRing:
 
 
 def new_ring(path: str | Path) -> str:
-    """Write a ring with one new random key, mode 0600, and return the key's id. Raises KeyRingError if there is one."""
-    path, exists, key_id = Path(path), False, _next_id(())
+    """Writes a ring with one new random key, in mode 0600, and returns the key's id.
+
+    Raises:
+        KeyRingError: there is a ring already, or it cannot be written.
+    """
+    path, exists, key_id = Path(path), False, _new_key_id(())
     with _locked_folder(path, make=True) as folder:
         try:
             _write_new(path, _StoredRing(active=key_id, keys={key_id: _StoredKey(hex=secrets.token_hex(32))}))
@@ -111,23 +131,33 @@ def new_ring(path: str | Path) -> str:
 
 
 def rotate(path: str | Path, overlap: timedelta, *, clock: Clock = _utc_now) -> str:
-    """Add a new active key and return its id; the old one may be used for scans for `overlap` more (0 to 366 days).
+    """Adds a new active key and returns its id.
 
-    The file is replaced in one step, with its mode and owner; a crash leaves the old ring. No key leaves the ring, so
-    pushes go on matching devices that still have the old one. Distribute the ring to the pushing side first: a token
+    The file is replaced atomically and keeps its mode and owner; after a crash it is the old ring. No key leaves the ring, so
+    pushes still match the scans of devices with the old ring. Distribute the new ring to the pushing side first: a token
     under a key that a list lacks is held (`unknown_key`).
+
+    Args:
+        path: the ring's file.
+        overlap: how long the old key may still be used for scans, 0 to 366 days.
+        clock: returns the current time.
+
+    Raises:
+        KeyRingError: the overlap is out of range, or the ring cannot be read or written.
     """
     if not timedelta(0) <= overlap <= _MAX_OVERLAP:
         raise KeyRingError("the overlap is out of range: give 0 to 366 days")
-    path = Path(path).resolve()  # through a symbolic link, the ring itself is replaced
+    path = Path(path).resolve()  # replace the ring itself, not a symbolic link to it
     with _locked_folder(path) as folder:
         stored, status = _read(path)
         end, old = clock().astimezone(UTC).replace(microsecond=0) + overlap, stored.keys[stored.active]
         if old.not_after is not None and old.not_after < end:
             end = old.not_after
-        key_id = _next_id(stored.keys)
+        key_id = _new_key_id(stored.keys)
         keys = {**stored.keys, stored.active: _StoredKey(old.hex, end), key_id: _StoredKey(secrets.token_hex(32))}
-        successor = path.with_name(f"{path.name}.new")  # one name, so that what a crash leaves is found and erased
+        successor = path.with_name(
+            f"{path.name}.new"
+        )  # always the same name, so that `erase` finds what a crash leaves
         successor.unlink(missing_ok=True)
         _write_new(successor, _StoredRing(active=key_id, keys=keys), like=status)
         successor.replace(path)
@@ -135,18 +165,18 @@ def rotate(path: str | Path, overlap: timedelta, *, clock: Clock = _utc_now) -> 
     return key_id
 
 
-def _next_id(key_ids: Iterable[str]) -> str:
-    """`k`, one more than the highest number, and four random letters: `k1xbtq`, `k2mzrf`, …
+def _new_key_id(key_ids: Iterable[str]) -> str:
+    """Returns `k`, the highest number plus one, and four random letters: `k1xbtq`, `k2mzrf`, …
 
-    The letters tell apart the keys of rings that were made, or rotated, in two places: scans under one of them are then
-    held (`unknown_key`) and never compared with the tokens of the other, which would match nobody.
+    The letters distinguish keys that were made in two places. Without them, scans under one key would be compared with
+    tokens of the other and never match; with them, such scans are held (`unknown_key`).
     """
     numbers = [int(found[1]) for key_id in key_ids if (found := re.fullmatch("k([0-9]{1,8})[a-z]*", key_id))]
     return f"k{max(numbers, default=0) + 1}" + "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(4))
 
 
 def _content(path: Path) -> tuple[bytes, os.stat_result]:
-    """The file and what the very file that was read looks like; at most a little over `_MAX_BYTES`."""
+    """Returns the first `_MAX_BYTES` + 1 bytes of the file, and the status of the same open file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -157,18 +187,20 @@ def _content(path: Path) -> tuple[bytes, os.stat_result]:
             os.close(fd)
     except FileNotFoundError:
         raise KeyRingError(
-            "there is no key ring where NINEZERO_KEYS says: copy the deployment's, or make the first with `ninezero keys new`"
+            "there is no key ring at NINEZERO_KEYS: copy that of the deployment, or make the first with `ninezero keys new`"
         ) from None
     except OSError:
-        raise KeyRingError("the key ring cannot be read: check the owner and folders of NINEZERO_KEYS") from None
+        raise KeyRingError("the key ring cannot be read: check the owner and the folder of NINEZERO_KEYS") from None
 
 
 def _read(path: Path) -> tuple[_StoredRing, os.stat_result]:
     content, status = _content(path)
     if not stat.S_ISREG(status.st_mode):
-        raise KeyRingError("the key ring is not a regular file: point NINEZERO_KEYS to the ring itself")
+        raise KeyRingError("the key ring is not a regular file: set NINEZERO_KEYS to the ring itself")
     if stat.S_IMODE(status.st_mode) & ~0o600:
-        raise KeyRingError("others may use the key ring's file: chmod 600 it, and rotate if it was ever shared")
+        raise KeyRingError(
+            "others may use the key ring's file: chmod 600 the file, and rotate the keys if it was ever shared"
+        )
     ring = _decode(content)
     if ring is None:
         raise KeyRingError(
@@ -184,7 +216,7 @@ def _read(path: Path) -> tuple[_StoredRing, os.stat_result]:
 
 
 def _decode(content: bytes) -> _StoredRing | None:
-    """None on any fault: msgspec's messages quote what they met, which may be a key."""
+    """Returns the ring, or None on any error: the messages of msgspec quote the input, which may be a key."""
     if len(content) > _MAX_BYTES:
         return None
     try:
@@ -194,13 +226,13 @@ def _decode(content: bytes) -> _StoredRing | None:
 
 
 def _write_new(path: Path, ring: _StoredRing, like: os.stat_result | None = None) -> None:
-    """Create the file, on disk when this returns; leaves none behind when it fails."""
+    """Creates the file; it is on disk when this returns. If that fails, it leaves no file behind."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
             if like is not None and like.st_uid != os.fstat(fd).st_uid:
                 os.fchown(fd, like.st_uid, -1)
-            os.fchmod(fd, 0o600 if like is None else stat.S_IMODE(like.st_mode))  # whatever the umask
+            os.fchmod(fd, 0o600 if like is None else stat.S_IMODE(like.st_mode))  # independent of the umask
             file.write(msgspec.json.format(msgspec.json.encode(ring), indent=2) + b"\n")
             file.flush()
             os.fsync(fd)
@@ -212,7 +244,7 @@ def _write_new(path: Path, ring: _StoredRing, like: os.stat_result | None = None
 
 @contextmanager
 def _locked_folder(path: Path, *, make: bool = False) -> Iterator[int]:
-    """The ring's folder, open for fsync and locked against a second rotation; its faults become one-line errors."""
+    """Opens the ring's folder for fsync, locked against a second rotation. OS errors in the block become KeyRingErrors."""
     try:
         if make:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,10 +263,13 @@ def _locked_folder(path: Path, *, make: bool = False) -> Iterator[int]:
 
 
 def erase(path: str | Path) -> int:
-    """Overwrites and deletes the ring's file, and what a killed rotation left of its successor; how many keys it held.
+    """Overwrites and deletes the ring's file and what an interrupted rotation left, and returns how many keys it held.
 
-    A ring that is damaged, or readable by others, is erased as well and counts as no key. What a disk keeps of overwritten blocks is
-    beyond a program's reach. Raises KeyRingError when there is none, or it cannot be deleted.
+    A ring that is damaged, or readable by others, is erased too and counts as no key. A program cannot reach the old blocks
+    that a disk may keep.
+
+    Raises:
+        KeyRingError: there is no ring, or it cannot be deleted.
     """
     path = Path(path).resolve()
     try:
@@ -251,5 +286,5 @@ def erase(path: str | Path) -> int:
             file.unlink()
         os.fsync(folder)
     if not found:
-        raise KeyRingError("there is no key ring where NINEZERO_KEYS says")
+        raise KeyRingError("there is no key ring at NINEZERO_KEYS")
     return keys

@@ -1,4 +1,4 @@
-"""The machine-readable zone of a travel document or visa, read and checked by ICAO Doc 9303 (8th edition).
+"""Reads and checks the machine-readable zone (MRZ) of a travel document or visa by ICAO Doc 9303 (8th edition).
 
 Formats: TD1 (3 × 30, part 5), TD2 (2 × 36, part 6), TD3 (2 × 44, part 4), MRV-A (2 × 44) and MRV-B (2 × 36, part 7).
 """
@@ -14,20 +14,21 @@ from ninezero.schemas.events import QualityFlag
 from ninezero.streams.edge.documents.normal_forms import passport
 
 _LONGEST = 1000
-"""Characters; whoever pastes more than this did not paste a zone (90 at most, with blanks between them)."""
-_SHAPES = {90: 30, 88: 44, 72: 36}  # characters in all: characters a line
+"""Longest text that is read, in characters. A zone has at most 90, not counting spaces."""
+_SHAPES = {90: 30, 88: 44, 72: 36}
+"""Characters a line, by characters of the whole zone."""
 _ZONE = re.compile("[A-Z][A-Z0-9<]+")
 _STATE = re.compile("[A-Z<]{3}")
-_NOT_SEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 _VALUES = {"<": 0} | {c: i for i, c in enumerate("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
-# Documents for life: 9999 on the card (the Spanish DNI permanente: 01 01 9999), 99 in the zone.
 _FOR_LIFE = frozenset({"990101", "991231"})
+"""Expiry dates of documents that are valid for life, such as the Spanish DNI permanente (01 01 9999 on the card)."""
 
 
 class Zone(NamedTuple):
-    """What a zone says: flags of the closed list; state and number as written in it, without fillers.
+    """The content of a zone: quality flags, and the issuing state and the number as in the zone, without fillers.
 
-    Both are empty where the format is unknown. The repr shows neither.
+    State and number are empty if the format is unknown. The repr shows neither.
     """
 
     flags: list[QualityFlag]
@@ -37,12 +38,12 @@ class Zone(NamedTuple):
     def __repr__(self) -> str:
         return f"Zone(flags={self.flags!r}, …)"
 
-    def __rich_repr__(self) -> Any:  # rich's tracebacks print locals by this
+    def __rich_repr__(self) -> Any:  # rich prints the locals of a traceback with this
         yield "flags", self.flags
 
 
 class _Fields(NamedTuple):
-    """The parts of a zone that are checked; a check digit that the format lacks is None."""
+    """The parts of a zone that are checked. A check digit that the format does not have is None."""
 
     state: str
     number: str
@@ -58,10 +59,14 @@ class _Fields(NamedTuple):
 
 
 def mrz(lines: Iterable[str], today: date) -> Zone:
-    """Reads and checks a zone. Never raises, whatever the text.
+    """Reads and checks a zone. It never raises, whatever the text.
 
-    Lenient where nothing is ambiguous: lower case, full-width, blanks, line ends, all lines in one. A number whose check
-    digit fails is still given, as a resident number is: a flag never blocks.
+    Lower case, full-width characters, spaces, line ends, and all lines in one string are accepted. A number is returned even
+    if its check digit fails; the flag says so.
+
+    Args:
+        lines: the two or three lines, or all of them in one string.
+        today: the date with which the expiry date is compared.
     """
     zone = _lines(lines)
     if not zone:
@@ -75,7 +80,7 @@ def mrz(lines: Iterable[str], today: date) -> Zone:
         flags.append("empty")
     if not passport(state, number or "0"):
         flags.append("no_issuing_state")
-    if not _number_holds(fields.number, fields.number_check):
+    if not _number_is_valid(fields.number, fields.number_check):
         flags.append("mrz_number_failed")
     checks: tuple[tuple[QualityFlag, str, str | None], ...] = (
         ("mrz_birth_failed", fields.birth, fields.birth_check),
@@ -83,9 +88,9 @@ def mrz(lines: Iterable[str], today: date) -> Zone:
         ("mrz_optional_failed", fields.optional, fields.optional_check),
         ("mrz_composite_failed", fields.composite, fields.composite_check),
     )
-    flags += [flag for flag, text, check in checks if check is not None and not _holds(text, check)]
+    flags += [flag for flag, text, check in checks if check is not None and not _is_valid(text, check)]
     expiry = _expiry(fields.expiry, today)
-    if expiry is None or not _birth_is_possible(fields.birth):
+    if expiry is None or not _is_possible_birth(fields.birth):
         flags.append("bad_date")
     if expiry is not None and expiry < today:
         flags.append("document_expired")
@@ -93,29 +98,35 @@ def mrz(lines: Iterable[str], today: date) -> Zone:
 
 
 def check_digit(text: str) -> str:
-    """Doc 9303-3 §4.9: weights 7, 3, 1, digits as such, A = 10 … Z = 35, the filler 0, modulo 10."""
+    """Returns the check digit of a text by Doc 9303-3 §4.9.
+
+    The weights are 7, 3, 1 repeated; digits have their value, A to Z are 10 to 35, the filler is 0; the sum is taken modulo 10.
+    """
     return str(sum(_VALUES[c] * weight for c, weight in zip(text, cycle((7, 3, 1)), strict=False)) % 10)
 
 
-def _holds(text: str, check: str) -> bool:
-    """Whether a check digit fits. An unused field may have a filler for its zero (9303-4 §4.2.2.2 note, and in practice)."""
+def _is_valid(text: str, check: str) -> bool:
+    """Returns whether a check digit is right. An unused field may have a filler for its 0 (Doc 9303-4 §4.2.2.2, note)."""
     return check == check_digit(text) or (check == "<" and not text.strip("<"))
 
 
-def _number_holds(number: str, check: str) -> bool:
-    """A long number has a filler in its tenth place. Some issuers count it (Portugal's and some of Belgium's published
-    specimens), some do not (other Belgian ones); the example of 9303-5 fits both."""
-    return _holds(number, check) or (len(number) > 9 and _holds(number[:9] + number[10:], check))
+def _number_is_valid(number: str, check: str) -> bool:
+    """Returns whether the check digit of a document number is right.
+
+    A long number has a filler in its tenth place. Some issuers include it in the sum (published specimens of Portugal and
+    Belgium), others do not (other Belgian specimens); the example of Doc 9303-5 fits both.
+    """
+    return _is_valid(number, check) or (len(number) > 9 and _is_valid(number[:9] + number[10:], check))
 
 
 def _lines(lines: Iterable[str]) -> list[str] | None:
-    """The lines in A–Z, 0–9 and `<`, in one of the known shapes; none when nothing was written; None otherwise."""
+    """Returns the lines in A–Z, 0–9 and `<`. The list is empty if nothing was written; None if the shape is unknown."""
     text = ""
     for line in lines:
         text += line[:_LONGEST] + "\n"
         if len(text) > _LONGEST:
             return None
-    written = [cleaned for line in text.splitlines() if (cleaned := "".join(_seen(line)))]
+    written = [cleaned for line in text.splitlines() if (cleaned := "".join(_visible(line)))]
     whole = "".join(written)
     width = _SHAPES.get(len(whole))
     if not whole:
@@ -127,22 +138,23 @@ def _lines(lines: Iterable[str]) -> list[str] | None:
     return written if all(len(line) == width for line in written) else None
 
 
-def _seen(line: str) -> Iterator[str]:
-    return (c for c in unicodedata.normalize("NFKC", line).upper() if unicodedata.category(c) not in _NOT_SEEN)
+def _visible(line: str) -> Iterator[str]:
+    """Returns the characters of a line in NFKC and upper case, without spaces and control characters."""
+    return (c for c in unicodedata.normalize("NFKC", line).upper() if unicodedata.category(c) not in _INVISIBLE)
 
 
 def _fields(zone: list[str]) -> _Fields | None:
-    """The fields of a zone; None for the formats that have its shape and are not ICAO's."""
+    """Returns the fields of a zone, or None if it is a format with the same shape that is not ICAO's."""
     if len(zone) == 3:
         return _td1(zone[0], zone[1])
     first, second = zone
     visa, wide = first[0] == "V", len(first) == 44
     if not visa and not wide and first.startswith("IDFRA"):
-        return None  # the French card of 1988 to 2021: its twelve-character number would be cut to nine
+        return None  # the French card of 1988 to 2021: its number has twelve characters, of which nine would be read
     optional = second[28:42] if wide and not visa else second[28:35]
     number, check = second[:9], second[9]
     if not visa and not wide:
-        number, check = _long(number, check, optional)
+        number, check = _joined_number(number, check, optional)
     return _Fields(
         first[2:5], number, check, second[13:19], second[19], second[21:27], second[27],
         optional, second[42] if wide and not visa else None,
@@ -151,22 +163,29 @@ def _fields(zone: list[str]) -> _Fields | None:
 
 
 def _td1(first: str, second: str) -> _Fields:
-    number, check = _long(first[5:14], first[14], first[15:])
+    """Returns the fields of the first two lines of TD1."""
+    number, check = _joined_number(first[5:14], first[14], first[15:])
     return _Fields(
         first[2:5], number, check, second[:6], second[6], second[8:14], second[14],
         first[15:], None, first[5:] + second[:7] + second[8:15] + second[18:29], second[29],
     )  # fmt: skip
 
 
-def _long(number: str, check: str, optional: str) -> tuple[str, str]:
-    """Doc 9303-5 and -6 §4.2.2.2, note j: a filler for the check digit sends the rest of a long number, and then its check
-    digit, to the beginning of the optional data, up to the next filler. The number comes with the filler between."""
+def _joined_number(number: str, check: str, optional: str) -> tuple[str, str]:
+    """Returns a number and its check digit, joined with the part of a long number in the optional data.
+
+    A filler in place of the check digit means that the rest of the number, and then its check digit, stand at the beginning of
+    the optional data, up to the next filler (Doc 9303-5 and -6 §4.2.2.2, note j). The result keeps the filler between the parts.
+    """
     rest = optional.partition("<")[0]
     return (f"{number}<{rest[:-1]}", rest[-1]) if check == "<" and number[-1] != "<" and rest else (number, check)
 
 
-def _birth_is_possible(text: str) -> bool:
-    """Doc 9303-3 §4.8: an unknown year, month or day is `<<`. Two digits do not tell the century, nor so the future."""
+def _is_possible_birth(text: str) -> bool:
+    """Returns whether a birth date is one of the calendar. An unknown year, month or day is `<<` (Doc 9303-3 §4.8).
+
+    Two digits do not define the century, so a date in the future cannot be detected.
+    """
     if not re.fullmatch("(?:[0-9]{2}|<<){3}", text):
         return False
     year, month, day = (text[at : at + 2].replace("<<", unknown) for at, unknown in ((0, "00"), (2, "01"), (4, "01")))
@@ -174,9 +193,10 @@ def _birth_is_possible(text: str) -> bool:
 
 
 def _expiry(text: str, today: date) -> date | None:
-    """Until when a document is valid; None for no date. Doc 9303 gives two digits and no century.
+    """Returns the expiry date of a document, or None if it is not a date.
 
-    The nearest to today is meant, so at most 50 years away: documents are issued for ten years, some for some more.
+    Doc 9303 has two digits for the year. The century is the one that puts the date nearest to today, so at most 50 years
+    away: most documents are issued for ten years.
     """
     if text in _FOR_LIFE or text == "<<<<<<":
         return date.max

@@ -1,23 +1,23 @@
-"""Vehicle plates of mainland China. Foreign plates, and those of Hong Kong and Macao alone, are not recognised."""
+"""The forms of vehicle plates in mainland China. Foreign plates, and those of Hong Kong or Macao alone, are not recognised."""
 
 import re
 
 _PROVINCE = "[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]"
-_CITY = _PROVINCE + "[A-HJ-Z]"  # O: the province's police
-_ANY = "[A-HJ-NP-Z0-9]"  # GA 36-2018 §5.9: no I and no O, which look like digits
+_CITY = _PROVINCE + "[A-HJ-Z]"  # the letter O is that of the province's police
+_ANY = "[A-HJ-NP-Z0-9]"  # GA 36-2018 §5.9: neither I nor O, which resemble digits
 _FORMS = re.compile(
     "|".join(
         (
-            # GA 36-2018, in the reading that is widest: what a province really issues is never flagged.
+            # GA 36-2018, read as widely as possible, so that no plate that a province issues gets a flag.
             f"{_CITY}(?=.*[0-9]){_ANY}{{5}}",  # cars, lorries, buses, motorcycles
             f"{_CITY}[A-HJK]{_ANY}[0-9]{{4}}",  # new energy, small
             f"{_CITY}[0-9]{{5}}[A-HJK]",  # new energy, large
             f"{_CITY}{_ANY}{{4}}[挂学警试超]",  # trailer, driving school, police, on trial, oversize
             f"{_CITY}{_ANY}{{4,6}}临",  # temporary
-            f"粤Z{_ANY}{{4}}[港澳]",  # of Hong Kong or Macao, admitted to the mainland
-            f"[0-9]{{3}}{_ANY}{{3}}使|使[0-9]{{6}}",  # embassies: country and number; the form before 2018
+            f"粤Z{_ANY}{{4}}[港澳]",  # Hong Kong or Macao, admitted to the mainland
+            f"[0-9]{{3}}{_ANY}{{3}}使|使[0-9]{{6}}",  # embassies: country and number; and the form before 2018
             f"{_PROVINCE}[0-9]{{3}}{_ANY}{{2}}领|{_CITY}[0-9]{{4}}领",  # consulates, likewise
-            # Outside GA 36.
+            # Not in GA 36.
             f"{_PROVINCE}[SX]{_ANY}{{4}}应急",  # fire and rescue, since 2019
             f"民航{_ANY}{{5}}",  # airports
             f"{_PROVINCE}[0-9]{{2}}{_ANY}{{5}}",  # tractors and harvesters (NY 345)
@@ -29,6 +29,6 @@ _FORMS = re.compile(
 )
 
 
-def recognised(plate: str) -> bool:
-    """Whether the normal form of a plate (`normalise("plate", …)`) is one that is issued."""
+def is_recognised(plate: str) -> bool:
+    """Returns whether the normal form of a plate, as `normalise("plate", …)` returns it, is one that is issued."""
     return _FORMS.fullmatch(plate) is not None

@@ -1,4 +1,7 @@
-"""The token of a normal form (CONTRACT §1)."""
+"""The token of a normal form: a keyed one-way pseudonym (CONTRACT §1).
+
+Published vectors for other implementations: `schemas/vectors/pseudonyms.json`.
+"""
 
 import hmac
 
@@ -9,15 +12,18 @@ _PREFIXES: dict[str, bytes] = {
 }
 
 
-def token(key_id: str, key: bytes, domain: Domain, normalised: str) -> str:
-    """The pseudonym of a normal form: `key_id.` + the first 32 hex digits of HMAC-SHA256(key, domain, NUL, text).
+def token(key_id: str, key: bytes, domain: Domain, normal_form: str) -> str:
+    """Returns `key_id.` and the first 32 hex digits of HMAC-SHA256(key, domain + NUL + normal form).
 
-    Raises ValueError, quoting nothing, for an empty text, one that is not Unicode, or an unknown domain.
+    Raises:
+        ValueError: the normal form is empty or not valid Unicode, or the domain is unknown. The message quotes nothing.
     """
     prefix = _PREFIXES.get(domain)
     try:
-        text = normalised.encode()
-    except UnicodeEncodeError:  # it carries the text, so it is left behind here and not chained
+        text = normal_form.encode()
+    except (
+        UnicodeEncodeError
+    ):  # this error contains the text, so it must not become the context of the one raised below
         text = b""
     if prefix is None or not text:
         raise ValueError("only a normal form that is not empty, in one of the five domains, has a token")

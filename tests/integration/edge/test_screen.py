@@ -190,7 +190,7 @@ def test_without_a_broker_a_passage_is_kept_and_said_to_be_not_checked(sit: Any,
     typist.sees("NOT CHECKED", "1 of 200000 events wait for Kafka", "Kafka does not answer")
     typist.types("q\r")
     typist.ends(1)
-    assert "1 events wait in the outbox for Kafka: start the device again" in typist.screen().replace("\n", "")
+    assert "1 events in the outbox wait for Kafka: start the device again" in typist.screen().replace("\n", "")
     again = sit()
     sent(settings, 1)
     again.process.send_signal(signal.SIGINT)

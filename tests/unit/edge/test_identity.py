@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from ninezero.agents.cli.main import app
 from ninezero.schemas import events
 from ninezero.streams.edge.documents import checks as identity
-from ninezero.streams.edge.documents.checks import Zone, check, mrz
+from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.documents.csv_checks import check_documents
+from ninezero.streams.edge.documents.mrz import Zone, mrz
 from ninezero.streams.edge.documents.normal_forms import check_character, normalise, passport
 
 SCHEMAS = Path(str(files("ninezero.schemas")))
