@@ -33,9 +33,11 @@ with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams",
     from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
     from ninezero.streams.edge.documents.mrz import mrz
     from ninezero.streams.edge.documents.normal_forms import normalise, passport
-    from ninezero.streams.edge.listfiles.dates import FOREVER, moment
-    from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
-    from ninezero.streams.edge.listfiles.push_lines import Terms, read_lines
+    from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
+    from ninezero.streams.edge.listfiles.dates import FOREVER, parse_time
+    from ninezero.streams.edge.listfiles.errors import ListFileError
+    from ninezero.streams.edge.listfiles.list_file import open_list_file
+    from ninezero.streams.edge.listfiles.push_lines import PushOptions, read_lines
     from ninezero.streams.kafka.decoding import Rejected, decode
 
 TODAY = date(2026, 1, 1)
@@ -51,7 +53,7 @@ VALUES = [vector["value"].encode() for vector in VECTORS if "value" in vector]
 ZONES = ["\n".join(vector["lines"]).encode() for vector in VECTORS if "lines" in vector]
 NOBODY_LISTED = Watchlist()
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
-TERMS = Terms("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
+TERMS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
 
@@ -92,16 +94,17 @@ def fuzz_moment(data: bytes) -> None:
         cells.append(float(data))
     for cell in cells:
         for end in (False, True):
-            found = moment(cell, ZONE, end=end, epoch_1904=len(data) % 2 == 0)
+            found = parse_time(cell, ZONE, end=end, epoch_1904=len(data) % 2 == 0)
             assert found is None or found <= FOREVER
 
 
 def fuzz_sheet(data: bytes) -> None:
     path = FOLDER / "sheet"
     path.write_bytes(data)
-    for mapping in (None, Mapping(id="A", plate="B", valid_to=3)):
+    for mapping in (None, ColumnMapping(id="A", plate="B", valid_to=3)):
         refused(
-            SheetError, lambda mapping=mapping: [*read_lines([open_sheet(path, mapping=mapping)], RING, TERMS, check)]
+            ListFileError,
+            lambda mapping=mapping: [*read_lines([open_list_file(path, mapping=mapping)], RING, TERMS, check)],
         )
 
 
@@ -114,7 +117,7 @@ def fuzz_workbook(data: bytes) -> None:
 def fuzz_mapping(data: bytes) -> None:
     path = FOLDER / "mapping"
     path.write_bytes(data)
-    refused(SheetError, lambda: Mapping.load(path).save(path))
+    refused(ListFileError, lambda: ColumnMapping.load(path).save(path))
 
 
 def fuzz_key_ring(data: bytes) -> None:

@@ -128,14 +128,14 @@ class _Push:
         since: str,
     ) -> None:
         from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
-        from ninezero.streams.edge.listfiles.list_file import open_sheet
-        from ninezero.streams.edge.listfiles.push_lines import Terms
+        from ninezero.streams.edge.listfiles.list_file import open_list_file
+        from ninezero.streams.edge.listfiles.push_lines import PushOptions
 
         if settings.keys is None:
             raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
         self._settings, self._head = settings, head
         self._ring = KeyRing.load(settings.keys)
-        self._sheets = [open_sheet(path, number, mapping, sheet) for number, path in enumerate(files, 1)]
+        self._files = [open_list_file(path, number, mapping, sheet) for number, path in enumerate(files, 1)]
         start = None
         if since:
             try:
@@ -144,7 +144,9 @@ class _Push:
                 start = None
             if start is None or start.tzinfo is None:
                 raise CommandError("--valid-from is not a time: give RFC 3339 with an offset")
-        self._terms = Terms(head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None)
+        self._options = PushOptions(
+            head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None
+        )
 
     def run(self, rejects: Path | None, check: bool) -> None:
         """Checks the files and prints a summary; unless `check`, sends them and prints the receipt.
@@ -152,15 +154,16 @@ class _Push:
         Args:
             rejects: file for rejected lines; None for the default name.
         """
-        from ninezero.streams.edge.listfiles.push_client import header_bytes, send
-        from ninezero.streams.edge.listfiles.push_lines import summarise
+        from ninezero.streams.edge.listfiles.batch_parts import header_bytes
+        from ninezero.streams.edge.listfiles.push_client import push_batch
+        from ninezero.streams.edge.listfiles.push_summary import summarise
 
-        for sheet in self._sheets:
-            found = ", ".join(f"{field} {column}" for field, column in sheet.columns.items())
+        for file in self._files:
+            found = ", ".join(f"{field} {column}" for field, column in file.columns.items())
             more = (
-                f"; {sheet.other_sheets} other sheets are not read: name one with --sheet" if sheet.other_sheets else ""
+                f"; {file.unread_sheets} other sheets are not read: name one with --sheet" if file.unread_sheets else ""
             )
-            print(f"file {sheet.file}: columns {found}{more}")
+            print(f"file {file.number}: columns {found}{more}")
         summary = summarise(self._lines(), header_bytes(self._head))
         print(
             f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_counts_text(summary.codes)}{_counts_text(summary.findings)}"
@@ -173,8 +176,8 @@ class _Push:
         head = msgspec.structs.replace(self._head, declared_lines=summary.lines)
         shown = f"batch {head.batch_id}, sequence {head.sequence}"
         print(f"sending as {shown}" + (f", in {summary.parts} parts" if summary.parts > 1 else ""))
-        receipt = send(
-            self._settings, head, self._lines(), parts_count=summary.parts, progress=_progress(summary.lines)
+        receipt = push_batch(
+            self._settings, head, self._lines(), part_count=summary.parts, progress=_progress(summary.lines)
         )
         if summary.codes or summary.findings or receipt.rejects:
             self._report_rejects(path, {reject.line: reject.code for reject in receipt.rejects})
@@ -184,12 +187,11 @@ class _Push:
         from ninezero.streams.edge.documents.checks import check
         from ninezero.streams.edge.listfiles.push_lines import read_lines
 
-        return read_lines(self._sheets, self._ring, self._terms, check)
+        return read_lines(self._files, self._ring, self._options, check)
 
     def _report_rejects(self, path: Path, codes: dict[int, str]) -> None:
         """Prints the lines that were rejected or have findings, and writes the rejects file, if there are any."""
-        from ninezero.streams.edge.listfiles.push_client import header_bytes
-        from ninezero.streams.edge.listfiles.push_lines import summarise
+        from ninezero.streams.edge.listfiles.push_summary import write_rejects
 
         def with_codes() -> Iterator[Any]:
             for line in self._lines():
@@ -202,7 +204,7 @@ class _Push:
                 if count <= SHOWN:
                     print(f"file {line.file} row {line.row}: {' '.join([line.code or 'sent', *line.findings])}")
         if count:
-            summarise(with_codes(), header_bytes(self._head), path)
+            write_rejects(path, with_codes())
             print(f"{count:,} line{'s' if count != 1 else ''} with findings: see the rejects file {path}")
 
 
@@ -223,27 +225,27 @@ def _head(fields: dict[str, Any]) -> PushBatch:
 
 
 def _mapping(columns: list[str] | None, path: Path | None, save: Path | None) -> Any:
-    from ninezero.streams.edge.listfiles.column_mapping import FIELDS, Mapping
+    from ninezero.streams.edge.listfiles.column_mapping import FIELDS, ColumnMapping
 
     if columns and path:
         raise CommandError("--map and --mapping exclude each other")
     if not columns:
-        return Mapping.load(path) if path else None
+        return ColumnMapping.load(path) if path else None
     pairs = dict(column.partition("=")[::2] for column in columns)
     if not all(pairs.values()) or not pairs.keys() <= set(FIELDS):
         raise CommandError(f"--map is FIELD=COLUMN: the fields are {', '.join(FIELDS)}")
-    made = msgspec.convert(pairs, Mapping)
+    made = msgspec.convert(pairs, ColumnMapping)
     if save:
         made.save(save)
     return made
 
 
 def _confirm(settings: settings_.Settings, batch_id: str, by: str, authority: str) -> None:
-    from ninezero.streams.edge.listfiles.push_client import confirm
+    from ninezero.streams.edge.listfiles.push_client import confirm_batch
 
     if not by:
         raise CommandError("--by is missing: name the person who confirms")
-    receipt = confirm(settings, batch_id, by, authority or None)
+    receipt = confirm_batch(settings, batch_id, by, authority or None)
     if receipt.confirmation is not None:
         raise CommandError(f"not confirmed: {_CONFIRMATION[receipt.confirmation]}")
     _print_receipt(receipt)

@@ -11,7 +11,7 @@ from ninezero.schemas.events import QualityFlag
 from ninezero.streams.edge.documents.checks import LONGEST_VALUE, check
 from ninezero.streams.edge.documents.mrz import mrz
 from ninezero.streams.edge.documents.normal_forms import Domain
-from ninezero.streams.edge.listfiles.tables.text_tables import misread
+from ninezero.streams.edge.text_encoding import is_misread_gb18030
 
 _LONGEST_LINE = 2 * LONGEST_VALUE
 """Longest line that is read, in characters. The rest of a longer one is cut off."""
@@ -94,7 +94,7 @@ def _texts(line: bytes | str) -> list[str]:
 def _decoded(line: bytes) -> str:
     """Decodes a line as UTF-8, or as GB18030 if it is not UTF-8."""
     text = line.decode("utf-8", "replace")
-    if "\ufffd" in text or misread(text):
+    if "\ufffd" in text or is_misread_gb18030(text):
         with suppress(UnicodeDecodeError):
             return line.decode("gb18030")
     return text

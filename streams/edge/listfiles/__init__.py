@@ -1,1 +1,1 @@
-"""Files of health authorities: reading tables, and pushing their lines."""
+"""List files of health authorities: reading their tables, turning rows into lines, and pushing a batch."""

@@ -1,175 +1,182 @@
-"""A table of people as an authority has it, CSV or .xlsx: which columns it has, and its rows.
+"""A list of people as an authority has it, in a CSV or .xlsx file: its columns and its rows.
 
-Only the columns of `FIELDS` are read; names, addresses and whatever else a file holds are never stored, shown or sent. No
-error quotes a cell, a header, a file's name or a sheet's: each of them may hold somebody's identity.
+Only the columns of `FIELDS` are read. Names, addresses and everything else in a file are never stored, shown or sent. No message
+quotes a cell, a header, or the name of a file or sheet, because each of them can contain an identity.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ninezero.streams.edge.listfiles.column_mapping import FIELDS, Ambiguous, Layout, Mapping, layout
-from ninezero.streams.edge.listfiles.tables.cells import HEAD_ROWS, WIDEST, Cell, SheetError, Unreadable, letters
-from ninezero.streams.edge.listfiles.tables.text_tables import SEPARATORS, TextFile
+from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
+from ninezero.streams.edge.listfiles.errors import ListFileError
+from ninezero.streams.edge.listfiles.table_layout import AmbiguousColumns, TableLayout, find_layout
+from ninezero.streams.edge.listfiles.tables.cells import (
+    HEAD_ROWS,
+    SparseRow,
+    Table,
+    TableRow,
+    UnreadableTable,
+    column_letters,
+)
+from ninezero.streams.edge.listfiles.tables.text_tables import open_text_tables
 from ninezero.streams.edge.listfiles.tables.workbooks import Workbook
-
-__all__ = ["FIELDS", "Mapping", "Row", "Sheet", "SheetError", "open_sheet"]
-
-
-class Row(NamedTuple):
-    """A row that is not blank: its number as a spreadsheet shows it, the cells of the sheet's fields, and whether it has
-    more cells than the header, so that they may stand in the wrong columns. The repr shows no cell."""
-
-    row: int
-    cells: Sequence[Cell]
-    shifted: bool
-
-    def __repr__(self) -> str:
-        return f"Row({self.row}, …)"
-
-    def __rich_repr__(self) -> Iterator[Any]:
-        yield "row", self.row
+from ninezero.streams.edge.text_encoding import EncodingError
 
 
-class Sheet:
-    """One file, opened: its columns are known. Its rows can be read more than once, and come out the same."""
+class ListFile:
+    """One opened file whose columns are known. Its rows can be read more than once and come out the same."""
 
-    def __init__(self, path: Path, file: int, mapping: Mapping | None, sheet: str | None) -> None:
-        self.file = file
+    def __init__(self, path: Path, number: int, mapping: ColumnMapping | None, sheet: str | None) -> None:
+        self.number = number
+        """The file's place on the command line, from 1."""
         self._path = path
-        self._source: Workbook | Text
-        told = ""
+        problem = ""
         try:
-            self._state = _state(path)
-            if _is_workbook(path):
-                self._source = Workbook(path, sheet)
-                self._layout = layout(self._source.head(HEAD_ROWS), mapping)
-            else:
-                self._source, self._layout = _separated(TextFile(path), mapping)
+            self._state = _file_state(path)
+            opened = _open_workbook(path, mapping, sheet) if _is_workbook(path) else _open_text(path, mapping)
+            self._table, self._layout = opened
         except Exception as error:
-            told = _told(error)
-        if told:  # raised here, so that the first error and the piece of the file in it are left behind
-            raise SheetError(f"file {file}: {told}")
+            problem = _describe(error)
+        if problem:  # raised outside the handler, so that the first error, which may quote the file, is not attached
+            raise ListFileError(f"file {number}: {problem}")
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that have a column, in the order of `FIELDS`: those of a row's cells."""
+        """The fields that have a column, in the order of `FIELDS`. A row's cells have the same order."""
         return tuple(self._layout.columns)
 
     @property
     def columns(self) -> dict[str, str]:
-        """The letters of each field's column, to be shown before anything is sent."""
-        return {field: letters(column) for field, column in self._layout.columns.items()}
+        """The letters of each field's column. They are shown before anything is sent."""
+        return {field: column_letters(column) for field, column in self._layout.columns.items()}
 
     @property
     def epoch_1904(self) -> bool:
-        """Whether numbers that are days count from 1904."""
-        return isinstance(self._source, Workbook) and self._source.epoch_1904
+        """Whether numbers that stand for days count from 1904 instead of 1900."""
+        return self._table.epoch_1904
 
     @property
-    def other_sheets(self) -> int:
-        """Visible sheets of the workbook that are not empty and are not read, since none was named."""
-        return self._source.other_sheets if isinstance(self._source, Workbook) else 0
+    def unread_sheets(self) -> int:
+        """The number of visible, non-empty sheets of the workbook that are not read because no sheet was named."""
+        return self._table.unread_sheets
 
-    def rows(self) -> Iterator[Row]:
-        """The rows below the header that are not blank. Raises SheetError, also if the file has changed since it was opened."""
-        told = ""
+    def rows(self) -> Iterator[TableRow]:
+        """Yields the rows below the header that are not blank.
+
+        Raises:
+            ListFileError: the file is damaged, or has changed since it was opened.
+        """
+        problem = ""
         try:
-            self._unchanged()
-            for row, cells, shifted in self._cells():
-                if row >= self._layout.first_row:
-                    yield Row(row, cells, shifted)
-            self._unchanged()
+            self._check_unchanged()
+            for row in self._table.rows(list(self._layout.columns.values()), self._layout.width):
+                if row.number >= self._layout.first_row:
+                    yield row
+            self._check_unchanged()
         except Exception as error:
-            told = _told(error)
-        if told:
-            raise SheetError(f"file {self.file}: {told}")
+            problem = _describe(error)
+        if problem:
+            raise ListFileError(f"file {self.number}: {problem}")
 
-    def _cells(self) -> Iterator[tuple[int, list[Cell], bool]]:
-        columns = list(self._layout.columns.values())
-        if isinstance(self._source, Workbook):
-            return self._source.rows(columns)
-        return self._source.file.rows(self._source.separator, columns, self._layout.width)
-
-    def _unchanged(self) -> None:
-        if _state(self._path) != self._state:
-            raise Unreadable("it was changed while it was read: close it in other programs and start again")
+    def _check_unchanged(self) -> None:
+        if _file_state(self._path) != self._state:
+            raise UnreadableTable("it was changed while it was read: close it in other programs and start again")
 
     def __repr__(self) -> str:
-        return f"Sheet(file {self.file})"
+        return f"ListFile({self.number})"
 
 
-def open_sheet(path: str | Path, file: int = 1, mapping: Mapping | None = None, sheet: str | None = None) -> Sheet:
-    """Opens file number `file` of the command line (from 1) and finds its columns; reads a text file once through.
+def open_list_file(
+    path: str | Path, number: int = 1, mapping: ColumnMapping | None = None, sheet: str | None = None
+) -> ListFile:
+    """Opens a file and finds its columns. A text file is read once through to detect its encoding.
 
-    `sheet` names a workbook's sheet, or gives its number; without it the first visible one that is not empty is read.
-    Raises SheetError.
+    Args:
+        path: a CSV or .xlsx file. Its content decides which, not its name.
+        number: the file's place on the command line, from 1.
+        mapping: the columns of the fields, if the headers are not recognised.
+        sheet: a workbook's sheet, by name or number from 1. The default is the first visible sheet that is not empty.
+
+    Raises:
+        ListFileError: the file cannot be read, or its columns are not certain.
     """
-    return Sheet(Path(path), file, mapping, sheet)
+    return ListFile(Path(path), number, mapping, sheet)
 
 
-def _told(error: Exception) -> str:
-    if isinstance(error, Unreadable):
+class _OpenTable(NamedTuple):
+    table: Table
+    layout: TableLayout
+
+
+class _FileState(NamedTuple):
+    """What changes when a file is written or replaced."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def _file_state(path: Path) -> _FileState:
+    status = path.stat()
+    if not path.is_file():
+        raise UnreadableTable("it is not a file: give a CSV or .xlsx file")
+    return _FileState(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _is_workbook(path: Path) -> bool:
+    """Decides by content, since file names are not reliable. Other kinds of files are rejected by the name of their kind."""
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start.strip():
+        raise UnreadableTable("it is empty: check that it is the right file")
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return True
+    if start.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
+        raise UnreadableTable(
+            "it is an old Excel file or has a password: save it as .xlsx without one, or as CSV UTF-8"
+        )
+    if start.startswith(b"%PDF"):
+        raise UnreadableTable("it is a PDF: ask for the list as .xlsx or CSV")
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
+        raise UnreadableTable("it is a web page or XML: open it in Excel or WPS and save it as .xlsx or CSV UTF-8")
+    return False
+
+
+def _open_workbook(path: Path, mapping: ColumnMapping | None, sheet: str | None) -> _OpenTable:
+    workbook = Workbook(path, sheet)
+    return _OpenTable(workbook, find_layout(workbook.head(HEAD_ROWS), mapping))
+
+
+def _open_text(path: Path, mapping: ColumnMapping | None) -> _OpenTable:
+    """Selects the separator with which most fields are found; of several, the one that gives most columns."""
+    found: list[tuple[tuple[int, int], _OpenTable]] = []
+    problem: UnreadableTable | None = None
+    for table in open_text_tables(path):
+        head = table.head(HEAD_ROWS)
+        try:
+            layout = find_layout(head, mapping)
+        except UnreadableTable as error:
+            if problem is None or isinstance(error, AmbiguousColumns):
+                problem = error
+            continue
+        found.append(((len(layout.columns), _typical_width(head)), _OpenTable(table, layout)))
+    if not found and problem is not None:
+        raise problem
+    return max(found, key=lambda candidate: candidate[0])[1]
+
+
+def _typical_width(head: list[SparseRow]) -> int:
+    """Returns the median number of cells in the first rows."""
+    return sorted(len(row.cells) for row in head)[len(head) // 2]
+
+
+def _describe(error: Exception) -> str:
+    """Returns what is wrong with a file and what to do, without a word of the file."""
+    if isinstance(error, UnreadableTable | EncodingError):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "there is no such file: check its path"
     if isinstance(error, OSError):
         return "it cannot be read: check the path and your rights to it"
     return "it is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8"
-
-
-# -- what kind of file -----------------------------------------------------------------------------------------------
-
-
-def _state(path: Path) -> tuple[int, int, int]:
-    status = path.stat()
-    if not path.is_file():
-        raise Unreadable("it is not a file: give a CSV or .xlsx file")
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _is_workbook(path: Path) -> bool:
-    """By content, since names lie. What is neither a workbook nor text is refused with its name."""
-    with path.open("rb") as file:
-        start = file.read(4096)
-    if not start.strip():
-        raise Unreadable("it is empty: check that it is the right file")
-    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return True
-    if start.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
-        raise Unreadable("it is an old Excel file or has a password: save it as .xlsx without one, or as CSV UTF-8")
-    if start.startswith(b"%PDF"):
-        raise Unreadable("it is a PDF: ask for the list as .xlsx or CSV")
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        raise Unreadable("it is a web page or XML: open it in Excel or WPS and save it as .xlsx or CSV UTF-8")
-    return False
-
-
-# -- text ------------------------------------------------------------------------------------------------------------
-
-
-class Text(NamedTuple):
-    """A text file and the separator of its cells."""
-
-    file: TextFile
-    separator: str
-
-
-def _separated(file: TextFile, mapping: Mapping | None) -> tuple[Text, Layout]:
-    """The separator with which most fields are found; of several, the one that makes most columns."""
-    found: list[tuple[tuple[int, int], Text, Layout]] = []
-    fault: Unreadable | None = None
-    for separator in SEPARATORS:
-        head = [(row, cells) for (row, cells), _ in zip(file.records(separator), range(HEAD_ROWS), strict=False)]
-        try:
-            where = layout([(row, dict(enumerate(cells[:WIDEST]))) for row, cells in head], mapping)
-        except Unreadable as error:
-            if fault is None or isinstance(error, Ambiguous):
-                fault = error
-            continue
-        typical = sorted(len(cells) for _, cells in head)[len(head) // 2]
-        found.append(((len(where.columns), typical), Text(file, separator), where))
-    if not found and fault is not None:
-        raise fault
-    _, text, where = max(found, key=lambda one: one[0])
-    return text, where

@@ -1,6 +1,6 @@
-"""Lists to the workers: a batch in parts, and the receipt that says what became of it.
+"""The client of the lists role: writes a batch to Kafka in parts, and reads the receipt that answers it.
 
-Identities are tokens before anything is sent. Nothing kept, shown or raised here quotes a cell.
+Identities are tokens before anything is written. No error here quotes a cell or a record.
 """
 
 import contextlib
@@ -13,82 +13,89 @@ from typing import Any
 import msgspec
 
 from ninezero.schemas.events import PushBatch, PushConfirmation, PushReceipt, encode
-from ninezero.streams.edge.listfiles.push_lines import Line, parts
+from ninezero.streams.edge.listfiles.batch_parts import header_bytes, split_into_parts
+from ninezero.streams.edge.listfiles.push_lines import CheckedLine
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer, read_to_end
 from ninezero.streams.settings import Settings
 
-PATIENCE_SECONDS = 30.0
-"""How long a receipt is waited for, beside a second for every `LINES_A_SECOND` lines."""
-LINES_A_SECOND = 5_000
+RECEIPT_TIMEOUT_SECONDS = 30.0
+"""How long a receipt is waited for, plus one second for every `LINES_PER_SECOND` lines."""
+LINES_PER_SECOND = 5_000
+
+_WRITE_TIMEOUT_SECONDS = 60
 
 
 class PushError(UserError):
-    """The batch is not known to be applied: one line, what is wrong and what to do."""
+    """The batch is not known to be applied. One line: what is wrong and what to do."""
 
 
-def header_bytes(head: PushBatch) -> int:
-    """Bytes of a part's JSON without its lines."""
-    return len(encode(msgspec.structs.replace(head, lines=[], part=100_000, parts=100_000)))
-
-
-def send(
+def push_batch(
     settings: Settings,
-    head: PushBatch,
-    lines: Iterable[Line],
+    batch: PushBatch,
+    lines: Iterable[CheckedLine],
     *,
-    parts_count: int,
+    part_count: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> PushReceipt:
-    """Sends a batch's lines in `parts_count` parts and waits for its receipt; `progress` hears how many are sent.
+    """Writes the lines of a batch in parts and waits for its receipt.
 
-    The same batch sent again is applied once, so after an error it may simply be sent again.
+    A batch that is sent again is applied once. After an error the same batch can therefore be sent again.
+
+    Args:
+        settings: the deployment.
+        batch: the batch without its lines.
+        lines: its lines, in order.
+        part_count: the number of parts that `split_into_parts` makes of the lines.
+        progress: is called with the number of lines written so far, after each part.
 
     Raises:
-        KafkaUnreachable: no broker answers.
-        PushError: Kafka did not take it, or there is no receipt in time.
+        KafkaUnreachable: no broker answers, or the topic of the receipts cannot be read.
+        PushError: Kafka has not acknowledged the batch, or there is no receipt in time.
     """
     with _receipts(settings) as receipts, contextlib.closing(producer(settings, linger_ms=0)) as kafka:
-        sent, futures = 0, []
-        for part, some in enumerate(_or_empty(parts(lines, header_bytes(head))), 1):
-            batch = msgspec.structs.replace(
-                head, part=part, parts=max(parts_count, 1), lines=[line.push for line in some]
+        written, futures = 0, []
+        for part, group in enumerate(_at_least_one(split_into_parts(lines, header_bytes(batch))), 1):
+            record = msgspec.structs.replace(
+                batch, part=part, parts=max(part_count, 1), lines=[line.push for line in group]
             )
-            futures.append(_sent(kafka, settings, head.authority, encode(batch)))
-            sent += len(some)
-            progress(sent)
-        _acknowledged(futures)
-        patience = PATIENCE_SECONDS + sent / LINES_A_SECOND
-        return receipts.await_one(head.authority, head.batch_id, lambda receipt: True, patience)
+            futures.append(_write(kafka, settings, batch.authority, encode(record)))
+            written += len(group)
+            progress(written)
+        _await_acknowledgements(futures)
+        timeout = RECEIPT_TIMEOUT_SECONDS + written / LINES_PER_SECOND
+        return receipts.await_one(batch.authority, batch.batch_id, lambda receipt: True, timeout)
 
 
-def confirm(settings: Settings, batch_id: str, who: str, authority: str | None = None) -> PushReceipt:
-    """A second person's word for a held batch, and the receipt that answers it.
+def confirm_batch(settings: Settings, batch_id: str, confirmed_by: str, authority: str | None = None) -> PushReceipt:
+    """Writes a second person's confirmation of a held batch and waits for the receipt that answers it.
+
+    `authority` is needed only if several authorities have pushed a batch of this id.
 
     Raises:
-        KafkaUnreachable: no broker answers.
-        PushError: no such batch is held, or there is no receipt in time.
+        KafkaUnreachable: no broker answers, or the topic of the receipts cannot be read.
+        PushError: there is no receipt of such a batch, Kafka has not acknowledged the confirmation, or there is no answer in time.
     """
     with _receipts(settings) as receipts, contextlib.closing(producer(settings, linger_ms=0)) as kafka:
-        found = {r.authority for r in receipts.all() if r.batch_id == batch_id and authority in (None, r.authority)}
+        found = {r.authority for r in receipts.earlier() if r.batch_id == batch_id and authority in (None, r.authority)}
         if not found:
             raise PushError("there is no receipt of such a batch: check its id, receipts are kept for seven days")
         if len(found) > 1:
             raise PushError("several authorities have pushed a batch of that id: name one with --authority")
-        said = PushConfirmation(batch_id, found.pop(), who, datetime.now(UTC))
-        _acknowledged([_sent(kafka, settings, said.authority, encode(said))])
+        confirmation = PushConfirmation(batch_id, found.pop(), confirmed_by, datetime.now(UTC))
+        _await_acknowledgements([_write(kafka, settings, confirmation.authority, encode(confirmation))])
         return receipts.await_one(
-            said.authority,
+            confirmation.authority,
             batch_id,
-            lambda r: r.by == who and (r.confirmed or r.confirmation is not None),
-            PATIENCE_SECONDS,
+            lambda r: r.by == confirmed_by and (r.confirmed or r.confirmation is not None),
+            RECEIPT_TIMEOUT_SECONDS,
         )
 
 
 class _Receipts:
-    """The topic of the receipts, read from where it ended when this was made."""
+    """The topic of the receipts. Its end at construction separates earlier receipts from those that are waited for."""
 
     def __init__(self, settings: Settings, reader: Any) -> None:
         from kafka import TopicPartition
@@ -98,29 +105,30 @@ class _Receipts:
         reader.assign([self._tp])
         self._end = reader.end_offsets([self._tp])[self._tp]
 
-    def all(self) -> Iterator[PushReceipt]:
+    def earlier(self) -> Iterator[PushReceipt]:
         """Yields the receipts that the topic holds now."""
         yield from _decoded(read_to_end(self._reader, self._tp.topic))
 
     def await_one(
-        self, authority: str, batch_id: str, wanted: Callable[[PushReceipt], bool], seconds: float
+        self, authority: str, batch_id: str, wanted: Callable[[PushReceipt], bool], timeout: float
     ) -> PushReceipt:
-        """The first later one of a batch. Raises PushError when there is none in time."""
+        """Returns the first later receipt of a batch that is wanted. Raises PushError after `timeout` seconds."""
         self._reader.seek(self._tp, self._end)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             for receipt in _decoded(chain.from_iterable(self._reader.poll(timeout_ms=200).values())):
                 if (receipt.authority, receipt.batch_id) == (authority, batch_id) and wanted(receipt):
                     return receipt
         raise PushError(
-            "Kafka has it, but there is no receipt yet: see that a `ninezero worker lists` runs, then give the same command"
-            f" with --batch-id {batch_id}: a batch is applied once, however often it is sent"
+            "Kafka has the batch, but there is no receipt yet: check that a `ninezero worker lists` runs, then give the same"
+            f" command with --batch-id {batch_id}: a batch is applied once, however often it is sent"
         )
 
 
 def _decoded(records: Iterable[Any]) -> Iterator[PushReceipt]:
+    """Yields the receipts among these records."""
     for record in records:
-        with contextlib.suppress(Rejected):  # only workers write there (ACL)
+        with contextlib.suppress(Rejected):  # by its access rights, only the lists role writes there
             yield decode(PushReceipt, record.value)
 
 
@@ -129,35 +137,37 @@ def _receipts(settings: Settings) -> Iterator[_Receipts]:
     with contextlib.closing(consumer(settings, isolation_level="read_committed")) as reader:
         try:
             receipts = _Receipts(settings, reader)
-        except Exception:  # the client's own message may name hosts, and no remedy
+        except Exception:  # the client's own message can name hosts, and states no remedy
             raise KafkaUnreachable(
-                "the topic of the receipts is missing, or not for this user: ninezero topics create, ninezero topics acls"
+                "the topic of the receipts is missing, or this user may not read it: ninezero topics create, ninezero topics acls"
             ) from None
         yield receipts
 
 
-def _sent(kafka: Any, settings: Settings, authority: str, value: bytes) -> Any:
+def _write(kafka: Any, settings: Settings, authority: str, value: bytes) -> Any:
+    """Returns the future of the acknowledgement."""
     try:
         return kafka.send(settings.topic(topics.PUSHES.name), key=authority.encode(), value=value)
     except Exception as error:
-        raise _not_taken(error) from None
+        raise _not_acknowledged(error) from None
 
 
-def _acknowledged(futures: Iterable[Any]) -> None:
+def _await_acknowledgements(futures: Iterable[Any]) -> None:
     try:
         for future in futures:
-            future.get(60)
+            future.get(_WRITE_TIMEOUT_SECONDS)
     except Exception as error:
-        raise _not_taken(error) from None
+        raise _not_acknowledged(error) from None
 
 
-def _not_taken(error: Exception) -> PushError:
-    """A client's own message is not quoted: it may hold a record."""
-    return PushError(f"Kafka did not take the batch ({type(error).__name__}): send it again, a batch is applied once")
+def _not_acknowledged(error: Exception) -> PushError:
+    """The client's own message is not quoted, because it can contain a record."""
+    return PushError(
+        f"Kafka did not acknowledge the batch ({type(error).__name__}): send it again, a batch is applied once"
+    )
 
 
-def _or_empty(some: Iterator[list[Line]]) -> Iterator[list[Line]]:
-    """A batch without lines has one part, too: an empty `full` is held or empties a list, but is not lost."""
-    first = next(some, [])
-    yield first
-    yield from some
+def _at_least_one(parts: Iterator[list[CheckedLine]]) -> Iterator[list[CheckedLine]]:
+    """Yields one empty part for a batch without lines, so that an empty `full` is answered like any other batch."""
+    yield next(parts, [])
+    yield from parts

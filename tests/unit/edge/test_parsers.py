@@ -25,16 +25,18 @@ from ninezero.streams.edge.documents.csv_checks import check_documents
 from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
 from ninezero.streams.edge.documents.mrz import mrz
 from ninezero.streams.edge.documents.normal_forms import normalise, passport
-from ninezero.streams.edge.listfiles.dates import FOREVER, moment
-from ninezero.streams.edge.listfiles.list_file import Mapping, SheetError, open_sheet
-from ninezero.streams.edge.listfiles.push_lines import Terms, read_lines
+from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
+from ninezero.streams.edge.listfiles.dates import FOREVER, parse_time
+from ninezero.streams.edge.listfiles.errors import ListFileError
+from ninezero.streams.edge.listfiles.list_file import open_list_file
+from ninezero.streams.edge.listfiles.push_lines import PushOptions, read_lines
 from ninezero.streams.kafka.decoding import Rejected, decode
 
 TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")
 FLAGS = set(typing.get_args(events.QualityFlag))
 KINDS: tuple[Any, ...] = ("id", "passport", "phone", "plate", "pass")
 WIRE = [events.Scan, events.Arrival, events.PushBatch, events.Disposition, events.QuarantineEvent, events.FollowupEvent]
-TERMS = Terms("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), CHINA, days=14)
+TERMS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), CHINA, days=14)
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 PLANTED = "11010519491231002X"
 
@@ -85,7 +87,7 @@ def test_records_of_documents_give_their_closed_lists_only(lines: list[bytes]) -
 
 @given(dated | st.text(max_size=40) | st.floats() | st.none(), st.booleans(), st.booleans())
 def test_a_time_is_a_moment_or_nothing(cell: str | float | None, end: bool, old_mac: bool) -> None:
-    found = moment(cell, CHINA, end=end, epoch_1904=old_mac)
+    found = parse_time(cell, CHINA, end=end, epoch_1904=old_mac)
     assert found is None or (found.tzinfo is UTC and found <= FOREVER)
 
 
@@ -94,12 +96,12 @@ def test_a_time_is_a_moment_or_nothing(cell: str | float | None, end: bool, old_
 def test_any_mapping_file_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mapping").write_bytes(content)
     try:
-        read = Mapping.load(tmp_path / "mapping")
-    except SheetError as error:
+        read = ColumnMapping.load(tmp_path / "mapping")
+    except ListFileError as error:
         assert repeats_nothing(error)
     else:
         read.save(tmp_path / "again")
-        assert Mapping.load(tmp_path / "again") == read
+        assert ColumnMapping.load(tmp_path / "again") == read
 
 
 @quietly
@@ -135,8 +137,8 @@ def sheet(content: bytes, folder: Path) -> int:
     path = folder / "list"
     path.write_bytes(content)
     try:
-        return sum(1 for _ in read_lines([open_sheet(path)], RING, TERMS, check))
-    except SheetError as error:
+        return sum(1 for _ in read_lines([open_list_file(path)], RING, TERMS, check))
+    except ListFileError as error:
         assert repeats_nothing(error)
         return 0
 
@@ -176,6 +178,6 @@ def test_no_pasted_text_takes_long(piece: str) -> None:
         lambda: passport(text[:4000], text[:4000]),
     ):
         make()
-    assert moment(text, CHINA, end=True) is None
+    assert parse_time(text, CHINA, end=True) is None
     assert list(check_documents([text, *text[:5000].split("\n")], TODAY)) is not None
     assert time.monotonic() - began < 5

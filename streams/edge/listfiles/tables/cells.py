@@ -1,36 +1,73 @@
-"""What a table's readers share: the cell, its limits, the fault of a file that cannot be read, and the private file."""
+"""The cell, the row and the limits that text tables and workbooks share."""
 
-import os
-import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
-from pathlib import Path
-
-from ninezero.streams.errors import UserError
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 Cell = str | float | None
 """Text as written, a number of a workbook, or nothing."""
 
-LONGEST_CELL = 4096
-"""Characters of a cell. What is longer is no identity and no time; readers keep one more, so that it shows."""
+MAX_CELL_CHARACTERS = 4096
+"""A longer cell is no identity and no time. Readers keep one character more, so that a cut cell is recognised as too long."""
 
 HEAD_ROWS = 20
-"""Rows, blank ones left out, among which the header is looked for: titles often stand above it."""
+"""The header is searched in this many rows that are not blank. Forms often have titles above it."""
 
-WIDEST = 16_384
-"""Columns of a sheet, as in Excel. What stands further right is not read."""
-
-
-class SheetError(UserError):
-    """A file that cannot be used: one line, which by its place on the command line, what is wrong and what to do."""
+MAX_COLUMNS = 16_384
+"""Columns of a sheet, as in Excel. Columns further right are not read."""
 
 
-class Unreadable(Exception):
-    """Why a file cannot be read, and what to do; it quotes nothing from the file, its name included."""
+class UnreadableTable(Exception):
+    """Says why a file cannot be read and what to do. The message quotes nothing of the file, and not its name."""
 
 
-def letters(column: int) -> str:
-    """A column's letters as a spreadsheet shows them: 0 is A, 26 is AA."""
+class SparseRow(NamedTuple):
+    """One row: its number from 1, and its cells by column from 0. The repr shows no cell."""
+
+    number: int
+    cells: dict[int, Cell]
+
+    def __repr__(self) -> str:
+        return f"SparseRow({self.number}, …)"
+
+
+class TableRow(NamedTuple):
+    """One row that is not blank. The repr shows no cell.
+
+    `number` counts from 1, as a spreadsheet shows it. `cells` are those of the requested columns, in the requested order.
+    `shifted` is true if the row has more cells than the header, so that its cells may be in the wrong columns.
+    """
+
+    number: int
+    cells: Sequence[Cell]
+    shifted: bool
+
+    def __repr__(self) -> str:
+        return f"TableRow({self.number}, …)"
+
+    def __rich_repr__(self) -> Iterator[Any]:  # rich prints the locals of a traceback with this
+        yield "number", self.number
+
+
+class Table(Protocol):
+    """A table in an open file. Reading it can raise UnreadableTable."""
+
+    @property
+    def epoch_1904(self) -> bool:
+        """Whether numbers that stand for days count from 1904 instead of 1900."""
+
+    @property
+    def unread_sheets(self) -> int:
+        """The number of visible, non-empty sheets that are not read because no sheet was named."""
+
+    def head(self, count: int) -> list[SparseRow]:
+        """Returns the first `count` rows that are not blank."""
+
+    def rows(self, columns: Sequence[int], width: int) -> Iterator[TableRow]:
+        """Yields every row that is not blank. `width` is the number of cells in the header, or 0 if there is none."""
+
+
+def column_letters(column: int) -> str:
+    """Returns the letters that a spreadsheet shows for a column: 0 is A, 26 is AA."""
     name = ""
     column += 1
     while column:
@@ -39,8 +76,8 @@ def letters(column: int) -> str:
     return name
 
 
-def column_of(name: str) -> int | None:
-    """The column from 0 of spreadsheet letters (any case) or of a number from 1; None if it is neither."""
+def column_index(name: str) -> int | None:
+    """Returns the column, from 0, of spreadsheet letters in any case or of a number from 1; None if `name` is neither."""
     name = name.strip().upper()
     if not (name.isascii() and 1 <= len(name) <= 5):
         return None
@@ -53,24 +90,4 @@ def column_of(name: str) -> int | None:
         column -= 1
     else:
         return None
-    return column if 0 <= column < WIDEST else None
-
-
-def write_private(path: Path, pieces: Iterable[bytes]) -> None:
-    """Writes a file in one step, mode 0600; what was there stays until all is written. Raises SheetError."""
-    temporary = ""
-    try:
-        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".ninezero-")
-        with os.fdopen(fd, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fsync(fd)
-        Path(temporary).replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            Path(temporary).unlink()
-        if not isinstance(error, OSError):
-            raise
-    else:
-        return
-    raise SheetError("a file cannot be written: check its folder, your rights there and its free space")
+    return column if 0 <= column < MAX_COLUMNS else None

@@ -1,95 +1,125 @@
-"""The parts of an Office file (ECMA-376 part 2: XML in a ZIP archive), read as streams and within limits.
+"""The parts of an Office file (ECMA-376 part 2: XML parts in a ZIP archive), parsed as streams and within limits.
 
-Nothing is unpacked to disk. A document type declaration, and with it every entity of a file's own, is refused.
+Nothing is unpacked to disk. A part with a document type declaration is rejected, so no part can define entities.
 """
 
 import posixpath
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
-from ninezero.streams.edge.listfiles.tables.cells import Unreadable
+from ninezero.streams.edge.listfiles.tables.cells import UnreadableTable
 
-MOST_UNPACKED = 1 << 30
-"""Bytes of all parts together, unpacked. A million rows of ten columns are about half."""
-DEEPEST = 64
-"""Elements within elements: the parser remembers each. Workbooks have about ten."""
+MAX_UNPACKED_BYTES = 1 << 30
+"""Bytes of all parts together, unpacked. A million rows of ten columns take about half of it."""
+MAX_DEPTH = 64
+"""Nested elements. The parser keeps each open element in memory; workbooks nest about ten."""
 
 DAMAGED = "the workbook is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8"
 TOO_LARGE = "the workbook unpacks to more than a list needs: save the sheet alone as CSV UTF-8"
 
-_MOST_RATIO = 250
-"""Bytes unpacked for one of the file, if they are many: sheets of blank rows have about 25, deflate can do 1,000."""
-_MOST_DIRECTORY = 4 << 20
-_MOST_PLAIN = 32 << 20
-"""Bytes of a part that is neither a sheet nor its texts."""
-_LONGEST_TAG = 1 << 20
-_CHUNK = 1 << 16
-_END = struct.Struct("<4s8xL6x")
+_MAX_RATIO = 250
+"""Unpacked bytes for each byte of the file, if the unpacked size is large. Sheets of blank rows reach about 25, deflate can reach
+1,000."""
+_MAX_DIRECTORY_BYTES = 4 << 20
+_MAX_SMALL_PART_BYTES = 32 << 20
+"""Bytes of a part that is neither a sheet nor the shared strings."""
+_MAX_TAG_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
+_END_OF_DIRECTORY = struct.Struct("<4s8xL6x")
+
+
+class Relation(NamedTuple):
+    """A relation of one part to another: its type (a URI) and the name of the other part."""
+
+    type: str
+    target: str
+
+
+class Element(NamedTuple):
+    """An XML element: its name and its attributes, without namespace prefixes."""
+
+    name: str
+    attributes: dict[str, str]
 
 
 def open_archive(path: Path) -> ZipFile:
-    """The archive; to be closed. Raises Unreadable if it is too large or has a password, and what zipfile raises."""
+    """Opens an Office file. The caller closes it.
+
+    Raises:
+        UnreadableTable: the archive is too large, is damaged, or has a password.
+        zipfile.BadZipFile: it is no ZIP archive.
+    """
     with path.open("rb") as file:
         file.seek(-min(file.seek(0, 2), 66_000), 2)
         tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")  # zipfile makes an object of each entry, so the directory's size is looked at first
-    if end < 0 or len(tail) < end + _END.size:
-        raise Unreadable(DAMAGED)
-    if _END.unpack_from(tail, end)[1] > _MOST_DIRECTORY:
-        raise Unreadable(TOO_LARGE)
+    end = tail.rfind(
+        b"PK\x05\x06"
+    )  # zipfile makes an object for each entry, so the size of the directory is checked first
+    if end < 0 or len(tail) < end + _END_OF_DIRECTORY.size:
+        raise UnreadableTable(DAMAGED)
+    if _END_OF_DIRECTORY.unpack_from(tail, end)[1] > _MAX_DIRECTORY_BYTES:
+        raise UnreadableTable(TOO_LARGE)
     archive = ZipFile(path)
     parts = archive.infolist()
-    most = min(MOST_UNPACKED, max(_MOST_PLAIN, _MOST_RATIO * path.stat().st_size))
-    fault = ""
+    limit = min(MAX_UNPACKED_BYTES, max(_MAX_SMALL_PART_BYTES, _MAX_RATIO * path.stat().st_size))
+    problem = ""
     if any(part.flag_bits & 1 for part in parts):
-        fault = "it is protected by a password: remove the password and save it again"
-    elif sum(part.file_size for part in parts) > most:  # zipfile unpacks no more than is declared
-        fault = TOO_LARGE
+        problem = "it is protected by a password: remove the password and save it again"
+    elif sum(part.file_size for part in parts) > limit:  # zipfile unpacks no more bytes than the directory declares
+        problem = TOO_LARGE
     elif any(part.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for part in parts):
-        fault = DAMAGED
-    if fault:
+        problem = DAMAGED
+    if problem:
         archive.close()
-        raise Unreadable(fault)
+        raise UnreadableTable(problem)
     return archive
 
 
-def parse(archive: ZipFile, part: str, install: Callable[[Any], None]) -> Iterator[None]:
-    """Parses a part with the handlers that `install` puts into an expat parser; yields after each piece of it."""
+def parse_part(archive: ZipFile, part: str, install: Callable[[Any], None]) -> Iterator[None]:
+    """Parses one part as a stream.
+
+    `install` sets the handlers of the expat parser that it is given. The generator yields after each chunk, so that the caller
+    can collect what the handlers found and can stop early.
+
+    Raises:
+        UnreadableTable: the part is missing, or has a document type declaration or an overlong tag.
+        expat.ExpatError: the part is not well-formed XML.
+    """
     if part not in archive.NameToInfo:
-        raise Unreadable(DAMAGED)
+        raise UnreadableTable(DAMAGED)
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartDoctypeDeclHandler = _reject_doctype
     install(parser)
     with archive.open(part) as file:
         fed = 0
-        while piece := file.read(_CHUNK):
+        while piece := file.read(_CHUNK_BYTES):
             parser.Parse(piece, False)
             fed += len(piece)
-            if fed - parser.CurrentByteIndex > _LONGEST_TAG:  # the parser holds a tag until it is complete
-                raise Unreadable(DAMAGED)
+            if fed - parser.CurrentByteIndex > _MAX_TAG_BYTES:  # the parser buffers a tag until it is complete
+                raise UnreadableTable(DAMAGED)
             yield
         parser.Parse(b"", True)
     yield
 
 
-def elements(archive: ZipFile, part: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Name and attributes of each element of a small part, without prefixes."""
-    if part in archive.NameToInfo and archive.getinfo(part).file_size > _MOST_PLAIN:
-        raise Unreadable(TOO_LARGE)
-    found: list[tuple[str, dict[str, str]]] = []
+def elements(archive: ZipFile, part: str) -> Iterator[Element]:
+    """Yields the elements of a small part in document order. Raises as `parse_part` does, and if the part is too large."""
+    if part in archive.NameToInfo and archive.getinfo(part).file_size > _MAX_SMALL_PART_BYTES:
+        raise UnreadableTable(TOO_LARGE)
+    found: list[Element] = []
     depth = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
-        if depth > DEEPEST:
-            raise Unreadable(DAMAGED)
-        found.append((local(name), {local(key): value for key, value in attributes.items()}))
+        if depth > MAX_DEPTH:
+            raise UnreadableTable(DAMAGED)
+        found.append(Element(local_name(name), {local_name(key): value for key, value in attributes.items()}))
 
     def end(_: str) -> None:
         nonlocal depth
@@ -98,28 +128,31 @@ def elements(archive: ZipFile, part: str) -> Iterator[tuple[str, dict[str, str]]
     def install(parser: Any) -> None:
         parser.StartElementHandler, parser.EndElementHandler = start, end
 
-    for _ in parse(archive, part, install):
+    for _ in parse_part(archive, part, install):
         yield from found
         found.clear()
 
 
-def relations(archive: ZipFile, source: str) -> dict[str, tuple[str, str]]:
-    """Type and part of each relation of a part, by its id; those that lead out of the archive are left out."""
+def relations(archive: ZipFile, source: str) -> dict[str, Relation]:
+    """Returns the relations of a part by their id. Relations that lead out of the archive are left out."""
     folder, name = posixpath.split(source)
     part = posixpath.join(folder, "_rels", f"{name}.rels")
-    found: dict[str, tuple[str, str]] = {}
+    found: dict[str, Relation] = {}
     if part in archive.NameToInfo:
-        for element, attributes in elements(archive, part):
-            if element == "Relationship" and attributes.get("TargetMode") != "External":
+        for element in elements(archive, part):
+            attributes = element.attributes
+            if element.name == "Relationship" and attributes.get("TargetMode") != "External":
                 target = posixpath.normpath(posixpath.join("/", folder, attributes["Target"])).lstrip("/")
-                found[attributes["Id"]] = (attributes["Type"], target)
+                found[attributes["Id"]] = Relation(attributes["Type"], target)
     return found
 
 
-def local(name: str) -> str:
-    """A name without its prefix."""
+def local_name(name: str) -> str:
+    """Returns a qualified name without its namespace prefix."""
     return name.rpartition(":")[2]
 
 
-def _refuse(*_: Any) -> None:
-    raise Unreadable("the workbook has a document type declaration, which Excel never writes: save it again in Excel")
+def _reject_doctype(*_: Any) -> None:
+    raise UnreadableTable(
+        "the workbook has a document type declaration, which Excel never writes: save it again in Excel"
+    )

@@ -1,0 +1,60 @@
+"""What is known of a push before it is sent: counts for the screen, and the rejects file."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ninezero.streams.edge.listfiles.batch_parts import split_into_parts
+from ninezero.streams.edge.listfiles.private_files import write_private
+from ninezero.streams.edge.listfiles.push_lines import CheckedLine
+
+
+class PushSummary:
+    """Counts of a push: lines and parts to declare, and how many lines have which code and findings."""
+
+    def __init__(self) -> None:
+        self.lines = self.parts = self.accepted = 0
+        """`accepted` counts the lines without a code. The worker can still reject some as `not_listed`."""
+        self.codes: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"PushSummary(lines={self.lines}, parts={self.parts}, accepted={self.accepted})"
+
+
+def summarise(lines: Iterable[CheckedLine], header_bytes: int) -> PushSummary:
+    """Reads all lines and counts them; keeps none. `header_bytes` is the size of a part without its lines.
+
+    Raises:
+        ListFileError: a file cannot be read, or a line is too long for a part.
+    """
+    summary = PushSummary()
+    for part in split_into_parts(lines, header_bytes):
+        summary.parts += 1
+        for line in part:
+            summary.lines += 1
+            summary.accepted += line.code is None
+            summary.findings.update(line.findings)
+            if line.code is not None:
+                summary.codes[line.code] += 1
+    return summary
+
+
+def write_rejects(path: Path, lines: Iterable[CheckedLine]) -> None:
+    """Writes the rejects file: every line that has a code or findings.
+
+    The file is CSV `file,row,code,findings` (UTF-8 with a byte order mark, for Excel) with mode 0600. A line with findings and
+    without a code is sent and counts, but should be checked. Files are given by their number, because a file name can contain an
+    identity.
+
+    Raises:
+        ListFileError: a list file cannot be read, or the rejects file cannot be written. An existing rejects file is kept then.
+    """
+    write_private(path, _csv_rows(lines))
+
+
+def _csv_rows(lines: Iterable[CheckedLine]) -> Iterator[bytes]:
+    yield "\ufefffile,row,code,findings\r\n".encode()
+    for line in lines:
+        if line.code is not None or line.findings:
+            yield f"{line.file},{line.row},{line.code or ''},{';'.join(line.findings)}\r\n".encode()

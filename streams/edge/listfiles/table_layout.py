@@ -1,0 +1,116 @@
+"""Where the fields of a table are: found by its headers, or by a column mapping.
+
+No message quotes a header: in a table without a header row, the first row is a person.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from ninezero.streams.edge.listfiles.column_mapping import FIELDS, IDENTITY_FIELDS, MAPPING_EXAMPLE, ColumnMapping
+from ninezero.streams.edge.listfiles.known_headers import field_of, normalise_header
+from ninezero.streams.edge.listfiles.tables.cells import (
+    Cell,
+    SparseRow,
+    UnreadableTable,
+    column_index,
+    column_letters,
+)
+
+_MAX_HEADERS = 1000
+"""Filled cells of a row, from the left, that can be headers. Columns further right can be given by letters or numbers."""
+_POSITION = re.compile("[A-Za-z]|[0-9]+")
+"""What a mapping always means as a position. More letters can be a header (`tel`) or a position (`AB`); a header is tried first."""
+
+
+class TableLayout(NamedTuple):
+    """The position of a table's data.
+
+    `columns` are the fields in the order of `FIELDS` and their columns from 0. `first_row` is the first row of data. `width` is
+    the number of cells in the header, or 0 if the table has no header.
+    """
+
+    columns: dict[str, int]
+    first_row: int
+    width: int
+
+
+class AmbiguousColumns(UnreadableTable):
+    """Two columns have headers of the same field."""
+
+
+def find_layout(head: Sequence[SparseRow], mapping: ColumnMapping | None) -> TableLayout:
+    """Returns where the fields of a table are, judging by its first rows.
+
+    Raises:
+        UnreadableTable: there is no row, no identity column is recognised, or the mapping does not fit.
+        AmbiguousColumns: two columns have headers of the same field.
+    """
+    if not head:
+        raise UnreadableTable("it has no rows: check that it is the right file")
+    return _recognised(head) if mapping is None else _mapped(head, mapping)
+
+
+def _recognised(head: Sequence[SparseRow]) -> TableLayout:
+    """The header is the row that names most fields."""
+    named = [(row, _known_headers(row.cells)) for row in head]
+    header, found = max(named, key=lambda pair: len(pair[1]))
+    if not found:
+        raise UnreadableTable(f"no column is known by its header as an identity: {MAPPING_EXAMPLE}")
+    return TableLayout(_one_column_each(found), header.number + 1, max(header.cells) + 1)
+
+
+def _known_headers(cells: Mapping[int, Cell]) -> dict[str, list[int]]:
+    """Returns the fields that a row names and their columns; nothing if it names no identity."""
+    found: dict[str, list[int]] = {}
+    for column, cell in islice(cells.items(), _MAX_HEADERS):
+        field = field_of(cell)
+        if field is not None:
+            found.setdefault(field, []).append(column)
+    return found if IDENTITY_FIELDS & found.keys() else {}
+
+
+def _mapped(head: Sequence[SparseRow], mapping: ColumnMapping) -> TableLayout:
+    given = mapping.columns()
+    if not IDENTITY_FIELDS & given.keys():
+        raise UnreadableTable(
+            f"the mapping names no identity: it needs a column for one of {', '.join(sorted(IDENTITY_FIELDS))}"
+        )
+    texts = {field: normalise_header(name) for field, name in given.items() if not _POSITION.fullmatch(name.strip())}
+    header, found = _row_with_headers(head, texts)
+    widest = max(max(row.cells, default=-1) for row in head)
+    for field in given.keys() - found.keys():
+        column = column_index(given[field])
+        if column is None or (field in texts and column > widest):  # `tel` is a header that is missing, not column TEL
+            raise UnreadableTable(f"it has no such column for `{field}` as the mapping says: {MAPPING_EXAMPLE}")
+        found[field] = [column]
+    if header is None:  # all columns are given by position: a row of known headers is not a person
+        header = next((row for row in head if _known_headers(row.cells)), None)
+    first_row, width = (header.number + 1, max(header.cells, default=-1) + 1) if header is not None else (1, 0)
+    return TableLayout(_one_column_each(found), mapping.first_row or first_row, width)
+
+
+def _row_with_headers(
+    head: Sequence[SparseRow], texts: Mapping[str, str]
+) -> tuple[SparseRow | None, dict[str, list[int]]]:
+    """Returns the row that has most of these header texts, and the columns of each field there."""
+    header, found = None, dict[str, list[int]]()
+    for row in head:
+        places: dict[str, list[int]] = {}
+        for column, cell in islice(row.cells.items(), _MAX_HEADERS):
+            places.setdefault(normalise_header(cell), []).append(column)
+        here = {field: places[text] for field, text in texts.items() if text and text in places}
+        if len(here) > len(found):
+            header, found = row, here
+    return header, found
+
+
+def _one_column_each(found: Mapping[str, list[int]]) -> dict[str, int]:
+    for field, columns in found.items():
+        if len(columns) > 1:
+            raise AmbiguousColumns(
+                f"columns {column_letters(columns[0])} and {column_letters(columns[1])} both look like `{field}`:"
+                f" {MAPPING_EXAMPLE}"
+            )
+    return {field: found[field][0] for field in FIELDS if field in found}

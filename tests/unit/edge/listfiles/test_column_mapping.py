@@ -1,0 +1,92 @@
+"""Columns are found by known headers or by a mapping. What is not certain is rejected."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
+from ninezero.streams.edge.listfiles.list_file import open_list_file
+from tests.unit.edge.listfiles.reading import (
+    ID,
+    PHONE,
+    error_line,
+    lines_of,
+    tokens,
+)
+
+
+def test_known_headers_are_found_and_others_are_not_read(write_file: Any) -> None:
+    sheet = open_list_file(
+        write_file(
+            "序号,姓名,公民身份号码,护照号,国籍,联系电话,号牌号码,健康通行证编号,隔离开始日期,解除日期,紧急联系人电话\n1,,,,,,,,,,2"
+        )
+    )
+    assert sheet.columns == {
+        "id": "C", "passport": "D", "state": "E", "phone": "F", "plate": "G", "pass": "H", "valid_from": "I", "valid_to": "J",
+    }  # fmt: skip
+    assert [list(row.cells) for row in sheet.rows()] == [[""] * 8]
+
+
+def test_a_guardians_number_is_not_the_persons(write_file: Any) -> None:
+    assert open_list_file(write_file("身份证号（18位）,身份证号（监护人）,手机号\n1,2,3")).columns == {
+        "id": "A",
+        "phone": "C",
+    }
+
+
+def test_two_columns_of_one_field_are_rejected(write_file: Any) -> None:
+    message = error_line(lambda: open_list_file(write_file("电话;身份证号;手机号\n1;2;3")))
+    assert "columns A and C both look like `phone`" in message
+
+
+def test_a_table_without_a_known_header_needs_a_mapping(write_file: Any) -> None:
+    path = write_file(f"张三,{ID},{PHONE}\n")
+    assert "give a mapping" in error_line(lambda: open_list_file(path))
+    found = lines_of(path, mapping=ColumnMapping(id="b", phone=3))
+    assert [(line.row, line.push.tokens.id) for line in found] == [(1, tokens("id", ID))]
+
+
+def test_a_mapping_names_headers_and_nothing_else_is_read(write_file: Any) -> None:
+    path = write_file(f"名单\n姓名;Dokument Nr.;手机号;Telefon\n张三;{ID};10086;{PHONE}\n")
+    sheet = open_list_file(path, mapping=ColumnMapping(id="dokument nr", phone="TELEFON"))
+    assert sheet.columns == {"id": "B", "phone": "D"} and [row.number for row in sheet.rows()] == [3]
+
+
+def test_columns_by_position_start_below_a_known_header_or_at_the_given_row(write_file: Any) -> None:
+    assert [line.row for line in lines_of(write_file(f"身份证号\n{ID}"), mapping=ColumnMapping(id="A"))] == [2]
+    assert [line.row for line in lines_of(write_file(f"DOC\n{ID}"), mapping=ColumnMapping(id=1, first_row=2))] == [2]
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        ColumnMapping(id="没有"),
+        ColumnMapping(id="tel"),
+        ColumnMapping(id=0),
+        ColumnMapping(id=99_999),
+        ColumnMapping(valid_to="A"),
+        ColumnMapping(),
+    ],
+)
+def test_a_mapping_that_does_not_fit_is_rejected(write_file: Any, mapping: ColumnMapping) -> None:
+    error_line(lambda: open_list_file(write_file(f"id,x\n{ID},1"), mapping=mapping))
+
+
+def test_a_mapping_is_saved_for_its_owner_and_loaded_again(tmp_path: Path) -> None:
+    mapping = ColumnMapping(id="证件号", pass_=4, first_row=2)
+    mapping.save(tmp_path / "m.json")
+    assert ColumnMapping.load(tmp_path / "m.json") == mapping
+    assert stat.S_IMODE((tmp_path / "m.json").stat().st_mode) == 0o600
+    assert (tmp_path / "m.json").read_text("utf-8").startswith('{\n  "id": "证件号",\n  "pass": 4')
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"name": "A"}', '{"id": null, "first_row": 0}', "{" * 9999, "\ud800"])
+def test_a_bad_mapping_file_is_rejected(tmp_path: Path, content: str) -> None:
+    (tmp_path / "m").write_bytes(content.encode("utf-8", "surrogatepass"))
+    error_line(lambda: ColumnMapping.load(tmp_path / "m"))
+    error_line(lambda: ColumnMapping.load(tmp_path / "none"))
+    error_line(lambda: ColumnMapping(id="A").save(tmp_path / "none" / "m"))

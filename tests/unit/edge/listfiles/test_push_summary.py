@@ -1,0 +1,46 @@
+"""The summary counts the lines of a push, and the rejects file lists those that need a check."""
+
+from __future__ import annotations
+
+import csv
+import io
+import stat
+from pathlib import Path
+from typing import Any
+
+from ninezero.streams.edge.documents.checks import check
+from ninezero.streams.edge.listfiles.list_file import open_list_file
+from ninezero.streams.edge.listfiles.push_lines import read_lines
+from ninezero.streams.edge.listfiles.push_summary import summarise, write_rejects
+from tests.unit.edge.listfiles.reading import (
+    ID,
+    OPTIONS,
+    RING,
+    error_line,
+)
+
+
+def test_the_summary_counts_and_the_rejects_file_lists_each_row(write_file: Any, tmp_path: Path) -> None:
+    file = open_list_file(write_file(f"id,phone,截止\n{ID},,\n110105194912310021,,\n无,,\n{ID},1,2020-02-01\n"), 2)
+    path = tmp_path / "rejects.csv"
+    path.write_text("old")
+    summary = summarise(read_lines([file], RING, OPTIONS, check), 300)
+    write_rejects(path, read_lines([file], RING, OPTIONS, check))
+    assert (summary.lines, summary.parts, summary.accepted) == (4, 1, 2)
+    assert summary.codes == {"no_token": 1, "bad_window": 1}
+    assert summary.findings == {"id:checksum_failed": 1, "phone:phone_invalid": 1}
+    assert list(csv.reader(io.StringIO(path.read_text("utf-8-sig")))) == [
+        ["file", "row", "code", "findings"], ["2", "3", "", "id:checksum_failed"], ["2", "4", "no_token", ""],
+        ["2", "5", "bad_window", "phone:phone_invalid"],
+    ]  # fmt: skip
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf") and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_rejects_file_that_cannot_be_completed_leaves_the_old_one(write_file: Any, tmp_path: Path) -> None:
+    file = open_list_file(write_file("id\n" + "1\n" * 30 + "9" * 2_000_000))
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "rejects.csv"
+    path.write_text("old")
+    error_line(lambda: write_rejects(path, read_lines([file], RING, OPTIONS, check)))
+    assert path.read_text() == "old" and len(list(path.parent.iterdir())) == 1
+    error_line(lambda: write_rejects(tmp_path / "none" / "rejects.csv", iter(())))
