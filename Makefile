@@ -49,7 +49,7 @@ bench: setup
 	$(BIN)/python -m tests.bench.push
 	$(BIN)/python -m tests.bench.freshness
 
-# Cost against size, and latency against rate: into .run/bench.json, README.md and docs/pictures/cost.svg; twelve minutes, and two.
+# Cost against size, and latency against rate: into .run/bench.json, docs/performance.md and docs/pictures/cost.svg; twelve minutes, and two.
 bench-axes: setup engines
 	$(BIN)/python -m tests.bench.axes
 bench-latency: setup

@@ -1,6 +1,6 @@
-"""What `tests.bench.axes` and `tests.bench.latency` left in .run/bench.json, as a picture and as tables of the README.
+"""Turns the figures of `tests.bench.axes` and `tests.bench.latency` into the tables and the picture of docs/performance.md.
 
-python -m tests.bench.plots
+Reads .run/bench.json. Run it with: python -m tests.bench.plots
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from tests.bench import results
 
 HOME = Path(__file__).resolve().parents[2]
-README = HOME / "README.md"
+PAGE = HOME / "docs" / "performance.md"
 PICTURE = HOME / "docs" / "pictures" / "cost.svg"
 AXES = {
-    "entries": "entries listed",
+    "entries": "entries of the watchlist",
     "partitions": "partitions",
     "sites": "checkpoints",
     "records": "records in a chunk, at most",
@@ -50,10 +50,10 @@ def picture(axes: dict[str, Any]) -> str:
         f'<circle class="{line}" cx="{LEFT + 6 + 110 * n}" cy="-4" r="4"/><text x="{LEFT + 16 + 110 * n}" y="0">{line}</text>'
         for n, line in enumerate(LINES)
     )
-    legend += f'<rect class="band" x="{LEFT + 332}" y="-11" width="14" height="14"/><text x="{LEFT + 352}" y="0">up to 20 % above the cheapest point</text>'
+    legend += f'<rect class="band" x="{LEFT + 332}" y="-11" width="14" height="14"/><text x="{LEFT + 352}" y="0">up to 20 % above the lowest point</text>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH} {rows * HEIGHT + 26}" role="img">'
-        f"<title>CPU seconds a million events, by the size of what may grow</title><style>{STYLE}</style>"
+        f"<title>CPU seconds per million events, by the size of the deployment</title><style>{STYLE}</style>"
         f'<g transform="translate(0 18)">{legend}</g><g transform="translate(0 26)">{placed}</g></svg>\n'
     )
 
@@ -87,7 +87,7 @@ def panel(axis: str, at: dict[int, dict[str, float]]) -> str:
         parts.append(f'<path class="grid" style="stroke-width:1" d="M{LEFT} {y(step) if step or not far else 0:.1f}H{WIDTH - RIGHT}"/>'
                      f'<text class="small" text-anchor="end" x="{LEFT - 6}" y="{y(step) + 4:.1f}">{step:,.0f}</text>')  # fmt: skip
     parts += [f'<text class="small" text-anchor="middle" x="{x(value):.1f}" y="{HEIGHT - BOTTOM + 16}">{short(value)}</text>' for value in at]  # fmt: skip
-    parts.append(f'<text class="small" text-anchor="middle" transform="translate(14 {(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)">CPU s a million events</text>')  # fmt: skip
+    parts.append(f'<text class="small" text-anchor="middle" transform="translate(14 {(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)">CPU s per million events</text>')  # fmt: skip
     for line in LINES:
         places = [(x(value), y(point[line])) for value, point in at.items()]
         parts.append(f'<path class="{line}" d="M{"L".join(f"{a:.1f} {b:.1f}" for a, b in places)}"/>')
@@ -117,7 +117,7 @@ def short(value: int) -> str:
 def costs(axes: dict[str, Any]) -> str:
     """The axes as a table."""
     lines = [
-        "| | from | to | CPU s a million events, least to most | screening | recording |",
+        "| | from | to | CPU seconds per million events, lowest to highest | screening | recording |",
         "|---|---|---|---|---|---|",
     ]
     for axis, what in AXES.items():
@@ -126,10 +126,14 @@ def costs(axes: dict[str, Any]) -> str:
             lines.append(f"| {what} | {min(at):,} | {max(at):,} | " + " | ".join(
                 f"{min(p[line] for p in at.values()):.1f} to {max(p[line] for p in at.values()):.1f}" for line in LINES) + " |")  # fmt: skip
     if "entries" in axes:
-        lines += ["", "| entries listed | start until ready | memory of a screening worker |", "|---|---|---|"]
+        lines += [
+            "",
+            "| entries of the watchlist | start until ready | memory of a screening worker |",
+            "|---|---|---|",
+        ]
         lines += [f"| {int(n):,} | {p['ready_s']:.1f} s | {p['memory_mb']['screening']:,} MB |" for n, p in sorted(axes["entries"].items(), key=lambda item: int(item[0]))]  # fmt: skip
     if "workers" in axes:
-        lines += ["", "| screening workers | events a second | CPU s a million events |", "|---|---|---|"]
+        lines += ["", "| screening workers | events per second | CPU seconds per million events |", "|---|---|---|"]
         for n, point in axes["workers"].items():
             cpu = statistics.median(map(sum, zip(*point["cpu"].values(), strict=True)))
             lines.append(f"| {n} | {statistics.median(point['events_per_second']):,.0f} | {cpu:.1f} |")
@@ -138,7 +142,7 @@ def costs(axes: dict[str, Any]) -> str:
 
 def latency(found: dict[str, Any]) -> str:
     """The waits as a table."""
-    lines = ["| scans a second | outcome p50 | p99 | p99.9 | alert p99 | until decided p99 | until in Kafka p99 | until read p99 | cores: screening, broker |", "|" + "---|" * 9]  # fmt: skip
+    lines = ["| scans per second | outcome p50 | p99 | p99.9 | alert p99 | until decided p99 | until in Kafka p99 | until read p99 | cores: screening, broker |", "|" + "---|" * 9]  # fmt: skip
     for one in found["rates"]:
         waits = [one["outcomes"][q] for q in ("p50", "p99", "p99.9")]
         waits += [one[what]["p99"] for what in ("alerts", "until decided", "until in Kafka", "until read")]
@@ -154,19 +158,19 @@ def put(page: str, mark: str, text: str) -> str:
         AssertionError: the marks are not there.
     """
     page, count = re.subn(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m: f"{m[1]}{text}\n{m[2]}", page, flags=re.DOTALL)  # fmt: skip
-    assert count == 1, f"README.md has no place for {mark}"
+    assert count == 1, f"docs/performance.md has no place for {mark}"
     return page
 
 
 def main() -> None:
     """Writes what there are figures for."""
-    page = README.read_text()
+    page = PAGE.read_text()
     if axes := results.read("axes"):
         PICTURE.write_text(picture(axes))
         page = put(page, "costs", costs(axes))
     if waits := results.read("latency"):
         page = put(page, "latency", latency(waits))
-    README.write_text(page)
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":
