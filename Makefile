@@ -92,7 +92,7 @@ fuzz: setup engines
 # The documentation as a site, into .run/site; the generated pages first.
 docs: setup
 	$(BIN)/python -m ninezero.agents.reference
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Python packages, and the jars of the Kafka that streams/local_kafka/pom.xml names. Java and Maven come from the machine.
 setup: $(READY)
