@@ -1,4 +1,6 @@
-# make run: the Jiyang scenario, end to end, with a report.   make test: everything checked on real engines.
+# `make help` lists the targets. Each one first installs what it needs into .venv.
+.DEFAULT_GOAL := help
+
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
@@ -8,59 +10,61 @@ FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ri
 SECONDS ?= 60
 SEEDS ?= 3
 
-.PHONY: run board test unit lint format audit bench bench-axes bench-latency bench-peers faults explore fuzz docs setup engines clean
+.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults explore fuzz docs setup engines clean
 
-run: setup
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+run: setup ## Replay the Jiyang scenario through the whole pipeline and print the report.
 	$(BIN)/ninezero demo --once
 
-# The same, kept open with its board until Ctrl-C.
-board: setup
+board: setup ## Do the same and keep the situation board open until Ctrl-C.
 	$(BIN)/ninezero demo
 
-# What promises something within seconds is tried alone; the rest mostly waits, and goes two files at a time.
-test: setup engines lint
+# The first tests check time limits, so they run alone. The others mostly wait and run two files at a time.
+test: setup engines lint ## Check everything on real engines.
 	$(BIN)/pytest tests/acceptance tests/faults
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/packaging tests/unit
 
-unit: setup engines
+unit: setup engines ## Run the unit tests.
 	$(BIN)/pytest tests/unit
 
-lint: setup
+lint: setup ## Check format, style, types and the direction of imports.
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/lint-imports >/dev/null || { $(BIN)/lint-imports; exit 1; }
 
-format: setup
+format: setup ## Format the code.
 	$(BIN)/ruff format -q .
 	$(BIN)/ruff check --fix -q .
 
-# Known weaknesses of the pinned packages. Only an answer about every one of them counts: no answer is not "none known".
-audit: setup
+# It fails if the advisory service does not answer for every package, since no answer does not mean that no weakness is known.
+audit: setup ## Look up known vulnerabilities of the pinned packages.
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[audit]'
-	@said=$$($(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt 2>&1) && echo "$$said" || { \
-		echo "$$said" | grep -q 'known vulnerabilit' && echo "$$said" || \
-		echo "the advisory service did not answer for every package: nothing is known about them; run it where https://pypi.org can be reached"; \
+	@output=$$($(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt 2>&1) && echo "$$output" || { \
+		echo "$$output" | grep -q 'known vulnerabilit' && echo "$$output" || \
+		echo "the advisory service did not answer for every package: run this again where https://pypi.org can be reached"; \
 		exit 1; } >&2
 
-bench: setup
+bench: setup ## Measure screening, the device, the lists, a push and freshness.
 	$(BIN)/python -m tests.bench.screening
 	$(BIN)/python -m tests.bench.device
 	$(BIN)/python -m tests.bench.watchlist
 	$(BIN)/python -m tests.bench.push
 	$(BIN)/python -m tests.bench.freshness
 
-# Cost against size, and latency against rate: into .run/bench.json, docs/performance.md and docs/pictures/cost.svg; twelve minutes, and two.
-bench-axes: setup engines
+bench-axes: setup engines ## Measure cost by size into docs/performance.md; 12 minutes.
 	$(BIN)/python -m tests.bench.axes
-bench-latency: setup
+
+bench-latency: setup ## Measure latency by rate into docs/performance.md; 2 minutes.
 	$(BIN)/python -m tests.bench.latency
 
-# The same job by this product, by Faust, Quix Streams, Bytewax, loops of one's own, and Kafka Streams: a quarter of an hour.
 ROUNDS ?= 5
-bench-peers: setup engines $(PEERS)/ready
+bench-peers: setup engines $(PEERS)/ready ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; 15 minutes.
 	$(BIN)/python -m tests.bench.comparison --rounds $(ROUNDS)
 
-# The peers have an environment of their own: their dependencies are not ours.
+# The peers have an environment of their own, because their dependencies conflict with those of ninezero.
 $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/streams/*)
 	@command -v javac >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jdk-headless PROGRAM=javac
 	$(PYTHON) -m venv $(PEERS)
@@ -69,35 +73,33 @@ $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/
 	javac -cp '$(PEERS)/streams/*' -d $(PEERS)/classes tests/bench/peers/streams/*.java
 	@touch $@
 
-# Every fault with SEEDS seeds, about 20 minutes a seed, or random ones for SOAK seconds; results are left in .run/faults.json.
-faults: setup engines
+# Every fault with SEEDS seeds, about 20 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.
+faults: setup engines ## Break a deployment on purpose and check that nothing is lost or counted twice.
 	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
 
-# The live tests against their models, with SEEDS seeds of their own each (make test always takes the same one).
-explore: setup engines
+# `make test` always uses the same seed; this target uses SEEDS random ones.
+explore: setup engines ## Run the tests against models with new seeds.
 	@for seed in $$(shuf -i 1-999999 -n $(SEEDS)); do \
 		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
 		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/integration/pipeline/test_case_alerts.py \
 		tests/integration/edge/test_device_faults.py tests/faults || exit 1; done
 
-# Each parser in turn, for SECONDS; FUZZ names fewer. What is found is left in the temporary folder. Then hostile records on every
-# topic of a running deployment, with new seeds until SECONDS are over (a seed takes a minute or two).
-fuzz: setup engines
+# Each parser of FUZZ for SECONDS, then hostile records on every topic of a running deployment, with new seeds for SECONDS (a seed
+# takes a minute or two). Inputs that fail are kept in the temporary folder.
+fuzz: setup engines ## Feed mutated input to every parser and hostile records to a running deployment.
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@for parser in $(FUZZ); do \
-		said=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$said"; exit 1; }; \
-		echo "$$parser: $$(echo "$$said" | grep -a '^Done ')"; done
+		output=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$output"; exit 1; }; \
+		echo "$$parser: $$(echo "$$output" | grep -a '^Done ')"; done
 	$(BIN)/python -m tests.fuzz.live --seconds $(SECONDS)
 
-# The documentation as a site, into .run/site; the generated pages first.
-docs: setup
+docs: setup ## Generate the reference pages and build the documentation into .run/site.
 	$(BIN)/python -m ninezero.agents.reference
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-# Python packages, and the jars of the Kafka that streams/local_kafka/pom.xml names. Java and Maven come from the machine.
-setup: $(READY)
+setup: $(READY) ## Install the Python packages and the jars of the local Kafka.
 $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: set PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python" >&2; exit 1; }
 	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jre-headless PROGRAM=java
 	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
 	$(PYTHON) -m venv .venv
@@ -105,8 +107,8 @@ $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	$(BIN)/python -c 'from ninezero.streams.local_kafka.broker import install; install()'
 	@touch $@
 
-# The server whose native protocol the tests speak, the Prometheus that tries the rules, and the browser that looks at the board.
-engines:
+# Tests need a ClickHouse server (native protocol), promtool (alerting rules) and a browser (the board).
+engines: ## Install the programs that tests need; only on Debian, as root.
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
 	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
@@ -117,6 +119,6 @@ apt:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGE) >/dev/null; \
 	else echo "$(PROGRAM) is missing: install the package $(PACKAGE)" >&2; exit 1; fi
 
-clean:
+clean: ## Stop the local Kafka and remove everything that make created.
 	-$(BIN)/ninezero kafka stop
 	rm -rf .run .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .venv

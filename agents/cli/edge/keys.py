@@ -10,8 +10,6 @@ from typing import Annotated
 import typer
 
 from ninezero.streams import settings
-from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
-from ninezero.streams.edge.documents.key_ring import rotate as rotate_ring
 from ninezero.streams.settings import SettingsError
 
 app = typer.Typer(help="Create and rotate the key ring of a deployment.", no_args_is_help=True)
@@ -20,6 +18,8 @@ app = typer.Typer(help="Create and rotate the key ring of a deployment.", no_arg
 @app.command()
 def new() -> None:
     """Creates the key ring file named by NINEZERO_KEYS."""
+    from ninezero.streams.edge.documents.key_ring import new_ring
+
     key_id = new_ring(_ring_path())
     print(
         f"created the key ring of NINEZERO_KEYS with the key {key_id};"
@@ -32,13 +32,17 @@ def rotate(
     overlap_days: Annotated[int, typer.Option(min=1, max=365, help="Days for which the old key stays valid.")] = 14,
 ) -> None:
     """Adds a key and makes it the active one; the old key ends after the overlap."""
-    key_id = rotate_ring(_ring_path(), timedelta(days=overlap_days))
+    from ninezero.streams.edge.documents import key_ring
+
+    key_id = key_ring.rotate(_ring_path(), timedelta(days=overlap_days))
     print(f"the active key is now {key_id}; push the lists again so that they carry its tokens")
 
 
 @app.command("list")
 def list_() -> None:
     """Lists the keys of the ring with the end of their validity, never their secret bytes."""
+    from ninezero.streams.edge.documents.key_ring import KeyRing
+
     for key in KeyRing.load(_ring_path()).describe():
         until = f"valid until {key.not_after:%Y-%m-%dT%H:%M:%SZ}" if key.not_after else "valid without an end"
         print(f"{key.key_id}{' (active)' if key.active else ''}: {until}")
