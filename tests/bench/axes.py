@@ -1,9 +1,9 @@
-"""`make bench-axes`: what a million events cost the workers, against the size of all that may grow.
+"""Measures what a million events cost the workers as one dimension of the deployment grows: `make bench-axes`.
 
-One axis is changed at a time: entries listed, partitions, checkpoints, records delivered to a worker at once, screening workers. At
-each point screening and recording are started anew, come to rest, and then do the job of the comparison with peers several times:
-CPU seconds are user and system of each role, from before the scans are fed to when all is durable and committed. The start until
-ready and the memory of a worker that screens are told for each size of the list. Screening workers are measured without recording.
+One axis is changed at a time: entries of the watchlist, partitions, checkpoints, records in a chunk, screening workers. At each point
+screening and recording are started, become idle, and then do the job of the comparison with peers several times. CPU seconds are user
+and system time of each role, from before the scans are sent until everything is durable and committed. For each size of the watchlist,
+the time until a screening worker is ready and its memory are reported too. Several screening workers are measured without recording.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ from typing import Any, NamedTuple
 
 from ninezero.streams.kafka import topics
 from tests.bench import plots, results
-from tests.bench.feed import expected, list_people
-from tests.bench.rig import Bench, Processes, Shape
+from tests.bench.comparison_rig import Bench, Shape
+from tests.bench.feed import expected, write_watchlist
+from tests.bench.processes import Processes
 from tests.support import System, wait_for
 
 EVENTS = 120_000
 FLAT = 0.2
-"""How much dearer than the cheapest a point of an axis may be."""
+"""A point may cost this fraction more than the lowest point of its axis and still count as flat."""
 
 
 class Point(NamedTuple):
-    """Where on which axis: its value, the deployment's shape, most records in a chunk (0: as fetched), workers, events."""
+    """One point of an axis.
+
+    `records` is the maximum of records in a chunk, 0 for whole fetches. `events` is the number of scans in a round.
+    """
 
     axis: str
     value: int
@@ -43,8 +47,8 @@ class Point(NamedTuple):
 
 
 @dataclass
-class Spent:
-    """What was measured at a point: CPU seconds a million events by role, one of each round, and events a second."""
+class PointResult:
+    """What was measured at a point: CPU seconds per million events by role and round, and events per second by round."""
 
     axis: str
     value: int
@@ -55,12 +59,12 @@ class Spent:
 
     @property
     def all_cpu(self) -> float:
-        """Of all roles together, the median round."""
+        """CPU seconds per million events of all roles together, in the median round."""
         return statistics.median(map(sum, zip(*self.cpu.values(), strict=True)))
 
 
 def points() -> Iterator[Point]:
-    """All of them; dear ones have fewer events."""
+    """Yields all points. Expensive ones have fewer events."""
     usual = Shape()
     for partitions in (1, 6, 12, 48):
         yield Point("partitions", partitions, usual._replace(partitions=partitions))
@@ -75,16 +79,16 @@ def points() -> Iterator[Point]:
 
 
 class Axes(Bench):
-    """Engines that outlive the deployments; a list is written once."""
+    """Keeps the engines over all deployments, and writes each watchlist once."""
 
     listed = 0
 
-    def measure(self, point: Point, rounds: int) -> Spent:
-        """Starts the workers of a point, lets them do the job, and ends them."""
+    def measure(self, point: Point, rounds: int) -> PointResult:
+        """Starts the workers of a point, lets them do the job, and stops them."""
         if self.listed != point.shape.entries:
             self.shape(point.shape)
             self._create_topics()
-            asyncio.run(list_people(self.settings, point.shape.entries))
+            asyncio.run(write_watchlist(self.settings, point.shape.entries))
             self.listed = point.shape.entries
         else:
             self.reshape(point.shape)
@@ -99,10 +103,10 @@ class Axes(Bench):
                 system.stop()
                 system.workers.clear()
 
-    def _measured(self, point: Point, rounds: int, systems: list[System]) -> Spent:
+    def _measured(self, point: Point, rounds: int, systems: list[System]) -> PointResult:
         began = time.monotonic()
         for system in systems:
-            system.program = [sys.executable, "-m", "tests.bench.chunked", str(point.records)] if point.records else system.program  # fmt: skip
+            system.program = [sys.executable, "-m", "tests.bench.limited_chunks", str(point.records)] if point.records else system.program  # fmt: skip
             system.start("screening")
         wait_for(lambda: all(system.ready("screening") for system in systems), 90, "screening")
         ready = time.monotonic() - began
@@ -111,10 +115,10 @@ class Axes(Bench):
             self.system.start("recording")
         pids = {role: process.pid for role, process in self.system.workers.items()}
         processes = Processes(**pids, **{f"screening {n}": s.workers["screening"].pid for n, s in enumerate(systems[1:], 2)})  # fmt: skip
-        processes.settle(lambda: not point.recording or self.system.ready("recording"))
-        found = Spent(point.axis, point.value, {}, [], ready, processes.memory_mb())
+        processes.wait_until_idle(lambda: not point.recording or self.system.ready("recording"))
+        found = PointResult(point.axis, point.value, {}, [], ready, processes.memory_mb())
         for number in range(1, rounds + 1):
-            _, cpu, seconds = self.spend(processes, point.events, lambda: self._done(point))
+            _, cpu, seconds = self.feed_and_wait(processes, point.events, lambda: self._done(point))
             for role, spent in cpu.items():
                 found.cpu.setdefault(role, []).append(spent / point.events * 1e6)
             found.events_per_second.append(point.events / seconds)
@@ -128,7 +132,7 @@ class Axes(Bench):
         return found
 
     def _done(self, point: Point) -> bool:
-        """A round ends each partition that has scans with a marker, which nobody commits."""
+        """The transaction of a round ends each partition that has scans with a marker, whose offset is not committed."""
         scans, decisions = (self.settings.topic(topic.name) for topic in (topics.SCANS, topics.DECISIONS))
         due = self.ends(scans) - self.scans.partitions_used
         return self.committed(self.settings.group("screening"), scans) >= due and (
@@ -136,7 +140,7 @@ class Axes(Bench):
         )
 
     def _beside(self, number: int) -> System:
-        """Another place for workers of the same deployment."""
+        """Returns a second set of workers for the same deployment."""
         folder = self.folder / str(number)
         folder.mkdir(exist_ok=True)
         system = System(self.broker.bootstrap, self.server.url, folder, NINEZERO_MAX_LIST_AGE="1000000")
@@ -145,13 +149,13 @@ class Axes(Bench):
 
 
 def main() -> None:
-    """Measures, says what is not flat, keeps figures and pictures."""
+    """Measures the points, prints which axes are not flat, and stores figures, tables and picture."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--only", nargs="*", default=[], help="axes, or AXIS=VALUE")
     asked = arguments.parse_args()
     chosen = [p for p in points() if not asked.only or p.axis in asked.only or f"{p.axis}={p.value}" in asked.only]
-    found: list[Spent] = []
+    found: list[PointResult] = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         bench = Axes(Path(name), EVENTS)
@@ -164,20 +168,20 @@ def main() -> None:
             bench.stop()
     for axis in dict.fromkeys(one.axis for one in found):
         costs = {one.value: one.all_cpu for one in found if one.axis == axis}
-        dear = [f"{value:,} (+{cost / min(costs.values()) - 1:.0%})" for value, cost in costs.items() if cost > (1 + FLAT) * min(costs.values())]  # fmt: skip
-        print(f"{axis}: {'flat' if not dear else 'dearer at ' + ', '.join(dear)}")
+        expensive = [f"{value:,} (+{cost / min(costs.values()) - 1:.0%})" for value, cost in costs.items() if cost > (1 + FLAT) * min(costs.values())]  # fmt: skip
+        print(f"{axis}: {'flat' if not expensive else 'more expensive at ' + ', '.join(expensive)}")
     kept: dict[str, Any] = results.read("axes") if asked.only else {}
     for one in found:
         kept.setdefault(one.axis, {})[str(one.value)] = asdict(one)
-    results.keep("axes", kept)
+    results.store("axes", kept)
     plots.main()
 
 
-def show(one: Spent, seconds: float) -> None:
-    """A line as it goes."""
+def show(one: PointResult, seconds: float) -> None:
+    """Prints one line for a point."""
     roles = ", ".join(f"{role} {statistics.median(cpu):.1f} ({min(cpu):.1f}-{max(cpu):.1f})" for role, cpu in one.cpu.items())  # fmt: skip
     memory = ", ".join(f"{role} {mb:,}" for role, mb in one.memory_mb.items())
-    print(f"{seconds:4.0f} s  {one.axis} {one.value:>10,}: {one.all_cpu:.1f} CPU s a million: {roles}; "
+    print(f"{seconds:4.0f} s  {one.axis} {one.value:>10,}: {one.all_cpu:.1f} CPU s per million: {roles}; "
           f"{statistics.median(one.events_per_second):,.0f} events/s; ready {one.ready_s:.1f} s; MB {memory}", flush=True)  # fmt: skip
 
 

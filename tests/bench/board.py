@@ -1,6 +1,8 @@
-"""What the board costs the workers, and how far it is behind, while scans stream by: rounds with PAGES open pages and with none take turns.
+"""Measures what the board costs the workers, and how far it is behind, while scans are processed.
 
-python -m tests.bench.board [SCANS_A_SECOND] [server|embedded]
+Rounds with PAGES open pages and rounds without alternate.
+
+python -m tests.bench.board [SCANS_PER_SECOND] [server|embedded]
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
-from tests.bench.freshness import TICK, list_one, scan
-from tests.bench.screening import cpu
+from tests.bench.freshness import TICK_SECONDS, push_person, scan
+from tests.bench.processes import cpu_seconds
 from tests.support import ClickHouseServer, System, free_port, wait_for
 
 PAGES = 10
@@ -31,7 +33,7 @@ ROUNDS = 8
 
 
 async def stream(system: System, rate: int, sent: list[int]) -> None:
-    """Sends `rate` scans a second until it is cancelled; `sent` grows."""
+    """Sends `rate` scans per second until it is cancelled, and counts them in `sent[0]`."""
     writer = Writer(settings_.load(system.env))
     await writer.start()
     began = time.monotonic()
@@ -40,38 +42,38 @@ async def stream(system: System, rate: int, sent: list[int]) -> None:
             due = int(rate * (time.monotonic() - began))
             await writer.write((topics.SCANS, b"s%d" % (n % 100), scan(n, 10**6 + n)) for n in range(sent[0], due))
             sent[0] = max(due, sent[0])
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(TICK_SECONDS)
     finally:
         await writer.stop()
 
 
 async def watch(url: str, sent: list[int], behind: list[float], rate: int) -> None:
-    """An open page: asks every two seconds, and notes how many seconds of scans it does not know of yet."""
+    """Reads the situation every two seconds, as an open page does, and appends to `behind` how many seconds of scans it lacks."""
     async with aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{url}situation.json") as answer:
-                told: dict[str, Any] = json.loads(await answer.read())
-            if told["today"]:
-                behind.append((sent[0] - told["today"]["passages"]) / rate)
+                situation: dict[str, Any] = json.loads(await answer.read())
+            if situation["today"]:
+                behind.append((sent[0] - situation["today"]["passages"]) / rate)
             await asyncio.sleep(2)
 
 
-async def spend(system: System, seconds: float) -> dict[str, float]:
-    """CPU seconds of each role in a while."""
-    before = {role: cpu(process.pid) for role, process in system.workers.items()}
+async def cpu_during(system: System, seconds: float) -> dict[str, float]:
+    """Returns the CPU seconds of each role during `seconds`."""
+    before = {role: cpu_seconds(process.pid) for role, process in system.workers.items()}
     await asyncio.sleep(seconds)
-    return {role: cpu(process.pid) - before[role] for role, process in system.workers.items()}
+    return {role: cpu_seconds(process.pid) - before[role] for role, process in system.workers.items()}
 
 
 async def measure(system: System, rate: int) -> None:
-    """Prints CPU of each role with and without pages, under load and idle, and how far the board was behind."""
+    """Prints the CPU time of each role with and without pages, under load and idle, and how far the board was behind."""
     sent, behind = [0], list[float]()
     url = f"http://127.0.0.1:{system.http + 3}/"
     sending = asyncio.create_task(stream(system, rate, sent))
     await asyncio.sleep(6)
     spent: dict[bool, list[dict[str, float]]] = {False: [], True: []}
     idle: dict[bool, float] = {}
-    for n in range(ROUNDS + 2):  # the last two without a scan: what the pages cost by themselves
+    for n in range(ROUNDS + 2):  # the last two rounds have no scans: the cost of the pages alone
         watched, streaming = n % 2 == 1, n < ROUNDS
         if n == ROUNDS:
             sending.cancel()
@@ -81,9 +83,9 @@ async def measure(system: System, rate: int) -> None:
             asyncio.create_task(watch(url, sent, behind if streaming else [], rate))
             for _ in range(PAGES if watched else 0)
         ]
-        await asyncio.sleep(3)  # the first look, which is of all parts
+        await asyncio.sleep(3)  # the first request reads every part
         count = sent[0]
-        found = await spend(system, ROUND_SECONDS)
+        found = await cpu_during(system, ROUND_SECONDS)
         if streaming:
             spent[watched].append({role: seconds / (sent[0] - count) * 1e6 for role, seconds in found.items()})
             if sending.done():
@@ -93,7 +95,7 @@ async def measure(system: System, rate: int) -> None:
         for page in pages:
             page.cancel()
     print(
-        f"{rate:,} scans a second asked; CPU seconds a million scans, medians of {ROUNDS // 2} rounds of {ROUND_SECONDS:.0f} s"
+        f"{rate:,} scans per second requested; CPU seconds per million scans, medians of {ROUNDS // 2} rounds of {ROUND_SECONDS:.0f} s"
     )
     total = {watched: statistics.median(sum(round_.values()) for round_ in rounds) for watched, rounds in spent.items()}
     for role in system.workers:
@@ -111,14 +113,14 @@ async def measure(system: System, rate: int) -> None:
     )
     cost = idle[True] - idle[False]
     print(
-        f"  without scans: {1000 * idle[False]:.0f} ms a second, with pages {1000 * idle[True]:.0f} ms: the pages cost {1000 * cost:.0f} ms a second, "
+        f"  without scans: {1000 * idle[False]:.0f} ms per second, with pages {1000 * idle[True]:.0f} ms: the pages cost {1000 * cost:.0f} ms per second, "
         f"{100 * cost / (total[False] * rate / 1e6):.1f} % of the workers' time under load"
     )
     print(f"  the board was {statistics.median(behind):.1f} s behind what was sent (worst {max(behind):.1f} s)")
 
 
 def main(rate: int, engine: str) -> None:
-    """One run."""
+    """Runs the measurement at `rate` scans per second, with an `engine` of ClickHouse: server or embedded."""
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name) / "kafka", free_port())
         broker.start()
@@ -129,7 +131,7 @@ def main(rate: int, engine: str) -> None:
         try:
             system.prepare()
             system.start("lists", "screening", "ledgers", "recording")
-            list_one(system, 0, 1)
+            push_person(system, 0, 1)
             wait_for(lambda: system.ready("screening") and system.ready("recording"), 60, "the workers")
             asyncio.run(measure(system, rate))
         finally:

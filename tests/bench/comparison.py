@@ -1,13 +1,14 @@
-"""`make bench-peers`: one job by this product and by its peers, in one run.
+"""Compares ninezero with its peers at one job: `make bench-peers`.
 
-The job: read scans (about 400 bytes, 12 partitions), decode and validate, match every token against a list of a million, decide
-by the table, send alerts, and have rows in a ClickHouse server, durable before the offsets are committed. For the product that is
-screening and recording, both counted. All read the same scans from the same broker; the order is shuffled in each round.
+The job: read scans of about 400 bytes from 12 partitions, decode and validate them, match every token against a watchlist of a
+million entries, apply the decision table, send alerts, and have rows in a ClickHouse server that are durable before the offsets are
+committed. For ninezero these are the roles screening and recording; both are counted. All candidates read the same scans from the
+same broker, in random order in each round.
 
-CPU seconds are user and system of every process of a candidate, from before the scans are fed to when all is durable and
-committed; it is started, joined and idle by then, and reading what is committed it gets all scans at once (one transaction).
-Seconds are counted from that moment. Broker and ClickHouse are not counted. A candidate's alerts and rows must be those of the
-product, one by one, or its figure is not printed.
+CPU seconds are user and system time of every process of a candidate, from before the scans are sent until everything is durable and
+committed. By then the candidate has started, joined its group and is idle. The scans are sent in one transaction, so a consumer of
+committed records sees all of them at the same moment; elapsed seconds count from that moment. Broker and ClickHouse are not counted.
+The alerts and rows of a candidate must equal those of ninezero, otherwise its figure is not printed.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import results
+from tests.bench.comparison_rig import JAVA, PYTHON, Bench, Candidate, RunResult
 from tests.bench.feed import expected
-from tests.bench.rig import JAVA, PYTHON, Bench, Candidate, Found
 
-OURS, FLOOR = "ninezero (both roles)", "floor: aiokafka, decoding only"
+NINEZERO, FLOOR = "ninezero (both roles)", "floor: aiokafka, decoding only"
 
-HEADER = ("", "events a CPU-second", "ours is", "events a second", "peak MB", "durable before commit", "dead letters", "outcomes")  # fmt: skip
+HEADER = ("", "events per CPU-second", "ninezero is", "events per second", "peak MB", "durable before commit", "dead letters", "outcomes")  # fmt: skip
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
@@ -39,14 +40,14 @@ def _module(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 CANDIDATES = [
-    Candidate(OURS, outcomes="yes"),
-    Candidate("stock Faust", _module("stock_faust"), 0.15, durable="not on error", letters="not on error"),
+    Candidate(NINEZERO, outcomes="yes"),
+    Candidate("stock Faust", _module("stock_faust"), 0.15, durable="not on error", dead_letters="not on error"),
     Candidate(
         "stock Faust, outcomes too",
         _module("stock_faust"),
         0.15,
         durable="not on error",
-        letters="not on error",
+        dead_letters="not on error",
         outcomes="yes",
     ),
     Candidate("Quix Streams", _module("quix")),
@@ -63,18 +64,20 @@ CANDIDATES = [
 
 
 def main() -> None:
-    """Runs the rounds, prints the table, keeps the figures."""
+    """Runs the rounds, prints the table and stores the figures."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--events", type=int, default=240_000)
     arguments.add_argument(
-        "--only", default="", help="candidates whose names have one of these words, beside the product"
+        "--only",
+        default="",
+        help="words, separated by commas: run only the candidates whose names contain one of them, and ninezero",
     )
     asked = arguments.parse_args()
     words = [word for word in asked.only.lower().split(",") if word]
-    chosen = [c for c in CANDIDATES if c.name == OURS or not words or any(word in c.name.lower() for word in words)]
-    found: dict[str, list[Found]] = {c.name: [] for c in chosen}
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
+    chosen = [c for c in CANDIDATES if c.name == NINEZERO or not words or any(word in c.name.lower() for word in words)]
+    found: dict[str, list[RunResult]] = {c.name: [] for c in chosen}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the cleanup below
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), asked.events)
@@ -84,12 +87,12 @@ def main() -> None:
                 for candidate in random.sample(chosen, len(chosen)):
                     try:
                         one = bench.run(candidate)
-                    except AssertionError as error:  # a peer that fails has no figure; the others go on
+                    except AssertionError as error:  # a peer that fails has no figure; the others continue
                         print(f"round {number + 1}: {candidate.name}: {error}", file=sys.stderr)
                         continue
                     found[candidate.name].append(one)
                     print(
-                        f"{time.monotonic() - began:4.0f} s, round {number + 1}: {candidate.name}: {one.per_cpu:,.0f} events a CPU-second",
+                        f"{time.monotonic() - began:4.0f} s, round {number + 1}: {candidate.name}: {one.events_per_cpu_second:,.0f} events per CPU-second",
                         file=sys.stderr,
                     )
         finally:
@@ -97,28 +100,30 @@ def main() -> None:
     report(found)
 
 
-def report(found: dict[str, list[Found]]) -> None:
-    """Prints the table, and keeps the figures. A figure whose results are not the product's is left out."""
-    ours = found[OURS]
-    wanted = expected(ours[0].events)
-    assert {(one.rows[0], one.alerts[0], one.letters) for one in ours} == {tuple(wanted)}, (
-        "the product did not do the job"
+def report(found: dict[str, list[RunResult]]) -> None:
+    """Prints the table and stores the figures. A candidate whose results differ from those of ninezero has no figure."""
+    ours = found[NINEZERO]
+    due = expected(ours[0].events)
+    assert {(one.rows[0], one.alerts[0], one.dead_letters) for one in ours} == {tuple(due)}, (
+        "ninezero did not do the job"
     )
-    mine = statistics.median(one.per_cpu for one in ours)
+    mine = statistics.median(one.events_per_cpu_second for one in ours)
     lines: list[tuple[str, ...]] = []
-    kept: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     for candidate in CANDIDATES:
         runs = found.get(candidate.name)
         if runs is None:
             continue
         wrong = len(runs) < len(ours) or any(not same(candidate, one, ours[0]) for one in runs)
-        parts = {candidate.name: [one.per_cpu for one in runs]}
-        if candidate.name == OURS:
+        parts = {candidate.name: [one.events_per_cpu_second for one in runs]}
+        if candidate.name == NINEZERO:
             parts |= {f"ninezero {part} alone": [one.events / one.cpu[part] for one in runs] for part in ours[0].cpu}
         for name, rates in parts.items():
             alone = name != candidate.name
             promises = (
-                ("", "", "") if candidate.floor or alone else (candidate.durable, candidate.letters, candidate.outcomes)
+                ("", "", "")
+                if candidate.floor or alone
+                else (candidate.durable, candidate.dead_letters, candidate.outcomes)
             )
             if wrong:
                 lines.append((name, "other results: not shown", "", "", "", *promises))
@@ -126,47 +131,47 @@ def report(found: dict[str, list[Found]]) -> None:
             seconds = [one.events / one.seconds for one in runs]
             theirs = statistics.median(rates)
             lines.append((
-                name, spread(rates), f"{mine / theirs:.2f} x" if name != OURS else "", "" if alone else spread(seconds),
+                name, spread(rates), f"{mine / theirs:.2f} x" if name != NINEZERO else "", "" if alone else spread(seconds),
                 "" if alone else f"{statistics.median(one.peak_mb for one in runs):,.0f}", *promises,
             ))  # fmt: skip
-            kept[name] = {"events_per_cpu_second": rates, "ours_is": mine / theirs} | (
+            stored[name] = {"events_per_cpu_second": rates, "ours_is": mine / theirs} | (
                 {}
                 if alone
                 else {"events_per_second": seconds, "peak_mb": [one.peak_mb for one in runs], "events": runs[0].events}
             )
     show(lines, len(ours))
-    if FLOOR in kept:
+    if FLOOR in stored:
         alone, floor = (
-            statistics.median(kept[name]["events_per_cpu_second"]) for name in ("ninezero screening alone", FLOOR)
+            statistics.median(stored[name]["events_per_cpu_second"]) for name in ("ninezero screening alone", FLOOR)
         )
-        print(f"screening alone is {alone / floor:.0%} of the floor of aiokafka, on which it stands")
-    results.keep("peers", kept)
+        print(f"screening alone reaches {alone / floor:.0%} of the throughput of aiokafka without any work")
+    results.store("peers", stored)
 
 
 def show(lines: list[tuple[str, ...]], rounds: int) -> None:
-    """On a terminal a table for people, else one for the README."""
+    """Prints a table for people on a terminal, otherwise one in Markdown."""
     if not sys.stdout.isatty():
         for line in (HEADER, ("---",) * len(HEADER), *lines):
             print(f"| {' | '.join(line)} |")
         return
-    table = Table(*HEADER, title=f"One job by this product and its peers, {rounds} rounds: median (least to most)")
+    table = Table(*HEADER, title=f"One job by ninezero and its peers, {rounds} rounds: median (lowest to highest)")
     for line in lines:
         table.add_row(*line)
     Console().print(table)
 
 
-def same(candidate: Candidate, one: Found, ours: Found) -> bool:
-    """Whether a candidate's run had the product's results; of fewer scans, the right number of each."""
+def same(candidate: Candidate, one: RunResult, ours: RunResult) -> bool:
+    """Returns whether a run has the results of ninezero. Of fewer scans, only the numbers are compared."""
     if candidate.floor:
         return True
-    told = expected(one.events).rows if candidate.outcomes == "yes" else 0
+    outcomes = expected(one.events).rows if candidate.outcomes == "yes" else 0
     if one.events == ours.events:
-        return (one.rows, one.alerts, one.told) == (ours.rows, ours.alerts, told)
-    return (one.rows[0], one.alerts[0], one.told) == (*expected(one.events)[:2], told)
+        return (one.rows, one.alerts, one.outcomes) == (ours.rows, ours.alerts, outcomes)
+    return (one.rows[0], one.alerts[0], one.outcomes) == (*expected(one.events)[:2], outcomes)
 
 
 def spread(figures: list[float]) -> str:
-    """Median, least and most."""
+    """Returns median, lowest and highest."""
     return f"{statistics.median(figures):,.0f} ({min(figures):,.0f} to {max(figures):,.0f})"
 
 

@@ -1,4 +1,4 @@
-"""One device against a real broker: scans a second, each on disk before `scan` returns, and acknowledged by Kafka.
+"""Measures one device against a real broker: scans per second, each on disk before `scan` returns, and acknowledged by Kafka.
 
 python -m tests.bench.device          BENCH_SCANS (default 20000)
 """
@@ -20,7 +20,7 @@ from ninezero.streams.local_kafka.broker import Broker
 
 
 def main() -> None:
-    """Prints scans a second and CPU time a scan, one scan at a time."""
+    """Sends one scan at a time, and prints scans per second and CPU time per scan."""
     scans = int(os.environ.get("BENCH_SCANS") or 20_000)
     with tempfile.TemporaryDirectory() as folder:
         new_ring(Path(folder) / "keys.json")
@@ -38,7 +38,7 @@ def main() -> None:
             administration.create_topics(settings)
             os.sched_setaffinity(
                 0, {min(os.sched_getaffinity(0))}
-            )  # the device, not the broker: one core for all its threads
+            )  # one core for all threads of the device; the broker has its own processes
             with Device(settings, site_id="road-01", device_id="gate-a") as device:
                 two = [
                     Traveller(role="driver", id="440524188001010014", phone="13800138000", temperature_c=36.5),
@@ -54,7 +54,7 @@ def main() -> None:
                 spent, used = time.perf_counter() - started, time.process_time() - cpu
             print(
                 f"{scans} scans of two people: accepted {scans / accepted:,.0f}/s, in Kafka {scans / spent:,.0f}/s,"
-                f" {used / scans * 1e6:,.0f} µs of one core a scan"
+                f" {used / scans * 1e6:,.0f} µs of one core per scan"
             )
         finally:
             broker.stop()

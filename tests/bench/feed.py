@@ -1,4 +1,4 @@
-"""One watchlist and one stream of scans for the comparison with peers: the same for each of them."""
+"""The watchlist and the scans of the comparison with peers: the same for each candidate."""
 
 from __future__ import annotations
 
@@ -25,22 +25,25 @@ AUTHORITY, LIST, BATCH, CATEGORY = "authority", "contacts", "b1", "close_contact
 
 
 class Expected(NamedTuple):
-    """What comes of the scans: rows, alerts, dead letters."""
+    """The numbers of rows, alerts and dead letters that the scans must give."""
 
     rows: int
     alerts: int
-    letters: int
+    dead_letters: int
 
 
 def expected(count: int) -> Expected:
-    """Of the first `count` scans; see `Scans`."""
-    letters = sum(n % 1000 == 999 for n in range(count))
+    """Returns what the first `count` scans of `Scans` must give."""
+    dead_letters = sum(n % 1000 == 999 for n in range(count))
     alerts = sum(n % 100 in (0, 50) or n % 200 == 75 for n in range(count))
-    return Expected(count - letters, alerts, letters)
+    return Expected(count - dead_letters, alerts, dead_letters)
 
 
-async def list_people(settings: Settings, entries: int = ENTRIES) -> Iterator[str]:
-    """Puts the list on the watchlist topic, complete. Returns it as the lines of a file for those who read no topic."""
+async def write_watchlist(settings: Settings, entries: int = ENTRIES) -> Iterator[str]:
+    """Writes a complete list to the watchlist topic.
+
+    Returns the same list as the lines of a file, for peers that do not read the topic.
+    """
     now = datetime.now(UTC).replace(microsecond=0)
     start, end = now - timedelta(days=1), now + timedelta(days=5)
     writer = Writer(settings)
@@ -63,8 +66,11 @@ async def list_people(settings: Settings, entries: int = ENTRIES) -> Iterator[st
 
 
 class Scans:
-    """Scans of about 400 bytes. One in a hundred is of a listed person, one in a hundred warm, one in two hundred from the next
-    district, one in a thousand malformed."""
+    """Scans of about 400 bytes.
+
+    One in a hundred is of a listed person, one in a hundred of a person with a fever, one in two hundred of a person from the
+    neighbouring district, and one in a thousand is malformed.
+    """
 
     def __init__(self, count: int, entries: int = ENTRIES, partitions: int = PARTITIONS, sites: int = SITES) -> None:
         self._made = list(self._make(count, entries, sites))
@@ -73,32 +79,32 @@ class Scans:
 
     @property
     def partitions_used(self) -> int:
-        """How many have scans."""
+        """The number of partitions that have scans."""
         return len({partition for _, partition in self._sites[: len(self._made)]})
 
     def _make(self, count: int, entries: int, sites: int) -> Iterator[tuple[str, str]]:
         for n in range(count):
             person = n * 7919 % entries if n % 100 == 0 else entries + n % 100_000
-            warmth = '"36.5"' if n % 1000 == 999 else "37.8" if n % 100 == 50 else "36.5"
+            temperature = '"36.5"' if n % 1000 == 999 else "37.8" if n % 100 == 50 else "36.5"
             origin = "370112" if n % 200 == 75 else "370115"
             yield (
                 f'{{"device_id":"device-{n % 500}","seq":{n},"site_id":"site-{n % sites}","observed_at":"',
                 f'","kind":"vehicle","direction":"in","plate":"{token("plate", n % 50_000)}","people":[{{"role":"driver",'
-                f'"tokens":{{"id":"{token("id", person)}","phone":"{token("phone", person)}"}},"temperature_c":{warmth},'
+                f'"tokens":{{"id":"{token("id", person)}","phone":"{token("phone", person)}"}},"temperature_c":{temperature},'
                 f'"health_code":"green","origin":"{origin}"}}]}}',
             )
 
     def records(self, now: datetime) -> Iterator[tuple[int, bytes, bytes]]:
-        """Partition, key and value of each, observed in the five minutes before `now`."""
+        """Yields partition, key and value of each scan, observed in the five minutes before `now`."""
         times = [(now - timedelta(seconds=s)).isoformat() for s in range(300)]
         for n, (head, tail) in enumerate(self._made):
             key, partition = self._sites[n % len(self._sites)]
             yield partition, key, f"{head}{times[n % 300]}{tail}".encode()
 
     async def feed(self, settings: Settings, count: int, topic: topics.Topic = topics.SCANS) -> datetime:
-        """Sends the first `count` in one transaction: whoever reads what is committed gets them all at once.
+        """Sends the first `count` scans in one transaction, so that consumers of committed records see all of them at the same moment.
 
-        Returns the minute in which they were observed last; they are spread over the five minutes before.
+        Returns the minute in which the last of them was observed. They are spread over the five minutes before it.
         """
         now = datetime.now(UTC).replace(second=0, microsecond=0)
         by_partition: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)

@@ -1,7 +1,9 @@
-"""How soon a pushed batch matches while scans stream by: from its receipt's Kafka timestamp to the first probe that is referred,
-and to the last that is still clear. CONTRACT §5: at most two seconds.
+"""Measures how soon a pushed batch matches while scans are processed.
 
-python -m tests.bench.freshness [SCANS_A_SECOND …]
+Counts from the Kafka timestamp of the receipt to the first scan that is referred, and to the last that is still clear. The contract
+(§5) allows two seconds.
+
+python -m tests.bench.freshness [SCANS_PER_SECOND …]
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ from tests.support import System, free_port, wait_for
 
 SECONDS = 15
 PUSH_AT = (4, 8, 12)
-"""Seconds after the start at which one more probe is listed."""
-TICK = 0.05
+"""Seconds after the start at which one more person is pushed."""
+TICK_SECONDS = 0.05
 
 
 def main(rates: list[int]) -> None:
-    """Prints a line a rate."""
+    """Runs the measurement for each rate and prints the results."""
     for rate in rates:
         with tempfile.TemporaryDirectory() as name:
             broker = Broker(Path(name) / "kafka", free_port())
@@ -42,16 +44,16 @@ def main(rates: list[int]) -> None:
             try:
                 system.prepare()
                 system.start("lists", "screening")
-                list_one(system, 0, 1)
-                wait_for(lambda: system.ready("screening"), 60, "screening")  # noqa: B023  # called at once
+                push_person(system, 0, 1)
+                wait_for(lambda: system.ready("screening"), 60, "screening")  # noqa: B023  # called within the same iteration
                 asyncio.run(measure(system, rate))
             finally:
                 system.stop()
                 broker.stop()
 
 
-def list_one(system: System, person: int, sequence: int) -> None:
-    """A delta with one person."""
+def push_person(system: System, person: int, sequence: int) -> None:
+    """Pushes a delta with one person."""
     now = datetime.now(UTC)
     batch = {
         "batch_id": f"b{sequence}", "authority": "a", "pushed_by": "p", "list": "l", "category": "confirmed_case", "mode": "delta",
@@ -64,7 +66,7 @@ def list_one(system: System, person: int, sequence: int) -> None:
 
 
 async def measure(system: System, rate: int) -> None:
-    """Streams for SECONDS, pushes in between, and reads what was told."""
+    """Sends scans for SECONDS, pushes in between, and compares receipts with outcomes."""
     made = settings_.load(system.env)
     writer = Writer(made)
     await writer.start()
@@ -76,7 +78,7 @@ async def measure(system: System, rate: int) -> None:
     while (now := time.monotonic() - started) < SECONDS:
         if pushes and now >= pushes[0][0]:
             _, person = pushes.pop(0)
-            await asyncio.to_thread(list_one, system, person, person)
+            await asyncio.to_thread(push_person, system, person, person)
         records: list[tuple[Any, bytes, bytes]] = []
         for n in range(max(int(rate * (time.monotonic() - started)) - seq, 0)):
             person = due[n % 3] if n < 3 else 10**6 + seq
@@ -84,32 +86,32 @@ async def measure(system: System, rate: int) -> None:
             records.append((topics.SCANS, b"s%d" % (seq % 100), scan(seq, person)))
             seq += 1
         await writer.write(records)
-        await asyncio.sleep(TICK)
+        await asyncio.sleep(TICK_SECONDS)
     sent_all = time.monotonic() - started
     await writer.stop()
-    outcomes = await answers(system, seq)
+    outcomes = await read_outcomes(system, seq)
     receipts = {r.batch_id: at for r, at in await read(system, topics.RECEIPTS, PushReceipt)}
     for record, at in await read(system, topics.SCANS, dict):
         sent[record["seq"]] = at
-    print(f"{rate:>7,} scans a second asked, {seq / sent_all:,.0f} sent")
+    print(f"{rate:>7,} scans per second requested, {seq / sent_all:,.0f} sent")
     for person in due:
         receipt = receipts[f"b{person}"]
         mine = [(sent[n] - receipt, outcomes[n]) for n, who in probes.items() if who == person]
-        first = min(after for after, said in mine if said == "refer")
-        last = max(after for after, said in mine if said != "refer")
+        first = min(after for after, outcome in mine if outcome == "refer")
+        last = max(after for after, outcome in mine if outcome != "refer")
         print(f"        referred from {first / 1000:+.2f} s after the receipt, clear until {last / 1000:+.2f} s")
 
 
 def scan(seq: int, person: int) -> bytes:
-    """A passage of a person."""
+    """Returns the scan of a person."""
     return (
         f'{{"device_id":"d","seq":{seq},"site_id":"s{seq % 100}","observed_at":"{datetime.now(UTC).isoformat()}","kind":"vehicle",'
         f'"people":[{{"role":"driver","tokens":{{"id":"{token(person)}","phone":"{token(seq + 10**7)}"}},"temperature_c":36.5}}]}}'
     ).encode()
 
 
-async def answers(system: System, count: int) -> dict[int, str]:
-    """Every outcome, by sequence number."""
+async def read_outcomes(system: System, count: int) -> dict[int, str]:
+    """Returns the outcome of each scan by its sequence number."""
     found: dict[int, str] = {}
     deadline = time.monotonic() + 120
     while len(found) < count and time.monotonic() < deadline:
@@ -120,7 +122,7 @@ async def answers(system: System, count: int) -> dict[int, str]:
 
 
 async def read(system: System, topic: topics.Topic, kind: Any) -> list[tuple[Any, int]]:
-    """(value, Kafka timestamp in ms) of all records of a topic."""
+    """Returns (value, Kafka timestamp in ms) of all records of a topic."""
     made = settings_.load(system.env)
     reader = kafka.consumer(made, isolation_level="read_committed", auto_offset_reset="earliest")
     await reader.start()

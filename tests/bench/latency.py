@@ -1,11 +1,11 @@
-"""How long a device waits: from a scan's Kafka timestamp until its outcome, and its alert, reach a consumer.
+"""Measures how long a device waits: from the Kafka timestamp of a scan until a consumer has its outcome, and its alert.
 
-A process of its own sends scans at a steady rate, in batches that it made before; this one reads outcomes and alerts as a device
-does, keeps when each record came, and looks into them afterwards. Kafka's timestamps (whole milliseconds) of scans and outcomes and
-the moment of decision that an outcome states divide the way into three. The first seconds, in which the agents warm up, do not
-count. The list has a million entries; how long a worker takes to be ready with it is told too.
+A separate process sends scans at a steady rate, in batches that it made before. This process reads outcomes and alerts as a device
+does, notes when each record arrived, and decodes them afterwards. The Kafka timestamps (whole milliseconds) of scans and outcomes, and
+the time of the decision that an outcome states, divide the wait into three stages. The first seconds, in which the agents warm up, do
+not count. The watchlist has a million entries; the time until a worker is ready with it is reported too.
 
-python -m tests.bench.latency [SCANS_A_SECOND …]
+python -m tests.bench.latency [SCANS_PER_SECOND …]
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench import plots, results
-from tests.bench.feed import ENTRIES, PARTITIONS, Scans, expected, list_people
-from tests.bench.screening import cpu
+from tests.bench.feed import ENTRIES, PARTITIONS, Scans, expected, write_watchlist
+from tests.bench.processes import cpu_seconds
 from tests.support import System, free_port, wait_for
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "15"))
-WARM_UP = 3.0
-TICK = 0.01
+WARM_UP_SECONDS = 3.0
+TICK_SECONDS = 0.01
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 class Numbered(msgspec.Struct):
-    """What is asked of a scan or an alert here."""
+    """The only field of a scan or alert that is needed here."""
 
     seq: int
 
 
-class Read(NamedTuple):
-    """A record, and when it came."""
+class Arrived(NamedTuple):
+    """A record, and the Unix time in seconds at which it was read."""
 
     at: float
     record: Any
 
 
 async def send(rate: int) -> None:
-    """Sends scans at `rate` a second for SECONDS, each to the partition of its site. Prints how long it was late at worst, in ms."""
+    """Sends `rate` scans per second for SECONDS, each to the partition of its site. Prints its largest delay, in ms."""
     given = settings_.load(os.environ)
     name = given.topic(topics.SCANS.name)
     producer = kafka.producer(given, linger_ms=0)
@@ -65,15 +65,15 @@ async def send(rate: int) -> None:
     await producer.partitions_for(name)
     ticks = []
     made = Scans(int(rate * SECONDS)).records(datetime.now(UTC))
-    for first in range(round(SECONDS / TICK)):
+    for first in range(round(SECONDS / TICK_SECONDS)):
         by_partition: dict[int, Any] = defaultdict(producer.create_batch)
-        for _ in range(int(rate * TICK * (first + 1)) - int(rate * TICK * first)):
+        for _ in range(int(rate * TICK_SECONDS * (first + 1)) - int(rate * TICK_SECONDS * first)):
             partition, key, value = next(made)
             by_partition[partition].append(key=key, value=value, timestamp=None)
         ticks.append(by_partition)
     began, sent, latest = time.monotonic(), [], 0.0
     for n, batches in enumerate(ticks):
-        due = began + n * TICK
+        due = began + n * TICK_SECONDS
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         latest = max(latest, time.monotonic() - due)
         for partition, batch in batches.items():
@@ -84,23 +84,26 @@ async def send(rate: int) -> None:
 
 
 async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
-    """One rate, on workers that run: percentiles in ms."""
+    """Measures one rate on running workers. Returns percentiles in ms."""
     made = settings_.load(system.env)
     count = int(rate * SECONDS)
     scans, answers = await _at_the_end(made, topics.SCANS), await _at_the_end(made, topics.OUTCOMES, topics.ALERTS)
     sender = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.latency", "send", str(rate), env=system.env, stdout=subprocess.PIPE
     )
-    came: list[Read] = []
-    reading = asyncio.create_task(_note(answers, came))
-    while not came:  # it makes its scans first
+    came: list[Arrived] = []
+    reading = asyncio.create_task(_collect(answers, came))
+    while not came:  # the sender makes its scans first
         assert sender.returncode is None, "the sender ended"
         await asyncio.sleep(0.01)
     pids = {"screening": system.workers["screening"].pid, "broker": broker, "sender": sender.pid, "reader": os.getpid()}
-    began, before, steps = time.monotonic(), {who: cpu(pid) for who, pid in pids.items()}, _steps(system)
+    began, before, steps = time.monotonic(), {who: cpu_seconds(pid) for who, pid in pids.items()}, _steps(system)
     await asyncio.sleep(SECONDS - 1)
     took = time.monotonic() - began
-    found: dict[str, Any] = {"rate": rate, "cores": {who: (cpu(pid) - before[who]) / took for who, pid in pids.items()}}
+    found: dict[str, Any] = {
+        "rate": rate,
+        "cores": {who: (cpu_seconds(pid) - before[who]) / took for who, pid in pids.items()},
+    }
     done = {name: value - steps[name] for name, value in _steps(system).items()}
     chunks = max(1.0, done["decide_count"])
     found["chunks"] = {
@@ -110,12 +113,12 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
     found["sender_late_ms"] = float((await sender.communicate())[0])
     noted: dict[str, np.ndarray] = {}
     async with asyncio.timeout(120):
-        while np.count_nonzero((noted := _looked_into(came, count))["outcomes"]) < expected(count).rows:
+        while np.count_nonzero((noted := _times_by_seq(came, count))["outcomes"]) < expected(count).rows:
             await asyncio.sleep(1)
     reading.cancel()
     await answers.stop()
     stamped = await _stamps(scans, made, count)
-    counted = stamped >= stamped.min() + WARM_UP
+    counted = stamped >= stamped.min() + WARM_UP_SECONDS
     for name, since, until in (
         ("outcomes", stamped, noted["outcomes"]),
         ("alerts", stamped, noted["alerts"]),
@@ -129,10 +132,10 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
 
 
 def _steps(system: System) -> dict[str, float]:
-    """Sums and counts of the worker's own steps."""
+    """Returns sums and counts of the steps that the worker measures itself."""
     with urllib.request.urlopen(f"http://127.0.0.1:{system.http}/metrics", timeout=5) as answer:
-        said = answer.read().decode()
-    found = re.findall(r'ninezero_chunk_seconds_(sum|count)\{step="(\w+)"\} (\S+)', said)
+        text = answer.read().decode()
+    found = re.findall(r'ninezero_chunk_seconds_(sum|count)\{step="(\w+)"\} (\S+)', text)
     return {"decide_count": 0.0, "decide_sum": 0.0, "write_sum": 0.0} | {f"{step}_{what}": float(value) for what, step, value in found}  # fmt: skip
 
 
@@ -146,29 +149,29 @@ async def _at_the_end(made: settings_.Settings, *asked: topics.Topic) -> Any:
     return reader
 
 
-async def _note(reader: Any, came: list[Read]) -> None:
+async def _collect(reader: Any, came: list[Arrived]) -> None:
     while True:
         fetched = await reader.getmany(timeout_ms=1000)
         at = time.time()
-        came += [Read(at, record) for records in fetched.values() for record in records]
+        came += [Arrived(at, record) for records in fetched.values() for record in records]
 
 
-def _looked_into(came: list[Read], count: int) -> dict[str, np.ndarray]:
-    """By seq, in seconds: when its outcome was decided, written, and read first; when its alert was."""
+def _times_by_seq(came: list[Arrived], count: int) -> dict[str, np.ndarray]:
+    """Returns, by seq and in seconds, when the outcome was decided, written and first read, and when the alert was read."""
     found = {name: np.zeros(count) for name in ("outcomes", "decided", "written", "alerts")}
     outcomes, alert = decoder(Outcomes), msgspec.json.Decoder(Numbered)
-    for at, record in reversed(came):  # so that the first stays
+    for at, record in reversed(came):  # the first arrival overwrites later ones
         if record.topic.endswith(topics.ALERTS.name):
             found["alerts"][alert.decode(record.value).seq] = at
         else:
-            said = outcomes.decode(record.value)
-            seqs = [outcome[1] for outcome in said.outcomes]
-            found["outcomes"][seqs], found["written"][seqs], found["decided"][seqs] = at, record.timestamp / 1000, said.at.timestamp()  # fmt: skip
+            decoded = outcomes.decode(record.value)
+            seqs = [outcome[1] for outcome in decoded.outcomes]
+            found["outcomes"][seqs], found["written"][seqs], found["decided"][seqs] = at, record.timestamp / 1000, decoded.at.timestamp()  # fmt: skip
     return found
 
 
 async def _stamps(reader: Any, made: settings_.Settings, count: int) -> np.ndarray:
-    """Kafka's timestamps of the scans from where the reader is, in seconds, by seq."""
+    """Returns the Kafka timestamps of the scans from the position of the reader, in seconds, by seq."""
     tps = [kafka.TopicPartition(made.topic(topics.SCANS.name), p) for p in range(PARTITIONS)]
     ends, decode = await reader.end_offsets(tps), msgspec.json.Decoder(Numbered).decode
     found = np.zeros(count)
@@ -181,22 +184,22 @@ async def _stamps(reader: Any, made: settings_.Settings, count: int) -> np.ndarr
 
 
 def main(rates: list[int]) -> None:
-    """Prints some lines a rate; figures go to .run/bench.json."""
+    """Measures each rate, prints the results, and stores them in .run/bench.json."""
     found = []
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name) / "kafka", free_port())
         broker.start()
-        # Nobody pushes here, so there is no lists role whose heartbeat could come.
+        # Nothing is pushed here, so there is no lists role that writes heartbeats.
         system = System(broker.bootstrap, f"chdb://{name}/db", Path(name), NINEZERO_MAX_LIST_AGE="1000000")
         try:
             done = system.run("topics", "create", "--partitions", str(PARTITIONS))
             assert done.returncode == 0, done.stderr
-            asyncio.run(list_people(settings_.load(system.env)))
+            asyncio.run(write_watchlist(settings_.load(system.env)))
             began = time.monotonic()
             system.start("screening")
             wait_for(lambda: system.ready("screening"), 60, "screening")
             ready = time.monotonic() - began
-            print(f"a list of {ENTRIES:,}: ready {ready:.1f} s after the start")
+            print(f"a watchlist of {ENTRIES:,} entries: ready {ready:.1f} s after the start")
             pid = broker.status().pid
             assert pid is not None
             for rate in rates:
@@ -205,15 +208,15 @@ def main(rates: list[int]) -> None:
         finally:
             system.stop()
             broker.stop()
-    results.keep("latency", {"entries": ENTRIES, "ready_s": ready, "rates": found})
+    results.store("latency", {"entries": ENTRIES, "ready_s": ready, "rates": found})
     plots.main()
 
 
 def show(found: dict[str, Any]) -> None:
-    """Of one rate."""
+    """Prints the result of one rate."""
     chunks = found["chunks"]
-    print(f"{found['rate']:>7,} scans a second; cores: {', '.join(f'{who} {share:.2f}' for who, share in found['cores'].items())}")  # fmt: skip
-    print(f"        {chunks['a_second']:,.0f} chunks a second of {chunks['records']:.1f} records, {chunks['decide_ms']:.1f} ms to decide, "
+    print(f"{found['rate']:>7,} scans per second; cores: {', '.join(f'{who} {share:.2f}' for who, share in found['cores'].items())}")  # fmt: skip
+    print(f"        {chunks['a_second']:,.0f} chunks per second of {chunks['records']:.1f} records, {chunks['decide_ms']:.1f} ms to decide, "
           f"{chunks['write_ms']:.1f} ms to write; the sender was up to {found['sender_late_ms']:.0f} ms late")  # fmt: skip
     for what in ("outcomes", "alerts", "until decided", "until in Kafka", "until read"):
         waits = found[what]
@@ -221,7 +224,7 @@ def show(found: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # what is kept here is searched for cycles for longer than an outcome takes
+    gc.disable()  # a collection over the collected records takes longer than an outcome
     if sys.argv[1:2] == ["send"]:
         asyncio.run(send(int(sys.argv[2])))
     else:

@@ -1,4 +1,4 @@
-"""Runs the product's command with a given maximum of records in a chunk: `python -m tests.bench.chunked RECORDS worker …`."""
+"""Runs the command `ninezero` with a given maximum of records in a chunk: `python -m tests.bench.limited_chunks RECORDS worker …`."""
 
 from __future__ import annotations
 

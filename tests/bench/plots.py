@@ -25,7 +25,7 @@ AXES = {
 }
 LINES = ("together", "screening", "recording")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 250, 58, 14, 34, 44
-"""Of one panel, and the margins within it."""
+"""Size of one panel, and the margins within it."""
 
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1f2328 } .small { font-size: 11px } .name { font-weight: 600 }
@@ -40,7 +40,7 @@ circle.together { fill: #e6edf3 } circle.screening { fill: #4493f8 } circle.reco
 
 
 def picture(axes: dict[str, Any]) -> str:
-    """An SVG with a panel for each axis, readable on light and on dark."""
+    """Returns an SVG with one panel for each axis, readable on light and dark backgrounds."""
     panels = [panel(axis, points(axes[axis])) for axis in AXES if len(axes.get(axis, ())) > 1]
     rows = math.ceil(len(panels) / 2)
     placed = "".join(
@@ -59,7 +59,7 @@ def picture(axes: dict[str, Any]) -> str:
 
 
 def points(axis: dict[str, Any]) -> dict[int, dict[str, float]]:
-    """Value → line → CPU seconds a million events, the median round."""
+    """Returns the CPU seconds per million events of the median round, by value of the axis and by line."""
     found = {}
     for value, point in sorted(axis.items(), key=lambda item: int(item[0])):
         cpu = {role: statistics.median(rounds) for role, rounds in point["cpu"].items()}
@@ -68,7 +68,7 @@ def points(axis: dict[str, Any]) -> dict[int, dict[str, float]]:
 
 
 def panel(axis: str, at: dict[int, dict[str, float]]) -> str:
-    """One axis: a logarithmic scale to the right; upwards a linear one from nought, or a logarithmic one where a point is far above."""
+    """Returns the panel of one axis. Its x scale is logarithmic; its y scale is linear from zero, or logarithmic if a point is far above."""
     least = min(point["together"] for point in at.values())
     most = max(point["together"] for point in at.values())
     far = most > 5 * least
@@ -96,7 +96,7 @@ def panel(axis: str, at: dict[int, dict[str, float]]) -> str:
 
 
 def steps(low: float, high: float, far: bool) -> Iterator[float]:
-    """Where the lines of a scale are."""
+    """Yields the values at which the y scale has lines."""
     if far:
         yield from (10.0**n for n in range(math.ceil(low), math.floor(high) + 1))
         return
@@ -107,7 +107,7 @@ def steps(low: float, high: float, far: bool) -> Iterator[float]:
 
 
 def short(value: int) -> str:
-    """10⁶ where figures would not fit."""
+    """Returns a label for a value: 10⁶ where the digits would not fit."""
     power = round(math.log10(value))
     return (
         f"10{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(d)] for d in str(power))}" if value == 10**power and power > 3 else f"{value:,}"
@@ -115,7 +115,7 @@ def short(value: int) -> str:
 
 
 def costs(axes: dict[str, Any]) -> str:
-    """The axes as a table."""
+    """Returns the axes as Markdown tables."""
     lines = [
         "| | from | to | CPU seconds per million events, lowest to highest | screening | recording |",
         "|---|---|---|---|---|---|",
@@ -141,7 +141,7 @@ def costs(axes: dict[str, Any]) -> str:
 
 
 def latency(found: dict[str, Any]) -> str:
-    """The waits as a table."""
+    """Returns the waits as a Markdown table."""
     lines = ["| scans per second | outcome p50 | p99 | p99.9 | alert p99 | until decided p99 | until in Kafka p99 | until read p99 | cores: screening, broker |", "|" + "---|" * 9]  # fmt: skip
     for one in found["rates"]:
         waits = [one["outcomes"][q] for q in ("p50", "p99", "p99.9")]
@@ -152,10 +152,10 @@ def latency(found: dict[str, Any]) -> str:
 
 
 def put(page: str, mark: str, text: str) -> str:
-    """The page with this text between its marks.
+    """Returns the page with this text between its marks.
 
     Raises:
-        AssertionError: the marks are not there.
+        AssertionError: the page does not have the marks.
     """
     page, count = re.subn(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m: f"{m[1]}{text}\n{m[2]}", page, flags=re.DOTALL)  # fmt: skip
     assert count == 1, f"docs/performance.md has no place for {mark}"
@@ -163,7 +163,7 @@ def put(page: str, mark: str, text: str) -> str:
 
 
 def main() -> None:
-    """Writes what there are figures for."""
+    """Writes the tables and the picture for which there are figures."""
     page = PAGE.read_text()
     if axes := results.read("axes"):
         PICTURE.write_text(picture(axes))

@@ -1,4 +1,6 @@
-"""How long a pushed batch takes: from its last part's Kafka timestamp to its receipt's. CONTRACT §5: 2 s + lines / 50,000 s.
+"""Measures how long a pushed batch takes: from the Kafka timestamp of its last part to that of its receipt.
+
+The contract (§5) allows 2 s plus one second for each 50,000 lines.
 
 python -m tests.bench.push [LINES …]
 """
@@ -19,11 +21,11 @@ from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 
-LINES_A_PART = 4_000
+LINES_PER_PART = 4_000
 
 
-def parts(lines: int, batch_id: str, mode: str, sequence: int) -> list[bytes]:
-    """The parts of a batch of people with two tokens each."""
+def make_parts(lines: int, batch_id: str, mode: str, sequence: int) -> list[bytes]:
+    """Returns the parts of a batch of people with two tokens each."""
     now = datetime.now(UTC)
     head: dict[str, Any] = {
         "batch_id": batch_id, "authority": "cdc", "pushed_by": "op1", "list": "cases", "category": "close_contact",
@@ -32,18 +34,18 @@ def parts(lines: int, batch_id: str, mode: str, sequence: int) -> list[bytes]:
     }  # fmt: skip
     window = {"valid_from": now - timedelta(hours=1), "valid_to": now + timedelta(days=7, seconds=sequence)}
     made = []
-    numbers = range(0, max(lines, 1), LINES_A_PART)
+    numbers = range(0, max(lines, 1), LINES_PER_PART)
     for part, first in enumerate(numbers, 1):
         some = [
             {"line": n, "tokens": {"id": [f"k1.{n * 7919:032x}"], "phone": [f"k1.{n * 104729:032x}"]}, **window}
-            for n in range(first, min(first + LINES_A_PART, lines))
+            for n in range(first, min(first + LINES_PER_PART, lines))
         ]
         made.append(orjson.dumps({**head, "part": part, "parts": len(numbers), "lines": some}))
     return made
 
 
 def main(sizes: list[int]) -> None:
-    """Pushes each size as a full list, then again with another window."""
+    """Pushes each size as a full list, then as a delta with another window, and prints the seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Broker(folder / "kafka", free_port())
@@ -63,9 +65,9 @@ def main(sizes: list[int]) -> None:
 
 
 def _push(system: System, lines: int, mode: str, sequence: int) -> float:
-    made = parts(lines, f"b{sequence}", mode, sequence)
+    parts = make_parts(lines, f"b{sequence}", mode, sequence)
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"], max_request_size=2 << 20)
-    sent = [producer.send(system.prefix + "watchlist-pushes", value, b"cdc") for value in made]
+    sent = [producer.send(system.prefix + "watchlist-pushes", value, b"cdc") for value in parts]
     last = sent[-1].get(120).timestamp
     producer.close()
     reader = KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"], isolation_level="read_committed")

@@ -1,4 +1,4 @@
-"""`.run/bench.json`: what was measured, by bench, with the machine it was measured on."""
+"""`.run/bench.json`: the figures of each benchmark, with the machine on which they were measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = Path(".run/bench.json")
 
 
 def machine() -> dict[str, Any]:
-    """Processors, memory, versions, and the load as it is now."""
+    """Returns processor, cores, memory, versions and the current load of this machine."""
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())  # fmt: skip
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -25,13 +25,13 @@ def machine() -> dict[str, Any]:
 
 
 def read(bench: str) -> Any:
-    """The figures of a bench in the file; {} if there are none."""
+    """Returns the stored figures of a benchmark, or {} if there are none."""
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     return found.get(bench, {}).get("figures", {})
 
 
-def keep(bench: str, figures: Any) -> None:
-    """Puts the figures of a bench into the file, in place of its former ones."""
+def store(bench: str, figures: Any) -> None:
+    """Stores the figures of a benchmark with the time and the machine. They replace its earlier figures."""
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     FILE.parent.mkdir(exist_ok=True)
     at = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,8 +1,8 @@
-"""`make bench`: events a CPU-second of the screening role and of a stock Faust agent with the same job, in one run.
+"""Measures the screening role and an unmodified Faust agent with the same job, in one run. Part of `make bench`.
 
-Both read the same scans from the same topic of the same broker, match them against the same list, decide by the same
-table and write outcomes, alerts and decisions. CPU seconds are the process's own, counted from the first commit seen
-to the last, so that neither start-up counts. Rounds alternate; medians and spread are reported.
+Both read the same scans from the same topic of the same broker, match them against the same list, apply the same decision table, and
+write outcomes, alerts and decisions. CPU seconds are those of the process between its first and its last commit, so that start-up does
+not count. The order alternates between rounds; median, lowest and highest are reported.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 from kafka import KafkaProducer, TopicPartition
@@ -23,6 +24,7 @@ from kafka.admin import KafkaAdminClient
 
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench import results
+from tests.bench.processes import cpu_seconds
 from tests.support import NINEZERO, System, wait_for
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "300000"))
@@ -31,13 +33,20 @@ ENTRIES = 10_000
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 
 
+class Rate(NamedTuple):
+    """Events for each second of CPU, and for each second of elapsed time."""
+
+    per_cpu_second: float
+    per_second: float
+
+
 def token(n: int) -> str:
-    """A token of the key k1."""
+    """Returns a token of the key k1."""
     return f"k1.{n:032x}"
 
 
 def push(system: System) -> None:
-    """A list of ENTRIES lines."""
+    """Pushes a list of ENTRIES lines."""
     now = datetime.now(UTC)
     window = {"valid_from": (now - timedelta(days=1)).isoformat(), "valid_to": (now + timedelta(days=5)).isoformat()}
     batch = {
@@ -47,7 +56,7 @@ def push(system: System) -> None:
     }  # fmt: skip
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"], max_request_size=4 << 20)
     lines = batch["lines"]
-    for n in range(0, ENTRIES, 2500):  # a value may have 1 MiB
+    for n in range(0, ENTRIES, 2500):  # a record may have 1 MiB
         part = batch | {
             "batch_id": f"bench-{n}",
             "sequence": n + 1,
@@ -59,7 +68,7 @@ def push(system: System) -> None:
 
 
 def feed(system: System, count: int) -> None:
-    """Scans of about 400 bytes, one in a hundred of them listed."""
+    """Sends scans of about 400 bytes, one in a hundred of them of a listed person."""
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"], linger_ms=20, batch_size=1 << 18)
     now = datetime.now(UTC).isoformat()
     for n in range(count):
@@ -75,19 +84,13 @@ def feed(system: System, count: int) -> None:
 
 
 def committed(admin: KafkaAdminClient, group: str, topic: str) -> int:
-    """Sum of a group's committed offsets on a topic."""
+    """Returns the sum of a group's committed offsets on a topic."""
     found = admin.list_group_offsets([group])[group]
     return sum(offset.offset for tp, offset in found.items() if isinstance(tp, TopicPartition) and tp.topic == topic)
 
 
-def cpu(pid: int) -> float:
-    """CPU seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def measure(system: System, command: list[str], group: str, count: int) -> tuple[float, float]:
-    """(events a CPU-second, events a second) of a process that reads `count` events."""
+def measure(system: System, command: list[str], group: str, count: int) -> Rate:
+    """Runs a process that reads `count` events, and returns its rates between its first and its last commit."""
     admin = KafkaAdminClient(bootstrap_servers=system.env["NINEZERO_KAFKA"])
     topic = system.prefix + "checkpoint-scans"
     process = subprocess.Popen(command, env=system.env)
@@ -100,10 +103,10 @@ def measure(system: System, command: list[str], group: str, count: int) -> tuple
 
     try:
         wait_for(lambda: reached() > 0, 60, "the first commit")
-        first, began, cpu_began = reached(), time.monotonic(), cpu(process.pid)
+        first, began, cpu_began = reached(), time.monotonic(), cpu_seconds(process.pid)
         wait_for(lambda: reached() >= count, 300, "the last commit")
-        spent, took = cpu(process.pid) - cpu_began, time.monotonic() - began
-        return (count - first) / spent, (count - first) / took
+        spent, took = cpu_seconds(process.pid) - cpu_began, time.monotonic() - began
+        return Rate((count - first) / spent, (count - first) / took)
     finally:
         process.kill()
         process.wait()
@@ -111,8 +114,8 @@ def measure(system: System, command: list[str], group: str, count: int) -> tuple
 
 
 def main() -> None:
-    """Runs the rounds and prints the table; figures go to .run/bench.json."""
-    found: dict[str, list[tuple[float, float]]] = {"ninezero screening": [], "stock Faust": []}
+    """Runs the rounds, prints the rates and stores them in .run/bench.json."""
+    found: dict[str, list[Rate]] = {"ninezero screening": [], "stock Faust": []}
     with tempfile.TemporaryDirectory() as folder:
         broker = Broker(Path(folder) / "kafka")
         broker.start()
@@ -127,7 +130,7 @@ def main() -> None:
                     (
                         "stock Faust",
                         STOCK_EVENTS,
-                        lambda s: ([sys.executable, "-m", "tests.bench.stock"], f"{s.prefix}stock"),
+                        lambda s: ([sys.executable, "-m", "tests.bench.stock_faust"], f"{s.prefix}stock"),
                     ),
                 ]
                 for name, count, how in runs if round_ % 2 == 0 else reversed(runs):
@@ -135,7 +138,7 @@ def main() -> None:
                     system.run("topics", "create", "--partitions", "12")
                     system.start("lists")
                     push(system)
-                    wait_for(lambda: listed(system), 60, "the receipts")  # noqa: B023  # called at once
+                    wait_for(lambda: has_receipts(system), 60, "the receipts")  # noqa: B023  # called within the same iteration
                     system.stop()
                     feed(system, count)
                     system.env["NINEZERO_MAX_LIST_AGE"] = "100000"
@@ -144,19 +147,19 @@ def main() -> None:
             broker.stop()
     report = {}
     for name, figures in found.items():
-        per_cpu, per_second = ([f[n] for f in figures] for n in (0, 1))
+        per_cpu, per_second = [rate.per_cpu_second for rate in figures], [rate.per_second for rate in figures]
         report[name] = {"events_per_cpu_second": per_cpu, "events_per_second": per_second}
-        print(f"{name:20} {statistics.median(per_cpu):>10,.0f} events a CPU-second ({min(per_cpu):,.0f}-{max(per_cpu):,.0f}), "
-              f"{statistics.median(per_second):,.0f} events a second")  # fmt: skip
+        print(f"{name:20} {statistics.median(per_cpu):>10,.0f} events per CPU-second ({min(per_cpu):,.0f}-{max(per_cpu):,.0f}), "
+              f"{statistics.median(per_second):,.0f} events per second")  # fmt: skip
     ratio = statistics.median(report["ninezero screening"]["events_per_cpu_second"]) / statistics.median(
         report["stock Faust"]["events_per_cpu_second"]
     )
     print(f"ratio {ratio:.1f}")
-    results.keep("screening", report | {"ratio": ratio})
+    results.store("screening", report | {"ratio": ratio})
 
 
-def listed(system: System) -> bool:
-    """Whether the pushed list has all its receipts."""
+def has_receipts(system: System) -> bool:
+    """Returns whether every batch of the list has its receipt."""
     from tests.integration.pipeline.test_pipeline import read_all
 
     return len(read_all(system, "push-receipts")) == ENTRIES // 2500

@@ -1,4 +1,4 @@
-"""The peer: the same screening job as a stock Faust agent, written as Faust's documentation does."""
+"""The job of `tests.bench.screening` as an unmodified Faust agent, written as the documentation of Faust does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ replica = WatchlistReplica(settings, lists)
 
 @app.agent(scans)
 async def screen(stream: faust.Stream) -> None:
-    """One event at a time: decode, validate, decide, send."""
+    """Handles one event at a time: decode, validate, decide, write."""
     await replica.start()
     await replica.ready.wait()
     async for event in stream.events():
@@ -60,7 +60,7 @@ async def screen(stream: faust.Stream) -> None:
 
 
 async def main() -> None:
-    """Runs until ended."""
+    """Runs until the process is ended."""
     await app.start()
     await asyncio.Event().wait()
 

@@ -1,7 +1,7 @@
-"""`make bench`: the watchlist of a worker at several sizes: catching up from a real broker, memory, speed of matching.
+"""Measures the watchlist of a worker at several sizes: loading from a real broker, memory, speed of matching. Part of `make bench`.
 
-Each size is measured in a process of its own that imports what a screening worker does. Entries have an id and a phone
-token each; lookups and scans are of random people, one in a hundred of them listed.
+Each size is measured in a process of its own that imports what a screening worker imports. Entries have an id and a phone token each.
+Look-ups and scans are of random people, one in a hundred of them listed.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ SIZES = (10_000, 1_000_000, 10_000_000)
 ASKED = 100_000
 NAME = ("authority", "list")
 FULL = 1_000_000
-"""Size of the `full` whose pauses are measured."""
+"""Entries of the `full` batch whose pauses are measured."""
 
 
 def token(kind: str, n: int) -> str:
-    """A token as keyed hashes are: without any pattern."""
+    """Returns a token that looks as random as a keyed hash."""
     return "k1." + hashlib.blake2b(f"{kind}{n}".encode(), digest_size=16).hexdigest()
 
 
 def entry(n: int, sequence: int, now: datetime) -> WatchlistEntry:
-    """The entry of person `n`."""
+    """Returns the entry of person `n`."""
     start = now - timedelta(seconds=n % 100_000)
     tokens = {"id": [token("id", n)], "phone": [token("phone", n)]}
     return WatchlistEntry(sequence, "close_contact", tokens, start, start + timedelta(days=14))
 
 
 def settings(bootstrap: str, size: int) -> Settings:
-    """A deployment of its own for each size."""
+    """Returns the settings of a separate deployment for each size."""
     sunset = datetime.now(UTC) + timedelta(days=1)
     return Settings(
         kafka=bootstrap,
@@ -100,7 +100,7 @@ async def fill(given: Settings, size: int) -> None:
 
 
 async def measure(given: Settings, size: int) -> dict[str, float]:
-    """Catches up, then looks up and decides."""
+    """Loads the watchlist as a worker does, then measures look-ups, decisions and the pauses of a `full`."""
 
     found: dict[str, float] = {"size": size, "bare_rss_mb": _memory("VmRSS")}
     lists = WatchlistProjection()
@@ -126,7 +126,7 @@ def _speed(lists: WatchlistProjection, size: int) -> dict[str, float]:
     missing = [token("id", size + chance.randrange(10**9)) for _ in range(ASKED)]
     scans = [_scan(chance, n, size, now) for n in range(ASKED // 2)]
 
-    def look(tokens: list[str], there: bool) -> None:
+    def look_up(tokens: list[str], there: bool) -> None:
         for one in tokens:
             assert bool(watchlist.valid("id", one, now_us)) == there
 
@@ -135,8 +135,8 @@ def _speed(lists: WatchlistProjection, size: int) -> dict[str, float]:
             rules.decide_scan(scan, now_us, watchlist, "370115", False)
 
     return {
-        "hits_s": _rate(ASKED, lambda: look(listed, True)),
-        "misses_s": _rate(ASKED, lambda: look(missing, False)),
+        "hits_s": _rate(ASKED, lambda: look_up(listed, True)),
+        "misses_s": _rate(ASKED, lambda: look_up(missing, False)),
         "decide_scan_s": _rate(len(scans), decide),
     }
 
@@ -151,7 +151,7 @@ def _scan(chance: random.Random, n: int, size: int, now: datetime) -> Scan:
 
 
 def _pauses(lists: WatchlistProjection, size: int) -> dict[str, float]:
-    """How long a `full` of a list holds up everything else, step by step."""
+    """Returns how long each step of a `full` batch blocks the event loop, in ms."""
     now = datetime.now(UTC)
     longest: dict[str, float] = {"full_slice_ms": 0, "full_switch_ms": 0, "full_tidy_ms": 0}
 
@@ -172,7 +172,7 @@ def _pauses(lists: WatchlistProjection, size: int) -> dict[str, float]:
 
 
 def _rate(count: int, work: Callable[[], None]) -> float:
-    """Times a second, of the best of five runs: others use the machine too."""
+    """Returns the calls per second of the fastest of five runs, because other programs use the machine too."""
     best = float("inf")
     for _ in range(5):
         began = time.perf_counter()
@@ -187,10 +187,15 @@ def _memory(field: str) -> float:
 
 
 def main() -> None:
-    """Prints a table; figures go to .run/bench-watchlist.json."""
+    """Measures each size, prints a table, and stores the figures in .run/bench-watchlist.json."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--measure", nargs=2, metavar=("BOOTSTRAP", "SIZE"), help="what the child processes do")
+    parser.add_argument(
+        "--measure",
+        nargs=2,
+        metavar=("BOOTSTRAP", "SIZE"),
+        help="measure one size in this process; used for child processes",
+    )
     given = parser.parse_args()
     if given.measure:
         size = int(given.measure[1])
@@ -216,13 +221,13 @@ def main() -> None:
 
 
 def _print(found: dict[str, float], first: dict[str, float]) -> None:
-    print(f"{found['size']:>12,} entries: caught up in {found['catch_up_s']:.1f} s ({found['catch_up_cpu_us_a_record']:.1f} µs of CPU a record), "
+    print(f"{found['size']:>12,} entries: caught up in {found['catch_up_s']:.1f} s ({found['catch_up_cpu_us_a_record']:.1f} µs of CPU per record), "
           f"{found['rss_mb']:,.0f} MB resident (peak {found['peak_rss_mb']:,.0f}, without a list {found['bare_rss_mb']:,.0f})")  # fmt: skip
     for name, what in (("hits_s", "hits"), ("misses_s", "misses"), ("decide_scan_s", "scans decided")):
-        print(f"{'':12} {found[name]:>12,.0f} {what} a second, {found[name] / first[name]:.2f} of the first size")
+        print(f"{'':12} {found[name]:>12,.0f} {what} per second, {found[name] / first[name]:.2f} of the first size")
     for name in ("full_slice_ms", "full_switch_ms", "full_tidy_ms"):
         if name in found:
-            print(f"{'':12} {found[name]:>12.1f} ms: longest {name.split('_')[1]} of a `full` as large")
+            print(f"{'':12} {found[name]:>12.1f} ms: longest {name.split('_')[1]} of a `full` batch of this size")
 
 
 if __name__ == "__main__":

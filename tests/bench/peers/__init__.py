@@ -1,1 +1,1 @@
-"""The same job by other means: what a team would use that does not use this product. `tests/bench/comparison.py` runs them."""
+"""Programs that do the same job without ninezero, as a team would write them. `tests/bench/comparison.py` runs them."""

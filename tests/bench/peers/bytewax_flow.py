@@ -1,7 +1,7 @@
-"""The job on Bytewax: batches of messages, alerts by its Kafka sink, rows by a sink with a state, recovery on.
+"""The job on Bytewax: batches of messages, alerts by its Kafka sink, rows by a stateful sink, with recovery.
 
-Bytewax does not commit to Kafka: it keeps offsets in its recovery store at the end of each epoch. A sink with a state is asked for
-it just then, so rows are written at that moment at the latest: durable before the offsets are kept.
+Bytewax does not commit to Kafka. It stores offsets in its recovery store at the end of each epoch, and asks a stateful sink for its
+state at that moment. The sink inserts its rows then at the latest, so they are durable before the offsets are stored.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ class _Part(StatefulSinkPartition):  # type: ignore[misc]
         self._rows = job.Rows()
 
     def write_batch(self, values: list[Any]) -> None:
-        """Takes lists of rows."""
-        for some in values:
-            for row in some:
+        """Adds lists of rows."""
+        for group in values:
+            for row in group:
                 self._rows.add(row)
         if self._rows.due:
             self._rows.flush()
 
     def snapshot(self) -> None:
-        """Before the epoch's offsets are kept."""
+        """Inserts the rows. Called before the offsets of the epoch are stored."""
         self._rows.flush()
 
 
 class ClickHouse(FixedPartitionedSink):  # type: ignore[misc]
-    """One connection."""
+    """A sink with one connection."""
 
     def list_parts(self) -> list[str]:
-        """One."""
+        """Returns the only partition."""
         return ["0"]
 
     def part_fn(self, item_key: str) -> int:
-        """All rows go there."""
+        """Assigns every row to the only partition."""
         return 0
 
     def build_part(self, step_id: str, for_part: str, resume_state: Any) -> _Part:
-        """Nothing to resume."""
+        """Makes the partition. It has no state to resume."""
         return _Part()
 
 
-def _judge_all(messages: list[Any]) -> list[tuple[list[Any], list[Any], list[Any]]]:
+def _decide_all(messages: list[Any]) -> list[tuple[list[Any], list[Any], list[Any]]]:
     rows, alerts, letters = [], [], []
     for message in messages:
         at = message.timestamp[1]
         try:
-            key, row, alert, _ = job.judge(listed, message.value, at)
-        except job.Rejected as refused:
-            letter = job.letter(message.value, message.partition, message.offset, at, refused)
+            key, row, alert, _ = job.decide(watchlist, message.value, at)
+        except job.Rejected as rejection:
+            letter = job.dead_letter(message.value, message.partition, message.offset, at, rejection)
             letters.append(KafkaSinkMessage(b"checkpoint-scans", letter))
         else:
             rows.append(row)
@@ -67,16 +67,16 @@ def _judge_all(messages: list[Any]) -> list[tuple[list[Any], list[Any], list[Any
 
 brokers = [job.KAFKA]
 out = {key: str(value) for key, value in job.LIBRDKAFKA_OUT.items()}
-listed = job.load()
+watchlist = job.load_watchlist()
 flow = Dataflow("screening")
 scans = op.input("scans", flow, KafkaSource(brokers, [job.SCANS], batch_size=10_000))
-judged = op.flat_map_batch("judge", scans, _judge_all)
-op.output("rows", op.map("rows-of", judged, lambda found: ("0", found[0])), ClickHouse())
+decided = op.flat_map_batch("decide", scans, _decide_all)
+op.output("rows", op.map("rows-of", decided, lambda found: ("0", found[0])), ClickHouse())
 op.output(
-    "alerts", op.flat_map("alerts-of", judged, lambda found: found[1]), KafkaSink(brokers, job.ALERTS, add_config=out)
+    "alerts", op.flat_map("alerts-of", decided, lambda found: found[1]), KafkaSink(brokers, job.ALERTS, add_config=out)
 )
 op.output(
     "letters",
-    op.flat_map("letters-of", judged, lambda found: found[2]),
+    op.flat_map("letters-of", decided, lambda found: found[2]),
     KafkaSink(brokers, job.DEAD_LETTERS, add_config=out),
 )

@@ -1,4 +1,4 @@
-"""A hand-written loop on confluent-kafka (librdkafka): consume a batch, judge it, flush, insert, commit."""
+"""The job as a hand-written loop on confluent-kafka (librdkafka): consume a batch, decide, flush, insert, commit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tests.bench.peers import job
 
 
 def main() -> None:
-    """Runs until ended."""
-    listed, rows = job.load(), job.Rows()
+    """Runs until the process is ended."""
+    watchlist, rows = job.load_watchlist(), job.Rows()
     producer = Producer(job.LIBRDKAFKA_OUT)
     consumer = Consumer(job.LIBRDKAFKA)
     consumer.subscribe([job.SCANS])
@@ -23,25 +23,25 @@ def main() -> None:
 
     read = 0
     while True:
-        answers: dict[bytes, list[object]] = defaultdict(list)
+        outcomes: dict[bytes, list[object]] = defaultdict(list)
         for message in consumer.consume(10_000, 0.1):
             if message.error():
                 raise KafkaException(message.error())
             value, at = message.value(), message.timestamp()[1]
             try:
-                key, row, alert, answer = job.judge(listed, value, at)
-            except job.Rejected as refused:
-                letter = job.letter(value, message.partition(), message.offset(), at, refused)
+                key, row, alert, outcome = job.decide(watchlist, value, at)
+            except job.Rejected as rejection:
+                letter = job.dead_letter(value, message.partition(), message.offset(), at, rejection)
                 producer.produce(job.DEAD_LETTERS, letter, b"checkpoint-scans", on_delivery=delivered)
             else:
                 rows.add(row)
                 if alert is not None:
                     producer.produce(job.ALERTS, alert, key, on_delivery=delivered)
-                if answer is not None:
-                    answers[key].append(answer)
+                if outcome is not None:
+                    outcomes[key].append(outcome)
             read += 1
-        for site, some in answers.items():
-            producer.produce(job.OUTCOMES, job.outcomes(site, some), site, on_delivery=delivered)
+        for site, group in outcomes.items():
+            producer.produce(job.OUTCOMES, job.outcomes_record(site, group), site, on_delivery=delivered)
         producer.poll(0)
         if read and rows.due:
             producer.flush()

@@ -1,4 +1,4 @@
-"""The floor of aiokafka: reads and decodes, and nothing else."""
+"""The floor of aiokafka: a consumer that reads and decodes, and does nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.bench.peers import job
 
 
 async def main() -> None:
-    """Runs until ended."""
+    """Runs until the process is ended."""
     consumer = AIOKafkaConsumer(
         job.SCANS, bootstrap_servers=job.KAFKA, group_id=job.GROUP, auto_offset_reset="earliest",
         auto_commit_interval_ms=500, isolation_level="read_committed",

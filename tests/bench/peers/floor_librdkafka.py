@@ -1,4 +1,4 @@
-"""The floor of librdkafka from Python: reads and decodes, and nothing else."""
+"""The floor of librdkafka from Python: a consumer that reads and decodes, and does nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.bench.peers import job
 
 
 def main() -> None:
-    """Runs until ended."""
+    """Runs until the process is ended."""
     consumer = Consumer(job.LIBRDKAFKA | {"enable.auto.commit": True, "auto.commit.interval.ms": 500})
     consumer.subscribe([job.SCANS])
     print("ready", flush=True)

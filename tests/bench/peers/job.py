@@ -1,10 +1,10 @@
-"""What every Python peer shares, so that the comparison is about the plumbing: the job itself, as a good engineer writes it.
+"""The job of the Python peers, written once, so that the comparison measures the plumbing.
 
-Events are decoded and validated by msgspec into the contract's own type and decided by the product's own decision table (it
-is pure). The list is a plain dict of tokens, which is faster than the product's watchlist and can be neither updated nor
-switched. Rows have the columns of the product's table of facts and go to ClickHouse over the native protocol, by columns. What
-cannot be read is dead-lettered. Outcomes for the devices are sent where that is asked (BENCH_OUTCOMES), grouped by site where the
-peer has batches. Not asked of a peer: rollups, completeness of devices, progress kept in the database, metrics.
+Events are decoded and validated by msgspec into the wire type and decided by the decision table of ninezero, which is pure. The
+watchlist is a plain dict of tokens: faster than that of ninezero, but it can be neither updated nor switched. Rows have the columns of
+the fact table and are inserted over the native protocol, column by column. Records that cannot be decoded are dead-lettered. Outcomes
+are written if BENCH_OUTCOMES is 1, grouped by site where the peer has batches. A peer need not do: rollups, completeness of devices,
+progress in the database, metrics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ninezero.agents.logic.watchlist.index import Entry
 from ninezero.schemas import rows
 from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
 from ninezero.schemas.times import unix_micros
-from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka import deadletters
 from ninezero.streams.kafka.decoding import LATE_US, Rejected, check_clock
 from ninezero.streams.kafka.decoding import decode as validated
 
@@ -36,13 +36,13 @@ SCANS, ALERTS, DEAD_LETTERS, OUTCOMES = (
     os.environ["BENCH_PREFIX"] + name
     for name in ("checkpoint-scans", "screening-alerts", "dead-letters", "screening-outcomes")
 )
-ANSWERS = os.environ.get("BENCH_OUTCOMES") == "1"
-"""Whether devices are told."""
+WITH_OUTCOMES = os.environ.get("BENCH_OUTCOMES") == "1"
+"""Whether outcomes are written for devices."""
 CLICKHOUSE = os.environ["BENCH_CLICKHOUSE"]
 HOME = "370115"
 
 FLUSH_ROWS, FLUSH_SECONDS = 50_000, 1.0
-"""ClickHouse wants large inserts, about one a second; the product flushes alike."""
+"""ClickHouse needs large inserts, about one per second. ninezero flushes at the same size and interval."""
 
 LIBRDKAFKA = {
     "bootstrap.servers": KAFKA,
@@ -57,17 +57,17 @@ decode = msgspec.json.Decoder(Scan).decode
 _day = rows.local_day("Asia/Shanghai")
 
 
-class Judged(NamedTuple):
-    """What follows from one event: its row, the alert if it raises one, and what its device is told."""
+class Decided(NamedTuple):
+    """The result of one event: its key, its row, its alert if it raises one, and its outcome if outcomes are written."""
 
     key: bytes
     row: tuple[Any, ...]
     alert: bytes | None
-    answer: tuple[str, int, str, list[int]] | None
+    outcome: tuple[str, int, str, list[int]] | None
 
 
-class Listed:
-    """A list of a million in a dict: token → line."""
+class DictWatchlist:
+    """A watchlist in a dict: token → line number."""
 
     def __init__(self, path: Path) -> None:
         with path.open() as file:
@@ -76,7 +76,7 @@ class Listed:
         self.common_keys = frozenset(self._about["keys"])
 
     def valid(self, kind: str, token: str, at_us: int) -> tuple[Entry, ...]:
-        """As `Watchlist.valid`."""
+        """Returns the entries of a token that are valid at a time, as `Watchlist.valid` does."""
         line = self._lines.get(token)
         if line is None or kind != "id" or not self._about["from_us"] <= at_us < self._about["to_us"]:
             return ()
@@ -87,29 +87,29 @@ class Listed:
         )  # fmt: skip
 
 
-def load() -> Listed:
-    """Reads the list and tells the bench that the job can begin; what is in memory by now is not searched for cycles again."""
-    listed = Listed(Path(os.environ["BENCH_LIST"]))
+def load_watchlist() -> DictWatchlist:
+    """Reads the watchlist and reports that the job can begin. The garbage collector does not scan what is in memory by now."""
+    watchlist = DictWatchlist(Path(os.environ["BENCH_LIST"]))
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)  # as the product does
+    gc.set_threshold(100_000, 20, 50)  # as ninezero does
     print("ready", flush=True)
-    return listed
+    return watchlist
 
 
-def judge(listed: Any, value: bytes, kafka_ms: int) -> Judged:
-    """Decodes, validates, matches, decides.
+def decide(watchlist: Any, value: bytes, kafka_ms: int) -> Decided:
+    """Decodes and validates a scan, matches it and applies the decision table.
 
     Raises:
-        Rejected: the event is to be dead-lettered.
+        Rejected: the scan must be dead-lettered.
     """
     try:
         scan = decode(value)
     except msgspec.MsgspecError:
-        scan = validated(Scan, value)  # says why, and where
+        scan = validated(Scan, value)  # raises with the reason and the field
     at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
-    verdict = rules.decide_scan(scan, at_us, listed, HOME, False)
+    verdict = rules.decide_scan(scan, at_us, watchlist, HOME, False)
     late = kafka_ms * 1000 - at_us > LATE_US
     now = time.time()
     minute = at_us // 60_000_000 * 60
@@ -118,23 +118,27 @@ def judge(listed: Any, value: bytes, kafka_ms: int) -> Judged:
         verdict.outcome, int(late), [why.rule for why in verdict.reasons], rows.FIRST_WINS - int(now * 1000),
     )  # fmt: skip
     alert = _alert(scan, verdict, late, now) if verdict.reasons else None
-    answer = (scan.device_id, scan.seq, verdict.outcome, verdict.people if verdict.reasons else []) if ANSWERS else None
-    return Judged(scan.site_id.encode(), row, alert, answer)
+    outcome = (
+        (scan.device_id, scan.seq, verdict.outcome, verdict.people if verdict.reasons else [])
+        if WITH_OUTCOMES
+        else None
+    )
+    return Decided(scan.site_id.encode(), row, alert, outcome)
 
 
-def outcomes(site: bytes, answers: list[Any]) -> bytes:
-    """The record of a site's outcomes."""
-    return encode(Outcomes(site.decode(), datetime.now(UTC), 1, answers))
+def outcomes_record(site: bytes, outcomes: list[Any]) -> bytes:
+    """Returns the record with the outcomes of a site."""
+    return encode(Outcomes(site.decode(), datetime.now(UTC), 1, outcomes))
 
 
-def letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, refused: Rejected) -> bytes:
-    """The dead letter of a record."""
+def dead_letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, rejection: Rejected) -> bytes:
+    """Returns the dead letter of a record."""
     record = SimpleNamespace(value=value, offset=offset, timestamp=kafka_ms)
-    return dead_letter("checkpoint-scans", partition, record, refused)
+    return deadletters.dead_letter("checkpoint-scans", partition, record, rejection)
 
 
 class Rows:
-    """Rows in hand, and their way into ClickHouse."""
+    """Collects rows and inserts them into ClickHouse."""
 
     def __init__(self) -> None:
         host, _, port = CLICKHOUSE.rpartition(":")
@@ -145,11 +149,11 @@ class Rows:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for an insert."""
+        """Whether an insert is due, by number of rows or by time."""
         return len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._flushed > FLUSH_SECONDS
 
     def flush(self) -> None:
-        """Returns when the rows are durable by ClickHouse's own measure."""
+        """Inserts the rows, and returns when ClickHouse has acknowledged them."""
         if self._rows:
             self._client.execute(
                 f"INSERT INTO bench.passages ({', '.join(rows.ScreeningFact._fields)}) VALUES",
@@ -189,4 +193,4 @@ def _alert(scan: Scan, verdict: rules.Verdict, late: bool, now: float) -> bytes:
     )  # fmt: skip
 
 
-__all__ = ["Judged", "Listed", "Rejected", "Rows", "judge", "letter", "load", "outcomes"]
+__all__ = ["Decided", "DictWatchlist", "Rejected", "Rows", "dead_letter", "decide", "load_watchlist", "outcomes_record"]

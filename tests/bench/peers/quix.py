@@ -1,4 +1,4 @@
-"""The job on Quix Streams: one function a message, alerts to a topic, rows to a sink that is flushed before each commit."""
+"""The job on Quix Streams: one function per message, alerts to a topic, rows to a sink that is flushed before each commit."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ from tests.bench.peers import job
 
 
 class ClickHouse(BaseSink):  # type: ignore[misc]
-    """One insert a checkpoint: `flush` is called before the offsets are committed, and its error aborts the commit."""
+    """A sink that inserts once per checkpoint. `flush` is called before the offsets are committed, and its error aborts the commit."""
 
     def __init__(self) -> None:
         super().__init__()
         self._rows = job.Rows()
 
     def add(self, value: Any, **_: Any) -> None:
-        """Takes a row."""
+        """Adds one row."""
         self._rows.add(value.row)
 
     def flush(self) -> None:
-        """Writes what was taken."""
+        """Inserts the rows."""
         self._rows.flush()
 
 
 def main() -> None:
-    """Runs until ended."""
-    listed = job.load()
+    """Runs until the process is ended."""
+    watchlist = job.load_watchlist()
     app = Application(
         job.KAFKA, consumer_group=job.GROUP, auto_offset_reset="earliest", commit_interval=job.FLUSH_SECONDS,
         commit_every=job.FLUSH_ROWS, auto_create_topics=False, use_changelog_topics=False, loglevel=logging.WARNING,
         producer_extra_config={"acks": "all", "linger.ms": 20},
     )  # fmt: skip
 
-    def judge(value: bytes, key: bytes, timestamp: int, headers: Any) -> job.Judged | bytes:
+    def decide(value: bytes, key: bytes, timestamp: int, headers: Any) -> job.Decided | bytes:
         try:
-            return job.judge(listed, value, timestamp)
-        except job.Rejected as refused:
+            return job.decide(watchlist, value, timestamp)
+        except job.Rejected as rejection:
             at = message_context()
-            return job.letter(value, at.partition, at.offset, timestamp, refused)
+            return job.dead_letter(value, at.partition, at.offset, timestamp, rejection)
 
-    judged = app.dataframe(app.topic(job.SCANS, value_deserializer="bytes", key_deserializer="bytes")).apply(
-        judge, metadata=True
+    decided = app.dataframe(app.topic(job.SCANS, value_deserializer="bytes", key_deserializer="bytes")).apply(
+        decide, metadata=True
     )
     raw = {"value_serializer": "bytes", "key_serializer": "bytes"}
-    letters = judged.filter(lambda value: type(value) is bytes)
+    letters = decided.filter(lambda value: type(value) is bytes)
     letters.to_topic(app.topic(job.DEAD_LETTERS, **raw), key=lambda value: b"checkpoint-scans")
-    good = judged.filter(lambda value: type(value) is not bytes)
-    good.filter(lambda value: value.alert is not None).apply(lambda value: value.alert).to_topic(
+    accepted = decided.filter(lambda value: type(value) is not bytes)
+    accepted.filter(lambda value: value.alert is not None).apply(lambda value: value.alert).to_topic(
         app.topic(job.ALERTS, **raw)
     )
-    if job.ANSWERS:
-        good.apply(lambda value: value.answer).apply(
-            lambda answer, key, at, headers: job.outcomes(key, [answer]), metadata=True
+    if job.WITH_OUTCOMES:
+        accepted.apply(lambda value: value.outcome).apply(
+            lambda outcome, key, at, headers: job.outcomes_record(key, [outcome]), metadata=True
         ).to_topic(app.topic(job.OUTCOMES, **raw))
-    good.sink(ClickHouse())
+    accepted.sink(ClickHouse())
     app.run()
 
 

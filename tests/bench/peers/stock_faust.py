@@ -1,4 +1,4 @@
-"""The job as a stock Faust agent: `take` for batches, as Faust's documentation has it. It acknowledges a batch whose insert failed."""
+"""The job as an unmodified Faust agent with `take` for batches, as its documentation shows. It acknowledges a batch whose insert failed."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ scans, alerts, letters, outcomes = (
     app.topic(name, key_serializer="raw", value_serializer="raw")
     for name in (job.SCANS, job.ALERTS, job.DEAD_LETTERS, job.OUTCOMES)
 )
-listed = job.load()
+watchlist = job.load_watchlist()
 
 
 @app.agent(scans)
 async def screen(stream: faust.StreamT) -> None:
-    """A batch at a time: judge, send, insert; then it is acknowledged."""
+    """Handles one batch at a time: decide, send, insert. Faust then acknowledges the batch."""
     rows = job.Rows()
     async for events in stream.take_events(10_000, within=job.FLUSH_SECONDS):
         sent = []
-        answers: dict[bytes, list[object]] = defaultdict(list)
+        outcomes_by_site: dict[bytes, list[object]] = defaultdict(list)
         for event in events:
             message, at = event.message, int(event.message.timestamp * 1000)
             try:
-                key, row, alert, answer = job.judge(listed, event.value, at)
-            except job.Rejected as refused:
-                letter = job.letter(event.value, message.partition, message.offset, at, refused)
+                key, row, alert, outcome = job.decide(watchlist, event.value, at)
+            except job.Rejected as rejection:
+                letter = job.dead_letter(event.value, message.partition, message.offset, at, rejection)
                 sent.append(await letters.send(key=b"checkpoint-scans", value=letter))
             else:
                 rows.add(row)
                 if alert is not None:
                     sent.append(await alerts.send(key=key, value=alert))
-                if answer is not None:
-                    answers[key].append(answer)
-        for site, some in answers.items():
-            sent.append(await outcomes.send(key=site, value=job.outcomes(site, some)))
+                if outcome is not None:
+                    outcomes_by_site[key].append(outcome)
+        for site, group in outcomes_by_site.items():
+            sent.append(await outcomes.send(key=site, value=job.outcomes_record(site, group)))
         await asyncio.gather(*sent)
         await asyncio.to_thread(rows.flush)
 

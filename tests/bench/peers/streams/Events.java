@@ -2,7 +2,7 @@ import com.fasterxml.jackson.annotation.JsonProperty;
 import java.util.List;
 import java.util.Set;
 
-/** The contract's types, and what makes an event valid beyond its JSON. */
+/** The wire types, and the checks of an event beyond its JSON. */
 final class Events {
     record Tokens(String id, String passport, String phone, String pass) {}
 

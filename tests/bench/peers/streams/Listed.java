@@ -9,7 +9,7 @@ import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 
-/** A list of a million in a map: token to line. */
+/** A watchlist in a map: token to line number. */
 final class Listed {
     private final Map<String, Integer> lines = new HashMap<>(2_000_000);
     private final Set<String> keys = new HashSet<>();
@@ -33,7 +33,7 @@ final class Listed {
         }
     }
 
-    /** Whether the list has tokens of this one's key; an absent token is no matter. */
+    /** Returns whether the watchlist has tokens of the key of this token; an absent token has no key to check. */
     boolean knows(String token) {
         return token == null || keys.contains(token.substring(0, token.indexOf('.')));
     }

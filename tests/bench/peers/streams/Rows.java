@@ -8,7 +8,7 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.List;
 
-/** Rows in hand as RowBinary, and their way into ClickHouse over HTTP. */
+/** Collects rows as RowBinary and inserts them into ClickHouse over HTTP. */
 final class Rows {
     private static final int FLUSH_ROWS = 50_000;
 
@@ -34,7 +34,7 @@ final class Rows {
         out.putShort((short) scan.people().size());
         text(outcome);
         out.put((byte) (late ? 1 : 0));
-        out.put((byte) reasons.size());  // a length below 128 is one byte; a scan has 80 people, and few of them a reason
+        out.put((byte) reasons.size());  // a length below 128 is one byte; a scan has at most 80 people
         for (Events.Reason why : reasons) {
             text(why.rule());
         }
@@ -46,7 +46,7 @@ final class Rows {
         return count >= FLUSH_ROWS || out.remaining() < 1 << 20;
     }
 
-    /** Returns when they are durable by ClickHouse's own measure. */
+    /** Inserts the rows, and returns when ClickHouse has acknowledged them. */
     void flush() {
         if (count == 0) {
             return;
@@ -66,7 +66,7 @@ final class Rows {
 
     private void text(String text) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        out.put((byte) bytes.length);  // identifiers have 64 bytes at most
+        out.put((byte) bytes.length);  // an identifier has at most 64 bytes
         out.put(bytes);
     }
 }

@@ -29,7 +29,7 @@ final class Rules {
         this.home = home;
     }
 
-    /** Reasons in order; none means clear. */
+    /** Returns the reasons in order; no reason means clear. */
     List<Events.Reason> decide(Events.Scan scan, long at) {
         List<Events.Reason> reasons = new ArrayList<>(0);
         boolean inbound = scan.way().equals("in");
@@ -100,7 +100,7 @@ final class Rules {
         judgeTemperature(reasons, index, person);
         String origin = person.origin();
         if (inbound && origin != null && !origin.equals("CN") && !origin.equals(home)) {
-            add(reasons, index, origin.startsWith(home.substring(0, 2))  // the list has no health passes
+            add(reasons, index, origin.startsWith(home.substring(0, 2))  // the watchlist has no health passes
                 ? "outside_district_without_pass" : "outside_province_without_pass");
         }
     }

@@ -27,11 +27,11 @@ import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.processor.api.RecordMetadata;
 
 /**
- * The job on Kafka Streams: one processor, alerts and dead letters to topics, rows to ClickHouse once a second.
+ * The job on Kafka Streams: one processor, alerts and dead letters to topics, rows to ClickHouse once per second.
  *
- * Offsets are committed only when a flush asks for it (the interval of its own is out of reach), and a thread punctuates before it
- * commits, so rows are durable before the commit. Kafka Streams has no hook before the commit of a rebalance: there it is not so.
- * Before the bench begins the job runs on other scans until the compiler has seen it.
+ * Offsets are committed only when a flush requests it (the commit interval is set to its maximum), and a thread punctuates before it
+ * commits, so rows are durable before the commit. Kafka Streams has no hook before the commit of a rebalance, so rows may not be
+ * durable there. Before the measurement the job runs on other scans, so that the compiler has compiled it.
  */
 final class Screening implements Processor<byte[], byte[], byte[], byte[]> {
     private static final ObjectMapper MAPPER = JsonMapper.builder().disable(MapperFeature.ALLOW_COERCION_OF_SCALARS)
@@ -69,16 +69,16 @@ final class Screening implements Processor<byte[], byte[], byte[], byte[]> {
             long at = observed.toEpochSecond() * 1_000_000 + observed.getNano() / 1000;
             long ahead = at - record.timestamp() * 1000;
             if (ahead > 600_000_000L || ahead < -13 * 86_400_000_000L) {
-                refuse(record, "clock_out_of_range", path);
+                reject(record, "clock_out_of_range", path);
             } else if (Events.valid(scan)) {
                 judge(scan, at, record);
             } else {
-                refuse(record, "schema_invalid", "");
+                reject(record, "schema_invalid", "");
             }
         } catch (com.fasterxml.jackson.core.JsonParseException error) {
-            refuse(record, "not_json", "");
+            reject(record, "not_json", "");
         } catch (JsonProcessingException | java.time.format.DateTimeParseException error) {
-            refuse(record, "schema_invalid", path);
+            reject(record, "schema_invalid", path);
         } catch (IOException error) {
             throw new IllegalStateException(error);
         }
@@ -103,7 +103,7 @@ final class Screening implements Processor<byte[], byte[], byte[], byte[]> {
         }
     }
 
-    private void refuse(Record<byte[], byte[]> record, String reason, String path) {
+    private void reject(Record<byte[], byte[]> record, String reason, String path) {
         RecordMetadata place = context.recordMetadata().orElseThrow();
         try {
             Events.DeadLetter letter = new Events.DeadLetter("checkpoint-scans", place.partition(), place.offset(), reason, path,
