@@ -1,1 +1,1 @@
-"""`ninezero doctor`: checks of a deployment."""
+"""`ninezero doctor`: checks a deployment from outside and says what to do. It changes nothing."""

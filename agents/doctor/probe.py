@@ -1,4 +1,4 @@
-"""What `ninezero doctor` looks at, each thing once, however many parts ask."""
+"""The connections of `ninezero doctor` to a deployment. Each answer is read once and kept."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
+from ninezero.agents.doctor.findings import CannotCheck
 from ninezero.schemas.events import Manifest
 from ninezero.streams import settings as settings_
 from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.settings import Settings, SettingsError
 
 HEARTBEAT_SECONDS = 15.0
-"""One comes every ten."""
+"""How long a heartbeat is waited for. The lists role writes one every ten seconds."""
+
 LISTS_SECONDS = 90.0
-
-Status = Literal["ok", "warning", "failed", "could_not_check"]
-Found = Iterator[tuple[Status, str, str]]
-"""How it is, what was found, and what to do unless it is well."""
-
-
-class CannotCheck(UserError):
-    """A part that cannot be looked at, and why."""
+"""How long reading the lists may take."""
 
 
 class DeploymentProbe:
-    """The deployment that an environment names, seen from this machine and with this account."""
+    """Connects to the deployment that the settings name, from this machine and with its accounts.
+
+    Args:
+        environ: The settings.
+        edge: Whether ClickHouse is left out.
+    """
 
     def __init__(self, environ: Mapping[str, str], *, edge: bool = False) -> None:
         self._environ = environ
@@ -38,52 +37,52 @@ class DeploymentProbe:
 
     @cached_property
     def kafka_fault(self) -> diagnosis.Fault | None:
-        """Why Kafka cannot be reached."""
+        """Why Kafka cannot be reached; None if it can."""
         for name, fault in self.faults.items():
             if name.startswith("NINEZERO_KAFKA"):
                 return diagnosis.Fault(str(fault), "set it first")
         return diagnosis.kafka_fault(self.settings)
 
     def admin(self) -> Any:
-        """A connection to Kafka."""
+        """Returns an admin client of Kafka; the caller closes it."""
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
         return sync.admin(self.settings)
 
     @cached_property
-    def described(self) -> dict[str, dict[str, Any]]:
-        """What Kafka tells of our topics, by their names in the contract."""
+    def topics(self) -> dict[str, dict[str, Any]]:
+        """The descriptions of the topics by Kafka, by name without the prefix."""
         with contextlib.closing(self.admin()) as admin:
             names = {self.settings.topic(topic.name): topic.name for topic in topics.ALL}
-            return {names[told["name"]]: told for told in admin.describe_topics(list(names))}
+            return {names[topic["name"]]: topic for topic in admin.describe_topics(list(names))}
 
     @cached_property
     def manifests(self) -> Mapping[tuple[str, str], Manifest]:
-        """The lists' manifests."""
+        """The manifest of each list, by authority and name."""
         from ninezero.agents.watchlist.snapshot import read_snapshot
 
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
 
-        async def within() -> Mapping[tuple[str, str], Manifest]:
+        async def read() -> Mapping[tuple[str, str], Manifest]:
             async with asyncio.timeout(LISTS_SECONDS):
                 return (await read_snapshot(self.settings)).manifests
 
         try:
-            return asyncio.run(within())
+            return asyncio.run(read())
         except TimeoutError:
             raise CannotCheck(f"the lists could not be read in {LISTS_SECONDS:.0f} s") from None
 
     @cached_property
     def heartbeat_offset(self) -> float | None:
-        """The broker's clock minus ours in seconds, by the next heartbeat on the watchlist; None if none comes."""
+        """The clock of the broker minus that of this machine in seconds, by the next heartbeat; None if no heartbeat arrives."""
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
         return asyncio.run(_next_heartbeat(self.settings))
 
     @contextlib.contextmanager
     def database(self) -> Iterator[clickhouse.Engine]:
-        """A connection to ClickHouse; never makes an embedded database that is not there."""
+        """Opens a connection to ClickHouse. An embedded database that does not exist is not created."""
         if "NINEZERO_CLICKHOUSE" in self.faults:
             raise CannotCheck("NINEZERO_CLICKHOUSE is missing or wrong")
         folder = clickhouse.folder_of(self.settings.clickhouse)
@@ -95,12 +94,12 @@ class DeploymentProbe:
         finally:
             engine.close()
 
-    def unknown(self) -> list[str]:
-        """Variables that look like settings and are none."""
+    def unknown_settings(self) -> list[str]:
+        """Returns the environment variables that begin with NINEZERO_ and are not settings."""
         return sorted(n for n in self._environ if n.startswith("NINEZERO_") and n not in settings_.SETTINGS)
 
 
-# What is looked at in place of a setting that is missing, so that one fault does not hide the next.
+# Values for settings that are missing, so that one fault does not hide the next.
 _PLACEHOLDERS = {
     "NINEZERO_KAFKA": "127.0.0.1:1", "NINEZERO_CLICKHOUSE": "chdb:///nowhere", "NINEZERO_ORDER": "none",
     "NINEZERO_SUNSET": "2100-01-01T00:00:00Z",
@@ -149,13 +148,6 @@ async def _next_heartbeat(settings: Settings) -> float | None:
     return None
 
 
-def loopback(where: str) -> bool:
-    """Whether all of these addresses are on this machine."""
-    return all(map(settings_.is_loopback, where.split(",")))
-
-
-def named(names: list[str]) -> str:
-    """Names in a line, the first few of many."""
-    if not names:
-        return "none"
-    return ", ".join(names) if len(names) <= 6 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+def on_this_machine(addresses: str) -> bool:
+    """Whether all of the comma-separated addresses are on this machine."""
+    return all(map(settings_.is_loopback, addresses.split(",")))

@@ -1,50 +1,79 @@
-"""What needs a look, out of what was seen: problems by code with their figures, the worst first, and the state of a site."""
+"""Problems of a deployment, derived from what the board observed, and the state of a site."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-LATELY_SECONDS = 15 * 60
+from ninezero.agents.logic.situation import Checked
+
+QUIET_SECONDS = 15 * 60
 """A site without a passage for longer is quiet."""
 
 LIST_OLD_SECONDS = 24 * 3600
-"""Lists of the field are renewed daily; the advice goes on with an older one."""
+"""Authorities renew their lists daily. An older list stays in use, with a warning."""
 
 LAG_RECORDS = 20_000
-"""More than this waiting to be read: about a second of the busiest hour."""
+"""A role with more unprocessed records is behind: about a second of the busiest hour of a country."""
+
+ORDER_NEAR_SECONDS = 72 * 3600
 
 SITE_SEVERITY = ("unknown", "silent", "gaps", "quiet", "nothing", "ok")
-"""States of a site, in the order in which they are shown; `nothing`: no passage today."""
+"""States of a site in the order in which the board lists them. `nothing`: no passage today."""
 
-Issue = tuple[str, str, dict[str, Any]]
-"""(`bad` or `warn`, code, figures)."""
+
+ProblemCode = Literal[
+    "clickhouse_silent", "part_unknown", "workers_unknown", "order_ended", "order_ends", "worker_down", "worker_not_ready",
+    "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
+    "gaps", "readings_missed", "beds_full", "overdue", "dead_letters",
+]  # fmt: skip
+
+
+class Problem(NamedTuple):
+    """A problem for the board. The page has a text for each code; `figures` are the values in that text."""
+
+    level: Literal["bad", "warn"]
+    code: ProblemCode
+    figures: dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the board has seen; times are Unix seconds. `vitals` is None if no worker could be asked."""
+class Observation:
+    """What the board observed at one moment. Times are Unix seconds."""
 
     now: float
     as_of: float
+    """The moment that is shown: `now`, or in a replay the last minute that was counted."""
     replay: bool
     sunset: float
     max_list_age: float
-    began: float
-    answered: float | None
-    """None: ClickHouse answers; or when it did last, 0 for never."""
-    parts: Mapping[str, tuple[bool, float | None]]
+    watched_since: float
+    """When the first page was opened."""
+    clickhouse_silent_since: float | None
+    """The last answer of ClickHouse (0: it never answered); None while it answers."""
+    parts: Mapping[str, Checked]
     data: Mapping[str, Any]
-    vitals: Mapping[str, Any] | None
-    vitals_at: float | None
+    """The last known data of each part."""
+    workers: Mapping[str, Any] | None
+    """The health of the workers; None if they could not be asked."""
+    workers_at: float | None
     settled: bool
+    """False in the first seconds, while answers are still expected."""
     last_passage: float
-    """Of today; before the first of a day, when the day began."""
+    """The last passage of today; before the first one, midnight."""
 
 
 def site_state(last: float | None, as_of: float, silent: bool, missing: int, known: Mapping[str, bool]) -> str:
-    """The state of a site. It is `ok` only if all of it is known and a passage came lately."""
+    """Returns the state of a site. It is `ok` only if all of it is known and it had a passage in the last 15 minutes.
+
+    Args:
+        last: Time of the last passage of today; None if there was none.
+        as_of: The moment that is shown.
+        silent: Whether a device of the site is silent.
+        missing: Number of missing sequence numbers.
+        known: Whether counts, silent devices and missing numbers are known.
+    """
     if silent and known["silent"]:
         return "silent"
     if missing and known["gaps"]:
@@ -53,98 +82,126 @@ def site_state(last: float | None, as_of: float, silent: bool, missing: int, kno
         return "unknown"
     if last is None:
         return "nothing"
-    return "ok" if as_of - last < LATELY_SECONDS else "quiet"
+    return "ok" if as_of - last < QUIET_SECONDS else "quiet"
 
 
-def issues(seen: Seen) -> list[Issue]:
-    """Everything that needs a look, what is bad before what is a warning."""
-    found = [*_unknown(seen), *_order(seen), *_workers(seen), *_counted(seen)]
-    return sorted(found, key=lambda issue: issue[0] != "bad")
+def problems(seen: Observation) -> list[Problem]:
+    """Returns all problems, the bad ones before the warnings."""
+    found = [
+        *_unknown(seen),
+        *_order(seen),
+        *_workers(seen),
+        *_lists(seen),
+        *_devices(seen),
+        *_cases(seen),
+        *_dead_letters(seen),
+    ]
+    return sorted(found, key=lambda problem: problem.level != "bad")
 
 
-def _unknown(seen: Seen) -> list[Issue]:
+def _unknown(seen: Observation) -> list[Problem]:
     """What could not be checked, and since when."""
-    if seen.answered is not None:
-        return [("bad", "clickhouse_silent", _since(seen.answered, seen))]
+    if seen.clickhouse_silent_since is not None:
+        return [Problem("bad", "clickhouse_silent", _since(seen.clickhouse_silent_since, seen))]
     return [
-        ("bad", "part_unknown", {"part": name} | _since(at, seen))
+        Problem("bad", "part_unknown", {"part": name} | _since(at, seen))
         for name, (known, at) in seen.parts.items()
         if not known
     ]
 
 
-def _since(at: float | None, seen: Seen) -> dict[str, Any]:
-    """Since when something is not known; if it never was, nobody can say whether it was before anyone watched (`found_so`)."""
-    return {"since": at or seen.began, "found_so": not at}
+def _since(at: float | None, seen: Observation) -> dict[str, Any]:
+    """Since when something is unknown. If it never was known, that is since the board is watched, or before."""
+    return {"since": at or seen.watched_since, "or_before": not at}
 
 
-def _order(seen: Seen) -> list[Issue]:
+def _order(seen: Observation) -> list[Problem]:
     left = seen.sunset - seen.now
     if left <= 0:
-        return [("bad", "order_ended", {"since": seen.sunset})]
-    return [("warn", "order_ends", {"age": left})] if left < 72 * 3600 and not seen.replay else []
+        return [Problem("bad", "order_ended", {"since": seen.sunset})]
+    return [Problem("warn", "order_ends", {"age": left})] if left < ORDER_NEAR_SECONDS and not seen.replay else []
 
 
-def _workers(seen: Seen) -> list[Issue]:
-    if seen.vitals is None:
-        return [("bad", "workers_unknown", _since(seen.vitals_at, seen))] if seen.settled else []
-    found: list[Issue] = []
-    for role, address, state, since, found_so in seen.vitals["workers"]:
-        if state in ("down", "not_ready"):
-            told = {"role": role, "address": address, "since": since, "found_so": found_so}
-            found.append(("bad", f"worker_{state}", told))
-    heartbeat = seen.vitals["heartbeat"]
+def _workers(seen: Observation) -> list[Problem]:
+    if seen.workers is None:
+        return [Problem("bad", "workers_unknown", _since(seen.workers_at, seen))] if seen.settled else []
+    found: list[Problem] = []
+    for worker in seen.workers["workers"]:
+        figures = {
+            "role": worker.role, "address": worker.address, "since": worker.since, "or_before": worker.or_before,
+        }  # fmt: skip
+        if worker.state == "down":
+            found.append(Problem("bad", "worker_down", figures))
+        elif worker.state == "not_ready":
+            found.append(Problem("bad", "worker_not_ready", figures))
+    heartbeat = seen.workers["heartbeat"]
     if heartbeat == float("inf"):
-        found.append(("bad", "heartbeat_never", {}))
+        found.append(Problem("bad", "heartbeat_never", {}))
     elif heartbeat is not None and heartbeat > seen.max_list_age:
-        found.append(("bad", "heartbeat_old", {"seconds": int(heartbeat)}))
-    for role, topic, records in seen.vitals["lag"] or ():
-        if records > LAG_RECORDS:
-            found.append(("bad", "lag", {"role": role, "topic": topic, "n": records}))
-    sink = seen.vitals["sink"]
+        found.append(Problem("bad", "heartbeat_old", {"seconds": int(heartbeat)}))
+    for lag in seen.workers["lag"] or ():
+        if lag.records > LAG_RECORDS:
+            found.append(Problem("bad", "lag", {"role": lag.role, "topic": lag.topic, "n": lag.records}))
+    sink = seen.workers["sink"]
     if sink and sink["retries"]:
-        found.append(("bad", "sink_retries", {"n": sink["retries"]}))
+        found.append(Problem("bad", "sink_retries", {"n": sink["retries"]}))
     return found
 
 
-def _counted(seen: Seen) -> list[Issue]:
-    """What the counts say; parts that are unknown have said so already."""
+def _known(seen: Observation, name: str) -> Any:
+    """The data of a part; None if it is unknown, which `_unknown` reports."""
+    return seen.data[name] if seen.parts[name].known else None
 
-    def data(name: str) -> Any:
-        return seen.data[name] if seen.parts[name][0] else None
 
-    found: list[Issue] = []
-    held_all = (data("rules_hour") or {}).get("list_stale", [0, 0])[1]
-    if held_all:
-        found.append(("bad", "list_stale", {"n": held_all}))
-    lists = data("lists")
-    for authority, name, batch_id, code, lines, age in lists["held"] if lists else ():
-        found.append(
-            (
-                "warn",
-                "batch_held",
-                {"list": name, "authority": authority, "batch": batch_id, "code": code, "n": lines, "age": age},
-            )
-        )
-    old = [row for row in lists["applied"] if row[3] > LIST_OLD_SECONDS and row[2] != "health_pass"] if lists else []
-    if old:  # without a pass people are stopped, not let through: passes need no daily renewal
-        authority, name, _, age = max(old, key=lambda row: row[3])
-        found.append(("warn", "list_old", {"n": len(old), "list": name, "authority": authority, "age": age}))
-    last = seen.last_passage
-    if data("since") is not None and seen.as_of - last > LATELY_SECONDS:
-        found.append(("warn", "no_passage", {"since": last}))
-    if silent := data("silent"):
-        found.append(("warn", "silent", {"n": len(silent), "devices": sum(map(len, silent.values()))}))
-    if gaps := data("gaps"):
-        found.append(("warn", "gaps", {"n": sum(gaps.values()), "sites": len(gaps)}))
-    beds = data("quarantine") or ()
-    if n := sum(row[6] + row[7] for row in beds):
-        found.append(("warn", "readings_missed", {"n": n}))
-    for site, capacity, present, free, *_ in beds:
-        if free <= 0 and (capacity or present):
-            found.append(("warn", "beds_full", {"site": site}))
-    if n := sum(row[4] for row in data("followups") or ()):
-        found.append(("warn", "overdue", {"n": n}))
-    if n := sum(row[2] for row in data("dead_letters") or ()):
-        found.append(("warn", "dead_letters", {"n": n}))
+def _lists(seen: Observation) -> list[Problem]:
+    found: list[Problem] = []
+    _, held_recently = (_known(seen, "rules_hour") or {}).get("list_stale", (0, 0))
+    if held_recently:
+        found.append(Problem("bad", "list_stale", {"n": held_recently}))
+    lists = _known(seen, "lists")
+    if lists is None:
+        return found
+    for batch in lists["held"]:
+        figures = {
+            "list": batch.list, "authority": batch.authority, "batch": batch.batch_id, "code": batch.code, "n": batch.lines,
+            "age": batch.age,
+        }  # fmt: skip
+        found.append(Problem("warn", "batch_held", figures))
+    # Health passes need no daily renewal: without a pass people are stopped, not let through.
+    old = [one for one in lists["applied"] if one.age > LIST_OLD_SECONDS and one.category != "health_pass"]
+    if old:
+        oldest = max(old, key=lambda one: one.age)
+        figures = {"n": len(old), "list": oldest.list, "authority": oldest.authority, "age": oldest.age}
+        found.append(Problem("warn", "list_old", figures))
     return found
+
+
+def _devices(seen: Observation) -> list[Problem]:
+    found: list[Problem] = []
+    if _known(seen, "recent_today") is not None and seen.as_of - seen.last_passage > QUIET_SECONDS:
+        found.append(Problem("warn", "no_passage", {"since": seen.last_passage}))
+    if silent := _known(seen, "silent"):
+        found.append(Problem("warn", "silent", {"n": len(silent), "devices": sum(map(len, silent.values()))}))
+    if gaps := _known(seen, "gaps"):
+        found.append(Problem("warn", "gaps", {"n": sum(gaps.values()), "sites": len(gaps)}))
+    return found
+
+
+def _cases(seen: Observation) -> list[Problem]:
+    found: list[Problem] = []
+    sites = _known(seen, "quarantine") or ()
+    if missed := sum(site.readings_missed + site.missed_yesterday for site in sites):
+        found.append(Problem("warn", "readings_missed", {"n": missed}))
+    found += [
+        Problem("warn", "beds_full", {"site": site.site_id})
+        for site in sites
+        if site.free <= 0 and (site.capacity or site.present)
+    ]
+    if overdue := sum(district.overdue for district in _known(seen, "followups") or ()):
+        found.append(Problem("warn", "overdue", {"n": overdue}))
+    return found
+
+
+def _dead_letters(seen: Observation) -> list[Problem]:
+    recent = sum(letters.recent for letters in _known(seen, "dead_letters") or ())
+    return [Problem("warn", "dead_letters", {"n": recent})] if recent else []

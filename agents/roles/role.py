@@ -20,7 +20,8 @@ from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from ninezero.agents.board.server import Board, guard
+from ninezero.agents.board.security import guard
+from ninezero.agents.board.server import Board
 from ninezero.agents.cases.followups import FOLLOW_UP
 from ninezero.agents.cases.intake import valid_events
 from ninezero.agents.cases.monitor import CaseKind, CaseMonitor

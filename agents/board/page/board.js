@@ -1,33 +1,33 @@
-// The situation page: asks for a snapshot every two seconds and writes it down. Every text goes in as text, never as markup.
-// What is not known, or of before, is said to be so: nothing here is fine because nothing was heard.
+// The situation page. It asks for a snapshot every two seconds and shows it. Every text is inserted as text, never as markup.
+// The page marks what is unknown or outdated: silence never counts as good.
 
 const POLL = 2000, SITES = 10_000, ANSWER = 4000, LOST = 6000, ROWS = 40, MOST_ROWS = 2000;
 const OUTCOMES = ["refer", "quarantine", "turn_back", "hold", "clear"];
 const NOT_CLEAR = ["refer", "quarantine", "turn_back", "hold"];
-const SLOW = new Set(["before", "sites"]); // sums and names that change little: they must be known, but their age says nothing
-const WHOSE = ["part", "role", "address", "topic", "authority", "list", "batch", "site"]; // what tells two problems of one code apart
+const SLOW = new Set(["settled_today", "sites"]); // they change little: they must be known, but their age is not shown
+const SUBJECT = ["part", "role", "address", "topic", "authority", "list", "batch", "site"]; // the figures that distinguish two problems with the same code
 const CALM = ["all_well", "not_all_checked"];
 const SITE_STATES = { unknown: "unknown", silent: "bad", gaps: "warn", quiet: "quiet", nothing: "quiet", ok: "ok" };
 
 const $ = (id) => document.getElementById(id);
 const texts = await (await fetch("texts.json")).json();
 let language = chosen();
-let snapshot = null, gotAt = 0, allSites = null, allShown = false, allIssues = false, told = new Map();
+let snapshot = null, gotAt = 0, allSites = null, allShown = false, allProblems = false, announced = new Map();
 
 function chosen() {
-  try { const kept = localStorage.getItem("language"); if (kept === "en" || kept === "zh") return kept; } catch { /* no storage: not kept */ }
+  try { const kept = localStorage.getItem("language"); if (kept === "en" || kept === "zh") return kept; } catch { /* without storage the choice is not kept */ }
   return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 function t(key, values = {}) {
   return (texts[key]?.[language] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }
-// A code of the contract that may be the name of another text, too.
+// These codes are also the keys of other texts.
 const rule = (code) => t(code === "list_stale" ? "rule_list_stale" : code);
 const role = (code) => t(code === "lists" ? "role_lists" : code);
 
 // -- figures and times ------------------------------------------------------------------------------------------------------
 const locale = () => (language === "zh" ? "zh-CN" : "en-GB");
-// To make a format costs a hundred times what to use it does, and a table of sites uses thousands.
+// Creating a format takes a hundred times as long as using it, and a table of sites uses thousands.
 const formats = new Map();
 function format(kind, options = {}) {
   const key = `${kind.name} ${options.timeZone} ${options.day} ${language}`;
@@ -48,7 +48,7 @@ function age(seconds) {
   const [unit, size] = seconds < 90 ? ["s", 1] : seconds < 5400 ? ["min", 60] : seconds < 129_600 ? ["h", 3600] : ["d", 86_400];
   return t(unit, { n: n(Math.max(0, Math.floor(seconds / size))) });
 }
-const since = (at, foundSo) => (foundSo ? t("or_before", { time: clock(at) }) : clock(at));
+const since = (at, orBefore) => (orBefore ? t("or_before", { time: clock(at) }) : clock(at));
 const short = (seconds) => (seconds < 1 ? t("ms", { n: n(Math.round(seconds * 1000)) }) : t("s", { n: n(Math.round(seconds * 10) / 10) }));
 const lost = () => snapshot !== null && Date.now() - gotAt > LOST;
 const known = (part) => !lost() && Boolean(snapshot.parts[part]?.known);
@@ -59,17 +59,17 @@ function put(element, text, name) {
   if (element.textContent !== value) element.textContent = value;
   if (name !== undefined && element.className !== name) element.className = name;
 }
-// A list's or a table's children, reused by position and written when their row is another one: a cell is [text, class], and one
-// with a chip [text, class, chip].
+// The children of a list or table are reused by position and written when their row changed. A cell is [text, class], or
+// [text, class, chip].
 const written = new WeakMap();
 function fill(parent, rows, make, write) {
   while (parent.children.length > rows.length) parent.lastElementChild.remove();
   rows.forEach((row, i) => {
     if (!parent.children[i]) parent.append(make(row));
-    const child = parent.children[i], said = JSON.stringify(row);
-    if (written.get(child) === said) return;
+    const child = parent.children[i], content = JSON.stringify(row);
+    if (written.get(child) === content) return;
     write(child, row);
-    written.set(child, said);
+    written.set(child, content);
   });
 }
 function table(id, rows) {
@@ -96,25 +96,26 @@ function chips(id, items) {
 }
 
 // -- the page ---------------------------------------------------------------------------------------------------------------
-function words() {
+function translate() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   document.title = `${t("title")} · ninezero`;
   for (const element of document.querySelectorAll("[data-t]")) put(element, t(element.dataset.t));
   for (const element of document.querySelectorAll("[data-t-label]")) element.setAttribute("aria-label", t(element.dataset.tLabel));
   for (const button of document.querySelectorAll("[data-language]")) button.setAttribute("aria-pressed", String(button.dataset.language === language));
-  told = new Map();
+  announced = new Map();
 }
 function render() {
   if (snapshot === null) return;
   head();
-  issues();
+  problems();
   stamps();
   figures();
   minutes();
   rules();
   sites();
   lists();
-  care();
+  beds();
+  followups();
   pipeline();
 }
 function head() {
@@ -124,26 +125,26 @@ function head() {
   put($("time"), snapshot.replay ? "" : clock(snapshot.at + (Date.now() - gotAt) / 1000));
   put($("order"), t("order", { order: snapshot.order, end: clock(snapshot.sunset, true) }));
 }
-function issueText(code, values) {
+function problemText(code, values) {
   const of = { ...values };
   for (const name of ["n", "sites", "devices", "seconds"]) if (name in of) of[name] = n(of[name]);
-  if ("since" in of) of.time = since(of.since, of.found_so);
+  if ("since" in of) of.time = since(of.since, of.or_before);
   if ("age" in of) of.age = age(of.age);
   if ("role" in of) of.role = role(of.role);
   if ("part" in of) of.part = t(`part_${of.part}`);
   if ("code" in of) of.code = t(of.code);
   return t(code, of);
 }
-function issues() {
-  const found = lost() ? [["bad", "connection_lost", { since: gotAt / 1000 }], ...snapshot.issues] : snapshot.issues;
+function problems() {
+  const found = lost() ? [["bad", "connection_lost", { since: gotAt / 1000 }], ...snapshot.problems] : snapshot.problems;
   const checked = Object.values(snapshot.parts).every((part) => part.known);
-  const lines = found.map(([level, code, values]) => [level, t(level), issueText(code, values), WHOSE.reduce((key, name) => `${key} ${values[name] ?? ""}`, code)]);
+  const lines = found.map(([level, code, values]) => [level, t(level), problemText(code, values), SUBJECT.reduce((key, name) => `${key} ${values[name] ?? ""}`, code)]);
   if (!lines.length) lines.push(checked ? ["ok", "✓", t("all_well"), CALM[0]] : ["unknown", "?", t("not_all_checked"), CALM[1]]);
   const most = innerWidth < 760 ? 5 : 9;
   $("more").hidden = lines.length <= most;
-  $("more").setAttribute("aria-expanded", String(allIssues));
-  put($("more"), allIssues ? t("show_few") : t("more_issues", { n: n(lines.length - most) }));
-  fill($("issues"), allIssues ? lines : lines.slice(0, most), () => {
+  $("more").setAttribute("aria-expanded", String(allProblems));
+  put($("more"), allProblems ? t("show_few") : t("more_problems", { n: n(lines.length - most) }));
+  fill($("problems"), allProblems ? lines : lines.slice(0, most), () => {
     const li = document.createElement("li");
     li.append(document.createElement("span"), document.createElement("span"));
     return li;
@@ -152,19 +153,19 @@ function issues() {
     put(li.children[0], word, "level");
     put(li.children[1], text);
   });
-  // A screen reader hears what is new and what is over, not every figure that moves.
+  // A screen reader announces new and resolved problems, not every figure that changes.
   const now = new Map(lines.map(([, , text, key]) => [key, text]));
-  const fresh = [...now].filter(([key]) => !told.has(key)).map(([, text]) => text);
-  const over = [...told].filter(([key]) => !now.has(key) && !CALM.includes(key)).map(([, text]) => t("resolved", { what: text }));
+  const fresh = [...now].filter(([key]) => !announced.has(key)).map(([, text]) => text);
+  const over = [...announced].filter(([key]) => !now.has(key) && !CALM.includes(key)).map(([, text]) => t("resolved", { what: text }));
   if (fresh.length || over.length) put($("announce"), [...fresh, ...over].join(language === "zh" ? "。" : ". "));
-  told = now;
+  announced = now;
 }
 function stamps() {
   for (const element of document.querySelectorAll("[data-stamp]")) {
     const parts = element.dataset.stamp.split(" ").map((name) => [name, snapshot.parts[name]]);
     const oldest = Math.min(...parts.filter(([name]) => !SLOW.has(name)).map(([, part]) => part.at ?? Infinity));
     const all = parts.every(([name]) => known(name)), some = Number.isFinite(oldest);
-    const pending = !all && !lost() && !snapshot.issues.some(([, code]) => code === "part_unknown" || code === "clickhouse_silent" || code === "workers_unknown");
+    const pending = !all && !lost() && !snapshot.problems.some(([, code]) => code === "part_unknown" || code === "clickhouse_silent" || code === "workers_unknown");
     put(element, all ? t("as_of", { time: clock(oldest) }) : pending ? t("waiting") : some ? t("unknown_since", { time: clock(oldest) }) : t("unknown"), `stamp${all ? "" : " chip unknown"}`);
     element.closest("section").classList.toggle("unknown-panel", !all);
   }
@@ -188,7 +189,7 @@ function rules() {
     return [places > most.length ? t("sites_more", { most: named, n: n(places - most.length) }) : named, "places"];
   };
   table("t-rules", (snapshot.rules ?? []).map(([code, lately, hour, today, places, most]) => [[rule(code)], count(lately, true), count(hour), count(today), where(most, places)]));
-  table("t-care-alerts", (snapshot.care_alerts ?? []).map(([code, today, before, places, most]) => [[rule(code)], count(today, true), count(before), where(most, places)]));
+  table("t-case-alerts", (snapshot.case_alerts ?? []).map(([code, today, before, places, most]) => [[rule(code)], count(today, true), count(before), where(most, places)]));
 }
 function sites() {
   const states = snapshot.site_states, total = Object.values(states).reduce((a, b) => a + b, 0);
@@ -198,8 +199,8 @@ function sites() {
   const found = source.filter((row) => row[0].toLowerCase().includes(wanted)), shown = found.slice(0, allShown || wanted ? MOST_ROWS : ROWS);
   put($("more-sites"), found.length > MOST_ROWS ? t("first_of", { n: n(MOST_ROWS), all: n(found.length) }) : "");
   table("t-sites", shown.map(([site, state, passages, refer, quarantine, turn_back, hold, last, missing, silent]) => {
-    const told = lost() ? "unknown" : state;
-    return [[site], [t(`state_${told}`), "", SITE_STATES[told]], count(passages), count(refer), count(quarantine), count(turn_back), count(hold), [hm(last), "n"],
+    const shownState = lost() ? "unknown" : state;
+    return [[site], [t(`state_${shownState}`), "", SITE_STATES[shownState]], count(passages), count(refer), count(quarantine), count(turn_back), count(hold), [hm(last), "n"],
       missing === null ? [t("unknown"), "n"] : count(missing, true),
       [silent === null ? t("unknown") : silent.slice(0, 4).map(([device, minutes]) => t("device_minutes", { device, minutes: n(minutes) })).join(", ") + (silent.length > 4 ? " …" : "")]];
   }));
@@ -220,14 +221,17 @@ function lists() {
   put($("heartbeat"), sure && heartbeat !== null ? t("heartbeat", { n: n(Math.round(heartbeat)) }) : t("no_heartbeat"));
   put($("entries"), t("entries", { n: n(sure && entries ? Object.values(entries).reduce((a, b) => a + b, 0) : null) }));
 }
-function care() {
-  const beds = snapshot.quarantine, cases = snapshot.followups;
-  const sum = (rows, at) => (rows ? rows.reduce((total, row) => total + row[at], 0) : null);
-  put($("n-free"), n(sum(beds, 3)), `big${beds && sum(beds, 3) <= 0 && beds.length ? " alarm" : ""}`);
-  put($("n-beds"), t("of_beds", { n: n(sum(beds, 1)) }));
-  put($("n-missed"), n(sum(beds, 6)), `big${sum(beds, 6) ? " alarm" : ""}`);
-  put($("n-readings"), t("readings_said", { done: n(sum(beds, 5)), due: n(sum(beds, 4)) }));
-  table("t-beds", (beds ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 || !(capacity || present) ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
+const sum = (rows, at) => (rows ? rows.reduce((total, row) => total + row[at], 0) : null);
+function beds() {
+  const places = snapshot.quarantine;
+  put($("n-free"), n(sum(places, 3)), `big${places && sum(places, 3) <= 0 && places.length ? " alarm" : ""}`);
+  put($("n-beds"), t("of_beds", { n: n(sum(places, 1)) }));
+  put($("n-missed"), n(sum(places, 6)), `big${sum(places, 6) ? " alarm" : ""}`);
+  put($("n-readings"), t("readings_said", { done: n(sum(places, 5)), due: n(sum(places, 4)) }));
+  table("t-beds", (places ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 || !(capacity || present) ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
+}
+function followups() {
+  const cases = snapshot.followups;
   put($("n-open"), n(sum(cases, 1)));
   put($("n-overdue"), n(sum(cases, 4)), `big${sum(cases, 4) ? " alarm" : ""}`);
   put($("n-completed"), n(sum(cases, 5)));
@@ -238,14 +242,14 @@ function care() {
 }
 function pipeline() {
   const { workers, latency, sink, lag } = snapshot.pipeline, sure = known("workers");
-  chips("workers", workers.map(([name, , state, at, foundSo]) => sure && state !== "unknown"
-    ? [state === "ready" ? `${role(name)} ${t("ready")}` : `${role(name)} ${t("worker_since", { state: t(state), time: since(at, foundSo) })}`, state === "ready" ? "ok" : "bad"]
+  chips("workers", workers.map(([name, , state, at, orBefore]) => sure && state !== "unknown"
+    ? [state === "ready" ? `${role(name)} ${t("ready")}` : `${role(name)} ${t("worker_since", { state: t(state), time: since(at, orBefore) })}`, state === "ready" ? "ok" : "bad"]
     : [`${role(name)} ${t("unknown")}`, "unknown"]));
   put($("latency"), !sure || latency === null ? t("unknown") : latency.p50 === null ? t("latency_none") : t("latency_said", { p50: short(latency.p50), p99: short(latency.p99) }));
   put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_said", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries) }));
   const behind = (lag ?? []).filter(([, , records]) => records).sort((a, b) => b[2] - a[2]).slice(0, 4).map(([who, topic, records]) => `${role(who)}: ${topic} ${n(records)}`);
-  const mute = new Set(workers.filter(([, , state]) => state === "down").map(([name]) => `${role(name)}: ${t("unknown")}`));
-  put($("lag"), !sure || lag === null ? t("unknown") : [...mute, ...behind].join(", ") || t("none"));
+  const unanswered = new Set(workers.filter(([, , state]) => state === "down").map(([name]) => `${role(name)}: ${t("unknown")}`));
+  put($("lag"), !sure || lag === null ? t("unknown") : [...unanswered, ...behind].join(", ") || t("none"));
   const dead = snapshot.dead_letters;
   put($("dead"), dead === null || !known("dead_letters") ? t("unknown") : dead.length ? t("dead_said", { n: n(dead.reduce((total, row) => total + row[3], 0)) }) : t("none"));
   table("t-dead", (dead ?? []).map(([topic, why, lately, all]) => [[topic], [t(why)], count(lately, true), count(all)]));
@@ -270,14 +274,14 @@ function chart(holder, series, rows) {
 function minutes() {
   const hour = snapshot.minutes;
   if (!hour || typeof uPlot === "undefined") return;
-  // Stacked: each series is drawn with all below it, the tallest first.
+  // Stacked bars: each series is drawn with the sum of all below it, the tallest first.
   const stacked = NOT_CLEAR.map((_, i) => hour.at.map((_, m) => NOT_CLEAR.slice(i).reduce((total, name) => total + hour[name][m], 0)));
   const rows = [[hour.at, hour.passages], [hour.at, ...stacked]];
   if (charts.length) charts.forEach((drawn, i) => drawn.setData(rows[i]));
   else charts = [chart($("chart-all"), ["bar"], rows[0]), chart($("chart-not-clear"), NOT_CLEAR, rows[1])];
   [["chart-all", "chart_all", hour.passages], ["chart-not-clear", "chart_not_clear", stacked[0]]].forEach(([id, what, values]) => {
-    const said = t("chart_said", { what: t(what), n: n(values.reduce((a, b) => a + b, 0)), max: n(Math.max(...values)) });
-    if ($(id).getAttribute("aria-label") !== said) $(id).setAttribute("aria-label", said);
+    const label = t("chart_said", { what: t(what), n: n(values.reduce((a, b) => a + b, 0)), max: n(Math.max(...values)) });
+    if ($(id).getAttribute("aria-label") !== label) $(id).setAttribute("aria-label", label);
   });
   if ($("minutes").open) table("t-minutes", hour.at.map((at, m) => [[hm(at)], ...["passages", "clear", ...NOT_CLEAR].map((name) => count(hour[name][m]))]).reverse());
 }
@@ -307,15 +311,15 @@ async function poll() {
 }
 async function pollSites() {
   if ((!allShown && !$("find").value.trim()) || document.hidden) return;
-  try { allSites = (await ask("sites.json")).sites; render(); } catch { /* the page says that the connection is lost */ }
+  try { allSites = (await ask("sites.json")).sites; render(); } catch { /* the page shows that the connection is lost */ }
 }
 for (const button of document.querySelectorAll("[data-language]")) button.addEventListener("click", () => {
   language = button.dataset.language;
-  try { localStorage.setItem("language", language); } catch { /* it stays for this page */ }
-  words();
+  try { localStorage.setItem("language", language); } catch { /* the choice holds for this page only */ }
+  translate();
   redraw();
 });
-$("more").addEventListener("click", () => { allIssues = !allIssues; render(); });
+$("more").addEventListener("click", () => { allProblems = !allProblems; render(); });
 $("all").addEventListener("click", () => { allShown = !allShown; render(); pollSites(); });
 $("find").addEventListener("input", () => { render(); if (!allSites) pollSites(); });
 $("minutes").addEventListener("toggle", render);
@@ -324,7 +328,7 @@ addEventListener("online", poll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let width = innerWidth;
 addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; redraw(); } });
-words();
+translate();
 setInterval(poll, POLL);
 setInterval(pollSites, SITES);
 setInterval(() => { if (lost()) render(); else if (snapshot) head(); }, 1000);

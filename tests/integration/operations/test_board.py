@@ -1,4 +1,4 @@
-"""The situation board in a real browser, over a real deployment: what it shows, what it says when it cannot know, and who may read it."""
+"""The situation board in a real browser, over a real deployment: its figures, what it shows as unknown, and its access rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support import ClickHouseServer, System, wait_for
 
 HOSTILE = '<img src=x onerror="document.title=1">'
 PATIENCE = 60_000
-"""ms; only a page that never says it takes so long."""
+"""Milliseconds until an expectation fails."""
 
 
 def token(n: int) -> str:
@@ -32,10 +32,10 @@ def token(n: int) -> str:
 
 
 class Deployment(System):
-    """All roles over Debian's server, and a day at four sites."""
+    """All roles on Debian's ClickHouse server, and a day at four sites."""
 
     def __init__(self, kafka: str, server: ClickHouseServer, folder: Path) -> None:
-        # It is one in the afternoon wherever this runs: midnight is far, the morning's readings are over.
+        # In this time zone it is one in the afternoon: midnight is far, and the slot of the morning is over.
         east = 13 - datetime.now(UTC).hour
         super().__init__(kafka, server.url, folder, NINEZERO_TIMEZONE=f"Etc/GMT{-east:+d}")
         self.server = server
@@ -49,7 +49,7 @@ class Deployment(System):
             sent.get(30)
 
     def scan(self, site: str, person: int = 1000, temperature: float = 36.5, skip: int = 0) -> None:
-        """A passage now; `skip` numbers are lost before it."""
+        """Sends a passage of now, after `skip` sequence numbers that are lost."""
         number = self.seq[site] = self.seq.get(site, -1) + 1 + skip
         people = [
             {
@@ -81,12 +81,12 @@ class Deployment(System):
         ))  # fmt: skip
 
     def day(self) -> None:
-        """What the tests look for."""
+        """Sends the events that the tests expect."""
         self.push("cases", "delta", 1, [{"tokens": {"id": [token(1)]}}])
         wait_for(lambda: self.ready("screening"), 60, "screening")
         wait_for(lambda: self.query("SELECT count() AS n FROM ninezero.push_batches")[0]["n"], 60, "the receipt")
-        time.sleep(2)  # from its receipt on it may take so long until a batch matches
-        time.sleep(2 if datetime.now(UTC).second >= 58 else 0)  # all in one minute
+        time.sleep(2)  # a batch matches at most two seconds after its receipt
+        time.sleep(2 if datetime.now(UTC).second >= 58 else 0)  # so that all scans are in one minute
         self.push("cases", "full", 2, [])
         for _ in range(7):
             self.scan("road-01")
@@ -122,13 +122,13 @@ class Deployment(System):
 def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
     server.start()
-    made = Deployment(kafka.bootstrap, server, tmp_path_factory.mktemp("board"))
-    made.prepare()
-    sites = made.folder / "sites.csv"
+    deployed = Deployment(kafka.bootstrap, server, tmp_path_factory.mktemp("board"))
+    deployed.prepare()
+    sites = deployed.folder / "sites.csv"
     sites.write_text(
         "site_id,kind,division,capacity\nroad-01,road,370115,0\nroad-02,road,370115,0\nroad-03,road,370115,0\nquarantine-1,quarantine,370115,1\n"
     )
-    assert made.run("sites", "load", str(sites)).returncode == 0
+    assert deployed.run("sites", "load", str(sites)).returncode == 0
     engine = clickhouse.connect(server.url)
     engine.insert(
         "ninezero_data.site_register",
@@ -141,14 +141,14 @@ def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "ninezero_data.device_events", columns, [(datetime.now(UTC).date(), "road-03-a", 0, "road-03", 1, 0, heard)]
     )
     engine.close()
-    made.start("screening", "lists", "ledgers", "recording")
+    deployed.start("screening", "lists", "ledgers", "recording")
     try:
-        made.day()
-        yield made
+        deployed.day()
+        yield deployed
     finally:
-        made.stop()
+        deployed.stop()
         server.kill()
-    assert "Traceback" not in made.logs()
+    assert "Traceback" not in deployed.logs()
 
 
 @pytest.fixture(scope="module")
@@ -163,38 +163,36 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, deployment: Deployment) -> Iterator[Page]:
-    """The board at a desk, in English; whatever the browser complains of fails the test."""
-    complaints: list[str] = []
+    """The board at a desk, in English; an error or dialog in the browser fails the test."""
+    errors: list[str] = []
     context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="en-GB")
     opened = context.new_page()
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.on(
         "console",
-        lambda said: (
-            complaints.append(said.text) if "Content Security" in said.text or "Trusted" in said.text else None
-        ),
+        lambda said: errors.append(said.text) if "Content Security" in said.text or "Trusted" in said.text else None,
     )
-    opened.on("dialog", lambda dialog: complaints.append(dialog.message))
+    opened.on("dialog", lambda dialog: errors.append(dialog.message))
     opened.goto(deployment.board)
     yield opened
-    opened.unroute_all(behavior="wait")  # an answer that a test still rewrites would meet a closed page
+    opened.unroute_all(behavior="wait")  # a route that is still handled must not meet a closed page
     context.close()
-    assert complaints == []
+    assert errors == []
 
 
 def row(page: Page, table: str, name: str) -> list[str]:
-    """The cells of the row that a name begins."""
+    """The cells of the row with this name in its first cell."""
     found = page.locator(f"#{table} tr", has=page.locator("th", has_text=name))
     expect(found).to_have_count(1, timeout=PATIENCE)
     return found.locator("th, td").all_inner_texts()
 
 
 def shows(page: Page, table: str, name: str, cells: dict[int, str]) -> None:
-    """Waits until the row has these cells, by their column."""
+    """Waits until the row has these cells, by column."""
     wait_for(lambda: {n: row(page, table, name)[n] for n in cells} == cells, 60, f"{name} in {table}: {cells}")
 
 
-def test_the_page_shows_what_the_views_say(page: Page, deployment: Deployment) -> None:
+def test_the_page_shows_the_counts_of_the_views(page: Page, deployment: Deployment) -> None:
     expect(page.locator("#n-passages")).to_have_text("10", timeout=PATIENCE)
     for name, count in {
         "refer": 2,
@@ -210,22 +208,22 @@ def test_the_page_shows_what_the_views_say(page: Page, deployment: Deployment) -
     shows(page, "t-rules", "Confirmed case", {1: "1", 2: "1", 3: "1", 4: "road-02 1"})
     shows(page, "t-rules", "Fever", {2: "1", 3: "1", 4: "road-02 1"})
     shows(page, "t-sites", "road-01", {1: "reporting", 2: "7", 3: "0", 8: "0"})
-    shows(page, "t-sites", "road-02", {1: "gaps", 2: "3", 3: "2", 8: "3"})
+    shows(page, "t-sites", "road-02", {1: "events missing", 2: "3", 3: "2", 8: "3"})
     shows(page, "t-sites", "road-03", {1: "device silent", 2: "0"})
     assert row(page, "t-sites", "road-03")[9].startswith("road-03-a (4")
     shows(page, "t-lists", "cases", {2: "Confirmed case", 3: "health"})
     shows(page, "t-held", "cases-2", {1: "cases · health", 2: "would empty the list", 3: "0"})
     shows(page, "t-beds", "quarantine-1", {1: "1", 2: "1", 3: "0", 4: "2", 5: "0", 6: "1", 7: "2"})
     shows(page, "t-home", "north", {1: "1", 2: "1", 4: "1", 5: "0", 6: "0"})
-    shows(page, "t-care-alerts", "Fever", {1: "0", 2: "0", 3: ""})
-    shows(page, "t-care-alerts", "Reading missed", {3: "quarantine-1 3"})
-    shows(page, "t-care-alerts", "Visit overdue", {1: "0", 2: "1", 3: "north 1"})
-    shows(page, "t-care-alerts", "Symptoms", {1: "1", 2: "0", 3: "north 1"})
+    shows(page, "t-case-alerts", "Fever", {1: "0", 2: "0", 3: ""})
+    shows(page, "t-case-alerts", "Reading missed", {3: "quarantine-1 3"})
+    shows(page, "t-case-alerts", "Visit overdue", {1: "0", 2: "1", 3: "north 1"})
+    shows(page, "t-case-alerts", "Symptoms", {1: "1", 2: "0", 3: "north 1"})
     shows(page, "t-dead", "checkpoint-scans", {1: "not JSON", 2: "1", 3: "1"})
     expect(page.locator("#workers")).to_have_text(
         "screening readylists readyledgers readyrecording ready", timeout=PATIENCE
     )
-    for said in (
+    for text in (
         "waits for a second person",
         "silent devices: 1",
         "Events missing today: 3",
@@ -233,28 +231,28 @@ def test_the_page_shows_what_the_views_say(page: Page, deployment: Deployment) -
         "overdue at the end of yesterday: 1",
         "quarantine-1 is full",
     ):
-        expect(page.locator("#issues")).to_contain_text(said, timeout=PATIENCE)
+        expect(page.locator("#problems")).to_contain_text(text, timeout=PATIENCE)
     expect(page.locator("#announce")).to_contain_text("silent devices", timeout=PATIENCE)
     deployment.scan("road-01")
     expect(page.locator("#n-passages")).to_have_text("11", timeout=PATIENCE)
 
 
-def test_a_hostile_name_is_text(page: Page) -> None:
+def test_a_name_with_markup_is_shown_as_text(page: Page) -> None:
     assert row(page, "t-sites", HOSTILE)[1] == "nothing today"
     assert page.locator("#t-sites img").count() == 0 and page.title() == "Situation · ninezero"
 
 
-def test_no_page_holds_a_token_or_a_case(deployment: Deployment) -> None:
+def test_no_response_contains_a_token_or_a_case(deployment: Deployment) -> None:
     for path in ("situation.json", "sites.json"):
-        said = ask(deployment, path)[2].decode()
-        assert "k1." not in said and "c.1111" not in said and "c.2222" not in said
+        body = ask(deployment, path)[2].decode()
+        assert "k1." not in body and "c.1111" not in body and "c.2222" not in body
 
 
 @pytest.mark.parametrize(
     ("width", "scheme", "locale"),
     [(1440, "light", "en-GB"), (360, "dark", "zh-CN")],
 )
-def test_it_can_be_read_by_everyone(
+def test_the_page_meets_the_accessibility_rules(
     browser: Browser, deployment: Deployment, width: int, scheme: Any, locale: str
 ) -> None:
     context = browser.new_context(
@@ -274,28 +272,28 @@ def test_it_can_be_read_by_everyone(
     context.close()
 
 
-def test_what_needs_a_look_can_all_be_seen_on_a_phone(browser: Browser, deployment: Deployment) -> None:
+def test_all_problems_can_be_shown_on_a_phone(browser: Browser, deployment: Deployment) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 800}, locale="en-GB")
     page = context.new_page()
     page.goto(deployment.board)
     expect(page.locator("#more")).to_have_text(re.compile(r"^\d+ more$"), timeout=PATIENCE)
-    expect(page.locator("#issues")).not_to_contain_text("Records that could not be taken")
+    expect(page.locator("#problems")).not_to_contain_text("Rejected records")
     page.locator("#more").focus()
     page.keyboard.press("Enter")
-    expect(page.locator("#issues")).to_contain_text("Records that could not be taken")
+    expect(page.locator("#problems")).to_contain_text("Rejected records")
     expect(page.locator("#more")).to_have_attribute("aria-expanded", "true")
     context.close()
 
 
-def test_of_very_many_sites_the_first_are_shown_and_any_is_found(page: Page) -> None:
+def test_of_20_000_sites_the_first_are_shown_and_each_can_be_found(page: Page) -> None:
     names = [f"gate-{n:05d}" for n in range(20_000)]
     rows = [[name, "nothing", 0, 0, 0, 0, 0, None, 0, []] for name in names]
 
     def crowd(route: Route) -> None:
-        told = orjson.loads(route.fetch().body())
-        told["sites"] = rows if "sites.json" in route.request.url else rows[:40]
-        told["site_states"] = {"nothing": len(rows)}
-        route.fulfill(json=told)
+        snapshot = orjson.loads(route.fetch().body())
+        snapshot["sites"] = rows if "sites.json" in route.request.url else rows[:40]
+        snapshot["site_states"] = {"nothing": len(rows)}
+        route.fulfill(json=snapshot)
 
     page.route("**/*.json", lambda route: route.continue_() if "texts" in route.request.url else crowd(route))
     expect(page.locator("#t-sites")).to_contain_text("gate-00001", timeout=PATIENCE)
@@ -309,7 +307,7 @@ def test_of_very_many_sites_the_first_are_shown_and_any_is_found(page: Page) -> 
     expect(page.locator("#more-sites")).to_be_hidden()
 
 
-def test_the_language_is_chosen_by_keyboard_and_stays(page: Page) -> None:
+def test_the_language_can_be_chosen_by_keyboard_and_is_kept(page: Page) -> None:
     expect(page.locator("h2", has_text="Checkpoints")).to_be_visible(timeout=PATIENCE)
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -331,7 +329,7 @@ def ask(deployment: Deployment, path: str, method: str = "GET", **headers: str) 
     return found
 
 
-def test_who_may_ask_what(deployment: Deployment) -> None:
+def test_headers_methods_paths_and_host_names_are_restricted(deployment: Deployment) -> None:
     for path in ("", "board.js", "situation.json", "nothing"):
         _, headers, _ = ask(deployment, path)
         assert (
@@ -349,27 +347,27 @@ def test_who_may_ask_what(deployment: Deployment) -> None:
         == ask(deployment, "uPlot.LICENSE")[0]
         == 404
     )
-    for stranger in ("evil.example", "evil.example:6069", "127.0.0.1.evil.example", ""):
-        status, _, body = ask(deployment, "situation.json", Host=stranger)
-        assert status == 421 and b"issues" not in body
+    for foreign in ("evil.example", "evil.example:6069", "127.0.0.1.evil.example", ""):
+        status, _, body = ask(deployment, "situation.json", Host=foreign)
+        assert status == 421 and b"problems" not in body
     for own in ("localhost", f"localhost:{deployment.http + 3}", "127.0.0.1:8080", "[::1]:80"):
         assert ask(deployment, "situation.json", Host=own)[0] == 200
     tag = ask(deployment, "board.js")[1]["etag"]
     assert ask(deployment, "board.js", **{"If-None-Match": tag})[0] == 304
 
 
-def test_many_pages_are_given_one_snapshot(deployment: Deployment) -> None:
+def test_many_pages_receive_the_same_snapshot(deployment: Deployment) -> None:
     began = time.monotonic()
-    told = [orjson.loads(ask(deployment, "situation.json")[2])["at"] for _ in range(60)]
-    assert len(set(told)) <= time.monotonic() - began + 2  # one of before, and one a second
+    times = [orjson.loads(ask(deployment, "situation.json")[2])["at"] for _ in range(60)]
+    assert len(set(times)) <= time.monotonic() - began + 2  # one from before, and one a second
 
 
-def test_a_connection_that_is_gone_is_told(page: Page, deployment: Deployment) -> None:
+def test_a_lost_connection_is_shown(page: Page, deployment: Deployment) -> None:
     expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE)
     expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)
     deployment.workers["recording"].send_signal(signal.SIGSTOP)
     try:
-        expect(page.locator("#issues")).to_contain_text("lost its connection at", timeout=PATIENCE)
+        expect(page.locator("#problems")).to_contain_text("lost its connection at", timeout=PATIENCE)
         expect(page.locator("#connection")).to_contain_text("No connection since")
         expect(page.locator("#t-sites .ok")).to_have_count(0)
     finally:
@@ -377,19 +375,21 @@ def test_a_connection_that_is_gone_is_told(page: Page, deployment: Deployment) -
     expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE)
 
 
-def test_what_does_not_answer_is_told_and_nothing_is_shown_as_fine(page: Page, deployment: Deployment) -> None:
+def test_clickhouse_and_workers_that_do_not_answer_are_shown_and_nothing_is_shown_as_fine(
+    page: Page, deployment: Deployment
+) -> None:
     expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)
     deployment.kill("ledgers")
     deployment.server.kill()
-    expect(page.locator("#issues")).to_contain_text("ClickHouse has not answered since", timeout=PATIENCE)
-    expect(page.locator("#issues")).to_contain_text("The ledgers worker", timeout=PATIENCE)
+    expect(page.locator("#problems")).to_contain_text("ClickHouse has not answered since", timeout=PATIENCE)
+    expect(page.locator("#problems")).to_contain_text("The ledgers worker", timeout=PATIENCE)
     expect(page.locator("#workers .bad")).to_contain_text("ledgers no answer since", timeout=PATIENCE)
     expect(page.locator("#t-sites .ok")).to_have_count(0, timeout=PATIENCE)
     expect(page.locator("#sites .stamp")).to_contain_text("not known since", timeout=PATIENCE)
     expect(page.locator("#workers")).to_contain_text("screening ready")
     expect(page.locator("#lag")).to_contain_text("ledgers: not known")
-    deployment.kill("lists")  # a second problem of the same kind is told, too
+    deployment.kill("lists")  # a second problem with the same code is announced too
     expect(page.locator("#announce")).to_contain_text("The lists worker", timeout=PATIENCE)
     deployment.server.start()
-    expect(page.locator("#issues")).not_to_contain_text("ClickHouse", timeout=PATIENCE)
+    expect(page.locator("#problems")).not_to_contain_text("ClickHouse", timeout=PATIENCE)
     expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""The board's page and what it says, without a browser: texts, vendored files, issues, and what metrics are read as."""
+"""The board without a browser: texts, vendored files, problems, states of sites and the metrics that it reads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ from typing import Any, get_args
 import pytest
 from prometheus_client import generate_latest
 
-from ninezero.agents.board.server import FILES, Board
-from ninezero.agents.board.situation import Moment, Part, Situation
+from ninezero.agents.board.page_files import FILES
+from ninezero.agents.board.queries.moment import Moment
+from ninezero.agents.board.server import Board
+from ninezero.agents.board.situation import Part, Situation
 from ninezero.agents.board.worker_health import Worker, parse
-from ninezero.agents.logic import problems as issues_
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
-from ninezero.agents.logic.problems import SITE_SEVERITY, Seen, issues, site_state
+from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, ProblemCode, problems, site_state
+from ninezero.agents.logic.situation import (
+    AppliedList,
+    Checked,
+    DeadLetterCounts,
+    DistrictFollowups,
+    HeldBatch,
+    Lag,
+    QuarantineSite,
+    SilentDevice,
+    WorkerState,
+)
 from ninezero.schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
 from ninezero.streams import metrics, settings
 from ninezero.streams.clickhouse.engines import ClickHouseError
@@ -27,35 +39,35 @@ PAGE = Path(__file__).parents[3] / "agents" / "board" / "page"
 TEXTS: dict[str, dict[str, str]] = json.loads((PAGE / "texts.json").read_text())
 HTML, JS = (PAGE / "index.html").read_text(), (PAGE / "board.js").read_text()
 
-VENDORED = {  # uPlot 1.6.32 (MIT) as the npm package has it
+VENDORED = {  # uPlot 1.6.32 (MIT), from its npm package
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
     "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
     "uPlot.LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
 }
 
-KNOWN = dict.fromkeys(Situation(lambda sql: None, "UTC", False).parts, (True, 0.0))  # type: ignore[arg-type,return-value]  # never asked
+KNOWN = dict.fromkeys(Situation(lambda sql: None, "UTC", False).parts, Checked(True, 0.0))  # type: ignore[arg-type,return-value]  # never asked
 
 
-def seen(**given: Any) -> Seen:
-    """Everything checked and well, but for what is given."""
-    vitals = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": {"retries": 0}}
+def observed(**changes: Any) -> Observation:
+    """An observation without problems, with these changes."""
+    workers = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": {"retries": 0}}
     calm: dict[str, Any] = {
-        "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "began": 900.0, "answered": None, "parts": KNOWN,
-        "data": dict.fromkeys(KNOWN), "vitals": vitals, "vitals_at": 999.0, "settled": True, "last_passage": 990.0,
+        "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "watched_since": 900.0, "clickhouse_silent_since": None, "parts": KNOWN,
+        "data": dict.fromkeys(KNOWN), "workers": workers, "workers_at": 999.0, "settled": True, "last_passage": 990.0,
     }  # fmt: skip
-    return Seen(**(calm | given))
+    return Observation(**(calm | changes))
 
 
-def test_every_text_is_there_in_both_languages_with_the_same_figures() -> None:
+def test_every_text_exists_in_both_languages_with_the_same_figures() -> None:
     for key, text in TEXTS.items():
         assert set(text) == {"en", "zh"} and all(text.values()), key
         assert set(re.findall(r"\{\w+\}", text["en"])) == set(re.findall(r"\{\w+\}", text["zh"])), key
 
 
-def test_every_code_that_may_come_has_a_text_and_no_text_is_left_over() -> None:
-    said = set(re.findall(r'data-t(?:-label)?="(\w+)"', HTML)) | set(re.findall(r'\bt\("(\w+)"', JS))
-    said |= set(re.findall(r'"(\w+)"', " ".join(re.findall(r"\bt\(([^()]*\?[^()]*)\)", JS))))
-    said |= {word for word in re.findall(r'"(\w+)"', JS) if word in TEXTS}
+def test_every_code_has_a_text_and_every_text_is_used() -> None:
+    used = set(re.findall(r'data-t(?:-label)?="(\w+)"', HTML)) | set(re.findall(r'\bt\("(\w+)"', JS))
+    used |= set(re.findall(r'"(\w+)"', " ".join(re.findall(r"\bt\(([^()]*\?[^()]*)\)", JS))))
+    used |= {word for word in re.findall(r'"(\w+)"', JS) if word in TEXTS}
     codes = {"rule_list_stale", "role_lists", *OUTCOMES, *CATEGORIES, *get_args(DeadReason), *get_args(CareRule)} | (
         set(RULES) - {"list_stale"}
     )
@@ -63,17 +75,12 @@ def test_every_code_that_may_come_has_a_text_and_no_text_is_left_over() -> None:
     codes |= (
         {f"state_{state}" for state in SITE_SEVERITY} | {f"part_{part}" for part in KNOWN} | (set(ROLES) - {"lists"})
     )
-    codes |= set(re.findall(r'\(\s*"(?:bad|warn)",\s*"(\w+)"', Path(issues_.__file__).read_text())) | {
-        "worker_down",
-        "worker_not_ready",
-        "down",
-        "not_ready",
-    }
-    assert codes | said <= TEXTS.keys(), (codes | said) - TEXTS.keys()
-    assert TEXTS.keys() <= codes | said, TEXTS.keys() - codes - said
+    codes |= {*get_args(ProblemCode), "down", "not_ready"}
+    assert codes | used <= TEXTS.keys(), (codes | used) - TEXTS.keys()
+    assert TEXTS.keys() <= codes | used, TEXTS.keys() - codes - used
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_has_nothing_inline() -> None:
+def test_the_page_loads_nothing_from_other_servers_and_has_no_inline_code() -> None:
     for text in (HTML, JS, (PAGE / "board.css").read_text()):
         assert not re.search(r"https?://|//cdn|innerHTML|insertAdjacentHTML|document\.write|eval\(", text)
     assert not re.search(r"<style|\sstyle=|<script(?![^>]*src=)|\son\w+=", HTML)
@@ -81,37 +88,40 @@ def test_the_page_needs_nothing_from_elsewhere_and_has_nothing_inline() -> None:
 
 
 @pytest.mark.parametrize("name", VENDORED)
-def test_what_is_vendored_is_what_was_published(name: str) -> None:
+def test_vendored_files_are_unchanged(name: str) -> None:
     assert hashlib.sha256((PAGE / name).read_bytes()).hexdigest() == VENDORED[name]
 
 
-def test_nothing_needs_a_look_when_all_was_checked_and_is_well() -> None:
-    assert issues(seen()) == []
+def test_there_is_no_problem_when_everything_was_checked_and_is_well() -> None:
+    assert problems(observed()) == []
 
 
-def test_what_could_not_be_checked_is_never_well() -> None:
-    gone = dict.fromkeys(KNOWN, (False, 950.0))
-    assert issues(seen(answered=950.0, parts=gone)) == [
-        ("bad", "clickhouse_silent", {"since": 950.0, "found_so": False})
+def test_what_could_not_be_checked_is_a_problem() -> None:
+    unknown = dict.fromkeys(KNOWN, Checked(False, 950.0))
+    assert problems(observed(clickhouse_silent_since=950.0, parts=unknown)) == [
+        ("bad", "clickhouse_silent", {"since": 950.0, "or_before": False})
     ]
-    assert issues(seen(answered=0.0, parts=gone)) == [("bad", "clickhouse_silent", {"since": 900.0, "found_so": True})]
-    assert issues(seen(parts=KNOWN | {"gaps": (False, None)})) == [
-        ("bad", "part_unknown", {"part": "gaps", "since": 900.0, "found_so": True})
+    assert problems(observed(clickhouse_silent_since=0.0, parts=unknown)) == [
+        ("bad", "clickhouse_silent", {"since": 900.0, "or_before": True})
     ]
-    assert issues(seen(vitals=None)) == [("bad", "workers_unknown", {"since": 999.0, "found_so": False})]
-    for name in ("since", "silent", "gaps"):
+    assert problems(observed(parts=KNOWN | {"gaps": Checked(False, None)})) == [
+        ("bad", "part_unknown", {"part": "gaps", "since": 900.0, "or_before": True})
+    ]
+    assert problems(observed(workers=None)) == [("bad", "workers_unknown", {"since": 999.0, "or_before": False})]
+    for name in ("recent_today", "silent", "gaps"):
         assert (
-            site_state(990, 1000, False, 0, {"since": True, "silent": True, "gaps": True} | {name: False}) == "unknown"
+            site_state(990, 1000, False, 0, {"recent_today": True, "silent": True, "gaps": True} | {name: False})
+            == "unknown"
         )
 
 
-def test_lists_that_were_never_heard_of_are_told() -> None:
+def test_a_heartbeat_that_never_came_is_a_problem() -> None:
     never = {"workers": [], "heartbeat": float("inf"), "lag": [], "sink": None}
-    assert issues(seen(vitals=never)) == [("bad", "heartbeat_never", {})]
+    assert problems(observed(workers=never)) == [("bad", "heartbeat_never", {})]
 
 
-def test_the_state_of_a_site() -> None:
-    known = dict.fromkeys(("since", "silent", "gaps"), True)
+def test_the_state_of_a_site_is_its_most_severe_condition() -> None:
+    known = dict.fromkeys(("recent_today", "silent", "gaps"), True)
     assert site_state(990, 1000, False, 0, known) == "ok"
     assert site_state(990, 1000, True, 3, known) == "silent"
     assert site_state(990, 1000, False, 3, known) == "gaps"
@@ -119,33 +129,33 @@ def test_the_state_of_a_site() -> None:
     assert site_state(None, 1000, False, 0, known) == "nothing"
 
 
-def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
-    vitals = {
-        "workers": [["screening", "a:1", "down", 5.0, False], ["lists", "a:2", "not_ready", 6.0, True], ["recording", "a:3", "ready", 7.0, True]],
-        "heartbeat": 301.0, "lag": [["screening", "checkpoint-scans", 20_001]], "sink": {"retries": 2},
+def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
+    workers = {
+        "workers": [WorkerState("screening", "a:1", "down", 5.0, False), WorkerState("lists", "a:2", "not_ready", 6.0, True), WorkerState("recording", "a:3", "ready", 7.0, True)],
+        "heartbeat": 301.0, "lag": [Lag("screening", "checkpoint-scans", 20_001)], "sink": {"retries": 2},
     }  # fmt: skip
     data: dict[str, Any] = dict.fromkeys(KNOWN) | {
-        "since": {},
+        "recent_today": {},
         "rules_hour": {"list_stale": [9, 4]},
         "lists": {
             "applied": [
-                ["h", "old", "close_contact", 90_000],
-                ["h", "pass", "health_pass", 9e6],
-                ["h", "new", "close_contact", 5],
+                AppliedList("h", "old", "close_contact", 90_000),
+                AppliedList("h", "pass", "health_pass", 9_000_000),
+                AppliedList("h", "new", "close_contact", 5),
             ],
-            "held": [["h", "old", "b-1", "would_empty", 0, 60]],
+            "held": [HeldBatch("h", "old", "b-1", "would_empty", 0, 60)],
         },
-        "silent": {"s": [["d-1", 31], ["d-2", 45]]},
+        "silent": {"s": [SilentDevice("d-1", 31), SilentDevice("d-2", 45)]},
         "gaps": {"s": 3, "u": 1},
-        "quarantine": [["q-1", 10, 10, 0, 4, 2, 1, 2]],
-        "followups": [["f", 9, 1, 1, 5, 0, 0, 0, 0]],
-        "dead_letters": [["checkpoint-scans", "not_json", 8, 80]],
+        "quarantine": [QuarantineSite("q-1", 10, 10, 0, 4, 2, 1, 2)],
+        "followups": [DistrictFollowups("f", open=9, visits=1, reached=1, overdue=5)],
+        "dead_letters": [DeadLetterCounts("checkpoint-scans", "not_json", 8, 80)],
     }
-    found = issues(seen(vitals=vitals, data=data, last_passage=10.0, sunset=1000.0))
+    found = problems(observed(workers=workers, data=data, last_passage=10.0, sunset=1000.0))
     assert {code: values for _, code, values in found} == {
         "order_ended": {"since": 1000.0},
-        "worker_down": {"role": "screening", "address": "a:1", "since": 5.0, "found_so": False},
-        "worker_not_ready": {"role": "lists", "address": "a:2", "since": 6.0, "found_so": True},
+        "worker_down": {"role": "screening", "address": "a:1", "since": 5.0, "or_before": False},
+        "worker_not_ready": {"role": "lists", "address": "a:2", "since": 6.0, "or_before": True},
         "heartbeat_old": {"seconds": 301},
         "lag": {"role": "screening", "topic": "checkpoint-scans", "n": 20_001},
         "sink_retries": {"n": 2},
@@ -164,12 +174,12 @@ def test_each_problem_is_told_with_its_figures_the_worst_first() -> None:
     assert levels == sorted(levels)
 
 
-def test_an_order_that_ends_soon_is_told_to_the_minute() -> None:
-    assert issues(seen(sunset=1000.0 + 1800)) == [("warn", "order_ends", {"age": 1800.0})]
-    assert issues(seen(sunset=1000.0 + 1800, replay=True)) == issues(seen(sunset=1000.0 + 80 * 3600)) == []
+def test_an_order_that_ends_within_three_days_is_a_problem_except_in_a_replay() -> None:
+    assert problems(observed(sunset=1000.0 + 1800)) == [("warn", "order_ends", {"age": 1800.0})]
+    assert problems(observed(sunset=1000.0 + 1800, replay=True)) == problems(observed(sunset=1000.0 + 80 * 3600)) == []
 
 
-def test_a_question_that_is_given_up_is_not_asked_more_often_on_a_new_day() -> None:
+def test_a_query_that_exceeds_its_limits_is_made_once_on_a_new_day() -> None:
     async def too_slow(*_: Any) -> Any:
         raise ClickHouseError("Code: 159. Timeout exceeded")
 
@@ -181,7 +191,7 @@ def test_a_question_that_is_given_up_is_not_asked_more_often_on_a_new_day() -> N
         assert not part.due(moment) and not part.known(0)
 
 
-def test_what_was_told_of_a_day_is_not_told_of_the_next() -> None:
+def test_data_of_a_day_is_dropped_when_the_day_is_over() -> None:
     answers: list[int] = []
 
     async def ask(*_: Any) -> Any:
@@ -193,14 +203,14 @@ def test_what_was_told_of_a_day_is_not_told_of_the_next() -> None:
     today, tomorrow = Moment(1_700_000_000, "UTC"), Moment(1_700_086_400, "UTC")
     for one in (part, kept):
         answers.append(7)
-        for moment in (today, today):  # the second time there is no answer
+        for moment in (today, today):  # the second query fails
             asyncio.run(one.refresh(ask, moment))
         assert one.data == 7 and one.failed
         asyncio.run(one.refresh(ask, tomorrow))
     assert part.data is None and part.at and kept.data == 7
 
 
-def test_a_clickhouse_of_which_nothing_is_due_is_asked_whether_it_answers() -> None:
+def test_clickhouse_is_asked_whether_it_answers_when_no_part_is_due() -> None:
     asked: list[str] = []
 
     async def ask(sql: str) -> list[Any]:
@@ -208,16 +218,16 @@ def test_a_clickhouse_of_which_nothing_is_due_is_asked_whether_it_answers() -> N
         return []
 
     situation = Situation(ask, "UTC", False)
-    asyncio.run(situation.look())
+    asyncio.run(situation.refresh())
     assert len(asked) > len(situation.parts) and "SELECT 1 AS n" not in asked
     asked.clear()
-    asyncio.run(situation.look())
+    asyncio.run(situation.refresh())
     assert asked == ["SELECT 1 AS n"]
 
 
 @pytest.fixture
 def board(tmp_path: Path) -> Board:
-    """Nothing is asked: a test gives the answers."""
+    """A board that asks nobody; a test sets the answers."""
     given = {
         "KAFKA": "127.0.0.1:1",
         "CLICKHOUSE": f"chdb://{tmp_path}/none",
@@ -229,29 +239,33 @@ def board(tmp_path: Path) -> Board:
 
 
 def answered(board: Board, **parts: Any) -> dict[str, list[Any]]:
-    """The rows of sites when ClickHouse has just answered with these parts, and with no other."""
-    now = board._situation.answered = 1_700_000_000.0
+    """The sites when ClickHouse has just answered with these parts and no others."""
+    now = board.situation.answered = 1_700_000_000.0
     for name, data in parts.items():
-        part = board._situation.parts[name]
+        part = board.situation.parts[name]
         part.data, part.at = data, now
-    return {site: row for site, *row in board._sites(now)}
+    return {site: row for site, *row in board.snapshots.sites(now)}
 
 
-def test_counts_that_nobody_told_are_not_zero(board: Board) -> None:
+def test_an_unknown_count_is_not_zero(board: Board) -> None:
     assert answered(board, sites=["road-1"])["road-1"] == ["unknown", *[None] * 8]
-    told = answered(board, since={"before": {}, "sites": {}}, silent={}, gaps={})["road-1"]
-    assert told == ["nothing", 0, 0, 0, 0, 0, None, 0, []]
+    known = answered(board, recent_today={"settled": {}, "recent": {}}, silent={}, gaps={})["road-1"]
+    assert known == ["nothing", 0, 0, 0, 0, 0, None, 0, []]
 
 
-def test_a_house_with_a_silent_device_is_among_the_sites(board: Board) -> None:
+def test_a_quarantine_site_with_a_silent_device_is_among_the_sites(board: Board) -> None:
     rows = answered(
-        board, sites=["road-1"], since={"before": {}, "sites": {}}, silent={"house-1": [["q-1", 40]]}, gaps={"house-2": 3},
-        quarantine=[[f"house-{n}", 9, 1, 8, 0, 0, 0, 0] for n in (1, 2, 3)],
+        board, sites=["road-1"], recent_today={"settled": {}, "recent": {}}, silent={"quarantine-1": [["q-1", 40]]}, gaps={"quarantine-2": 3},
+        quarantine=[[f"quarantine-{n}", 9, 1, 8, 0, 0, 0, 0] for n in (1, 2, 3)],
     )  # fmt: skip
-    assert {site: row[0] for site, row in rows.items()} == {"house-1": "silent", "house-2": "gaps", "road-1": "nothing"}
+    assert {site: row[0] for site, row in rows.items()} == {
+        "quarantine-1": "silent",
+        "quarantine-2": "gaps",
+        "road-1": "nothing",
+    }
 
 
-def test_metrics_are_read_as_they_are_written() -> None:
+def test_metrics_are_parsed_as_prometheus_client_writes_them() -> None:
     metrics.lag.labels("checkpoint-scans", 3).set(12)
     metrics.alert_latency.observe(0.3)
     found = parse(generate_latest().decode())
@@ -259,12 +273,12 @@ def test_metrics_are_read_as_they_are_written() -> None:
     assert found["alert_latency_seconds_bucket", (("le", "+Inf"),)] >= 1
 
 
-def test_a_counter_that_began_anew_does_not_shrink() -> None:
+def test_a_counter_that_was_reset_does_not_shrink() -> None:
     worker = Worker("screening", "a:1")
-    worker.take("ready", {("events", ()): 500.0})
-    worker.take("ready", {("events", ()): 7.0})
-    assert worker.grown("events")[0] == {(): 0.0}
-    assert worker.found_so  # nobody saw it become ready
-    worker.take("down", None)
-    assert not worker.found_so
-    assert worker.grown("events") == ({}, 0.0) and worker.state == "down"
+    worker.record("ready", {("events", ()): 500.0})
+    worker.record("ready", {("events", ()): 7.0})
+    assert worker.growth("events")[0] == {(): 0.0}
+    assert worker.or_before  # it was ready when it was first asked
+    worker.record("down", None)
+    assert not worker.or_before
+    assert worker.growth("events") == ({}, 0.0) and worker.state == "down"

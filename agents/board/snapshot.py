@@ -1,0 +1,144 @@
+"""The snapshot that every open page receives: problems, counts, and which parts are known.
+
+It holds counts only: no token, no case, and no rule with both the minute and the site.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ninezero.agents.board.situation import SILENT_SECONDS, Situation
+from ninezero.agents.board.worker_health import FRESH_SECONDS, WorkerHealth
+from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, problems, site_state
+from ninezero.agents.logic.situation import Checked, RuleCounts, SiteStatus
+from ninezero.streams.settings import Settings
+
+SITES_SHOWN = 40
+"""Sites in the snapshot. A page that shows more asks for all of them."""
+
+SETTLE_SECONDS = 10
+"""After the first page was opened, missing answers are no problem for this long."""
+
+
+class Snapshots:
+    """Builds snapshots from the situation and the health of the workers. Times are Unix seconds."""
+
+    def __init__(self, settings: Settings, situation: Situation, workers: WorkerHealth) -> None:
+        self._settings, self._situation, self._workers = settings, situation, workers
+        self.watched_since = 0.0
+        """When the first page was opened: what was not answered since then is unknown."""
+
+    def snapshot(self, now: float) -> dict[str, Any]:
+        """Returns the snapshot."""
+        situation, parts = self._situation, self._situation.parts
+        health, sites = self._workers.summary(), self.sites(now)
+        totals = self._totals()
+        observation = self._observation(now, health, totals)
+        return {
+            "at": now,
+            "as_of": situation.moment.now if self._settings.replay else now,
+            "timezone": self._settings.timezone,
+            "replay": self._settings.replay,
+            "order": self._settings.order,
+            "sunset": self._settings.sunset.timestamp(),
+            "problems": problems(observation),
+            "parts": {name: self._checked(name, now)._asdict() for name in parts}
+            | {"workers": self._workers_checked(now)._asdict()},
+            "today": totals if parts["recent_today"].data is not None else None,
+            "minutes": parts["minutes"].data,
+            "rules": rule_counts(parts["rules_day"].data, parts["rules_hour"].data),
+            "case_alerts": parts["case_alerts"].data,
+            "arrivals": parts["arrivals"].data,
+            "sites": sites[:SITES_SHOWN],
+            "site_states": Counter(site.state for site in sites),
+            "lists": parts["lists"].data,
+            "quarantine": parts["quarantine"].data,
+            "followups": parts["followups"].data,
+            "dead_letters": parts["dead_letters"].data,
+            "pipeline": health,
+        }
+
+    def sites(self, now: float) -> list[SiteStatus]:
+        """Returns all sites, the most severe state first, then the busiest.
+
+        A quarantine site or a district is included if a device of it is silent or sequence numbers are missing.
+        """
+        parts = self._situation.parts
+        today = self._situation.today()
+        registered = set(parts["sites"].data or ())
+        silent, gaps = parts["silent"].data or {}, parts["gaps"].data or {}
+        known = {name: self._checked(name, now).known for name in ("recent_today", "silent", "gaps")}
+        no_count = None if parts["recent_today"].data is None else 0
+        found = []
+        for site in registered | today.keys() | silent.keys() | gaps.keys():
+            counts = today.get(site, {})
+            devices, missing = silent.get(site, []), gaps.get(site, 0)
+            found.append(
+                SiteStatus(
+                    site,
+                    site_state(counts.get("last"), self._situation.moment.now, bool(devices), missing, known),
+                    passages=counts.get("passages", no_count),
+                    refer=counts.get("refer", no_count),
+                    quarantine=counts.get("quarantine", no_count),
+                    turn_back=counts.get("turn_back", no_count),
+                    hold=counts.get("hold", no_count),
+                    last_passage=counts.get("last"),
+                    missing=missing if known["gaps"] else None,
+                    silent=devices if known["silent"] else None,
+                )
+            )
+        return sorted(found, key=lambda one: (SITE_SEVERITY.index(one.state), -(one.passages or 0), one.site_id))
+
+    def _totals(self) -> dict[str, int]:
+        totals: dict[str, int] = {}
+        for counts in self._situation.today().values():
+            for name, count in counts.items():
+                totals[name] = max(totals.get(name, 0), count) if name == "last" else totals.get(name, 0) + count
+        return totals
+
+    def _observation(self, now: float, health: dict[str, Any], totals: dict[str, int]) -> Observation:
+        parts = self._situation.parts
+        settled = now - self.watched_since > SETTLE_SECONDS
+        return Observation(
+            now=now,
+            as_of=self._situation.moment.now,
+            replay=self._settings.replay,
+            sunset=self._settings.sunset.timestamp(),
+            max_list_age=self._settings.max_list_age,
+            watched_since=self.watched_since,
+            clickhouse_silent_since=self._situation.answered if self._clickhouse_silent(now) else None,
+            parts={
+                name: Checked(self._checked(name, now).known or not (settled or part.failed), part.at)
+                for name, part in parts.items()
+            },
+            data={name: part.data for name, part in parts.items()},
+            workers=health if self._workers_checked(now).known else None,
+            workers_at=health["at"],
+            settled=settled,
+            last_passage=max(totals.get("last", 0), self._situation.moment.midnight),
+        )
+
+    def _clickhouse_silent(self, now: float) -> bool:
+        return now - max(self._situation.answered, self.watched_since) > SILENT_SECONDS
+
+    def _checked(self, name: str, now: float) -> Checked:
+        part = self._situation.parts[name]
+        return Checked(part.known(now) and not self._clickhouse_silent(now), part.at)
+
+    def _workers_checked(self, now: float) -> Checked:
+        return Checked(now - self._workers.asked < FRESH_SECONDS, self._workers.asked or None)
+
+
+def rule_counts(
+    day: dict[str, dict[str, Any]] | None, hour: dict[str, tuple[int, int]] | None
+) -> list[RuleCounts] | None:
+    """Joins the counts by rule of the day and of the hour, the most frequent rule of the hour first; None if one is unknown."""
+    if day is None or hour is None:
+        return None
+    no_count = {"today": 0, "sites": 0, "top_sites": []}
+    found = []
+    for rule in day.keys() | hour.keys():
+        today, (in_hour, recent) = day.get(rule, no_count), hour.get(rule, (0, 0))
+        found.append(RuleCounts(rule, recent, in_hour, today["today"], today["sites"], today["top_sites"]))
+    return sorted(found, key=lambda one: (-one.hour, -one.today, one.rule))

@@ -1,0 +1,14 @@
+"""Durations as text."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+def duration(span: timedelta) -> str:
+    """Returns a duration in its largest unit that is contained at least twice, such as "36 hours"."""
+    seconds = span.total_seconds()
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} seconds"

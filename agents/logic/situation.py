@@ -1,0 +1,139 @@
+"""Records of the situation that the board shows. Times are Unix seconds, ages are seconds.
+
+They are encoded as JSON arrays, so the order of their fields is what `agents/board/page/board.js` reads.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Checked(NamedTuple):
+    """Whether a part of the situation is known, and when it was last read; `at` is None if it never was."""
+
+    known: bool
+    at: float | None
+
+
+class SiteCount(NamedTuple):
+    """How often something occurred at a site or district."""
+
+    site_id: str
+    times: int
+
+
+class RuleCounts(NamedTuple):
+    """How often a rule applied, and the sites with the most of it today."""
+
+    rule: str
+    five_minutes: int
+    hour: int
+    today: int
+    sites: int
+    top_sites: list[SiteCount]
+
+
+class CaseAlertCounts(NamedTuple):
+    """Case alerts of a rule today and yesterday, and the sites or districts with the most of them."""
+
+    rule: str
+    today: int
+    yesterday: int
+    places: int
+    top_places: list[SiteCount]
+
+
+class AppliedList(NamedTuple):
+    """A watchlist, and the age of its last applied batch."""
+
+    authority: str
+    list: str
+    category: str
+    age: int
+
+
+class HeldBatch(NamedTuple):
+    """A batch that waits for the confirmation of a second person."""
+
+    authority: str
+    list: str
+    batch_id: str
+    code: str
+    lines: int
+    age: int
+
+
+class DeadLetterCounts(NamedTuple):
+    """Dead letters of a topic and reason: in this and the last hour, and in the last 24 hours."""
+
+    topic: str
+    reason: str
+    recent: int
+    day: int
+
+
+class QuarantineSite(NamedTuple):
+    """Places of a quarantine site, its readings of today, and those it missed yesterday."""
+
+    site_id: str
+    capacity: int
+    present: int
+    free: int
+    readings_due: int
+    readings_done: int
+    readings_missed: int
+    missed_yesterday: int
+
+
+class DistrictFollowups(NamedTuple):
+    """Follow-up in a district: today's cases and visits, visits overdue at the end of yesterday, and closed cases."""
+
+    district: str
+    open: int = 0
+    visits: int = 0
+    reached: int = 0
+    overdue: int = 0
+    completed_today: int = 0
+    completed: int = 0
+    lost_today: int = 0
+    lost: int = 0
+
+
+class SilentDevice(NamedTuple):
+    """A device and the minutes since its last event."""
+
+    device_id: str
+    minutes: int
+
+
+class SiteStatus(NamedTuple):
+    """A site with its state and its counts of today. None stands for what is not known."""
+
+    site_id: str
+    state: str
+    passages: int | None
+    refer: int | None
+    quarantine: int | None
+    turn_back: int | None
+    hold: int | None
+    last_passage: int | None
+    missing: int | None
+    silent: list[SilentDevice] | None
+
+
+class WorkerState(NamedTuple):
+    """The state of a worker and the time since when it is in it; `or_before`: it was in it when it was first asked."""
+
+    role: str
+    address: str
+    state: str
+    since: float
+    or_before: bool
+
+
+class Lag(NamedTuple):
+    """Records of a topic that a role has not processed yet."""
+
+    role: str
+    topic: str
+    records: int
