@@ -20,7 +20,7 @@ import orjson
 from ninezero.agents.logic.pushes.batches import Change, Judge
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.schemas.events import PushBatch
-from ninezero.streams.clickhouse.engines import ClickHouseError, Engine, Row
+from ninezero.streams.clickhouse import ClickHouseError, Engine, Row
 
 NINEZERO = str(Path(sys.executable).parent / "ninezero")
 

@@ -22,7 +22,7 @@ from ninezero.agents.board.queries.moment import Ask
 from ninezero.agents.board.situation import Situation
 from ninezero.agents.board.snapshot import Snapshots
 from ninezero.agents.board.worker_health import WorkerHealth
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 from ninezero.streams.settings import Settings
 
 LIMITS = {"max_threads": 1, "max_execution_time": 5, "max_memory_usage": 1_000_000_000}
@@ -60,8 +60,8 @@ class Board:
 
     def __init__(self, settings: Settings, held: Ask, workers: list[tuple[str, str, int]]) -> None:
         self._held = held
-        embedded = clickhouse.folder_of(settings.clickhouse) is not None
-        self._reader = None if embedded else clickhouse.Reader(settings.clickhouse, LIMITS)
+        embedded = clickhouse.embedded_folder(settings.clickhouse) is not None
+        self._reader = None if embedded else clickhouse.LimitedReader(settings.clickhouse, LIMITS)
         self.situation = Situation(self._ask, settings.timezone, settings.replay)
         self._health = WorkerHealth(workers)
         self.snapshots = Snapshots(settings, self.situation, self._health)

@@ -16,7 +16,7 @@ from typing import Any
 from ninezero.agents.board.queries import cases, devices, lists, screening
 from ninezero.agents.board.queries.moment import Ask, Moment
 from ninezero.agents.board.queries.screening import COUNTS
-from ninezero.streams.clickhouse.engines import ClickHouseError, Row
+from ninezero.streams.clickhouse import ClickHouseError, Row
 
 log = logging.getLogger("ninezero.board")
 

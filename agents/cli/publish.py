@@ -12,9 +12,9 @@ from ninezero.streams import settings
 def publish() -> None:
     """Publishes, once, each day that ended 48 hours ago: by division, with small counts suppressed and the rest rounded."""
     from ninezero.agents.recording import publishing
-    from ninezero.streams.clickhouse import engines as clickhouse
+    from ninezero.streams import clickhouse
 
-    until = publishing.last_day(datetime.now(UTC), settings.timezone(os.environ))
+    until = publishing.last_publishable_day(datetime.now(UTC), settings.timezone(os.environ))
     k = settings.k(os.environ)
     engine = clickhouse.connect(query_url())
     clickhouse.migrate(engine, settings.timezone(os.environ))

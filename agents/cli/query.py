@@ -19,11 +19,11 @@ def query(
     ] = "table",
 ) -> None:
     """Runs one read-only statement in ClickHouse, also while a worker uses the embedded engine."""
-    from ninezero.streams.clickhouse import engines as clickhouse
+    from ninezero.streams import clickhouse
 
     if format_ not in ("table", "json", "csv"):
         raise CommandError("--format must be table, json or csv")
-    clickhouse.check_read(sql)
+    clickhouse.check_read_only(sql)
     engine = clickhouse.connect(query_url())
     rows = engine.query(sql)
     engine.close()

@@ -63,7 +63,7 @@ def audit(
     """Lists who pushed, withdrew and confirmed, the latest first."""
     import msgspec
 
-    from ninezero.streams.clickhouse import engines as clickhouse
+    from ninezero.streams import clickhouse
 
     where = []
     for column, value in (("authority", authority), ("list", list_), ("batch_id", batch_id)):

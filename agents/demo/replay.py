@@ -18,9 +18,8 @@ from ninezero.agents.demo.scenario import Scenario
 from ninezero.agents.demo.spec import Spec
 from ninezero.agents.demo.workers import Workers
 from ninezero.schemas.events import Outcomes, PushReceipt, decoder
+from ninezero.streams import clickhouse, metrics
 from ninezero.streams import direct_http as direct
-from ninezero.streams import metrics
-from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics

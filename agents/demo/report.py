@@ -10,8 +10,8 @@ from rich.table import Table
 
 from ninezero.agents.demo.replay import ReplaySummary
 from ninezero.agents.demo.spec import Spec
-from ninezero.agents.recording.case_tables import warnings
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.agents.recording.case_tables import quarantine_warnings
+from ninezero.streams import clickhouse
 
 
 class _Row(NamedTuple):
@@ -125,7 +125,7 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
     counted = int(engine.query(sql)[0]["n"] or 0)
     lists = engine.query(_LISTS)
-    case_warnings = warnings(engine.query)
+    case_warnings = quarantine_warnings(engine.query)
     engine.close()
     rows.append(
         {

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe
-from ninezero.streams.clickhouse import engines
+from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine, migrations
 
 MANY_PARTS = 1000
 """Active parts of a partition from which ClickHouse delays inserts; from 3,000 on it rejects them."""
@@ -24,12 +24,12 @@ def clickhouse(probe: DeploymentProbe) -> Results:
             yield from _schema(engine)
             yield from _timezone(engine, probe.settings.timezone)
             yield from _account(engine, urlsplit(probe.settings.clickhouse))
-    except engines.ClickHouseDenied:
+    except ClickHouseDenied:
         yield failed(
             "ClickHouse rejects the account or its password",
             "correct NINEZERO_CLICKHOUSE; the accounts are in deploy/clickhouse",
         )
-    except engines.ClickHouseError as error:
+    except ClickHouseError as error:
         # The message of the driver may name the account, never the password. The address is the operator's own.
         yield failed(
             f"ClickHouse cannot be queried: {str(error)[:120]}",
@@ -37,11 +37,11 @@ def clickhouse(probe: DeploymentProbe) -> Results:
         )
 
 
-def _schema(engine: engines.Engine) -> Results:
-    wanted = {path.stem for path in engines.SQL.glob("*.sql")}
+def _schema(engine: Engine) -> Results:
+    wanted = {path.stem for path in migrations.SQL_FOLDER.glob("*.sql")}
     try:
         present = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
-    except engines.ClickHouseError:
+    except ClickHouseError:
         yield failed(
             "the schema does not exist, or this account may not see it",
             "run ninezero migrate with the account of the workers",
@@ -63,11 +63,11 @@ def _schema(engine: engines.Engine) -> Results:
         )
 
 
-def _timezone(engine: engines.Engine, timezone: str) -> Results:
+def _timezone(engine: Engine, timezone: str) -> Results:
     """The views contain the time zone of the `ninezero migrate` that created them; the workers use the setting."""
     try:
         statement = engine.query("SHOW CREATE TABLE ninezero.quarantine_by_day")[0]["statement"]
-    except engines.ClickHouseError:
+    except ClickHouseError:
         return  # without a schema, _schema has failed
     created = re.search(r"toDate\(now\(\), '([^']+)'\)", statement)
     if created is None:
@@ -79,7 +79,7 @@ def _timezone(engine: engines.Engine, timezone: str) -> Results:
         )
 
 
-def _account(engine: engines.Engine, url: SplitResult) -> Results:
+def _account(engine: Engine, url: SplitResult) -> Results:
     if url.scheme == "chdb":
         yield warning(
             "the database is embedded and has no accounts: users who may read the folder can read everything",
@@ -98,7 +98,7 @@ def _account(engine: engines.Engine, url: SplitResult) -> Results:
         )
     try:
         found = {row["name"] for row in engine.query("SELECT name FROM system.users WHERE name LIKE 'ninezero_%'")}
-    except engines.ClickHouseError:
+    except ClickHouseError:
         yield could_not_check(
             "the accounts: this server does not list them, or this account may not see them",
             "compare them with deploy/clickhouse by hand",

@@ -11,8 +11,8 @@ from typing import Any
 
 from ninezero.agents.doctor.findings import CannotCheck
 from ninezero.schemas.events import Manifest
+from ninezero.streams import clickhouse
 from ninezero.streams import settings as settings_
-from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.settings import Settings, SettingsError
 
@@ -85,7 +85,7 @@ class DeploymentProbe:
         """Opens a connection to ClickHouse. An embedded database that does not exist is not created."""
         if "NINEZERO_CLICKHOUSE" in self.faults:
             raise CannotCheck("NINEZERO_CLICKHOUSE is missing or wrong")
-        folder = clickhouse.folder_of(self.settings.clickhouse)
+        folder = clickhouse.embedded_folder(self.settings.clickhouse)
         if folder is not None and not folder.exists():
             raise CannotCheck("there is no database in the folder of NINEZERO_CLICKHOUSE: ninezero migrate")
         engine = clickhouse.connect(self.settings.clickhouse)

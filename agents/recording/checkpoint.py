@@ -1,345 +1,188 @@
-"""Durable before commit: rows into ClickHouse, then the rollup, then progress, and only then is a chunk done."""
+"""From buffered rows to committed offsets, in a fixed order of steps."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Set
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, date, datetime
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
 
-from aiokafka.errors import KafkaError
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from ninezero.schemas.rows import TABLES, Block
-from ninezero.streams import metrics
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse import progress
-from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError, Engine
-from ninezero.streams.clickhouse.progress import Progress, Reached
+from ninezero.agents.logic.days import Days
+from ninezero.agents.recording.case_tables import roll_up_cases
+from ninezero.agents.recording.rollups import roll_up
+from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
+from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts, migrate, progress
+from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.clickhouse.progress import PartitionProgress, Progress
+from ninezero.streams.clickhouse.topic_buffer import Batch, RowsByTable
 from ninezero.streams.transport.consumer import Consumer
 from ninezero.streams.transport.offset_tracker import Chunk
 
-log = logging.getLogger("ninezero.sink")
-
-FLUSH_SECONDS = 1.0
-FLUSH_ROWS = 100_000
-MAX_BUFFERED_ROWS = 400_000
-"""Of one topic."""
-
-FIRST_PAUSE, LAST_PAUSE = 0.1, 10.0
-STOP_SECONDS = 5.0
-
-Rows = dict[str, Block]
-"""By table."""
-_T = TypeVar("_T")
+log = logging.getLogger("ninezero.recorder")
 
 
-class Sealed(NamedTuple):
-    """Days of which no facts are taken any more: the query that tells them (`day`), and the tables of those facts."""
+class Checkpoint:
+    """Makes batches durable in ClickHouse and lets the transport commit their offsets afterwards.
 
-    sql: str
-    tables: frozenset[str]
-
-
-NOTHING_SEALED = Sealed("SELECT toDate('1970-01-01') AS day WHERE 0", frozenset())
-
-
-class _Lane:
-    """What waits of one topic. A table that takes nothing holds up the topics it is fed from, and no other."""
-
-    def __init__(self) -> None:
-        self.chunks: list[Chunk] = []
-        self.rows: Rows = {}
-        self.buffered = 0
-        """Rows in hand, those of a flush that goes on included."""
-        self.flushing: tuple[list[Chunk], Rows, int] | None = None
-        """Chunks, rows and their number; it is tried again until it succeeds."""
-        self.due = 0.0
-        self._pause = FIRST_PAUSE
-
-    @property
-    def busy(self) -> bool:
-        """Whether something waits."""
-        return bool(self.chunks or self.flushing)
-
-    def take(self) -> tuple[list[Chunk], Rows, int]:
-        """What is to be flushed now."""
-        if self.flushing is None:
-            self.flushing = self.chunks, self.rows, self.buffered
-            self.chunks, self.rows = [], {}
-        return self.flushing
-
-    def failed(self) -> float:
-        """Puts the next try off; by how many seconds."""
-        pause, self._pause = self._pause, min(self._pause * 2, LAST_PAUSE)
-        self.due = time.monotonic() + pause
-        return pause
-
-    def flushed(self) -> None:
-        """What was taken is durable, or is going to be read again."""
-        assert self.flushing is not None
-        self.buffered -= self.flushing[2]
-        self.flushing, self.due, self._pause = None, 0.0, FIRST_PAUSE
-
-
-class Sink:
-    """One writer: a buffer a topic, a thread with one connection, and the order of things.
-
-    ClickHouse that is away is waited for, with a capped pause; the buffers are bounded, then the recorder waits and Kafka
-    keeps the rest. Progress lies beside the facts and is believed over Kafka's committed offset: an emptied or restored
-    database is noticed and refilled. `sealed` are the days that are sealed as far as it knows: who puts facts leaves those
-    days out, and facts that were put before it was known are read again.
+    The progress of a partition is stored beside the facts, and it is authoritative over the offset that is committed in
+    Kafka. So a database that was emptied, or restored from an older backup, is noticed and filled again from Kafka.
     """
 
-    def __init__(
-        self,
-        url: str,
-        topic_id: Callable[[str], str],
-        after: Callable[[Engine, Rows], None],
-        consumer: Callable[[], Consumer],
-        timezone: str = "Asia/Shanghai",
-        seals: Sealed = NOTHING_SEALED,
-    ) -> None:
-        self._timezone = timezone
-        self._url, self._topic_id, self._after, self._consumer = url, topic_id, after, consumer
-        self.seals, self.sealed = seals, frozenset[date]()
-        self._thread = ThreadPoolExecutor(1, "clickhouse")
-        self._engine: Engine | None = None
-        self._lanes: dict[str, _Lane] = defaultdict(_Lane)
-        self._filled = asyncio.Event()
-        self._emptied = asyncio.Condition()
+    def __init__(self, connection: Connection, consumer: Consumer, timezone: str) -> None:
+        """Prepares the checkpoint.
 
-    async def start(self) -> None:
-        """Connects and brings the schema up to date. A server that is away is waited for later, by what is recorded.
+        Args:
+            connection: the connection to ClickHouse.
+            consumer: the consumer that delivers the chunks; it knows the ids of the topics.
+            timezone: the time zone of local days.
+        """
+        self._connection, self._consumer = connection, consumer
+        self._timezone, self._days = timezone, Days(timezone)
+        self.sealed_days: frozenset[date] = frozenset()
+        """The sealed days as of the last look at the database."""
+
+    async def commit(self, batch: Batch) -> None:
+        """Makes a batch durable and finishes its chunks. Each step begins after the step before it has succeeded.
+
+        1. Flush: insert the rows.
+        2. Recompute the rollups of the minutes and cases that have new rows.
+        3. Write the progress of the partitions, with the rows that prove it.
+        4. Finish the chunks: the transport then commits their offsets to Kafka.
+
+        A batch is not written, and its records are read again from Kafka, if earlier records of a partition are missing
+        in ClickHouse, or if it holds facts of a day that was sealed after the facts were buffered.
 
         Raises:
-            ClickHouseError: the server refuses the account, the embedded database cannot be opened, or another process
-                holds it.
+            ClickHouseError: ClickHouse rejected a statement or does not answer.
+            KafkaError: Kafka does not answer. After either error the caller repeats the call with the same batch; each
+                step gives the same result when it is repeated.
         """
-        try:
-            await self._call(self._open)
-            self.sealed = await self._call(self._sealed)
-        except ClickHouseDenied:
-            raise
-        except ClickHouseError as error:
-            if clickhouse.folder_of(self._url) is not None:
-                raise
-            log.warning("ClickHouse: %s; what is to be recorded waits for it", error)
-
-    async def stop(self) -> None:
-        """Ends the connection; one that hangs is left to the end of the process."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._call(self._close), STOP_SECONDS)
-        self._thread.shutdown(wait=False)
-
-    async def put(self, chunk: Chunk, rows: Rows) -> None:
-        """Takes a chunk's rows; waits while its topic's buffer is full."""
-        lane = self._lanes[chunk.tp.topic]
-        async with self._emptied:
-            await self._emptied.wait_for(lambda: lane.buffered < MAX_BUFFERED_ROWS)
-        lane.chunks.append(chunk)
-        for table, some in rows.items():
-            lane.rows.setdefault(table, Block(table)).extend(some)
-            lane.buffered += len(some)
-        self._measure()
-        if lane.buffered >= FLUSH_ROWS:
-            self._filled.set()
-
-    async def run(self) -> None:
-        """Flushes about once a second; checks, when idle, that the database still holds what it held."""
-        checked = 0.0
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._filled.wait(), FLUSH_SECONDS)
-            self._filled.clear()
-            for topic, lane in list(self._lanes.items()):
-                if lane.busy and lane.due <= time.monotonic():
-                    await self._flush(topic, lane)
-            if time.monotonic() - checked > 5:
-                await self._check_idle()
-                checked = time.monotonic()
-
-    async def query(self, sql: str) -> list[clickhouse.Row]:
-        """A read on the sink's connection, for processes that an embedded database shuts out."""
-        clickhouse.check_read(sql)
-        rows: list[clickhouse.Row] = await self._call(lambda: self._connected().query(sql))
-        return rows
-
-    async def execute(self, sql: str) -> None:
-        """A statement on the sink's connection, for the same processes."""
-        await self._call(lambda: self._connected().execute(sql))
-
-    async def call(self, work: Callable[[Engine], _T]) -> _T:
-        """Work on the sink's connection, between two flushes."""
-        done: _T = await self._call(lambda: work(self._connected()))
-        return done
-
-    async def _flush(self, topic: str, lane: _Lane) -> None:
-        chunks, rows, _ = lane.take()
-        lost: Set[TP] = frozenset()
-        try:
-            stale = await self._of_sealed_days(rows)
-            known = await self._call(lambda: self._known({chunk.tp for chunk in chunks}))
-            gaps = await self._gaps(chunks, known)
-            if not gaps and not stale:
-                lost = await self._call(lambda: self._write(chunks, rows, known))
-        except (ClickHouseError, KafkaError) as error:
-            metrics.sink_retries.labels("all").inc()
-            log.warning("%s cannot be recorded: %s; trying again in %.1f s", topic, _said(error), lane.failed())
+        await self.refresh_sealed_days()
+        sealed = self._has_sealed_facts(batch.rows)
+        recorded = await self.recorded({chunk.tp for chunk in batch.chunks})
+        gaps = await self._gaps(batch.chunks, recorded)
+        if sealed or gaps:
+            self._read_again(batch.chunks, gaps)
             return
-        for tp, offset in gaps.items():
-            self._go_back(tp, offset)
-        if gaps or stale or lost:
-            # The other partitions' chunks of this flush are read again too: simple, and rows are idempotent.
-            for tp in {chunk.tp for chunk in chunks if not chunk.tracker.closed} - set(gaps):
-                self._consumer().rewind(tp, min(c.start for c in chunks if c.tp == tp and not c.tracker.closed))
-        else:
-            for chunk in chunks:
-                chunk.done()
-        async with self._emptied:
-            lane.flushed()
-            self._measure()
-            self._emptied.notify_all()
 
-    def _go_back(self, tp: TP, offset: int) -> None:
+        lost = await self._connection.call(partial(self._write, batch=batch, recorded=recorded))  # steps 1 to 3
+        if lost:
+            self._read_again(batch.chunks, {})
+            return
+        for chunk in batch.chunks:  # step 4
+            chunk.done()
+
+    def _write(self, engine: Engine, batch: Batch, recorded: PartitionProgress) -> Set[TP]:
+        """Runs the steps 1 to 3 of `commit` on the connection's thread.
+
+        Returns:
+            The partitions whose earlier rows were lost meanwhile. They begin again; their progress is not written.
+        """
+        # 1. Flush the rows.
+        for table, block in batch.rows.items():
+            if len(block):
+                inserts.insert(engine, table, block)
+
+        # 2. Recompute what follows from them.
+        roll_up(engine, batch.rows)
+        roll_up_cases(engine, batch.rows, self._days)
+
+        # 3. Write the progress.
+        reached: PartitionProgress = {}
+        for chunk in batch.chunks:
+            if not chunk.tracker.closed:
+                before = reached.get(chunk.tp, recorded[chunk.tp])
+                proof = progress.proof_after(before.proof, batch.rows)
+                reached[chunk.tp] = Progress(max(before.next_offset, chunk.next), before.rebuild, proof)
+        lost = self._restart_lost(engine, {tp: recorded[tp] for tp in reached})
+        self._write_progress(engine, {tp: progress for tp, progress in reached.items() if tp not in lost})
+        return lost.keys()
+
+    async def recorded(self, tps: Set[TP]) -> PartitionProgress:
+        """Returns how far partitions are recorded. A partition whose rows were lost starts from nothing.
+
+        Raises:
+            ClickHouseError: ClickHouse rejected a statement or does not answer.
+        """
+        return await self._connection.call(partial(self._recorded, tps=tps))
+
+    async def refresh_sealed_days(self) -> None:
+        """Reads the sealed days.
+
+        Raises:
+            ClickHouseError: ClickHouse rejected a statement or does not answer.
+        """
+        self.sealed_days = await self._connection.call(self._read_sealed_days)
+
+    def rewind(self, tp: TP, offset: int) -> None:
+        """Records a partition again from an offset, because ClickHouse does not hold what follows."""
         log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset)
-        self._consumer().rewind(tp, offset)
+        self._consumer.rewind(tp, offset)
 
-    def _measure(self) -> None:
-        metrics.sink_buffered.set(sum(lane.buffered for lane in self._lanes.values()))
+    def _has_sealed_facts(self, rows: RowsByTable) -> bool:
+        return any(not self.sealed_days.isdisjoint(rows[table]["day"]) for table in SEALED_TABLES & rows.keys())
 
-    async def _gaps(self, chunks: Iterable[Chunk], known: Progress) -> dict[TP, int]:
-        """Partitions whose chunks begin after what is recorded, with the offset to go back to."""
+    async def _gaps(self, chunks: Iterable[Chunk], recorded: PartitionProgress) -> dict[TP, int]:
+        """Returns the partitions whose chunks begin after what is recorded, with the offset to read again from."""
         starts: dict[TP, int] = {}
         for chunk in chunks:
             if not chunk.tracker.closed:
                 starts.setdefault(chunk.tp, chunk.start)
-        behind = [tp for tp, start in starts.items() if start > known[tp].offset]
+        behind = [tp for tp, start in starts.items() if start > recorded[tp].next_offset]
         if not behind:
             return {}
-        earliest = await self._consumer().earliest_offsets(*behind)
-        floors = {tp: max(known[tp].offset, earliest[tp]) for tp in behind}
+        earliest = await self._consumer.earliest_offsets(*behind)
+        floors = {tp: max(recorded[tp].next_offset, earliest[tp]) for tp in behind}
         return {tp: floor for tp, floor in floors.items() if starts[tp] > floor}
 
-    async def _of_sealed_days(self, rows: Rows) -> bool:
-        """Whether facts of sealed days are among the rows: the day was sealed after whoever put them looked."""
-        self.sealed = await self._call(self._sealed)
-        return any(not self.sealed.isdisjoint(rows[table]["day"]) for table in self.seals.tables & rows.keys())
+    def _read_again(self, chunks: Iterable[Chunk], gaps: Mapping[TP, int]) -> None:
+        """Rewinds the partitions of a batch: to their gap, or else to the beginning of the batch.
 
-    async def _check_idle(self) -> None:
-        consumer = self._consumer()
-        try:
-            idle = {
-                tp for tp in consumer.assignment() if not self._lanes[tp.topic].busy
-            }  # of others their flush will see
-            self.sealed = await self._call(self._sealed)
-            known = await self._call(lambda: self._known(idle))
-            reached = {}
-            for tp in idle:
-                ledger = consumer.trackers.get(tp)
-                read = ledger.watermark if ledger is not None else await consumer.position(tp)
-                if read is not None and read > known[tp].offset:
-                    reached[tp] = read
-            if not reached:
-                return
-            earliest = await consumer.earliest_offsets(*reached)
-            for tp, read in reached.items():  # at one go: what one of them reads again makes the others busy
-                floor = max(known[tp].offset, earliest[tp])
-                if read > floor and not self._lanes[tp.topic].busy:
-                    self._go_back(tp, floor)
-        except (ClickHouseError, KafkaError, ConsumerNotStarted):
-            return  # nothing to record, nothing to lose: the next flush waits for it
-
-    async def _call(self, function: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
-
-    def _open(self) -> None:
-        engine = clickhouse.connect(self._url)
-        if isinstance(engine, clickhouse.Held):
-            raise ClickHouseError("another process holds the embedded database of NINEZERO_CLICKHOUSE: stop it first")
-        clickhouse.migrate(engine, self._timezone)
-        self._engine = engine
-
-    def _connected(self) -> Engine:
-        if self._engine is None:
-            self._open()
-        assert self._engine is not None
-        return self._engine
-
-    def _close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-
-    def _progress(self) -> dict[tuple[TP, str], Reached]:
-        engine = self._connected()
-        try:
-            return progress.read(engine)
-        except ClickHouseError:
-            clickhouse.migrate(engine, self._timezone)  # an emptied server has no tables either
-            return progress.read(engine)
-
-    def _known(self, tps: Set[TP]) -> Progress:
-        """How far partitions are recorded: not at all, where rows are gone."""
-        found = self._progress()
-        known = {tp: found.get((tp, self._topic_id(tp.topic)), Reached()) for tp in tps}
-        return known | self._begin_anew(known)
-
-    def _begin_anew(self, known: Progress) -> Progress:
-        """Partitions whose rows are gone: their progress is none from here on."""
-        engine = self._connected()
-        tables = progress.lost(engine, known, self.sealed, datetime.now(UTC).date())
-        for table in sorted(tables):
-            log.warning("ClickHouse lost rows of %s: recording again what Kafka still has", table)
-        anew = progress.anew(known, tables)
-        self._note(engine, anew)
-        return anew
-
-    def _sealed(self) -> frozenset[date]:
-        try:
-            rows = self._connected().query(self.seals.sql)
-        except ClickHouseError:
-            self._progress()  # makes the tables of an emptied server
-            rows = self._connected().query(self.seals.sql)
-        return frozenset(date.fromisoformat(row["day"]) for row in rows)
-
-    def _write(self, chunks: list[Chunk], rows: Rows, known: Progress) -> Set[TP]:
-        """Writes rows, what follows from them, and progress. Partitions whose earlier rows are gone by then get none: those."""
-        engine = self._connected()
-        for table, some in rows.items():
-            if len(some):
-                self._insert(engine, table, some)
-        self._after(engine, rows)
-        reached: Progress = {}
+        Partitions without a gap are read again as well. This is simpler, and recording a row twice changes nothing.
+        """
+        for tp, offset in gaps.items():
+            self.rewind(tp, offset)
+        starts: dict[TP, int] = {}
         for chunk in chunks:
-            if not chunk.tracker.closed:
-                before = reached.get(chunk.tp, known[chunk.tp])
-                reached[chunk.tp] = Reached(
-                    max(before.offset, chunk.next), before.refill, progress.proof(before.held, rows)
-                )
-        lost = self._begin_anew({tp: known[tp] for tp in reached})
-        self._note(engine, {tp: r for tp, r in reached.items() if tp not in lost})
-        return lost.keys()
+            if not chunk.tracker.closed and chunk.tp not in gaps:
+                starts[chunk.tp] = min(chunk.start, starts.get(chunk.tp, chunk.start))
+        for tp, start in starts.items():
+            self._consumer.rewind(tp, start)
 
-    def _note(self, engine: Engine, reached: Progress) -> None:
+    def _recorded(self, engine: Engine, tps: Set[TP]) -> PartitionProgress:
+        found = self._read_progress(engine)
+        recorded = {tp: found.get((tp, self._topic_id(tp)), Progress()) for tp in tps}
+        return recorded | self._restart_lost(engine, recorded)
+
+    def _restart_lost(self, engine: Engine, recorded: PartitionProgress) -> PartitionProgress:
+        """Begins a rebuild of the partitions whose rows were lost. Returns their new progress, which is nothing."""
+        tables = progress.tables_with_lost_rows(engine, recorded, self.sealed_days, datetime.now(UTC).date())
+        for table in sorted(tables):
+            log.warning("rows of %s in ClickHouse were lost: recording again what Kafka still holds", table)
+        restarted = progress.restarted(recorded, tables)
+        self._write_progress(engine, restarted)
+        return restarted
+
+    def _read_progress(self, engine: Engine) -> dict[tuple[TP, str], Progress]:
+        try:
+            return progress.read(engine)
+        except ClickHouseError:
+            migrate(engine, self._timezone)  # the tables are missing if the server was emptied
+            return progress.read(engine)
+
+    def _write_progress(self, engine: Engine, reached: PartitionProgress) -> None:
         if reached:
-            self._insert(
-                engine,
-                "recorder_progress",
-                [progress.row(tp, self._topic_id(tp.topic), r) for tp, r in reached.items()],
-            )
+            rows = [progress.row(tp, self._topic_id(tp), one) for tp, one in reached.items()]
+            inserts.insert(engine, "recorder_progress", rows)
 
-    def _insert(self, engine: Engine, table: str, rows: Block | list[Any]) -> None:
-        started = time.perf_counter()
-        engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
-        metrics.sink_insert.labels(table).observe(time.perf_counter() - started)
-        metrics.sink_rows.labels(table).inc(len(rows))
+    def _read_sealed_days(self, engine: Engine) -> frozenset[date]:
+        try:
+            return read_sealed_days(engine)
+        except ClickHouseError:
+            self._read_progress(engine)  # creates the tables again if the server was emptied
+            return read_sealed_days(engine)
 
-
-def _said(error: Exception) -> str:
-    return f"ClickHouse: {error}" if isinstance(error, ClickHouseError) else f"Kafka: {type(error).__name__}"
+    def _topic_id(self, tp: TP) -> str:
+        return self._consumer.topic_ids.get(tp.topic, "")

@@ -1,7 +1,7 @@
-"""The end: keys, lists and state are erased, and a certificate says what was, what is left, and what nobody here can reach.
+"""Erasure at the end of a deployment: keys, lists and state are erased, counts remain, a certificate lists the result.
 
-The keys go first: without them no token leads back to a person, whatever else survives somewhere. Counts stay. Each store is erased
-by itself; one that fails is written down as remaining, and the others are erased all the same.
+The key ring is erased first: without it no token leads back to a person, whatever else survives somewhere. Each store is
+erased separately. A store that fails is listed as remaining, and the others are erased all the same.
 """
 
 from __future__ import annotations
@@ -21,37 +21,56 @@ from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 
-if TYPE_CHECKING:  # a device has no ClickHouse
-    from ninezero.streams.clickhouse.engines import Engine
+if TYPE_CHECKING:  # the packages of ClickHouse are not installed on a device
+    from ninezero.streams.clickhouse import Engine
 
 KEPT = frozenset({
     "schema_migrations", "screening_rollup", "push_receipts", "push_audit", "dead_letter_facts", "site_register", "sealed_days",
     "case_folds", "quarantine_kept", "followup_kept", "followup_closings_kept", "followup_delays_kept", "disposition_days", "device_days", "publications",
 })  # fmt: skip
-"""Tables of ninezero_data that stay: counts, and who did what to which list. Every other one is erased."""
+"""The tables of `ninezero_data` that remain: counts, and the audit of the lists. Every other table is erased."""
 
-LEFTOVERS = ("worker.log", "demo.json", "report.json", "keys.json", "keys.json.new")
-"""Files that local runs leave in .run/, besides the databases and the outboxes."""
+LOCAL_RUN_FILES = ("worker.log", "demo.json", "report.json", "keys.json", "keys.json.new")
+"""Files that local runs write into .run/, besides the databases and the outboxes."""
+
+
+class OutOfReach(NamedTuple):
+    """Something that this command cannot erase, where it is, and what erases it or when it ends."""
+
+    what: str
+    where: str
+
 
 OUT_OF_REACH = (
-    (
+    OutOfReach(
         "key rings and outboxes",
-        "other devices, and whoever pushes: run `ninezero erase --edge --yes` there, or destroy the disks",
+        "other devices and the machines that push: run `ninezero erase --edge --yes` there, or destroy the disks",
     ),
-    ("the clerks' files of identities", "health authorities: they never were in this system"),
-    ("backups and snapshots", "of Kafka, ClickHouse and the disks: until they expire"),
-    ("log segments", "Kafka brokers, every replica: until file.delete.delay.ms (1 min) after the deletion"),
-    ("names and offsets", "Kafka's __transaction_state and __consumer_offsets: until compacted; they hold no record"),
-    ("blocks of deleted files", "disks and their spares: until overwritten; encrypt disks, and destroy the key"),
-    ("logs and query logs", "of workers, brokers and ClickHouse: no identity and no token, but names of devices"),
-    ("outcomes, alerts, receipts and counts", "whoever read them: health staff, authorities, analysts"),
+    OutOfReach("files with identities", "clerks at health authorities: they were never in this system"),
+    OutOfReach("backups and snapshots", "of Kafka, ClickHouse and the disks: until they expire"),
+    OutOfReach("log segments", "every Kafka broker: until file.delete.delay.ms (1 min) after the deletion"),
+    OutOfReach(
+        "names and offsets", "Kafka's __transaction_state and __consumer_offsets: until compacted; they hold no record"
+    ),
+    OutOfReach(
+        "blocks of deleted files",
+        "disks and their spare blocks: until overwritten; encrypt the disks, and destroy the encryption key",
+    ),
+    OutOfReach(
+        "logs and query logs", "of workers, brokers and ClickHouse: no identity and no token, but names of devices"
+    ),
+    OutOfReach("outcomes, alerts, receipts and counts", "everyone who read them: health staff, authorities, analysts"),
 )
 
+_PAST_EVERY_DAY = timedelta(days=3)
+"""Added to today: later than every local day of which events can exist."""
+
 State = Literal["erased", "absent", "remains", "stays", "not reached"]
+"""`remains` should have been erased and was not; `stays` is kept on purpose; `not reached` is out of reach."""
 
 
 class Line(NamedTuple):
-    """One line of the certificate: what became of what, where, and how many there were."""
+    """One line of the certificate: the state of a thing, where it is or was, how many there were, and when it was checked."""
 
     state: State
     what: str
@@ -64,17 +83,22 @@ class Line(NamedTuple):
 
 
 class Erasure:
-    """Erases a deployment as its settings name it; `run` is the folder of local runs, `roles` the workers' roles.
-
-    At the edge (a device, or whoever pushes) there are no roles: only the key ring and the outboxes are erased.
-    """
+    """Erases the deployment that the settings name."""
 
     def __init__(self, settings: Settings, run: Path, roles: Iterable[str] = ()) -> None:
+        """Prepares the erasure; nothing is erased yet.
+
+        Args:
+            settings: the settings of the deployment.
+            run: the folder of local runs.
+            roles: the roles of the workers. Without roles (on a device, or a machine that pushes) only the key ring and
+                the outboxes are erased.
+        """
         self._settings, self._run, self._roles = settings, run, tuple(roles)
         self._unreachable: UserError | None = None
 
     def plan(self) -> list[str]:
-        """What would be erased, for whoever has not said yes."""
+        """Returns a line for each thing that `erase` would erase."""
         keys = self._settings.keys
         edge = [
             f"the key ring {keys}" if keys else "no key ring: NINEZERO_KEYS is not set",
@@ -87,29 +111,31 @@ class Erasure:
                 *edge,
                 f"the topics and consumer groups of this deployment on Kafka (prefix {self._settings.topic_prefix or 'none'})",
                 "facts, progress and case facts in ClickHouse (counts stay)",
-                f"what Faust and local runs left in {self._settings.state} and {self._run}",
+                f"files of Faust and of local runs in {self._settings.state} and {self._run}",
             ]
         )
 
     def running(self) -> list[str]:
-        """Consumer groups of this deployment that have members: workers that still run. Empty where Kafka does not answer."""
+        """Returns the consumer groups that have members: workers still run. Empty if Kafka does not answer."""
         if not self._roles:
             return []
         try:
             return administration.active_groups(self._settings, self._roles)
         except sync.KafkaUnreachable as error:
-            self._unreachable = error  # said once is enough: it takes ten seconds to find out
+            self._unreachable = error  # `_kafka` reports it without waiting ten seconds for Kafka again
             return []
 
     def erase(self) -> list[Line]:
-        """Erases what it can, in every store; a line for each thing."""
-        lines = _tried("key ring", self._keys) + _tried("outboxes", self._outboxes)
+        """Erases every store. Returns a line for each thing, including what is out of reach."""
+        lines = _attempt("key ring", self._keys) + _attempt("outboxes", self._outboxes)
         if self._roles:
             lines += (
-                _tried("Kafka", self._kafka) + _tried("ClickHouse", self._facts) + _tried("local runs", self._files)
+                _attempt("Kafka", self._kafka)
+                + _attempt("ClickHouse", self._facts)
+                + _attempt("local runs", self._files)
             )
         now = datetime.now(UTC)
-        return lines + [Line("not reached", what, where, "unknown", now) for what, where in OUT_OF_REACH]
+        return lines + [Line("not reached", thing.what, thing.where, "unknown", now) for thing in OUT_OF_REACH]
 
     def _keys(self) -> Iterator[Line]:
         path = self._settings.keys
@@ -125,7 +151,7 @@ class Erasure:
         if not found:
             yield _line("absent", "outboxes", str(self._settings.outbox), "0")
         for path in found:
-            yield from _tried("outbox", partial(_without_events, path))
+            yield from _attempt("outbox", partial(_erase_outbox, path))
 
     def _kafka(self) -> Iterator[Line]:
         if self._unreachable is not None:
@@ -142,16 +168,16 @@ class Erasure:
             yield _line("absent", "topics and consumer groups", where, "0")
 
     def _facts(self) -> Iterator[Line]:
-        from ninezero.streams.clickhouse import engines as clickhouse
+        from ninezero.streams import clickhouse
 
         engine = clickhouse.connect(self._settings.clickhouse)
         try:
-            yield from erase_facts(engine, self._settings.timezone)
+            yield from erase_tables(engine, self._settings.timezone)
         finally:
             engine.close()
 
     def _files(self) -> Iterator[Line]:
-        found = [path for name in LEFTOVERS if (path := self._run / name).exists()]
+        found = [path for name in LOCAL_RUN_FILES if (path := self._run / name).exists()]
         for path in found:
             path.unlink()
             yield _line("erased", "file of a local run", str(path), "1")
@@ -161,26 +187,33 @@ class Erasure:
         broker = self._run / "kafka"
         if broker.exists():
             if Broker(broker).running():
-                yield _line("stays", "the local Kafka, which runs; its topics see above", str(broker), "1")
+                yield _line("stays", "the local Kafka, which is running; its topics are listed above", str(broker), "1")
             else:
                 shutil.rmtree(broker)
                 yield _line("erased", "data of the local Kafka", str(broker), "1")
 
 
-def erase_facts(engine: Engine, timezone: str) -> Iterator[Line]:
-    """Erases the facts after their sums are frozen: as retention does, of every day; then all that is not a count."""
-    from ninezero.agents.recording import case_tables as cases
-    from ninezero.agents.recording import retention
-    from ninezero.streams.clickhouse import engines as clickhouse
+def erase_tables(engine: Engine, timezone: str) -> Iterator[Line]:
+    """Freezes the counts of every day and case, as retention does, then erases every table that holds no counts.
+
+    Yields:
+        A line for each table of `ninezero_data`.
+
+    Raises:
+        ClickHouseError: a statement failed; the next call resumes.
+    """
+    from ninezero.agents.recording.case_deletion import delete_all_cases
+    from ninezero.agents.recording.retention import retain
+    from ninezero.streams import clickhouse
 
     clickhouse.migrate(engine, timezone)
-    before = _counts(engine)
-    cases.end_cases(engine)
-    retention.retain(engine, datetime.now(UTC).date() + timedelta(days=3))
+    before = _rows_by_table(engine)
+    delete_all_cases(engine)
+    retain(engine, datetime.now(UTC).date() + _PAST_EVERY_DAY)
     erased = sorted(before.keys() - KEPT)
     for table in erased:
-        engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # its files are gone when it returns
-    left = _counts(engine)
+        engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # the files are deleted when it returns
+    left = _rows_by_table(engine)
     for table in erased:
         yield _line(
             "remains" if left.get(table) else "erased",
@@ -192,7 +225,7 @@ def erase_facts(engine: Engine, timezone: str) -> Iterator[Line]:
         yield _line("stays", f"table ninezero_data.{table}", "ClickHouse", f"{left[table]} rows")
 
 
-def _counts(engine: Engine) -> dict[str, int]:
+def _rows_by_table(engine: Engine) -> dict[str, int]:
     found = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
     return {
         row["name"]: int(engine.query(f"SELECT count() AS n FROM ninezero_data.{row['name']}")[0]["n"]) for row in found
@@ -200,12 +233,18 @@ def _counts(engine: Engine) -> dict[str, int]:
 
 
 def certificate(settings: Settings, lines: list[Line], began: datetime) -> str:
-    """The text, with the SHA-256 of all that is above it in its last line."""
+    """Returns the text of the certificate. Its last line is the SHA-256 of everything above it.
+
+    Args:
+        settings: the settings of the deployment.
+        lines: the result of `Erasure.erase`.
+        began: when the erasure began.
+    """
     ended = "after" if began >= settings.sunset else "before"
     body = "\n".join([
         f"Erasure of the deployment under the order {settings.order}",
         f"begun {began:%Y-%m-%dT%H:%M:%SZ}, {ended} the sunset of {settings.sunset:%Y-%m-%dT%H:%M:%SZ}",
-        "complete" if complete(lines) else "INCOMPLETE: see the lines that begin with remains, mend, and erase again",
+        "complete" if complete(lines) else "INCOMPLETE: solve what the lines with \"remains\" name, and erase again",
         "",
         *map(str, lines),
         "",
@@ -214,11 +253,11 @@ def certificate(settings: Settings, lines: list[Line], began: datetime) -> str:
 
 
 def complete(lines: list[Line]) -> bool:
-    """Whether nothing remains that should be gone."""
+    """Returns whether everything that should be erased is erased."""
     return all(line.state != "remains" for line in lines)
 
 
-def _tried(what: str, step: Callable[[], Iterable[Line]]) -> list[Line]:
+def _attempt(what: str, step: Callable[[], Iterable[Line]]) -> list[Line]:
     lines: list[Line] = []
     try:
         lines.extend(step())
@@ -229,7 +268,7 @@ def _tried(what: str, step: Callable[[], Iterable[Line]]) -> list[Line]:
     return lines
 
 
-def _without_events(path: Path) -> list[Line]:
+def _erase_outbox(path: Path) -> list[Line]:
     return [_line("erased", "outbox", str(path), f"{outbox.erase(path)} events waiting")]
 
 

@@ -1,7 +1,8 @@
-"""Retention of facts: a day is sealed, its sums are frozen, its facts are dropped. What was killed in between is finished later.
+"""Retention of facts: a day is sealed, its counts are frozen, then its facts are dropped. Each step can be resumed.
 
-Passage facts, device events and dispositions lie in a partition a day. A day whose end is 14 days past goes: by then no event of
-it can come any more (`observed_at` may be 13 days before the Kafka timestamp), unless the recorder is days behind. Counts stay.
+Screening facts, device events and dispositions are stored in one partition a day. A day is due `KEPT_DAYS` after its
+end: no valid event of it can arrive any more (`observed_at` is at most 13 days before the Kafka timestamp), unless the
+recorder is days behind. The counts remain.
 """
 
 from __future__ import annotations
@@ -11,24 +12,27 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from ninezero.agents.recording.case_tables import close_cases
-from ninezero.agents.recording.recorder import SEALED
-from ninezero.streams.clickhouse.engines import Engine
+from ninezero.agents.recording.case_deletion import delete_closed_cases
+from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
+from ninezero.streams.clickhouse import Engine
 
 KEPT_DAYS = 14
 
 SETTLE_SECONDS = 3.0
-"""Between the seal and the first freeze: a flush that read the seals before it is over by then, in whatever process."""
+"""Pause between seal and freeze. A flush that read the sealed days before the seal has ended by then, in every process."""
 
 READ_SECONDS = 10.0
-"""Between the freeze and the first drop: a query that began before it is over by then. The dearest view takes 4 s (README)."""
+"""Pause between freeze and drop. A query that began before the freeze has ended by then; the slowest view takes 4 s."""
 
-FACTS = (*sorted(SEALED.tables), "sealed_kinds", "device_rolled")
-"""In the order in which they are dropped: dispositions before the scans that tell their kind."""
+FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "device_rolled")
+"""In the order in which partitions are dropped: dispositions before the scans that determine their kind."""
+
+_COLUMNS = ("day", "attempt", "at")
+"""Columns of `sealed_days`: attempt 0 seals a day, a higher number freezes it; `at` is Unix time in ms."""
 
 
 class Dropped(NamedTuple):
-    """A day whose facts were dropped, and how many rows of each table."""
+    """A day whose facts were dropped, and the number of rows by table."""
 
     day: date
     rows: dict[str, int]
@@ -37,53 +41,48 @@ class Dropped(NamedTuple):
         return f"{self.day}: dropped " + ", ".join(f"{n} {table}" for table, n in self.rows.items())
 
 
-def due(now: datetime, timezone: str) -> date:
-    """The first local day whose facts are kept."""
+def first_kept_day(now: datetime, timezone: str) -> date:
+    """Returns the first local day whose facts are kept."""
     return now.astimezone(ZoneInfo(timezone)).date() - timedelta(days=KEPT_DAYS)
 
 
 def seal(engine: Engine, before: date) -> int:
-    """Seals every day before `before` that has facts: nothing of it is recorded any more. How many it sealed."""
-    sealed = {row["day"] for row in engine.query(SEALED.sql)}
-    days = sorted({day.isoformat() for table in FACTS for day in _days(engine, table, before)} - sealed)
+    """Seals every day before `before` that has facts: nothing of it is recorded any more. Returns the number of days."""
+    days = sorted(_days_with_facts(engine, before) - read_sealed_days(engine))
     if days:
         now = _now_ms()
-        engine.insert(
-            "ninezero_data.sealed_days", ("day", "attempt", "at"), [(date.fromisoformat(d), 0, now) for d in days]
-        )
+        engine.insert("ninezero_data.sealed_days", _COLUMNS, [(day, 0, now) for day in days])
     return len(days)
 
 
 def freeze(engine: Engine, before: date) -> int:
-    """Freezes the sums of sealed days that have facts: these become the sums of the day with one row in `sealed_days`. How many it froze.
+    """Freezes the counts of the sealed days before `before` that have facts. Returns the number of days.
 
-    So whoever is killed, or runs beside another, leaves counts that hold.
+    The counts are stored under the number of this attempt. One row in `sealed_days` then makes them the counts of the day,
+    so an interrupted call, or two calls at the same time, leave correct counts. Of several attempts the first one counts.
     """
-    frozen = _frozen(engine)
-    sealed = {row["day"] for row in engine.query(SEALED.sql)}
-    found = {day.isoformat() for table in FACTS for day in _days(engine, table, before)}
-    days = sorted((found & sealed) - frozen)
+    days = sorted((_days_with_facts(engine, before) & read_sealed_days(engine)) - _frozen_days(engine))
     for day in days:
         _freeze(engine, day)
     return len(days)
 
 
 def drop(engine: Engine, before: date) -> list[Dropped]:
-    """Drops the facts of frozen days."""
-    frozen = _frozen(engine)
-    counts = {table: _days(engine, table, before) for table in FACTS}
-    found = []
-    for day in sorted({day for table in FACTS for day in counts[table] if day.isoformat() in frozen}):
-        for table in FACTS:
-            if day in counts[table]:
-                _drop(engine, table, day)
-        found.append(Dropped(day, {table: counts[table][day] for table in FACTS if day in counts[table]}))
-    close_cases(engine, before)  # by a rule of its own: 14 days after closure
-    return found
+    """Drops the facts of the frozen days before `before`, and the cases that closed before it. Returns the dropped days."""
+    frozen = _frozen_days(engine)
+    rows_by_table = {table: _rows_by_day(engine, table, before) for table in FACT_TABLES}
+    dropped = []
+    for day in sorted({day for rows_by_day in rows_by_table.values() for day in rows_by_day} & frozen):
+        rows = {table: rows_by_day[day] for table, rows_by_day in rows_by_table.items() if day in rows_by_day}
+        for table in rows:
+            _drop_partition(engine, table, day)
+        dropped.append(Dropped(day, rows))
+    delete_closed_cases(engine, before)
+    return dropped
 
 
 def retain(engine: Engine, before: date) -> list[Dropped]:
-    """Seals, freezes and drops, and waits in between for what is under way; what it dropped."""
+    """Seals, freezes and drops, with the pauses that flushes and queries need. Returns the dropped days."""
     if seal(engine, before):
         time.sleep(SETTLE_SECONDS)
     if freeze(engine, before):
@@ -91,49 +90,49 @@ def retain(engine: Engine, before: date) -> list[Dropped]:
     return drop(engine, before)
 
 
-def _drop(engine: Engine, table: str, day: date) -> None:
-    """Puts nothing in the place of a partition.
+def _drop_partition(engine: Engine, table: str, day: date) -> None:
+    """Replaces a partition by an empty one.
 
-    `DROP PARTITION` makes 18.16 wait for every query of the table, and every later one wait for it: also the second look of a query
-    that is under way already, and then both wait until the server is started again.
+    `DROP PARTITION` can deadlock on ClickHouse 18.16: it waits for every query that reads the table, and new reads wait
+    for it, including the second read of a query that is running already.
     """
     engine.execute(f"CREATE TABLE IF NOT EXISTS ninezero_data.no_{table} AS ninezero_data.{table}")
     engine.execute(f"ALTER TABLE ninezero_data.{table} REPLACE PARTITION '{day}' FROM ninezero_data.no_{table}")
     engine.execute(f"DROP TABLE IF EXISTS ninezero_data.no_{table}")
 
 
-def _frozen(engine: Engine) -> set[str]:
-    return {row["day"] for row in engine.query("SELECT day FROM ninezero_data.frozen_days")}
-
-
-def _freeze(engine: Engine, day: str) -> None:
+def _freeze(engine: Engine, day: date) -> None:
     attempt = time.time_ns()
     engine.execute(
-        "INSERT INTO ninezero_data.disposition_days (day, attempt, site_id, kind, action, overrides, count) "  # a day and a number
+        "INSERT INTO ninezero_data.disposition_days (day, attempt, site_id, kind, action, overrides, count) "
         f"SELECT day, {attempt} AS attempt, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live WHERE day = '{day}'"
     )
     engine.execute(
         "INSERT INTO ninezero_data.device_days (day, attempt, device_id, site_id, conflicts, late, starts, ends) "
         f"SELECT day, {attempt} AS attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live WHERE day = '{day}'"
     )
-    # Dispositions of later days still ask what kind the scan was; a copy too many does no harm.
+    # Dispositions of later days need the kind of their scan. Duplicate rows do no harm.
     engine.execute(
         "INSERT INTO ninezero_data.sealed_kinds (day, device_id, seq, kind, version) "
-        "SELECT told.day, device_id, seq, kind, version "
+        "SELECT disposition.day, device_id, seq, kind, version "
         "FROM (SELECT day, of_device AS device_id, of_seq AS seq FROM ninezero_data.disposition_facts "
-        f"WHERE day != '{day}' AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)) AS told "
-        f"ALL INNER JOIN (SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts WHERE day = '{day}') AS scanned "
+        f"WHERE day != '{day}' AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)) AS disposition "
+        f"ALL INNER JOIN (SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts WHERE day = '{day}') AS scan "
         "USING (device_id, seq)"
     )
-    engine.insert(
-        "ninezero_data.sealed_days", ("day", "attempt", "at"), [(date.fromisoformat(day), attempt, _now_ms())]
-    )
+    engine.insert("ninezero_data.sealed_days", _COLUMNS, [(day, attempt, _now_ms())])
 
 
-def _days(engine: Engine, table: str, before: date) -> dict[date, int]:
-    rows = engine.query(
-        f"SELECT day, count() AS n FROM ninezero_data.{table} WHERE day < '{before}' GROUP BY day"  # names of our own
-    )
+def _frozen_days(engine: Engine) -> set[date]:
+    return {date.fromisoformat(row["day"]) for row in engine.query("SELECT day FROM ninezero_data.frozen_days")}
+
+
+def _days_with_facts(engine: Engine, before: date) -> set[date]:
+    return {day for table in FACT_TABLES for day in _rows_by_day(engine, table, before)}
+
+
+def _rows_by_day(engine: Engine, table: str, before: date) -> dict[date, int]:
+    rows = engine.query(f"SELECT day, count() AS n FROM ninezero_data.{table} WHERE day < '{before}' GROUP BY day")
     return {date.fromisoformat(row["day"]): int(row["n"]) for row in rows}
 
 

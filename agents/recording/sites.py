@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ninezero.schemas.rows import SiteRow
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 
 
 class Site(NamedTuple):

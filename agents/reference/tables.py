@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 
 from ninezero.agents.reference import markdown
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 
 VIEWS: Mapping[str, str] = {
     "ninezero.arrivals_by_day": "One row for each local day, site, mode and stage.",

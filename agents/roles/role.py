@@ -28,19 +28,20 @@ from ninezero.agents.cases.monitor import CaseKind, CaseMonitor
 from ninezero.agents.cases.quarantine import QUARANTINE
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import retention
-from ninezero.agents.recording.case_tables import mend_cases, roll_up_cases
+from ninezero.agents.recording.case_tables import repair_cases
 from ninezero.agents.recording.completeness import roll_up_devices
-from ninezero.agents.recording.recorder import SEALED, mend_rollup, projections, record, roll_up
+from ninezero.agents.recording.projections.topics import Projection, projections
+from ninezero.agents.recording.recorder import Recorder
+from ninezero.agents.recording.rollups import repair_rollups
 from ninezero.agents.screening.agent import Screened, Screening, screen_all
 from ninezero.agents.screening.event_kinds import CHECKPOINTS
 from ninezero.agents.screening.stations import STATIONS
 from ninezero.agents.watchlist.agent import Pushes
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Disposition
-from ninezero.streams import metrics
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
-from ninezero.streams.clickhouse.sink import Sink
+from ninezero.streams import clickhouse, metrics
+from ninezero.streams.clickhouse import ClickHouseError, Engine
+from ninezero.streams.clickhouse.connection import Connection
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka.administration import remove_former_members, topic_ids
 from ninezero.streams.kafka.topics import DISPOSITIONS, PUSHES, WATCHLIST, Topic
@@ -58,8 +59,8 @@ MAX_STATEMENT_BYTES = 64 << 20
 TOPICS_SECONDS = 5.0
 """How often it is looked whether the topics are still the same."""
 
-MEND_SECONDS = 10.0
-"""How often counts are compared with their facts, at most."""
+REPAIR_SECONDS = 10.0
+"""Shortest time between two comparisons of counts with their facts."""
 
 SILENT_SECONDS, RETAIN_SECONDS = 60.0, 3600.0
 """How often silent devices are counted, and how often it is looked whether a day's facts are due to go."""
@@ -99,7 +100,7 @@ class Role:
         )
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.ready: Callable[[], bool] = lambda: bool(self.app.consumer.assignment())
-        self.sink: Sink | None = None
+        self.clickhouse: Connection | None = None
         self.topic_ids: dict[str, str] = {}
         self.board: Board | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -225,40 +226,29 @@ async def _ledgers(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 
 async def _recording(role: Role, stack: contextlib.AsyncExitStack) -> None:
-    days = Days(role.settings.timezone)
-
-    def after(engine: Any, written: Any) -> None:
-        roll_up(engine, written)
-        roll_up_cases(engine, written, days)
-
-    sink = Sink(
-        role.settings.clickhouse,
-        lambda topic: role.topic_ids.get(topic, ""),
-        after,
-        lambda: role.app.consumer,
-        role.settings.timezone,
-        seals=SEALED,
-    )
+    timezone = role.settings.timezone
+    consumer = role.app.consumer
+    consumer.prefers_large_fetches = True  # rows are inserted about once a second
     writer = await _started(stack, Writer(role.settings))
-    role.sink = await _started(stack, sink)
+    connection = role.clickhouse = Connection(role.settings.clickhouse, timezone)
+    recorder = await _started(stack, Recorder(connection, consumer, writer, timezone))
 
-    def add(projection: Any) -> None:
+    def add(projection: Projection) -> None:
         async def record_all(arriving: Any) -> None:
             async for chunk in arriving:
-                await record(sink, writer, projection, chunk)
+                await recorder.record(projection, chunk)
 
-        role.agent(projection[0], record_all)
+        role.agent(projection.topic, record_all)
 
     for projection in projections(role.settings):
         add(projection)
-    role.app.consumer.prefers_large_fetches = True  # rows are written about once a second
-    role.board = await _started(stack, Board(role.settings, sink.query, _workers(role.settings)))
-    role.task(_after_start(role, sink.run))
-    role.task(_count_silent(sink))
-    role.task(_mend(sink, days))
-    role.task(_roll_up_devices(sink, role.settings.timezone))
-    if not role.settings.replay:  # a replay is of days that are long over
-        role.task(_retain(sink, role.settings))
+    role.board = await _started(stack, Board(role.settings, connection.query, _workers(role.settings)))
+    role.task(_after_start(role, recorder.run))
+    role.task(_count_silent_devices(connection))
+    role.task(_repair(connection, Days(timezone)))
+    role.task(_roll_up_devices(connection, timezone))
+    if not role.settings.replay:  # the days of a replay are over long ago
+        role.task(_retain(connection, role.settings))
 
 
 _BUILD: dict[str, Callable[[Role, contextlib.AsyncExitStack], Awaitable[None]]] = {
@@ -302,49 +292,49 @@ async def _age(replica: WatchlistReplica) -> None:
         await asyncio.sleep(5)
 
 
-async def _count_silent(sink: Sink) -> None:
+async def _count_silent_devices(connection: Connection) -> None:
     while True:
-        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
-            metrics.devices_silent.set(
-                int((await sink.query("SELECT count() AS n FROM ninezero.devices_silent"))[0]["n"])
-            )
+        with contextlib.suppress(ClickHouseError):  # the recorder reports that ClickHouse does not answer
+            rows = await connection.query("SELECT count() AS n FROM ninezero.devices_silent")
+            metrics.devices_silent.set(int(rows[0]["n"]))
         await asyncio.sleep(SILENT_SECONDS)
 
 
-async def _mend(sink: Sink, days: Days) -> None:
-    """Sums that were lost while their facts stayed; looking for them takes a fiftieth of the connection's time at most."""
+async def _repair(connection: Connection, days: Days) -> None:
+    """Recomputes counts that were lost while their facts remained. The check uses at most 1/50 of the connection's time."""
 
-    def mend(engine: Engine) -> list[str]:
-        mend_cases(engine, days)
-        return mend_rollup(engine)
+    def repair(engine: Engine) -> list[str]:
+        repair_cases(engine, days)
+        return repair_rollups(engine)
 
     while True:
         began = time.monotonic()
-        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
-            if short := await sink.call(mend):
-                log.warning("counts of %d day(s) fell short of their facts: recomputed", len(short))
-        await asyncio.sleep(max(MEND_SECONDS, 50 * (time.monotonic() - began)))
+        with contextlib.suppress(ClickHouseError):  # the recorder reports that ClickHouse does not answer
+            if short := await connection.call(repair):
+                log.warning("the counts of %d days were lower than their facts: recomputed", len(short))
+        await asyncio.sleep(max(REPAIR_SECONDS, 50 * (time.monotonic() - began)))
 
 
-async def _roll_up_devices(sink: Sink, timezone: str) -> None:
-    """Days that are over, one at a time; it takes a hundredth of the connection's time at most."""
+async def _roll_up_devices(connection: Connection, timezone: str) -> None:
+    """Rolls up days that are over, one at a time. This uses at most 1/100 of the connection's time."""
     while True:
         began = time.monotonic()
-        with contextlib.suppress(ClickHouseError):  # it is the sink that waits for ClickHouse
-            await sink.call(partial(roll_up_devices, before=datetime.now(ZoneInfo(timezone)).date()))
-        await asyncio.sleep(max(MEND_SECONDS, 100 * (time.monotonic() - began)))
+        with contextlib.suppress(ClickHouseError):  # the recorder reports that ClickHouse does not answer
+            await connection.call(partial(roll_up_devices, before=datetime.now(ZoneInfo(timezone)).date()))
+        await asyncio.sleep(max(REPAIR_SECONDS, 100 * (time.monotonic() - began)))
 
 
-async def _retain(sink: Sink, settings: Settings) -> None:
+async def _retain(connection: Connection, settings: Settings) -> None:
+    """Seals, freezes and drops due days every hour, with the pauses of `retention.retain` between the steps."""
     while True:
-        with contextlib.suppress(ClickHouseError):  # the next hour will do
-            due = retention.due(datetime.now(UTC), settings.timezone)
-            if await sink.call(partial(retention.seal, before=due)):
+        with contextlib.suppress(ClickHouseError):  # the next hour tries again
+            before = retention.first_kept_day(datetime.now(UTC), settings.timezone)
+            if await connection.call(partial(retention.seal, before=before)):
                 await asyncio.sleep(retention.SETTLE_SECONDS)
-            if await sink.call(partial(retention.freeze, before=due)):
+            if await connection.call(partial(retention.freeze, before=before)):
                 await asyncio.sleep(retention.READ_SECONDS)
-            for day in await sink.call(partial(retention.drop, before=due)):
-                log.info("retention: %s", day)
+            for dropped in await connection.call(partial(retention.drop, before=before)):
+                log.info("retention: %s", dropped)
         await asyncio.sleep(RETAIN_SECONDS)
 
 
@@ -403,12 +393,12 @@ async def _serve(role: Role, stack: contextlib.AsyncExitStack, host: str, port: 
         return web.Response(status=503, text="not ready\n")
 
     routes = [web.get("/metrics", measured), web.get("/healthz", alive), web.get("/readyz", ready)]
-    folder = clickhouse.folder_of(role.settings.clickhouse)
-    if role.sink is not None and folder is not None:
+    folder = clickhouse.embedded_folder(role.settings.clickhouse)
+    if role.clickhouse is not None and folder is not None:
         secret = secrets.token_hex(16)
-        routes.append(web.post("/query", _way_in(secret, role.sink.query)))
-        routes.append(web.post("/execute", _way_in(secret, role.sink.execute)))
-        clickhouse.offer(folder, f"http://{host}:{port}", secret)
+        routes.append(web.post("/query", _way_in(secret, role.clickhouse.query)))
+        routes.append(web.post("/execute", _way_in(secret, role.clickhouse.execute)))
+        clickhouse.write_address(folder, f"http://{host}:{port}", secret)
     if role.board is not None:
         routes += role.board.routes()
     middlewares = [guard(host)] if role.board is not None else []

@@ -1,1 +1,25 @@
-"""ClickHouse: engines, migrations, the sink and its progress."""
+"""ClickHouse: connections, migrations, buffers and progress. Import the names below from this package."""
+
+from ninezero.streams.clickhouse.connect import connect
+from ninezero.streams.clickhouse.embedded import Embedded, EmbeddedProxy, embedded_folder, write_address
+from ninezero.streams.clickhouse.engine import ClickHouseDenied, ClickHouseError, Engine, Row, Rows, check_read_only
+from ninezero.streams.clickhouse.limited_reader import LimitedReader
+from ninezero.streams.clickhouse.migrations import migrate
+from ninezero.streams.clickhouse.server import Server
+
+__all__ = [
+    "ClickHouseDenied",
+    "ClickHouseError",
+    "Embedded",
+    "EmbeddedProxy",
+    "Engine",
+    "LimitedReader",
+    "Row",
+    "Rows",
+    "Server",
+    "check_read_only",
+    "connect",
+    "embedded_folder",
+    "migrate",
+    "write_address",
+]

@@ -22,7 +22,7 @@ from kafka.errors import KafkaError
 
 from ninezero.schemas.rows import ScreeningFact
 from ninezero.streams import settings as settings_
-from ninezero.streams.clickhouse.engines import ClickHouseError, Server, migrate
+from ninezero.streams.clickhouse import ClickHouseError, Server, migrate
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic

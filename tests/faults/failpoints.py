@@ -35,12 +35,12 @@ PLACES = {
     ),
     "recording": (
         *_COMMON,
-        "ninezero.streams.clickhouse.sink:Sink.put",
-        "ninezero.streams.clickhouse.sink:Sink._progress",
-        "ninezero.streams.clickhouse.sink:Sink._write",
-        "ninezero.streams.clickhouse.sink:Sink._insert",
-        "ninezero.agents.roles.role:roll_up",
-        "ninezero.agents.roles.role:roll_up_cases",
+        "ninezero.agents.recording.recorder:Recorder.append",
+        "ninezero.agents.recording.checkpoint:Checkpoint._read_progress",
+        "ninezero.agents.recording.checkpoint:Checkpoint._write",
+        "ninezero.streams.clickhouse.inserts:insert",
+        "ninezero.agents.recording.checkpoint:roll_up",
+        "ninezero.agents.recording.checkpoint:roll_up_cases",
     ),
     "lists": (
         *_COMMON,

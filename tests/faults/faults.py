@@ -423,5 +423,5 @@ def bit_of_everything(d: Deployment, rng: random.Random) -> None:
     d.kill_at("lists", "ninezero.streams.kafka.transactions:Transactions._send after 1")
     d.kill("ledgers")
     d.server.start()
-    d.kill_at("recording", "ninezero.streams.clickhouse.sink:Sink._insert after 1")
+    d.kill_at("recording", "ninezero.streams.clickhouse.inserts:insert after 1")
     rest(rng, 1, 2)

@@ -36,7 +36,7 @@ from .observer import GROUPS
 ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
 MEMORY_MB = 512
-"""Above this a worker holds more than its bounds allow: chunks in flight (streams/transport/consumer.py), rows waiting (streams/clickhouse/sink.py)."""
+"""Above this a worker holds more than its bounds allow: chunks in flight (streams/transport/consumer.py), rows waiting (agents/recording/recorder.py)."""
 
 
 @dataclass

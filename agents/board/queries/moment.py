@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from ninezero.streams.clickhouse.engines import Row
+from ninezero.streams.clickhouse import Row
 
 Ask = Callable[[str], Awaitable[list[Row]]]
 """Runs a SELECT and returns its rows."""

@@ -9,7 +9,7 @@ from ninezero.streams import settings
 
 def migrate() -> None:
     """Brings the ClickHouse schema up to date."""
-    from ninezero.streams.clickhouse import engines as clickhouse
+    from ninezero.streams import clickhouse
 
     engine = clickhouse.connect(settings.clickhouse(os.environ))
     applied = clickhouse.migrate(engine, settings.timezone(os.environ))

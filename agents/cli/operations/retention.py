@@ -16,9 +16,9 @@ from ninezero.streams import settings as settings_
 def retain() -> None:
     """Drops facts that are older than 14 days, one day at a time, and keeps the counts. The recording role does this by itself, too."""
     from ninezero.agents.recording import retention
-    from ninezero.streams.clickhouse import engines as clickhouse
+    from ninezero.streams import clickhouse
 
-    before = retention.due(datetime.now(UTC), settings_.timezone(os.environ))
+    before = retention.first_kept_day(datetime.now(UTC), settings_.timezone(os.environ))
     engine = clickhouse.connect(query_url())
     clickhouse.migrate(engine, settings_.timezone(os.environ))
     dropped = retention.retain(engine, before)

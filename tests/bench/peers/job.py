@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 from clickhouse_driver import Client
 
+from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy import rules
 from ninezero.agents.logic.watchlist.index import Entry
 from ninezero.schemas import rows
@@ -54,7 +55,7 @@ LIBRDKAFKA = {
 LIBRDKAFKA_OUT = {"bootstrap.servers": KAFKA, "acks": "all", "linger.ms": 20}
 
 decode = msgspec.json.Decoder(Scan).decode
-_day = rows.local_day("Asia/Shanghai")
+_day = Days("Asia/Shanghai").of_second
 
 
 class Decided(NamedTuple):

@@ -11,20 +11,25 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse.engines import SQL
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse.migrations import SQL_FOLDER
 from tests.support import ClickHouseServer
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "clickhouse"
 
 VIEWS = sorted(
-    set(re.findall(r"CREATE VIEW IF NOT EXISTS (ninezero\.\w+)", "".join(p.read_text() for p in SQL.glob("*.sql"))))
+    set(
+        re.findall(
+            r"CREATE VIEW IF NOT EXISTS (ninezero\.\w+)", "".join(p.read_text() for p in SQL_FOLDER.glob("*.sql"))
+        )
+    )
 )
 PUBLISHED = ["ninezero_published.screening_by_day", "ninezero_published.arrivals_by_day"]
 TABLES = sorted(
     set(
         re.findall(
-            r"(?:TABLE|VIEW) IF NOT EXISTS (ninezero_data\.\w+)", "".join(p.read_text() for p in SQL.glob("*.sql"))
+            r"(?:TABLE|VIEW) IF NOT EXISTS (ninezero_data\.\w+)",
+            "".join(p.read_text() for p in SQL_FOLDER.glob("*.sql")),
         )
     )
 )
@@ -49,7 +54,7 @@ TRY = """
 import sys
 import orjson
 from chdb.session import Session
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 
 class Embedded(clickhouse.Embedded):
     def __init__(self, where):

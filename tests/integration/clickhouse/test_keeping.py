@@ -18,7 +18,7 @@ import orjson
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 from ninezero.streams.edge.device.outbox import NewEvent, Outbox
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.pipeline.test_pipeline import push, read_all, send
@@ -148,7 +148,7 @@ def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
 
         done = system.run("publish")
         assert done.stdout.splitlines()[0].endswith(
-            b"1 rows; 1 sites are not in the register and count for no division"
+            b"1 rows; 1 sites are not in the register: their counts belong to no division"
         )
         frozen = ask(system, "SELECT * FROM ninezero_published.screening_by_day")[0]
         assert [(int(r["passages"]), int(r["refer"])) for r in frozen] == [(10, 0)]

@@ -18,7 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from kafka import KafkaProducer
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import ClickHouseServer, System, wait_for
 

@@ -26,8 +26,7 @@ from kafka.admin import (
 from ninezero.agents.doctor import check_clickhouse, probe
 from ninezero.agents.doctor.checks import examine
 from ninezero.schemas.events import Heartbeat, Manifest, encode
-from ninezero.streams import settings
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse, settings
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.kafka import administration, diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS

@@ -20,8 +20,8 @@ import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from ninezero.streams import clickhouse
 from ninezero.streams import settings as settings_
-from ninezero.streams.clickhouse import engines as clickhouse
 from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring

@@ -323,7 +323,7 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
         time.sleep(2)
         check_answers(system, model)
         check_counts(system, model)
-        from ninezero.streams.clickhouse import engines as clickhouse
+        from ninezero.streams import clickhouse
 
         engine = clickhouse.connect(clickhouse_server.url)
         engine.execute("DROP DATABASE ninezero_data")

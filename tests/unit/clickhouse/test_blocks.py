@@ -5,17 +5,11 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ninezero.agents.logic.days import Days
+from ninezero.agents.recording.projections.decisions import device_events, screening_facts, split_by_day
 from ninezero.schemas.events import DecisionGroup, Decisions
-from ninezero.schemas.rows import (
-    FIRST_WINS,
-    Block,
-    DeviceEvent,
-    ScreeningFact,
-    decided,
-    decided_events,
-    local_day,
-    screening_facts,
-)
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import FIRST_WINS, DeviceEvent, ScreeningFact
 
 DAYS = st.integers(0, 3).map(lambda n: date(2026, 3, 1) + timedelta(days=n))
 EVENTS = st.lists(
@@ -49,10 +43,10 @@ def test_a_block_holds_the_rows_it_was_given(one: list[DeviceEvent], other: list
     block = Block("device_events", one)
     block.extend(Block("device_events", other))
     assert [DeviceEvent(*row) for row in block] == one + other and len(block) == len(one + other)
-    left = block.without(days)
+    left = block.without_days(days)
     assert list(left) == [row for row in one + other if row.day not in days] and len(left) == len(list(left))
     if one + other:
-        assert [block.last(name) for name in DeviceEvent._fields] == list((one + other)[-1])
+        assert [block.last_value(name) for name in DeviceEvent._fields] == list((one + other)[-1])
 
 
 def test_a_table_without_varied_columns_is_a_block_as_well() -> None:
@@ -60,24 +54,24 @@ def test_a_table_without_varied_columns_is_a_block_as_well() -> None:
     block.extend([("t", "id", 1, 5, 2, "")])
     assert list(block) == [("t", "id", 0, 1, 2, ""), ("t", "id", 1, 5, 2, "")] and (
         len(block),
-        block.last("next_offset"),
+        block.last_value("next_offset"),
     ) == (2, 5)
 
 
 @given(LISTS)
 def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, str, int, int, int]]) -> None:
-    day_of, start = local_day("Asia/Shanghai"), 1_772_300_000_000
+    day_of, start = Days("Asia/Shanghai").of_second, 1_772_300_000_000
     sites, devices, seqs, after, digests = map(list, zip(*events, strict=True))
     times = [start + ms for ms in after]
     alike = DecisionGroup(
         "vehicle", "in", "", 2, "hold", True, ["fever"], list(map("st".index, sites)), devices, seqs, times, digests
     )
-    made = decided(Decisions(1, 7, 1, ["s", "t"], [alike]), day_of)
+    made = split_by_day(Decisions(1, 7, 1, ["s", "t"], [alike]), day_of)
     minutes = [ms // 60_000 * 60 for ms in times]
     rows = zip(map(day_of, minutes), minutes, sites, devices, seqs, digests, strict=True)
     expected = sorted(rows, key=lambda row: row[0])
     version = FIRST_WINS - 7
-    facts, told = screening_facts([made]), decided_events([made])
+    facts, told = screening_facts([made]), device_events([made])
     assert list(facts) == [
         ScreeningFact(day, at, site, d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
         for day, at, site, d, n, _ in expected
@@ -85,4 +79,4 @@ def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, str, int,
     assert list(told) == [DeviceEvent(day, d, n, site, digest, 1, version) for day, _, site, d, n, digest in expected]
     days = set(map(day_of, minutes))
     assert made.days == days
-    assert len(facts) == len(told) == len(events) and len(facts.columns[0]) == len(days)
+    assert len(facts) == len(told) == len(events) and len(list(facts.groups())) == len(days)

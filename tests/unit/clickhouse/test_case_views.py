@@ -11,11 +11,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ninezero.agents.recording.case_tables import close_cases, end_cases, roll_up_cases, warnings
+from ninezero.agents.recording.case_deletion import delete_all_cases, delete_closed_cases
+from ninezero.agents.recording.case_tables import quarantine_warnings, roll_up_cases
+from ninezero.agents.recording.projections.events import followup_fact_row, quarantine_fact_row
 from ninezero.schemas.case_facts import QuarantineFact
-from ninezero.schemas.rows import TABLES, Block, PushReceiptRow, SiteRow, followup_fact_row, quarantine_fact_row
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import TABLES, PushReceiptRow, SiteRow
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseError, Engine
 from tests.case_events import DAYS, PLACE, ZONE, Events, check, f, facts, make, q, today, view
 from tests.support import ClickHouseServer
 
@@ -136,10 +139,10 @@ def departs(engine: Engine) -> None:
     before = everything(engine)
     assert len(before["followup_delay_by_day"]) > 3 and len(before["followup_closings_by_day"]) > 3
     cases = counts(engine, "quarantine_cases") + counts(engine, "followup_cases")
-    gone = close_cases(engine, today() - timedelta(days=14))
+    gone = delete_closed_cases(engine, today() - timedelta(days=14))
     assert gone > 4
     assert everything(engine) == before
-    assert close_cases(engine, today() - timedelta(days=14)) == 0
+    assert delete_closed_cases(engine, today() - timedelta(days=14)) == 0
     assert everything(engine) == before
     assert counts(engine, "quarantine_departing") == counts(engine, "followup_departing") == 0
     left = engine.query(
@@ -150,7 +153,7 @@ def departs(engine: Engine) -> None:
         engine.execute(f"OPTIMIZE TABLE ninezero_data.{kind}_cases FINAL")
     assert counts(engine, "quarantine_cases") + counts(engine, "followup_cases") <= cases - gone
     # what was closed since leaves later, and a stray resend of a case that has gone counts no more
-    assert close_cases(engine, today() - timedelta(days=1)) >= 0
+    assert delete_closed_cases(engine, today() - timedelta(days=1)) >= 0
     after = everything(engine)
     for name in before:
         assert after[name] == before[name], name
@@ -212,11 +215,11 @@ def test_a_departure_that_is_stopped_anywhere_counts_nothing_twice_and_ends_the_
             engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")
         write(engine, events)
         try:
-            close_cases(Failing(engine, statements), limit)
+            delete_closed_cases(Failing(engine, statements), limit)
             break
         except ClickHouseError:
             assert everything(engine) == before, f"after {statements} statements"
-            close_cases(engine, limit)
+            delete_closed_cases(engine, limit)
         assert everything(engine) == before
         for kind in PLACE:
             gone = f"SELECT count() AS n FROM ninezero_data.{kind}_cases WHERE open = 0 AND closed_on < '{limit}'"
@@ -230,17 +233,17 @@ def test_at_the_end_every_case_leaves_and_the_counts_stay_as_they_stand(engine: 
 
 def ends(engine: Engine) -> None:
     events = old_and_new(engine)
-    close_cases(engine, today() - timedelta(days=14))
+    delete_closed_cases(engine, today() - timedelta(days=14))
     before = everything(engine)
     with pytest.raises(ClickHouseError):
-        end_cases(Failing(engine, 3))
-    assert end_cases(engine) > 4
+        delete_all_cases(Failing(engine, 3))
+    assert delete_all_cases(engine) > 4
     after = everything(engine)
     assert after.pop("quarantine_occupancy") == {} and before.pop("quarantine_occupancy") != {}
     assert after == before
     assert all(counts(engine, f"{kind}_{what}") == 0 for kind in PLACE for what in ("facts", "cases", "departing"))
     write(engine, events)
-    assert end_cases(engine) > 4
+    assert delete_all_cases(engine) > 4
     assert {name: rows for name, rows in everything(engine).items() if name in before} == before
 
 
@@ -260,9 +263,9 @@ def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> N
         ("q1",): {"capacity": 1, "present": 2, "free": -1},
         ("q2",): {"capacity": 40, "present": 0, "free": 40},
     }
-    assert warnings(engine.query) == ["q1 holds 2 people and has room for 1"]
+    assert quarantine_warnings(engine.query) == ["q1 holds 2 people and has room for 1"]
     write(engine, [(9, q("released", now - timedelta(days=1), "q2", n=1) | {"seq": 9})])
-    assert warnings(engine.query)[0].startswith("the quarantine balance fails on 2 days")
+    assert quarantine_warnings(engine.query)[0].startswith("the quarantine balance is wrong on 2 days")
 
 
 def test_the_line_list_of_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None:

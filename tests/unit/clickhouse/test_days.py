@@ -15,11 +15,12 @@ import pytest
 
 from ninezero.agents.recording import retention
 from ninezero.agents.recording.completeness import roll_up_devices
-from ninezero.agents.recording.erasure import KEPT, erase_facts
-from ninezero.agents.recording.recorder import roll_up
-from ninezero.schemas.rows import FIRST_WINS, Block, DeviceEvent, DispositionFact, ScreeningFact
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
+from ninezero.agents.recording.erasure import KEPT, erase_tables
+from ninezero.agents.recording.rollups import roll_up
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseError, Engine
 from tests.support import ClickHouseServer, Killed
 
 FIRST = date(2026, 3, 1)
@@ -167,7 +168,7 @@ def test_the_views_equal_a_naive_count_in_any_order_and_when_days_were_dropped(e
         write(engine, rows)  # a replay from the beginning
         check(engine, world)
         assert retention.retain(engine, before) == []
-    for table in retention.FACTS:
+    for table in retention.FACT_TABLES:
         assert engine.query(f"SELECT count() AS n FROM ninezero_data.{table}")[0]["n"] in (0, "0")
 
 
@@ -303,7 +304,7 @@ def test_a_device_that_was_heard_today_but_not_just_now_is_silent(engine: Engine
 def test_every_table_is_either_kept_at_the_end_or_meant_to_go(engine: Engine) -> None:
     """A new table of counts has to be named in KEPT, or `erase` empties it."""
     rows = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
-    going = {"recorder_progress", *retention.FACTS}
+    going = {"recorder_progress", *retention.FACT_TABLES}
     cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
     assert {row["name"] for row in rows} - KEPT - going <= cases
 
@@ -312,12 +313,12 @@ def test_the_end_takes_every_fact_and_no_count(engine: Engine, monkeypatch: pyte
     monkeypatch.setattr(retention, "READ_SECONDS", 0)  # nobody asks
     world = World(11)
     write(engine, [*world.scans, *world.told, *world.events])
-    lines = {line.what.removeprefix("table ninezero_data."): line for line in erase_facts(engine, "Asia/Shanghai")}
+    lines = {line.what.removeprefix("table ninezero_data."): line for line in erase_tables(engine, "Asia/Shanghai")}
     check(engine, world)
-    for table in retention.FACTS:
+    for table in retention.FACT_TABLES:
         assert engine.query(f"SELECT * FROM ninezero_data.{table}") == []
         assert lines[table].state == "erased"
     assert lines["screening_facts"].number != "0 rows"
     assert lines["screening_rollup"].state == lines["device_days"].state == "stays"
-    assert {line.state for line in erase_facts(engine, "Asia/Shanghai")} == {"erased", "stays"}  # again
+    assert {line.state for line in erase_tables(engine, "Asia/Shanghai")} == {"erased", "stays"}  # again
     check(engine, world)

@@ -8,10 +8,11 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ninezero.agents.recording import publishing
-from ninezero.agents.recording.recorder import roll_up
-from ninezero.schemas.rows import FIRST_WINS, Block, ScreeningFact, SiteRow
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
+from ninezero.agents.recording.rollups import roll_up
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import FIRST_WINS, ScreeningFact, SiteRow
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseError, Engine
 from tests.support import ClickHouseServer, Killed
 
 DAY = date(2026, 3, 1)
@@ -46,7 +47,8 @@ def passages(engine: Engine, site: str, count: int, outcome: str = "clear", stag
 def screening(engine: Engine) -> list[tuple[object, ...]]:
     rows = engine.query("SELECT * FROM ninezero_published.screening_by_day ORDER BY day, division")
     return [
-        (r["day"], r["division"], *(None if r[n] is None else int(r[n]) for n in publishing.SCREENING)) for r in rows
+        (r["day"], r["division"], *(None if r[n] is None else int(r[n]) for n in publishing.SCREENING_COUNTS))
+        for r in rows
     ]
 
 
@@ -58,7 +60,7 @@ def test_a_day_is_summed_by_division_then_suppressed_then_frozen(engine: Engine)
     passages(engine, "s1", 13, stage="boarded")
     passages(engine, "s1", 40, day=date(2026, 3, 2))
     (done,) = publishing.publish(engine, DAY, 11)
-    assert (done.day, done.rows, done.unregistered) == (DAY, 3, 1)
+    assert (done.day, done.rows, done.unregistered_sites) == (DAY, 3, 1)
     expected = [
         ("2026-03-01", "", 15, 15, 15, 0, 0, 0, 0, 0),
         ("2026-03-01", "370115", 20, 20, 15, None, 0, 0, 0, 0),
@@ -109,4 +111,4 @@ def test_a_run_that_is_killed_is_finished_with_the_numbers_that_it_began_with(en
 )
 def test_a_day_waits_until_48_hours_after_its_local_end(now: str, last: str) -> None:
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert str(publishing.last_day(at, "Asia/Shanghai")) == last
+    assert str(publishing.last_publishable_day(at, "Asia/Shanghai")) == last

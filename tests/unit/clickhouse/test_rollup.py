@@ -8,10 +8,11 @@ from datetime import date
 
 import pytest
 
-from ninezero.agents.recording.recorder import roll_up
-from ninezero.schemas.rows import FIRST_WINS, Block, ScreeningFact
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse.engines import ClickHouseError, Engine
+from ninezero.agents.recording.rollups import roll_up
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import FIRST_WINS, ScreeningFact
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseError, Engine
 
 MINUTE = 1_767_200_040
 
@@ -92,4 +93,4 @@ def test_a_refused_statement_is_one_line_without_a_trace(engine: Engine) -> None
 @pytest.mark.parametrize("sql", ["DROP TABLE x", "insert into x values (1)", ";", ""])
 def test_query_takes_reads_only(sql: str) -> None:
     with pytest.raises(ClickHouseError):
-        clickhouse.check_read(sql)
+        clickhouse.check_read_only(sql)

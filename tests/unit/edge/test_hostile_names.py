@@ -13,7 +13,7 @@ import pytest
 
 from ninezero.agents.cli import main as cli
 from ninezero.agents.cli.console import csv_cell, print_table
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse
 from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.settings import SettingsError, load
@@ -134,12 +134,12 @@ def test_a_device_has_no_hostile_name(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_only_one_read_is_taken(sql: str) -> None:
     with pytest.raises(clickhouse.ClickHouseError):
-        clickhouse.check_read(sql)
+        clickhouse.check_read_only(sql)
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1", " (SELECT 1);", "WITH 1 AS x SELECT x;\n", "show tables"])
 def test_reads_are_taken(sql: str) -> None:
-    clickhouse.check_read(sql)
+    clickhouse.check_read_only(sql)
 
 
 def test_a_table_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

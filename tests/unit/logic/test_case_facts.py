@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ninezero.agents.recording.projections.events import followup_fact_row, quarantine_fact_row
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent, encode
 from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord
-from ninezero.schemas.rows import FIRST_WINS, followup_fact_row, quarantine_fact_row
+from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.kafka.decoding import Rejected, decode
 from tests.case_events import f, q
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ninezero.agents.logic.watchlist.index import Entry, Watchlist
 from ninezero.agents.logic.watchlist.tokens import well_formed
-from ninezero.agents.recording.recorder import projections
+from ninezero.agents.recording.projections.topics import projections
 from ninezero.agents.screening import agent as screening
 from ninezero.agents.screening.agent import Screening
 from ninezero.agents.screening.event_kinds import CHECKPOINTS

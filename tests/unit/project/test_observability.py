@@ -12,8 +12,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from ninezero.streams import metrics
-from ninezero.streams.clickhouse import engines as clickhouse
+from ninezero.streams import clickhouse, metrics
 from ninezero.streams.settings import ROLES
 
 ROOT = Path(__file__).parents[3]

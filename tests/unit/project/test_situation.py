@@ -32,7 +32,7 @@ from ninezero.agents.logic.situation import (
 )
 from ninezero.schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
 from ninezero.streams import metrics, settings
-from ninezero.streams.clickhouse.engines import ClickHouseError
+from ninezero.streams.clickhouse import ClickHouseError
 from ninezero.streams.settings import ROLES
 
 PAGE = Path(__file__).parents[3] / "agents" / "board" / "page"

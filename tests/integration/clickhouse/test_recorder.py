@@ -1,4 +1,4 @@
-"""The sink on a real ClickHouse server that is away, silent, closed to us, full, or has lost what it held."""
+"""The recorder on a real ClickHouse server that is down, hangs, rejects the account, is full, or has lost data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 from kafka.admin import KafkaAdminClient, NewTopic
 
+from ninezero.agents.recording import recorder
+from ninezero.agents.recording.recorder import Recorder
 from ninezero.schemas.rows import DeadLetterRow, SiteRow
-from ninezero.streams.clickhouse import engines as clickhouse
-from ninezero.streams.clickhouse import sink
-from ninezero.streams.clickhouse.engines import ClickHouseDenied, ClickHouseError
-from ninezero.streams.clickhouse.sink import Sink
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, connection, topic_buffer
+from ninezero.streams.clickhouse.connection import Connection
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 from tests.faults.proxy import Link
@@ -32,9 +33,9 @@ LETTERS = ("letters", {"dead_letter_facts": [DeadLetterRow(0, "t", 0, 1, "00", "
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Flushes and tries again ten times as often."""
-    monkeypatch.setattr(sink, "FLUSH_SECONDS", 0.1)
-    monkeypatch.setattr(sink, "LAST_PAUSE", 1.0)
+    """Flushes and repeats ten times as often."""
+    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(topic_buffer, "LAST_RETRY_SECONDS", 1.0)
 
 
 def chunk(topic: str) -> Chunk:
@@ -48,14 +49,15 @@ def done(one: Chunk) -> bool:
     return one.tracker.watermark == one.next
 
 
-def sink_to(url: str) -> Sink:
-    """A sink whose consumer has nothing assigned."""
-    idle: Any = SimpleNamespace(assignment=set, trackers={})
-    return Sink(url, lambda topic: "id", lambda engine, rows: None, lambda: idle)
+def recorder_on(url: str, consumer: Any = None) -> Recorder:
+    """A recorder; without a consumer, one that has no partition assigned."""
+    idle: Any = SimpleNamespace(assignment=set, trackers={}, topic_ids={})
+    writer: Any = None  # nothing here is of a sealed day
+    return Recorder(Connection(url, "Asia/Shanghai"), consumer or idle, writer, "Asia/Shanghai")
 
 
 @contextlib.asynccontextmanager
-async def running(made: Sink) -> AsyncIterator[Sink]:
+async def running(made: Recorder) -> AsyncIterator[Recorder]:
     await made.start()
     work = asyncio.create_task(made.run())
     yield made
@@ -73,9 +75,9 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(clickhouse_server: Cli
     clickhouse_server.kill()
 
     async def check() -> None:
-        async with running(sink_to(clickhouse_server.url)) as made:
+        async with running(recorder_on(clickhouse_server.url)) as made:
             one = chunk(SITES[0])
-            await made.put(one, SITES[1])
+            await made.append(one, SITES[1])
             await asyncio.sleep(1.5)
             assert not done(one)
             await asyncio.to_thread(clickhouse_server.start)
@@ -88,11 +90,11 @@ def test_a_missing_table_holds_up_its_own_topic_only(clickhouse_server: ClickHou
     engine = clickhouse.connect(clickhouse_server.url)
 
     async def check() -> None:
-        async with running(sink_to(clickhouse_server.url)) as made:
+        async with running(recorder_on(clickhouse_server.url)) as made:
             engine.execute("RENAME TABLE ninezero_data.site_register TO ninezero_data.away")
             held, free = chunk(SITES[0]), chunk(LETTERS[0])
-            await made.put(held, SITES[1])
-            await made.put(free, LETTERS[1])
+            await made.append(held, SITES[1])
+            await made.append(free, LETTERS[1])
             await until(lambda: done(free))
             assert not done(held)
             engine.execute("RENAME TABLE ninezero_data.away TO ninezero_data.site_register")
@@ -106,14 +108,14 @@ def test_a_missing_table_holds_up_its_own_topic_only(clickhouse_server: ClickHou
 def test_a_full_buffer_of_one_topic_leaves_room_for_another(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sink, "MAX_BUFFERED_ROWS", 1)
+    monkeypatch.setattr(recorder, "MAX_BUFFERED_ROWS", 1)
 
     async def check() -> None:
-        made = sink_to(clickhouse_server.url)  # nothing flushes it
-        await made.put(chunk(SITES[0]), SITES[1])
+        made = recorder_on(clickhouse_server.url)  # nothing flushes it
+        await made.append(chunk(SITES[0]), SITES[1])
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(made.put(chunk(SITES[0]), SITES[1]), 0.2)
-        await asyncio.wait_for(made.put(chunk(LETTERS[0]), LETTERS[1]), 0.2)
+            await asyncio.wait_for(made.append(chunk(SITES[0]), SITES[1]), 0.2)
+        await asyncio.wait_for(made.append(chunk(LETTERS[0]), LETTERS[1]), 0.2)
 
     asyncio.run(check())
 
@@ -122,10 +124,10 @@ def test_a_server_that_falls_silent_is_given_up_and_called_again(clickhouse_serv
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
-        async with running(sink_to(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=1")) as made:
+        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=1")) as made:
             link.silent = True
             one = chunk(SITES[0])
-            await made.put(one, SITES[1])
+            await made.append(one, SITES[1])
             await asyncio.sleep(2)
             link.silent = False  # and the connection that hangs stays dead
             await until(lambda: done(one))
@@ -137,13 +139,13 @@ def test_a_server_that_falls_silent_is_given_up_and_called_again(clickhouse_serv
 def test_a_database_that_hangs_does_not_keep_the_process_from_ending(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sink, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.5)
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
-        async with running(sink_to(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=4")) as made:
+        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=4")) as made:
             link.silent = True
-            await made.put(chunk(SITES[0]), SITES[1])
+            await made.append(chunk(SITES[0]), SITES[1])
             await asyncio.sleep(1.5)
             began = time.monotonic()
         assert time.monotonic() - began < 2
@@ -154,16 +156,16 @@ def test_a_database_that_hangs_does_not_keep_the_process_from_ending(
 
 def test_an_account_that_the_server_does_not_know_stops_the_start(clickhouse_server: ClickHouseServer) -> None:
     with pytest.raises(ClickHouseDenied):
-        asyncio.run(sink_to(f"clickhouse://nobody:wrong@127.0.0.1:{clickhouse_server.port}").start())
+        asyncio.run(recorder_on(f"clickhouse://nobody:wrong@127.0.0.1:{clickhouse_server.port}").start())
 
 
 def test_an_embedded_database_that_cannot_be_opened_stops_the_start() -> None:
     with pytest.raises(ClickHouseError):
-        asyncio.run(sink_to("chdb:///proc/none").start())
+        asyncio.run(recorder_on("chdb:///proc/none").start())
 
 
 def test_nobody_at_the_address_does_not_stop_the_start() -> None:
-    asyncio.run(sink_to(f"clickhouse://default@127.0.0.1:{free_port()}").start())
+    asyncio.run(recorder_on(f"clickhouse://default@127.0.0.1:{free_port()}").start())
 
 
 def rewritten(server: ClickHouseServer, name: str, old: str, new: str) -> Callable[[], None]:
@@ -244,16 +246,16 @@ def test_what_is_refused_is_tried_again_until_it_is_taken(
     clickhouse_server: ClickHouseServer, caplog: pytest.LogCaptureFixture, hinder: Any, said: str
 ) -> None:
     async def check() -> None:
-        async with running(sink_to(clickhouse_server.url)) as made:
+        async with running(recorder_on(clickhouse_server.url)) as made:
             chunks = [chunk(SITES[0])]
-            await made.put(chunks[0], SITES[1])
+            await made.append(chunks[0], SITES[1])
             await until(lambda: done(chunks[0]))
             mend = await asyncio.to_thread(hinder, clickhouse_server)
             async with asyncio.timeout(40):
                 while said not in caplog.text or len(chunks) < 2:
                     chunks.append(chunk(SITES[0]))
-                    await made.put(chunks[-1], SITES[1])
-                    await made.call(
+                    await made.append(chunks[-1], SITES[1])
+                    await made._connection.call(
                         lambda engine: engine.close()
                     )  # what an account may holds from the next connection on
                     await asyncio.sleep(0.2)
@@ -269,11 +271,11 @@ def test_a_reply_that_is_lost_does_not_lose_the_rows(clickhouse_server: ClickHou
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
-        async with running(sink_to(f"clickhouse://default@127.0.0.1:{link.port}")) as made:
+        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}")) as made:
             one = chunk(SITES[0])
             link.lose_reply()
             rows = [SiteRow(f"s{n}", "road", "370115", 1, 1) for n in range(500)]
-            await made.put(one, {"site_register": rows})
+            await made.append(one, {"site_register": rows})
             await until(lambda: done(one), 40)
 
     asyncio.run(check())
@@ -292,14 +294,13 @@ def test_a_broker_that_does_not_know_is_asked_again(clickhouse_server: ClickHous
         reader = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=1000, metadata_max_age_ms=500)
         await reader.start()
         consumer: Any = SimpleNamespace(
-            assignment=set, trackers={}, rewind=lambda tp, offset: rewound.append((tp, offset)),
+            assignment=set, trackers={}, topic_ids={topic: "id"}, rewind=lambda tp, offset: rewound.append((tp, offset)),
             earliest_offsets=lambda *tps: reader.beginning_offsets([TopicPartition(*tp) for tp in tps]),
         )  # fmt: skip
-        made = Sink(clickhouse_server.url, lambda topic: "id", lambda engine, rows: None, lambda: consumer)
-        async with running(made):
+        async with running(recorder_on(clickhouse_server.url, consumer)) as made:
             one = Chunk(TP(topic, 0), [SimpleNamespace(offset=5, value=b"")], OffsetTracker())
             one.tracker.deliver(one)
-            await made.put(one, SITES[1])
+            await made.append(one, SITES[1])
             await asyncio.sleep(1.5)
             assert not rewound and not done(one)
             with contextlib.closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:

@@ -1,0 +1,167 @@
+"""Device events, push receipts and dead letters → rows. Each function returns the rows of one message."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from msgspec.structs import asdict
+
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
+from ninezero.schemas.events import DeadLetter, PushReceipt
+from ninezero.schemas.rows import (
+    FIRST_WINS,
+    AuditRow,
+    DeadLetterRow,
+    DeviceEvent,
+    DispositionFact,
+    FollowupFactRow,
+    PushReceiptRow,
+    QuarantineFactRow,
+)
+
+_MAX_SECONDS = 2**32 - 1
+"""The latest time that a DateTime of ClickHouse holds, Unix time in s."""
+
+
+class ReceivedEvent(NamedTuple):
+    """An event as a device sent it: decoded, with what Kafka and its bytes add.
+
+    `day` is the local day of `observed_at`, `kafka_ms` the Kafka timestamp (Unix time in ms), `digest` the CRC-32 of the
+    value.
+    """
+
+    event: Any
+    day: date
+    kafka_ms: int
+    digest: int
+    late: bool
+
+    @property
+    def days(self) -> set[date]:
+        """The local day of the event, as a set."""
+        return {self.day}
+
+    @property
+    def version(self) -> int:
+        """The version of its rows: the content that arrived first has the highest."""
+        return FIRST_WINS - self.kafka_ms
+
+
+def device_event(received: ReceivedEvent) -> list[DeviceEvent]:
+    """Returns the row of one event of a device. The site of a follow-up event is its district."""
+    event = received.event
+    return [
+        DeviceEvent(
+            day=received.day,
+            device_id=event.device_id,
+            seq=event.seq,
+            site_id=getattr(event, "site_id", None) or event.district,
+            digest=received.digest,
+            late=int(received.late),
+            version=received.version,
+        )
+    ]
+
+
+def disposition(received: ReceivedEvent) -> list[DispositionFact]:
+    """Returns the row of one disposition."""
+    event = received.event
+    return [
+        DispositionFact(
+            day=received.day,
+            device_id=event.device_id,
+            seq=event.seq,
+            site_id=event.site_id,
+            of_device=event.of.device_id,
+            of_seq=event.of.seq,
+            action=event.action,
+            override=event.override or "",
+            version=received.version,
+        )
+    ]
+
+
+def quarantine_event(received: ReceivedEvent, fever_c: float) -> list[QuarantineFactRow]:
+    """Returns the row of one quarantine event. A temperature of `fever_c` (°C) or more is fever."""
+    return [quarantine_fact_row(quarantine_fact(received.event, received.version, fever_c), received.day)]
+
+
+def followup_event(received: ReceivedEvent) -> list[FollowupFactRow]:
+    """Returns the row of one follow-up event."""
+    return [followup_fact_row(followup_fact(received.event, received.version), received.day)]
+
+
+def quarantine_fact_row(fact: QuarantineFact, day: date) -> QuarantineFactRow:
+    """Returns the row of a quarantine fact that was observed on the local day `day`."""
+    flags = {"fever": int(fact.fever), "symptoms": int(fact.symptoms)}
+    return QuarantineFactRow(**asdict(fact) | flags, day=day)
+
+
+def followup_fact_row(fact: FollowupFact, day: date) -> FollowupFactRow:
+    """Returns the row of a follow-up fact that was observed on the local day `day`."""
+    return FollowupFactRow(**asdict(fact), day=day)
+
+
+def push_receipt(receipt: PushReceipt) -> list[PushReceiptRow]:
+    """Returns the row of the receipt of a batch, or no row if a rejected confirmation is its subject.
+
+    The receipt of a confirmed batch replaces the receipt of the held one; otherwise the first receipt of a batch counts.
+    """
+    if receipt.confirmation is not None:
+        return []
+    return [
+        PushReceiptRow(
+            batch_id=receipt.batch_id,
+            authority=receipt.authority,
+            list=receipt.list,
+            category=receipt.category,
+            mode=receipt.mode,
+            status=receipt.status,
+            code=receipt.code or "",
+            lines_declared=receipt.lines_declared,
+            accepted=receipt.accepted,
+            duplicate=receipt.duplicate,
+            rejected=receipt.rejected,
+            withdrawn=receipt.withdrawn,
+            issued_at=_unix_seconds(receipt.issued_at),
+            version=max((FIRST_WINS << receipt.confirmed) - int(receipt.at.timestamp() * 1000), 0),
+        )
+    ]
+
+
+def push_audit(receipt: PushReceipt) -> list[AuditRow]:
+    """Returns who pushed, withdrew or confirmed a batch, or no row if a rejected confirmation is the subject."""
+    if receipt.confirmation is not None:
+        return []
+    return [
+        AuditRow(
+            at=_unix_seconds(receipt.at),
+            who=receipt.by,
+            action="confirm" if receipt.confirmed else "withdraw" if receipt.mode == "withdraw" else "push",
+            batch_id=receipt.batch_id,
+            authority=receipt.authority,
+            list=receipt.list,
+            lines=receipt.lines_declared,
+        )
+    ]
+
+
+def dead_letter(letter: DeadLetter) -> list[DeadLetterRow]:
+    """Returns the row of one dead letter."""
+    at_ms = _unix_seconds(letter.at) * 1000 + letter.at.microsecond // 1000
+    return [
+        DeadLetterRow(
+            hour=at_ms // 3_600_000 * 3600,
+            topic=letter.topic,
+            partition=letter.partition,
+            offset=letter.offset,
+            sha256=letter.sha256,
+            reason=letter.reason,
+            at_ms=at_ms,
+        )
+    ]
+
+
+def _unix_seconds(at: datetime) -> int:
+    return min(max(int(at.timestamp()), 0), _MAX_SECONDS)

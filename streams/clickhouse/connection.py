@@ -1,0 +1,87 @@
+"""The recorder's connection: the drivers are synchronous, so it has a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from ninezero.streams.clickhouse.connect import connect
+from ninezero.streams.clickhouse.embedded import EmbeddedProxy, embedded_folder
+from ninezero.streams.clickhouse.engine import ClickHouseError, Engine, Row, check_read_only
+from ninezero.streams.clickhouse.migrations import migrate
+
+CLOSE_SECONDS = 5.0
+"""Seconds that `close` waits for a statement that is still running."""
+
+_T = TypeVar("_T")
+
+
+class Connection:
+    """One connection to ClickHouse on one thread. Statements run one after the other, in the order of the calls.
+
+    The first statement opens the connection and applies the migrations.
+    """
+
+    def __init__(self, url: str, timezone: str) -> None:
+        """Prepares the connection.
+
+        Args:
+            url: the database, as in `NINEZERO_CLICKHOUSE`.
+            timezone: the time zone of local days in the views.
+        """
+        self._url, self._timezone = url, timezone
+        self._thread = ThreadPoolExecutor(1, "clickhouse")
+        self._engine: Engine | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is embedded in this process."""
+        return embedded_folder(self._url) is not None
+
+    async def call(self, work: Callable[[Engine], _T]) -> _T:
+        """Runs `work(engine)` on the connection's thread and returns its result.
+
+        Raises:
+            ClickHouseError: a statement failed, or the connection cannot be opened.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._run, work))
+
+    async def query(self, sql: str) -> list[Row]:
+        """Returns the rows of a query; see `Engine.query`.
+
+        Raises:
+            ClickHouseError: the text is not one statement that only reads, or it failed.
+        """
+        check_read_only(sql)
+        return await self.call(lambda engine: engine.query(sql))
+
+    async def execute(self, sql: str) -> None:
+        """Runs a statement that has no result; see `Engine.execute`."""
+        await self.call(lambda engine: engine.execute(sql))
+
+    async def close(self) -> None:
+        """Closes the connection. A statement that hangs longer than `CLOSE_SECONDS` ends with the process."""
+        with contextlib.suppress(TimeoutError):
+            closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+            await asyncio.wait_for(closing, CLOSE_SECONDS)
+        self._thread.shutdown(wait=False)
+
+    def _run(self, work: Callable[[Engine], _T]) -> _T:
+        if self._engine is None:
+            self._engine = self._open()
+        return work(self._engine)
+
+    def _open(self) -> Engine:
+        engine = connect(self._url)
+        if isinstance(engine, EmbeddedProxy):
+            raise ClickHouseError("another process holds the embedded database of NINEZERO_CLICKHOUSE: stop it first")
+        migrate(engine, self._timezone)
+        return engine
+
+    def _close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()

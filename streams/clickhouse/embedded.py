@@ -1,0 +1,142 @@
+"""ClickHouse embedded in the process (chDB).
+
+Only one process can open an embedded database. It writes its address and a secret (mode 0600) beside the data; other
+processes of the same user send their statements to that address.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import orjson
+
+from ninezero.streams import direct_http
+from ninezero.streams.clickhouse.engine import ClickHouseError, Row, Rows, one_line
+
+_ADDRESS_FILE = "holder.json"
+
+_ANSWER_SECONDS = 60
+
+
+class Embedded:
+    """The engine in this process. It holds the folder's lock until it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens the database in a folder, and creates it if it is missing.
+
+        Raises:
+            ClickHouseError: chDB is not installed, or the folder cannot be written.
+            BlockingIOError: another process holds the database.
+        """
+        try:
+            from chdb.session import Session
+        except ImportError:
+            raise ClickHouseError(
+                "the embedded ClickHouse is not installed: run pip install ninezero[embedded]"
+            ) from None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / "ninezero.lock").open("a")
+        except OSError as error:
+            raise ClickHouseError(
+                f"the folder of NINEZERO_CLICKHOUSE cannot be written ({error.strerror}): check its permissions"
+            ) from None
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._session: Any = Session(str(folder / "data"))
+
+    def query(self, sql: str) -> list[Row]:
+        """See `Engine.query`."""
+        text = self._run(sql, "JSONEachRow")
+        return [orjson.loads(line) for line in text.splitlines()]
+
+    def execute(self, sql: str) -> None:
+        """See `Engine.execute`."""
+        self._run(sql, "Null")
+
+    def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
+        """See `Engine.insert`."""
+        self._run(_insert_statement(table, columns, rows), "Null")
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._session.close()
+        self._lock.close()
+
+    def _run(self, sql: str, output_format: str) -> str:
+        try:
+            return str(self._session.query(sql, output_format))
+        except Exception as error:  # chDB raises RuntimeError as well as types of its own
+            raise ClickHouseError(one_line(error)) from None
+
+
+class EmbeddedProxy:
+    """An embedded database that another process holds. Every statement is sent to that process over loopback HTTP."""
+
+    def __init__(self, folder: Path) -> None:
+        """Reads the address of the process that holds the database.
+
+        Raises:
+            ClickHouseError: that process did not write its address.
+        """
+        try:
+            self._address = json.loads((folder / _ADDRESS_FILE).read_text())
+        except (OSError, ValueError):
+            raise ClickHouseError(
+                "another process holds the embedded database and does not accept statements: stop it"
+            ) from None
+
+    def query(self, sql: str) -> list[Row]:
+        """See `Engine.query`."""
+        rows: list[Row] = orjson.loads(self._send("query", sql))
+        return rows
+
+    def execute(self, sql: str) -> None:
+        """See `Engine.execute`."""
+        self._send("execute", sql)
+
+    def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
+        """See `Engine.insert`."""
+        self._send("execute", _insert_statement(table, columns, rows))
+
+    def close(self) -> None:
+        """Does nothing: there is no connection between two statements."""
+
+    def _send(self, route: str, sql: str) -> bytes:
+        request = urllib.request.Request(  # noqa: S310  # http:// and a loopback port: the holder of the database wrote the URL
+            f"{self._address['url']}/{route}", sql.encode(), {"X-Ninezero-Secret": self._address["secret"]}
+        )
+        try:
+            with direct_http.ask(request, timeout=_ANSWER_SECONDS) as response:
+                return bytes(response.read())
+        except urllib.error.HTTPError as error:
+            raise ClickHouseError(error.read().decode()) from None
+        except OSError:
+            raise ClickHouseError("the process that holds the embedded database does not answer: try again") from None
+
+
+def embedded_folder(url: str) -> Path | None:
+    """Returns the folder of an embedded database (`chdb:///path`), or None for a server."""
+    parts = urlsplit(url)
+    return Path(parts.path) if parts.scheme == "chdb" else None
+
+
+def write_address(folder: Path, url: str, secret: str) -> None:
+    """Writes where the process that holds an embedded database accepts statements, readable by its user only."""
+    path = folder / _ADDRESS_FILE
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump({"url": url, "secret": secret}, file)
+
+
+def _insert_statement(table: str, columns: Sequence[str], rows: Rows) -> str:
+    data = msgspec.json.Encoder().encode_lines(rows).decode()
+    return f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONCompactEachRow\n{data}"
