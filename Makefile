@@ -104,7 +104,7 @@ $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[worker,embedded,dev]'
-	$(BIN)/python -c 'from ninezero.streams.local_kafka.broker import install; install()'
+	$(BIN)/python -c 'from ninezero.streams.local_kafka.jars import install; install()'
 	@touch $@
 
 # Tests need a ClickHouse server (native protocol), promtool (alerting rules) and a browser (the board).

@@ -1,4 +1,4 @@
-"""A broker as deploy/kafka/secured.properties makes one, certificates for it, and users with SCRAM."""
+"""A broker that is configured by deploy/kafka/secured.properties, with its certificates and SCRAM users."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import subprocess
 from pathlib import Path
 
 from ninezero.streams.kafka.sync import admin
-from ninezero.streams.local_kafka.broker import POM, Broker
+from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import load
 from tests.support import free_port
 
+ROOT = Path(__file__).resolve().parents[1]
 ADMIN, BROKER = "for-the-admin", "for-the-broker"
 
 
 def certificates(folder: Path, names: str = "IP:127.0.0.1") -> Path:
-    """A signer, and a key and certificate of `names` in one PEM file; the signer's certificate."""
+    """Creates a CA, and a key and certificate for `names` in one PEM file. Returns the path of the CA certificate."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -35,13 +36,16 @@ def certificates(folder: Path, names: str = "IP:127.0.0.1") -> Path:
 
 
 class SecuredBroker(Broker):
-    """Asks for TLS and a password. Its plain listener is for `Broker` to see that it answers: nobody may do anything there."""
+    """A broker with TLS, SASL and an authorizer.
+
+    `Broker` checks its health on a plain listener, on which no user has any permission.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.ca = certificates(folder / "certificates")
         plain, tls, controller = free_port(), free_port(), free_port()
         self.address = f"127.0.0.1:{tls}"
-        text = (POM.parent / "secured.properties").read_text()
+        text = (ROOT / "deploy" / "kafka" / "secured.properties").read_text()
         for shipped, ours in (
             ("/etc/kafka", str(folder / "certificates")), ("0.0.0.0:9093", self.address), ("kafka.example:9093", self.address),
             ("127.0.0.1:9094", f"127.0.0.1:{controller}"), ("CHANGE-1", BROKER), ("CHANGE-2", ADMIN),
@@ -56,14 +60,14 @@ class SecuredBroker(Broker):
         super().__init__(folder / "kafka", plain, more=given)
 
     def login(self, user: str, password: str, mechanism: str = "SCRAM-SHA-512") -> dict[str, str]:
-        """Settings of a client."""
+        """Returns the settings of a client."""
         return {
             "NINEZERO_KAFKA": self.address, "NINEZERO_KAFKA_TLS_CA": str(self.ca), "NINEZERO_KAFKA_SASL_MECHANISM": mechanism,
             "NINEZERO_KAFKA_SASL_USER": user, "NINEZERO_KAFKA_SASL_PASSWORD": password,
         }  # fmt: skip
 
     def add_users(self, passwords: dict[str, str]) -> None:
-        """Makes users, as `kafka-configs.sh --alter --add-config 'SCRAM-SHA-512=[password=…]'` does."""
+        """Adds SCRAM users, as `kafka-configs.sh --alter --add-config 'SCRAM-SHA-512=[password=…]'` does."""
         from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
         settings = load(
@@ -71,8 +75,8 @@ class SecuredBroker(Broker):
             edge=True,
         )
         client = admin(settings)
-        said = client.alter_user_scram_credentials(
+        errors = client.alter_user_scram_credentials(
             [UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, word) for user, word in passwords.items()]
         )
         client.close()
-        assert not any(said.values()), said
+        assert not any(errors.values()), errors

@@ -22,7 +22,8 @@ from ninezero.agents.recording.sites import load_sites
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import administration
-from ninezero.streams.local_kafka.broker import Broker, _free, _is_free
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.local_kafka.ports import free_port, is_free
 
 FIRST_PORT = 6066
 """The roles listen on this port and the next three, if all are free."""
@@ -108,6 +109,6 @@ def _environment(folder: Path, broker: Broker, spec: Spec) -> dict[str, str]:
 def _free_ports() -> int:
     """Returns the first of as many consecutive free ports as there are roles."""
     first = FIRST_PORT
-    while not all(_is_free(first + n) for n in range(len(settings_.ROLES))):
-        first = min(_free(), 65_000)
+    while not all(is_free(first + n) for n in range(len(settings_.ROLES))):
+        first = min(free_port(), 65_000)
     return first

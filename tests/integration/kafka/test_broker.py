@@ -1,4 +1,4 @@
-"""The local Kafka: it starts, is found again, keeps its data, and says why it can't start."""
+"""The local Kafka starts, is found again and keeps its data; commands that need a broker report its absence in one line."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from ninezero.streams.local_kafka.broker import Broker, BrokerError
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.local_kafka.errors import BrokerError
 from tests.support import NINEZERO, free_port
 
 
-def test_it_keeps_data_and_port_over_a_stop_and_over_a_kill(tmp_path: Path) -> None:
+def test_a_broker_keeps_its_data_and_port_after_a_kill(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "kafka")
     broker.start()
     try:
@@ -26,7 +27,7 @@ def test_it_keeps_data_and_port_over_a_stop_and_over_a_kill(tmp_path: Path) -> N
         producer = KafkaProducer(bootstrap_servers=address)
         assert producer.send("kept", b"value", timestamp_ms=1).get(10).timestamp > 1_700_000_000_000  # LogAppendTime
         producer.close()
-        broker.start()  # a second start is the same broker
+        broker.start()  # a second start finds the same broker
         broker.kill()
         assert not broker.running()
         Broker(tmp_path / "kafka").start()
@@ -41,7 +42,7 @@ def test_it_keeps_data_and_port_over_a_stop_and_over_a_kill(tmp_path: Path) -> N
     assert not broker.running()
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -49,13 +50,13 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             Broker(tmp_path / "kafka", other.getsockname()[1]).start()
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerError, match="cannot write"):
         Broker(tmp_path / "file" / "kafka").start()
 
 
-def test_status_without_a_broker_is_one_line_and_status_1(tmp_path: Path) -> None:
+def test_the_status_command_without_a_broker_prints_one_line_and_exits_with_1(tmp_path: Path) -> None:
     done = subprocess.run([NINEZERO, "kafka", "status"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
@@ -69,7 +70,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_keeps_a_worker_from_starting_is_one_line_and_status_1(case: str, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_prints_one_line_and_exits_with_1(case: str, tmp_path: Path) -> None:
     env = {
         **os.environ,
         "NINEZERO_KAFKA": f"127.0.0.1:{free_port()}",
@@ -82,7 +83,7 @@ def test_what_keeps_a_worker_from_starting_is_one_line_and_status_1(case: str, t
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, ""), done.stderr
 
 
-def test_an_unreachable_clickhouse_and_a_missing_key_ring_are_one_line_each(tmp_path: Path) -> None:
+def test_an_unreachable_clickhouse_and_a_missing_key_ring_print_one_line_each(tmp_path: Path) -> None:
     env = {**os.environ, "NINEZERO_CLICKHOUSE": f"clickhouse://127.0.0.1:{free_port()}", "NINEZERO_KEYS": ""}
     for arguments in (["migrate"], ["query", "SELECT 1"], ["keys", "new"]):
         done = subprocess.run([NINEZERO, *arguments], env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)

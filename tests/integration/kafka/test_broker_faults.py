@@ -1,4 +1,4 @@
-"""A real Kafka, started, killed and hindered as its users will see it."""
+"""The local Kafka when it is killed, blocked or badly installed: it recovers, or its error names cause and remedy."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from ninezero.streams.local_kafka.broker import POM, Broker, BrokerError, _last_error, install, java
+from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.local_kafka.errors import BrokerError
+from ninezero.streams.local_kafka.jars import install
+from ninezero.streams.local_kafka.java import find_java
 
-BOUND = 2 << 20
+MAX_BYTES = 2 << 20
+"""`max.message.bytes` of the test topics."""
 Make = Callable[..., Broker]
 
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    """Makes brokers and ends them."""
+    """A function that makes brokers; they are killed after the test."""
     with ExitStack() as made:
 
         def broker(folder: Path, port: int | None = None, **extra: object) -> Broker:
@@ -47,18 +51,18 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 def create(broker: Broker, topic: str) -> None:
     client = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    client.create_topics([NewTopic(topic, 1, 1, topic_configs={"max.message.bytes": str(BOUND)})])
+    client.create_topics([NewTopic(topic, 1, 1, topic_configs={"max.message.bytes": str(MAX_BYTES)})])
     client.close()
 
 
 def produce(broker: Broker, topic: str, value: bytes, **extra: object) -> None:
-    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, max_request_size=2 * BOUND, **extra)
+    producer = KafkaProducer(bootstrap_servers=broker.bootstrap, max_request_size=2 * MAX_BYTES, **extra)
     producer.send(topic, value, timestamp_ms=1).get(timeout=20)
     producer.close()
 
 
 def consume(broker: Broker, topic: str) -> list[tuple[bytes, int, int]]:
-    """(value, timestamp, timestamp type) of what comes within five seconds, up to the first record."""
+    """Returns (value, timestamp, timestamp type) of the first record that arrives within five seconds."""
     consumer = KafkaConsumer(
         topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=5000
     )
@@ -73,7 +77,7 @@ def pid(broker: Broker) -> int:
     return found
 
 
-def test_a_record_carries_the_brokers_time_not_the_producers(running: Broker) -> None:
+def test_a_record_has_the_timestamp_of_the_broker_not_of_the_producer(running: Broker) -> None:
     create(running, "times")
     produce(running, "times", b"hello")
     [(value, timestamp, kind)] = consume(running, "times")
@@ -81,14 +85,14 @@ def test_a_record_carries_the_brokers_time_not_the_producers(running: Broker) ->
     assert abs(timestamp / 1000 - time.time()) < 60
 
 
-def test_a_record_of_almost_two_mebibytes_passes(running: Broker) -> None:
+def test_a_record_of_almost_two_mebibytes_is_accepted(running: Broker) -> None:
     create(running, "large")
-    produce(running, "large", b"x" * (BOUND - 200))
+    produce(running, "large", b"x" * (MAX_BYTES - 200))
     [(value, _, _)] = consume(running, "large")
-    assert len(value) == BOUND - 200
+    assert len(value) == MAX_BYTES - 200
 
 
-def test_a_transaction_commits(running: Broker) -> None:
+def test_a_transaction_can_be_committed(running: Broker) -> None:
     create(running, "transactions")
     producer = KafkaProducer(bootstrap_servers=running.bootstrap, transactional_id="t")
     producer.init_transactions()
@@ -99,14 +103,14 @@ def test_a_transaction_commits(running: Broker) -> None:
     assert consume(running, "transactions")[0][0] == b"once"
 
 
-def test_no_topic_comes_into_being_by_a_typing_error(running: Broker) -> None:
+def test_a_mistyped_topic_name_does_not_create_a_topic(running: Broker) -> None:
     client = KafkaAdminClient(bootstrap_servers=running.bootstrap)
     client.describe_topics(["mistyped"])
     assert "mistyped" not in client.list_topics()
     client.close()
 
 
-def test_status_says_where_it_answers(running: Broker) -> None:
+def test_the_status_has_the_address(running: Broker) -> None:
     status = Broker(running.folder).status()
     assert status.running and status.healthy
     assert running.bootstrap in str(status)
@@ -122,7 +126,7 @@ def test_it_listens_on_loopback_only(running: Broker) -> None:
     assert all(address.startswith("127.0.0.1:") for addresses in hosts for address in addresses)
 
 
-def test_two_starts_at_once_make_one_broker(make: Make, tmp_path: Path) -> None:
+def test_concurrent_starts_make_one_broker(make: Make, tmp_path: Path) -> None:
     brokers = [make(tmp_path / "kafka") for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda broker: broker.start(), brokers))
@@ -134,7 +138,7 @@ def test_two_starts_at_once_make_one_broker(make: Make, tmp_path: Path) -> None:
     assert sum(own in line for line in arguments) == 1
 
 
-def test_a_restart_keeps_data_and_port_and_a_kill_is_survived(make: Make, tmp_path: Path) -> None:
+def test_data_and_port_survive_a_restart_and_a_kill(make: Make, tmp_path: Path) -> None:
     broker = make(tmp_path / "kafka")
     broker.start()
     where = broker.bootstrap
@@ -152,20 +156,22 @@ def test_a_restart_keeps_data_and_port_and_a_kill_is_survived(make: Make, tmp_pa
     assert not again.status().running
     began = time.monotonic()
     again.start()
-    assert time.monotonic() - began < 15, "a killed broker waits for the session of its former life"
+    assert time.monotonic() - began < 15, "a killed broker waited for the end of its former session"
     assert again.bootstrap == where
     assert consume(again, "kept")[0][0] == b"still here"
 
 
 def test_the_broker_outlives_the_command_that_started_it(make: Make, tmp_path: Path) -> None:
     code = "import sys, pathlib; from ninezero.streams.local_kafka.broker import Broker; Broker(pathlib.Path(sys.argv[1])).start()"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "kafka")], check=True, cwd=POM.parents[2], timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "kafka")], check=True, cwd=Path(__file__).parents[3], timeout=60
+    )
     broker = make(tmp_path / "kafka")
     assert broker.status().healthy
     assert broker.stop() == "Kafka is stopped"
 
 
-def test_a_broker_that_hangs_is_seen_and_is_killed_in_the_end(make: Make, tmp_path: Path) -> None:
+def test_a_broker_that_hangs_is_reported_and_is_killed_at_last(make: Make, tmp_path: Path) -> None:
     broker = make(tmp_path / "kafka")
     broker.start()
     os.kill(pid(broker), signal.SIGSTOP)
@@ -177,7 +183,7 @@ def test_a_broker_that_hangs_is_seen_and_is_killed_in_the_end(make: Make, tmp_pa
     assert not broker.status().running
 
 
-def test_another_program_with_the_old_process_number_is_not_taken_for_kafka(make: Make, tmp_path: Path) -> None:
+def test_another_process_with_the_number_of_the_old_broker_is_not_the_broker(make: Make, tmp_path: Path) -> None:
     folder = tmp_path / "kafka"
     folder.mkdir()
     (folder / "broker.json").write_text(f'{{"pid": {os.getpid()}, "port": 20001}}')
@@ -186,14 +192,14 @@ def test_another_program_with_the_old_process_number_is_not_taken_for_kafka(make
     assert broker.stop() == "Kafka does not run here"
 
 
-def test_a_torn_state_file_is_no_state(make: Make, tmp_path: Path) -> None:
+def test_an_incomplete_state_file_is_ignored(make: Make, tmp_path: Path) -> None:
     folder = tmp_path / "kafka"
     folder.mkdir()
     (folder / "broker.json").write_text('{"pid": 1')
     assert not make(folder).status().running
 
 
-def test_a_taken_port_is_named(make: Make, tmp_path: Path) -> None:
+def test_the_error_names_a_port_that_is_taken(make: Make, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -203,17 +209,17 @@ def test_a_taken_port_is_named(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", [70_000, -1])
-def test_a_port_out_of_range_is_refused(make: Make, tmp_path: Path, port: int) -> None:
+def test_a_port_out_of_range_is_an_error(make: Make, tmp_path: Path, port: int) -> None:
     with pytest.raises(BrokerError, match="1024 to 65535"):
         make(tmp_path / "kafka", port).start()
 
 
-def test_without_java_the_line_says_what_to_install(make: Make, tmp_path: Path) -> None:
+def test_without_java_the_error_says_what_to_install(make: Make, tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"no Java 17 or later: .*install"):
         make(tmp_path / "kafka", environment={"PATH": ""}, bundled=False).start()
 
 
-def test_an_old_java_is_named(make: Make, tmp_path: Path) -> None:
+def test_the_error_names_a_java_that_is_too_old(make: Make, tmp_path: Path) -> None:
     program = tmp_path / "bin" / "java"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\necho 'openjdk version \"1.8.0_402\"' >&2\n")
@@ -222,20 +228,20 @@ def test_an_old_java_is_named(make: Make, tmp_path: Path) -> None:
         make(tmp_path / "kafka", environment={"JAVA_HOME": str(tmp_path), "PATH": ""}, bundled=False).start()
 
 
-def test_without_maven_the_line_says_what_to_install(tmp_path: Path) -> None:
+def test_without_maven_the_error_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "java").symlink_to(java())
+    (tmp_path / "bin" / "java").symlink_to(find_java())
     with pytest.raises(BrokerError, match="Maven is missing: install maven"):
         install(environment={"PATH": "", "JAVA_HOME": str(tmp_path)}, folder=tmp_path / "cache")
 
 
-def test_a_folder_that_cannot_be_written_is_named(make: Make, tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_written(make: Make, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BrokerError, match=r"cannot write in .*file"):
         make(tmp_path / "file").start()
 
 
-def test_a_disk_that_is_nearly_full_is_named(make: Make, tmp_path: Path) -> None:
+def test_a_disk_that_is_nearly_full_is_reported(make: Make, tmp_path: Path) -> None:
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(tmp_path)], capture_output=True)
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")
@@ -246,7 +252,7 @@ def test_a_disk_that_is_nearly_full_is_named(make: Make, tmp_path: Path) -> None
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_broken_store_is_explained_by_this_starts_error_only(make: Make, tmp_path: Path) -> None:
+def test_a_damaged_store_is_explained_by_the_error_of_this_start_only(make: Make, tmp_path: Path) -> None:
     broker = make(tmp_path / "kafka")
     broker.start()
     broker.stop()
@@ -260,11 +266,3 @@ def test_a_broken_store_is_explained_by_this_starts_error_only(make: Make, tmp_p
     assert "ended while starting" in line and "Stored node id" in line and "server.log" in line
     assert "disk" not in line and "\n" not in line and "\tat " not in line
     assert not broker.running()
-
-
-def test_the_last_error_is_its_line_and_its_root_cause() -> None:
-    text = (
-        "2026-01-01 00:00:00,000 ERROR A: first\n2026-01-01 00:00:00,000 ERROR B: fatal\njava.lang.X: outer\n\tat a.b(C.java:1)\n"
-        "Caused by: java.io.Y: root\n\tat d.e(F.java:2)\n2026-01-01 00:00:00,000 INFO C: shutting down\n"
-    )
-    assert _last_error(text) == "B: fatal (java.io.Y: root)"
