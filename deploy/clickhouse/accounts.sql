@@ -1,17 +1,17 @@
--- The three accounts, on a server that has GRANT (20.4 and later; views with a definer, 24.2 and later). As an administrator, after
--- `ninezero migrate`, and again after an upgrade (where ninezero_writer is to migrate, all but the ALTERs before it, too):
+-- The three accounts, on a server with GRANT (20.4 and later; views with a definer, 24.2 and later). Apply it as an administrator after
+-- `ninezero migrate`, and again after an upgrade. If ninezero_writer runs the migration, apply everything except the ALTERs before it:
 --     clickhouse-client --multiquery < deploy/clickhouse/accounts.sql
--- Nobody can log in as any of them before you say how and from where:
+-- Nobody can log in to these accounts until you set a password and a host:
 --     ALTER USER ninezero_reader IDENTIFIED BY '…' HOST IP '10.1.0.0/16'
 CREATE USER IF NOT EXISTS ninezero_writer HOST NONE;
 CREATE USER IF NOT EXISTS ninezero_reader HOST NONE;
 CREATE USER IF NOT EXISTS ninezero_public HOST NONE;
 
--- The workers' and the commands' own.
+-- The workers and the commands.
 GRANT ALL ON ninezero_data.* TO ninezero_writer;
 GRANT ALL ON ninezero.* TO ninezero_writer;
 GRANT ALL ON ninezero_published.* TO ninezero_writer;
--- Whether the facts of a day changed (device_completeness).
+-- To see whether the facts of a day changed (device_completeness).
 GRANT SELECT ON system.parts TO ninezero_writer;
 
 -- Analysts of the health authority: the views, and no table behind them.
@@ -20,7 +20,7 @@ GRANT SELECT ON ninezero.* TO ninezero_reader;
 -- Everybody else: what is published.
 GRANT SELECT ON ninezero_published.* TO ninezero_public;
 
--- A view reads with its reader's rights unless it has a definer. With one, whoever may read the view needs no right on a table.
+-- A view reads with the rights of its reader, unless it has a definer. With a definer, its reader needs no right on the tables.
 ALTER TABLE ninezero.sites MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.screening_by_minute MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;
 ALTER TABLE ninezero.screening_by_day MODIFY SQL SECURITY DEFINER DEFINER = ninezero_writer;

