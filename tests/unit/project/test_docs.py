@@ -17,7 +17,11 @@ from ninezero.agents.reference.documents import DOCUMENTS
 
 ROOT = Path(__file__).parents[3]
 PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if str(page.relative_to(ROOT)) not in DOCUMENTS]
-WITH_COMMANDS = [ROOT / "README.md", ROOT / "deploy/README.md", ROOT / "deploy/DATA-PROTECTION.md", *PAGES]
+WITH_COMMANDS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "deploy/README.md", "deploy/DATA-PROTECTION.md")),
+    *PAGES,
+]
+EVERY_PAGE = [*WITH_COMMANDS, ROOT / "CHANGELOG.md", *(ROOT / page for page in DOCUMENTS if page.endswith(".md"))]
 
 
 def relative(path: Path) -> str:
@@ -70,3 +74,44 @@ def test_every_command_that_a_document_names_exists_with_its_options(document: P
                 break
         known = {name for option in command.params for name in option.opts}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, f"ninezero {line}"
+
+
+@pytest.mark.parametrize("document", [*WITH_COMMANDS, ROOT / "CHANGELOG.md"], ids=relative)
+def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    text = document.read_text()
+    blocks = "\n".join(re.findall(r"^ *```(?:sh|console|bash)?\n(.*?)^ *```", text, re.M | re.S))
+    named = re.findall(r"(?:^|[$&|;] )\s*make ([a-z][a-z-]*)", blocks, re.M) + re.findall(r"`make ([a-z][a-z-]*)", text)
+    assert set(named) <= targets
+
+
+def test_the_readme_shows_the_targets_to_begin_with() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 150
+    assert any(line.startswith("make run") for line in lines[:40]) and any("make test" in line for line in lines[:40])
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page as GitHub makes them: from its headings, and those set with `id`."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)
+    found: set[str] = set(re.findall(r'\bid="([^"]+)"', text))
+    for heading in re.findall(r"^#+ (.+)$", text, re.M):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        anchor = re.sub(r"[^\w\- ]", "", plain).strip().replace(" ", "-")
+        while anchor in found:
+            anchor += "-1"
+        found.add(anchor)
+    return found
+
+
+@pytest.mark.parametrize("document", EVERY_PAGE, ids=relative)
+def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.M | re.S)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href|srcset)="([^"]+)"', text)
+    for target in targets:
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        page = (document.parent / path).resolve() if path else document
+        assert page.exists(), f"{target} does not exist"
+        assert not anchor or page.suffix != ".md" or anchor in anchors(page), f"{target}: there is no such heading"
