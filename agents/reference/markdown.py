@@ -24,11 +24,12 @@ def code(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """Returns the text on one line, with a capital letter and a full stop."""
+    """Returns the text on one line with a full stop, and with a capital letter unless it begins with a name in code."""
     text = re.sub(r"\s+", " ", text).strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", ":")) else ".")
+    first = text[0].upper() if re.match(r"[a-z]+[ ,.;:-]", text) else text[0]
+    return first + text[1:] + ("" if text.endswith((".", ":")) else ".")
 
 
 def _cell(text: str) -> str:
