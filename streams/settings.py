@@ -1,4 +1,4 @@
-"""Every setting, once. The only reader of the environment."""
+"""All settings. This is the only module that reads settings from the environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SettingsError(UserError):
 
 
 def asked_at(host: str) -> str:
-    """Where this machine asks a server that listens on `host`: on loopback, if it listens on every interface."""
+    """Returns the host at which this machine reaches a server that listens on `host`: loopback, if it listens on all interfaces."""
     with suppress(ValueError):  # a name
         address = ip_address(host)
         if address.is_unspecified:
@@ -34,7 +34,7 @@ def asked_at(host: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address (a host, or host:port) is on this machine, by its own words: no name is looked up."""
+    """Whether an address (a host, or host:port) is a loopback address or localhost. Other names are not resolved."""
     name = address.partition(":")[0]
     for host in (address, address.partition("]")[0].removeprefix("["), name):
         with suppress(ValueError):
@@ -272,7 +272,7 @@ def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
     for short in ("ca", "cert", "key"):
         if short in found:
             _file(f"NINEZERO_KAFKA_TLS_{short.upper()}", found[short])
-    if {"cert", "key"} & found.keys() and "ca" not in found:  # or the link would be plain, and nobody would notice
+    if {"cert", "key"} & found.keys() and "ca" not in found:  # without it the connection would silently be plain
         raise _wrong("NINEZERO_KAFKA_TLS_CA", "name the CA certificate of the brokers with a client certificate")
     if {"user", "password"} & found.keys() and "mechanism" not in found:
         raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "name it with a user and a password")

@@ -1,4 +1,4 @@
-"""The README's pictures of the board, over a deployment with an invented afternoon: python -m tests.pictures"""
+"""Takes the pictures of the board in docs/pictures, from a deployment with an invented afternoon: python -m tests.pictures"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LISTED = {"confirmed_case": 1, "close_contact": 2, "quarantine_order": 3, "risk_
 
 
 def feed(system: Deployment, chance: random.Random) -> None:
-    """An afternoon: passages at nine roads, thirty villages and a station; two full houses, and what was missed."""
+    """Sends an afternoon: passages at nine roads and thirty villages, two quarantine sites, missed readings and visits."""
     now = datetime.now(UTC)
     for category, person in LISTED.items():
         system.push(
@@ -54,7 +54,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
         system.send("checkpoint-scans", orjson.dumps(
             {"device_id": f"{site}-a", "seq": seq[site], "site_id": site, "observed_at": at, "kind": "vehicle", "people": [person]}
         ), wait=False)  # fmt: skip
-    told = itertools.count()
+    numbers = itertools.count()
     case: dict[str, Any] = {
         "device_id": "q-a",
         "slot": None,
@@ -72,7 +72,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
         }
         system.send(
             "quarantine-events",
-            orjson.dumps(who | {"seq": next(told), "type": "admitted", "term_days": 14}),
+            orjson.dumps(who | {"seq": next(numbers), "type": "admitted", "term_days": 14}),
             wait=False,
         )
         for slot in range(1, 6):
@@ -82,11 +82,11 @@ def feed(system: Deployment, chance: random.Random) -> None:
                     system.send(
                         "quarantine-events",
                         orjson.dumps(
-                            who | {"seq": next(told), "type": "reading", "temperature_c": 36.6, "observed_at": at}
+                            who | {"seq": next(numbers), "type": "reading", "temperature_c": 36.6, "observed_at": at}
                         ),
                         wait=False,
                     )
-    told = itertools.count()
+    numbers = itertools.count()
     visit: dict[str, Any] = {
         "device_id": "f-a",
         "district": "jiyang",
@@ -100,7 +100,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
         system.send(
             "followup-events",
             orjson.dumps(
-                who | {"seq": next(told), "type": "opened", "source": "push", "observed_at": now - timedelta(days=4)}
+                who | {"seq": next(numbers), "type": "opened", "source": "push", "observed_at": now - timedelta(days=4)}
             ),
             wait=False,
         )
@@ -109,7 +109,9 @@ def feed(system: Deployment, chance: random.Random) -> None:
                 at = now - timedelta(days=day, minutes=9)
                 system.send(
                     "followup-events",
-                    orjson.dumps(who | {"seq": next(told), "type": "visit", "visit": "seen_well", "observed_at": at}),
+                    orjson.dumps(
+                        who | {"seq": next(numbers), "type": "visit", "visit": "seen_well", "observed_at": at}
+                    ),
                     wait=False,
                 )
     for value in (b"{", b"{}", b"{}"):
@@ -117,7 +119,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
 
 
 def shoot(browser: Browser, board: str, name: str, width: int, height: int, **how: Any) -> None:
-    """One picture, as WebP."""
+    """Takes one picture, as WebP."""
     page: Page = browser.new_context(viewport={"width": width, "height": height}, **how).new_page()
     page.goto(board)
     expect(page.locator("#t-sites tr").nth(8)).to_be_visible(timeout=60_000)
@@ -127,7 +129,7 @@ def shoot(browser: Browser, board: str, name: str, width: int, height: int, **ho
 
 
 def main() -> None:
-    """Starts everything, feeds it, and takes the pictures."""
+    """Starts a deployment, sends its events and takes the pictures."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

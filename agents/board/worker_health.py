@@ -151,24 +151,24 @@ class WorkerHealth:
         )
 
     def _per_second(self, name: str, *roles: str) -> float | None:
-        total, seen = 0.0, False
+        total, known = 0.0, False
         for worker in self._of(*roles):
             growth, seconds = worker.growth(name)
             if seconds:
-                total, seen = total + sum(growth.values()) / seconds, True
-        return round(total, 1) if seen else None
+                total, known = total + sum(growth.values()) / seconds, True
+        return round(total, 1) if known else None
 
     def _latency(self) -> dict[str, float | None] | None:
         """Seconds from an event to its alert in the last minute: median and p99. Both are None if there was no alert."""
         bounds: dict[float, float] = defaultdict(float)
-        seen = False
+        known = False
         for worker in self._of("screening"):
             growth, seconds = worker.growth("alert_latency_seconds_bucket")
-            seen = seen or bool(seconds)
+            known = known or bool(seconds)
             for labels, count in growth.items():
                 bounds[float(dict(labels)["le"])] += count
         steps = sorted(bounds.items())
-        if not seen:
+        if not known:
             return None
         if not steps or not steps[-1][1]:
             return {"p50": None, "p99": None}

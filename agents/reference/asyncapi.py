@@ -81,12 +81,12 @@ def _draft7(schema: Any) -> Any:
         return [_draft7(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {name: _draft7(value) for name, value in schema.items()}
-    if "prefixItems" in made:
-        made.pop("items", None)
-        made["items"] = made.pop("prefixItems")
-    if isinstance(made.get("pattern"), str):
-        made["pattern"] = made["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
-    if isinstance(made.get("description"), str):
-        made["description"] = re.sub(r"\s+", " ", made["description"])
-    return made
+    converted = {name: _draft7(value) for name, value in schema.items()}
+    if "prefixItems" in converted:
+        converted.pop("items", None)
+        converted["items"] = converted.pop("prefixItems")
+    if isinstance(converted.get("pattern"), str):
+        converted["pattern"] = converted["pattern"].replace(r"\A", "^").replace(r"\Z", "$")
+    if isinstance(converted.get("description"), str):
+        converted["description"] = re.sub(r"\s+", " ", converted["description"])
+    return converted

@@ -36,7 +36,7 @@ def page() -> str:
         "Topics",
         f"`ninezero topics create` creates the topics that are missing, with {topics.DEFAULT_PARTITIONS} partitions unless"
         " `--partitions` says otherwise. `NINEZERO_TOPIC_PREFIX` goes before each name. Values are JSON in UTF-8;"
-        f" a record over {topics.MAX_MESSAGE_BYTES >> 20} MiB is refused by the broker. Kafka sets the time of every record"
+        f" a record over {topics.MAX_MESSAGE_BYTES >> 20} MiB is rejected by the broker. Kafka sets the time of every record"
         " (`LogAppendTime`). A record is deleted at most two hours after its retention ends.",
         markdown.table(("topic", "content", "key", "values", "partitions", "retention"), described),
         "## Access",

@@ -135,10 +135,10 @@ def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         ("site_id", "kind", "division", "capacity", "version"),
         [(HOSTILE, "road", "370115", 0, 1)],
     )
-    heard = 2**43 - int((time.time() - 2400) * 1000)
+    version = 2**43 - int((time.time() - 2400) * 1000)
     columns = ("day", "device_id", "seq", "site_id", "digest", "late", "version")
     engine.insert(
-        "ninezero_data.device_events", columns, [(datetime.now(UTC).date(), "road-03-a", 0, "road-03", 1, 0, heard)]
+        "ninezero_data.device_events", columns, [(datetime.now(UTC).date(), "road-03-a", 0, "road-03", 1, 0, version)]
     )
     engine.close()
     deployed.start("screening", "lists", "ledgers", "recording")
@@ -170,7 +170,9 @@ def page(browser: Browser, deployment: Deployment) -> Iterator[Page]:
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.on(
         "console",
-        lambda said: errors.append(said.text) if "Content Security" in said.text or "Trusted" in said.text else None,
+        lambda message: (
+            errors.append(message.text) if "Content Security" in message.text or "Trusted" in message.text else None
+        ),
     )
     opened.on("dialog", lambda dialog: errors.append(dialog.message))
     opened.goto(deployment.board)

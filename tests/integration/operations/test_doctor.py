@@ -193,8 +193,10 @@ def test_problems_of_the_key_ring_and_lists_without_its_key_are_found(deployment
     assert "keys failed: others may use the key ring's file -> chmod 600" in deployment.report("keys")
     ring.chmod(0o600)
     kept = ring.read_bytes()
-    made = key_ring.rotate(ring, timedelta(days=1))
-    assert f"keys failed: the active key {made} is not on cdc/contacts: everyone is held" in deployment.report("keys")
+    rotated = key_ring.rotate(ring, timedelta(days=1))
+    assert f"keys failed: the active key {rotated} is not on cdc/contacts: everyone is held" in deployment.report(
+        "keys"
+    )
     ((first, stored),) = json.loads(kept)["keys"].items()
     key = stored["hex"]
     for days, expected in ((1, f"keys warning: the active key {first} expires in 24 hours"), (-1, f"keys failed: the active key {first} has expired")):  # fmt: skip
@@ -228,8 +230,8 @@ def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(
     given = settings.load(deployment.system.env)
     with closing(sync.producer(given)) as producer:
         for name, entries, days, lost in (("gone", 0, 0, True), ("ended", 0, 0, False), ("old", 3, 5, False)):
-            made = Manifest(1, 1, entries, ["k1"], "b", datetime.now(UTC) - timedelta(days=days), lost)
-            producer.send(given.topic(topics.WATCHLIST.name), encode(made), f"cdc|{name}|".encode())
+            manifest = Manifest(1, 1, entries, ["k1"], "b", datetime.now(UTC) - timedelta(days=days), lost)
+            producer.send(given.topic(topics.WATCHLIST.name), encode(manifest), f"cdc|{name}|".encode())
     system = deployment.system
     system.start("screening")  # it never becomes ready: a list is lost, and another lacks the entries of its manifest
     text = deployment.report("lists")

@@ -1,4 +1,4 @@
-"""A real Prometheus with the shipped configuration scrapes real workers, records, and alerts."""
+"""A real Prometheus with the shipped configuration scrapes real workers and fires alerts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEPS = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 
 
 class Prometheus:
-    """Debian's, with deploy/prometheus/prometheus.yml, made quick and pointed to the workers of a test."""
+    """Debian's Prometheus with deploy/prometheus/prometheus.yml, short intervals and the workers of a test as targets."""
 
     def __init__(self, folder: Path, system: System) -> None:
         self.port = free_port()
@@ -42,7 +42,7 @@ class Prometheus:
         )  # fmt: skip
 
     def ask(self, what: str, **query: str) -> Any:
-        """An answer of the HTTP API; nothing before it answers."""
+        """Returns an answer of the HTTP API; empty until it answers."""
         try:
             url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(query)}"
             with urllib.request.urlopen(url, timeout=5) as answer:
@@ -51,25 +51,25 @@ class Prometheus:
             return {}
 
     def firing(self) -> dict[str, dict[str, str]]:
-        """Annotations of the alerts that fire, by name."""
+        """Returns the annotations of the firing alerts by name."""
         alerts = self.ask("alerts").get("alerts", [])
         return {a["labels"]["alertname"]: a["annotations"] for a in alerts if a["state"] == "firing"}
 
     def stop(self) -> None:
-        """Ends it."""
+        """Ends the process."""
         self._process.terminate()
         self._process.wait(30)
 
 
 @pytest.fixture
 def system(kafka: Broker, tmp_path: Path) -> Iterator[System]:
-    made = System(kafka.bootstrap, f"chdb://{tmp_path}/counts", tmp_path)
-    made.prepare()
-    yield made
-    made.stop()
+    started = System(kafka.bootstrap, f"chdb://{tmp_path}/counts", tmp_path)
+    started.prepare()
+    yield started
+    started.stop()
 
 
-def test_an_alert_fires_on_what_workers_really_say(system: System, tmp_path: Path) -> None:
+def test_an_alert_fires_on_dead_letters_of_a_real_worker(system: System, tmp_path: Path) -> None:
     system.start("screening", "lists")
     prometheus = Prometheus(tmp_path, system)
     try:
@@ -81,9 +81,9 @@ def test_an_alert_fires_on_what_workers_really_say(system: System, tmp_path: Pat
             for _ in range(50):
                 producer.send(given.topic(topics.PUSHES.name), b"no json", b"cdc")
         wait_for(lambda: "NinezeroDeadLetters" in prometheus.firing(), 60, "the alert")
-        said = prometheus.firing()["NinezeroDeadLetters"]
-        assert "records of watchlist-pushes were refused: not_json" in said["summary"]
-        assert said["runbook_url"].endswith("#ninezerodeadletters")
+        annotations = prometheus.firing()["NinezeroDeadLetters"]
+        assert "records of watchlist-pushes were rejected: not_json" in annotations["summary"]
+        assert annotations["runbook_url"].endswith("#ninezerodeadletters")
         up = {s["metric"]["role"]: s["value"][1] for s in prometheus.ask("query", query="up")["result"]}
         assert up == {"screening": "1", "lists": "1", "ledgers": "0", "recording": "0"}
         states = {a["labels"]["alertname"]: a["state"] for a in prometheus.ask("alerts")["alerts"]}
@@ -91,7 +91,7 @@ def test_an_alert_fires_on_what_workers_really_say(system: System, tmp_path: Pat
             "NinezeroSunsetNear",
             "NinezeroRoleDown",
             "NinezeroNotReady",
-        ):  # true, and not yet for long enough
+        ):  # their condition holds, perhaps not long enough yet
             assert states[pending] in ("pending", "firing")
         assert "NinezeroSunsetPast" not in states and "NinezeroHeartbeatStale" not in states
         health = {r["health"] for g in prometheus.ask("rules")["groups"] for r in g["rules"]}

@@ -26,7 +26,7 @@ GIVEN = dict.fromkeys(("NINEZERO_ORDER", "NINEZERO_SUNSET", "CLICKHOUSE_ADMIN_PA
 def documents(*names: str) -> list[dict[str, Any]]:
     """Returns the documents of these files, or of all files."""
     paths = [KUBERNETES / name for name in names] or sorted(KUBERNETES.glob("*.yaml"))
-    return [made for path in paths for made in yaml.safe_load_all(path.read_text())]
+    return [document for path in paths for document in yaml.safe_load_all(path.read_text())]
 
 
 def of_kind(kind: str) -> list[dict[str, Any]]:
@@ -130,9 +130,9 @@ def test_every_role_has_probes_a_disruption_budget_limits_and_no_privileges() ->
 
 def pods() -> list[dict[str, Any]]:
     """Returns the pod specifications: the roles, the migration and ClickHouse."""
-    made = [d["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for d in of_kind(kind)]
+    specs = [d["spec"]["template"]["spec"] for kind in ("Deployment", "Job") for d in of_kind(kind)]
     (clickhouse,) = of_kind("ClickHouseInstallation")
-    return [*made, *(template["spec"] for template in clickhouse["spec"]["templates"]["podTemplates"])]
+    return [*specs, *(template["spec"] for template in clickhouse["spec"]["templates"]["podTemplates"])]
 
 
 def named(part: Any, key: str) -> list[Any]:
@@ -160,13 +160,13 @@ def test_the_namespace_admits_every_pod() -> None:
 
 
 def test_every_secret_and_file_that_a_pod_uses_is_defined() -> None:
-    made = {(d["metadata"]["name"], key) for d in of_kind("Secret") for key in d["stringData"]}
-    made |= {(d["metadata"]["name"], "password") for d in of_kind("KafkaUser")}  # created by Strimzi, as its CA is
-    made |= {("ninezero-cluster-ca-cert", "ca.crt")}
+    defined = {(d["metadata"]["name"], key) for d in of_kind("Secret") for key in d["stringData"]}
+    defined |= {(d["metadata"]["name"], "password") for d in of_kind("KafkaUser")}  # created by Strimzi, as its CA is
+    defined |= {("ninezero-cluster-ca-cert", "ca.crt")}
     whole = [pods(), of_kind("ClickHouseInstallation")]
     used = {(where["name"], where["key"]) for where in named(whole, "secretKeyRef")}
     used |= {(s["secretName"], item["key"]) for s in named(whole, "secret") for item in s["items"]}
-    assert used <= made and len(used) > 8
+    assert used <= defined and len(used) > 8
     (clickhouse,) = of_kind("ClickHouseInstallation")  # the operator mounts them as secrets.d/FILE/SECRET/KEY
     files = clickhouse["spec"]["configuration"]["files"]
     mounted = {f"{name}/{where['name']}/{where['key']}" for name, given in files.items() for where in named(given, "secretKeyRef")}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every wrong setting stops the start with its name and remedy, and without its value."""
+"""A wrong setting stops the program with its name and a remedy, never with its value."""
 
 import pytest
 
@@ -12,7 +12,7 @@ GOOD = {
 }
 
 
-def test_defaults_are_those_of_the_contract() -> None:
+def test_settings_have_their_documented_defaults() -> None:
     made = load(GOOD)
     assert (made.home, made.timezone, made.k, made.topic_prefix, made.replay, made.max_list_age) == (
         "370115",
@@ -25,13 +25,13 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert made.http == ("127.0.0.1", 6066) and made.workers == ()
 
 
-def test_workers_elsewhere_are_named_with_their_role() -> None:
+def test_workers_on_other_machines_are_listed_with_their_role() -> None:
     made = load({**GOOD, "NINEZERO_WORKERS": "screening=a:6066, lists=[::1]:6067"})
     assert made.workers == (("screening", "a", 6066), ("lists", "::1", 6067))
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_required_setting_that_is_missing_is_named(name: str) -> None:
+def test_a_missing_required_setting_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load({k: v for k, v in GOOD.items() if k != name})
 
@@ -46,7 +46,7 @@ def test_a_required_setting_that_is_missing_is_named(name: str) -> None:
         ("NINEZERO_HTTP", "6066"), ("NINEZERO_WORKERS", "screening"), ("NINEZERO_WORKERS", "nobody=h:1"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
     ],
 )  # fmt: skip
-def test_a_wrong_setting_is_named_and_its_value_is_not_quoted(name: str, value: str) -> None:
+def test_a_wrong_setting_is_named_without_its_value(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as error:
         load({**GOOD, name: value})
     assert name in str(error.value) and f" {value} " not in str(error.value)
@@ -62,7 +62,9 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_quoted(name: str, value: 
         ({"NINEZERO_CLICKHOUSE": "clickhouses://h", "NINEZERO_CLICKHOUSE_TLS_CA": "/no/such/file"}, "NINEZERO_CLICKHOUSE_TLS_CA"),
     ],
 )  # fmt: skip
-def test_half_of_a_security_setting_is_refused_and_never_a_plain_connection(given: dict[str, str], named: str) -> None:
+def test_an_incomplete_security_setting_is_an_error_and_never_a_plain_connection(
+    given: dict[str, str], named: str
+) -> None:
     with pytest.raises(SettingsError, match=named):
         load({**GOOD, **given})
 
@@ -85,11 +87,11 @@ def test_no_secret_is_in_the_repr_of_settings() -> None:
     ("host", "asked"),
     [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7"), ("worker-1", "worker-1"), ("::1", "::1")],  # noqa: S104  # nothing listens here
 )
-def test_who_listens_on_every_interface_is_asked_on_loopback(host: str, asked: str) -> None:
+def test_a_server_on_all_interfaces_is_reached_on_loopback(host: str, asked: str) -> None:
     assert asked_at(host) == asked
 
 
-def test_what_is_on_this_machine() -> None:
+def test_loopback_addresses_are_recognised() -> None:
     for here in (
         "127.0.0.1",
         "127.0.0.1:9092",

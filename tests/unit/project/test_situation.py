@@ -234,8 +234,8 @@ def board(tmp_path: Path) -> Board:
         "ORDER": "O-1",
         "SUNSET": "2100-01-01T00:00:00Z",
     }
-    made = settings.load({f"NINEZERO_{name}": value for name, value in given.items()})
-    return Board(made, lambda sql: None, [])  # type: ignore[arg-type,return-value]  # never asked
+    loaded = settings.load({f"NINEZERO_{name}": value for name, value in given.items()})
+    return Board(loaded, lambda sql: None, [])  # type: ignore[arg-type,return-value]  # never asked
 
 
 def answered(board: Board, **parts: Any) -> dict[str, list[Any]]:
