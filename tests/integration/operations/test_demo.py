@@ -1,4 +1,4 @@
-"""`ninezero demo` ended from outside: it leaves nothing behind that runs."""
+"""`ninezero demo` that is stopped by a signal leaves no process behind."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from tests.support import wait_for
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_demo_that_is_told_to_end_ends_its_workers_and_its_kafka(tmp_path: Path) -> None:
-    log = tmp_path / "said"
+def test_a_demo_that_receives_sigterm_stops_its_workers_and_its_kafka(tmp_path: Path) -> None:
+    log = tmp_path / "output"
 
-    def answers() -> bool:
+    def board_answers() -> bool:
         board = re.search(r"http://\S+", log.read_text())
         try:
             return board is not None and direct.ask(board[0], timeout=5).status == 200
         except OSError:
             return False
 
-    with log.open("wb") as said:
-        demo = subprocess.Popen([sys.executable, "-m", "ninezero.agents.cli.main", "demo"], cwd=tmp_path, stdout=said, stderr=said, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})  # fmt: skip
+    with log.open("wb") as output:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "ninezero.agents.cli.main", "demo"],
+            cwd=tmp_path, stdout=output, stderr=output, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        )  # fmt: skip
     try:
-        wait_for(answers, 90, "the board")
+        wait_for(board_answers, 90, "the board")
         demo.send_signal(signal.SIGTERM)
         demo.wait(60)
     finally:
         demo.kill()
-        left = Broker(tmp_path / ".run" / "kafka").running()
+        kafka_runs = Broker(tmp_path / ".run" / "kafka").running()
         Broker(tmp_path / ".run" / "kafka").stop()
-    assert not left and not answers()
+    assert not kafka_runs and not board_answers()
     assert "Traceback" not in log.read_text()

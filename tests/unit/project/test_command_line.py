@@ -1,4 +1,7 @@
-"""A wrong command line ends with one line and status 1, and what was typed is not repeated: it may be an identity."""
+"""The command line: its errors, its help, its version and its completion.
+
+An error is one line with status 1 that does not repeat what was typed, because it may be an identity.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ SECRET = "11010519491231002X"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         ([SECRET], "ninezero --help"),
         (["scan", "a", SECRET], "ninezero scan --help"),
@@ -33,10 +36,12 @@ SECRET = "11010519491231002X"
         (["check-document", f"/no/{SECRET}"], "the file cannot be read"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_that_quotes_nothing(arguments: list[str], says: str, tmp_path: Path) -> None:
+def test_a_wrong_command_line_is_one_line_that_quotes_nothing(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     done = subprocess.run([NINEZERO, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=30)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert says in done.stderr and SECRET not in done.stderr and "13800138000" not in done.stderr
+    assert message in done.stderr and SECRET not in done.stderr and "13800138000" not in done.stderr
 
 
 def test_help_ends_with_status_0(tmp_path: Path) -> None:

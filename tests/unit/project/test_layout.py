@@ -1,4 +1,4 @@
-"""The house rules that a machine can check."""
+"""Rules of the project: the direction of imports, and facts that stand in two languages."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def test_every_rule_has_a_column_in_the_rollup_and_a_row_in_the_view() -> None:
         assert f"('{rule}', r_{rule})" in by_minute
 
 
-def test_every_table_of_rows_is_made_by_a_migration() -> None:
+def test_every_table_of_rows_is_created_by_a_migration() -> None:
     sql = "".join(path.read_text() for path in (ROOT / "schemas" / "sql").glob("*.sql"))
     for table in TABLES:
         assert f"ninezero_data.{table} (" in sql
@@ -37,7 +37,7 @@ def test_no_table_or_view_has_a_column_for_a_token() -> None:
     assert not [word for word in ("token", "plate", "phone", "passport", "name String,") if f" {word}" in sql.lower()]
 
 
-def test_topics_are_kept_as_long_as_the_contract_says_and_no_longer() -> None:
+def test_topics_have_the_retention_of_the_contract() -> None:
     hours = {topic.name: topic.hours for topic in topics.ALL}
     assert hours["checkpoint-scans"] == hours["station-arrivals"] == hours["screening-outcomes"] == 24
     assert (
