@@ -92,6 +92,9 @@ FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORD
 """
 """The last applied batch of each list, and its age."""
 
+_EVENTS = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
+_DEAD_LETTERS = "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
+
 
 def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     """Counts in ClickHouse and compares the counts with the published totals and with what was sent.
@@ -105,46 +108,14 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
         The report as `ninezero report --json` prints it.
     """
     engine = clickhouse.connect(url)
-    rows = []
-    for row in _ROWS:
-        published = getattr(spec.published, row.field)
-        counted = int(engine.query(row.sql.format(last_day=spec.last_day))[0]["n"] or 0)
-        rows.append(
-            {
-                "what": row.name,
-                "published": published,
-                "clickhouse": counted,
-                "agrees": published == counted,
-                "sql": row.sql,
-            }
-        )
-    dead = engine.query(
-        "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
-    )
-    dead_letters = {row["reason"]: int(row["n"]) for row in dead}
-    sql = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
-    counted = int(engine.query(sql)[0]["n"] or 0)
+    rows = _published_rows(engine, spec)
+    counted = _number(engine, _EVENTS)
+    dead_letters = {row["reason"]: int(row["n"]) for row in engine.query(_DEAD_LETTERS)}
     lists = engine.query(_LISTS)
     case_warnings = quarantine_warnings(engine.query)
     engine.close()
-    rows.append(
-        {
-            "what": "events counted once",
-            "sent": summary.events,
-            "clickhouse": counted,
-            "agrees": counted == summary.events,
-            "sql": sql,
-        }
-    )
-    rejected = sum(dead_letters.values())
-    rows.append(
-        {
-            "what": "malformed, dead-lettered",
-            "sent": summary.malformed,
-            "clickhouse": rejected,
-            "agrees": rejected == summary.malformed,
-        }
-    )
+    rows.append(_sent_row("events counted once", summary.events, counted) | {"sql": _EVENTS})
+    rows.append(_sent_row("malformed, dead-lettered", summary.malformed, sum(dead_letters.values())))
     return {
         "title": spec.title,
         "rows": rows,
@@ -161,15 +132,41 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     }
 
 
+def _published_rows(engine: clickhouse.Engine, spec: Spec) -> list[dict[str, Any]]:
+    rows = []
+    for row in _ROWS:
+        published = getattr(spec.published, row.field)
+        counted = _number(engine, row.sql.format(last_day=spec.last_day))
+        rows.append(
+            {
+                "what": row.name,
+                "published": published,
+                "clickhouse": counted,
+                "agrees": published == counted,
+                "sql": row.sql,
+            }
+        )
+    return rows
+
+
+def _sent_row(name: str, sent: int, counted: int) -> dict[str, Any]:
+    return {"what": name, "sent": sent, "clickhouse": counted, "agrees": counted == sent}
+
+
+def _number(engine: clickhouse.Engine, sql: str) -> int:
+    """Returns the only number of a query, 0 for NULL."""
+    return int(engine.query(sql)[0]["n"] or 0)
+
+
 def show(report: dict[str, Any]) -> None:
     """Prints the report as a table, followed by throughput, latency and warnings."""
     table = Table("", "published", "sent", "ClickHouse", "", title=report["title"])
     for row in report["rows"]:
         table.add_row(
             row["what"],
-            _number(row.get("published")),
-            _number(row.get("sent")),
-            _number(row["clickhouse"]),
+            _text(row.get("published")),
+            _text(row.get("sent")),
+            _text(row["clickhouse"]),
             "✓" if row["agrees"] else "✗ differs",
         )
     console = Console(width=None if sys.stdout.isatty() else 100)
@@ -195,5 +192,5 @@ def _lists_text(lists: list[dict[str, Any]]) -> str:
     return f"\n{len(lists)} lists; the oldest, {oldest['list']} of {oldest['authority']}, was last applied {oldest['applied_at']} UTC"
 
 
-def _number(value: int | None) -> str:
+def _text(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
