@@ -186,7 +186,7 @@ async def _screening(role: Role, stack: contextlib.AsyncExitStack) -> None:
 
 async def _lists(role: Role, stack: contextlib.AsyncExitStack) -> None:
     writer, lists = await _started(stack, Writer(role.settings)), WatchlistProjection()
-    replica = await _started(stack, WatchlistReplica(role.settings, lists, lists.measure, keeps_removed=True))
+    replica = await _started(stack, WatchlistReplica(role.settings, lists, lists.measure, tracks_removals=True))
     pushes = Pushes(role.settings, replica, lists, writer)
     stack.push_async_callback(pushes.stop)
 
@@ -288,7 +288,7 @@ async def _age(replica: WatchlistReplica) -> None:
             oldest[name] = min(manifest.at.timestamp(), oldest.get(name, manifest.at.timestamp()))
         for name, at in oldest.items():
             metrics.watchlist_age.labels(name).set(time.time() - at)
-        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.age())
+        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.heartbeat_age())
         await asyncio.sleep(5)
 
 

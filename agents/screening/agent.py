@@ -100,7 +100,7 @@ class Screening:
         """Screens chunks; returns when all that follows from them is acknowledged. Waits for complete lists."""
         came = time.perf_counter()
         if datetime.now(UTC) < self.settings.sunset:  # past it nothing is matched, and nobody waits for a list
-            await self.replica.current()
+            await self.replica.wait_until_current()
         # One that is closed has another worker, who says what the lists say now.
         if not (chunks := [chunk for chunk in chunks if not chunk.tracker.closed]):
             return
@@ -124,7 +124,7 @@ class Screening:
         taken one by one.
         """
         now, replay = datetime.now(UTC), self.settings.replay
-        stale = self.replica.age(now.timestamp()) > self.settings.max_list_age
+        stale = self.replica.heartbeat_age(now.timestamp()) > self.settings.max_list_age
         ended = now >= self.settings.sunset
         made = _Made(kind, chunks, now, self.replica.version)
         watchlist, home = self.lists.watchlist, self.settings.home

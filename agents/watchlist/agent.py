@@ -43,7 +43,8 @@ from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from ninezero.streams.kafka.transactions import Record, Transactions
-from ninezero.streams.kafka.watchlist_replica import WatchlistReplica, split
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.watchlist_state import split_key
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
@@ -175,7 +176,7 @@ class Pushes:
                     self._parts.take(batch, record.offset, record.timestamp)
             except (Rejected, PartError):
                 continue  # it has its dead letter
-        await self._replica.reached(await self._replica.end())
+        await self._replica.wait_until_applied(await self._replica.end_offset())
         await self._mark_lost()
         self._taken = taken
 
@@ -189,7 +190,7 @@ class Pushes:
         if lost:
             stated = encode(Manifest(0, 0, NEVER, [], "", datetime.now(UTC), lost=True))
             ends = await self._transactions.write((WATCHLIST, _prefix(name).encode(), stated) for name in lost)
-            await self._replica.reached(ends[WATCHLIST.name])
+            await self._replica.wait_until_applied(ends[WATCHLIST.name])
 
     async def _read(self, topic: str, first: int, end: int | None) -> AsyncIterator[Any]:
         """The committed records of a one-partition topic from `first` up to `end`, or to its end now."""
@@ -303,7 +304,7 @@ class Pushes:
         self._receipts[batch.authority, batch.batch_id] = receipt
         metrics.events.labels(PUSHES.name, receipt.status).inc()
         if WATCHLIST.name in ends:
-            await self._replica.reached(ends[WATCHLIST.name])
+            await self._replica.wait_until_applied(ends[WATCHLIST.name])
         return change, receipt
 
     async def _part(self, offset: int) -> PushBatch:
@@ -357,16 +358,16 @@ class Pushes:
                 stated = msgspec.structs.replace(manifest, entries=entries, key_ids=keys)
                 records.append((WATCHLIST, prefix.encode(), encode(stated)))
         for key in self._replica.overwritten.keys() - self._rewritten:
-            entry = self._lists.watchlist.get(*split(key))
+            entry = self._lists.watchlist.get(*split_key(key))
             if entry is not None:
                 records.append((WATCHLIST, key, _record(entry, entry.sequence)))
         self._rewritten |= self._replica.overwritten.keys()
         self._replica.overwritten.clear()
-        for key in self._replica.cleared(now - TOMBSTONE_SECONDS, SWEPT_AT_ONCE):
+        for key in self._replica.due_tombstones(now - TOMBSTONE_SECONDS, SWEPT_AT_ONCE):
             records.append((WATCHLIST, key, None))
         if records:
             ends = await self._transactions.write(records)
-            await self._replica.reached(ends[WATCHLIST.name])
+            await self._replica.wait_until_applied(ends[WATCHLIST.name])
 
 
 def _prefix(name: ListName) -> str:

@@ -8,8 +8,7 @@ from ninezero.schemas.events import Manifest, WatchlistEntry, WatchlistRecord
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import WATCHLIST
-from ninezero.streams.kafka.watchlist_replica import Name as ListName
-from ninezero.streams.kafka.watchlist_replica import split as split_key
+from ninezero.streams.kafka.watchlist_state import ListName, split_key
 from ninezero.streams.settings import Settings
 
 

@@ -30,7 +30,8 @@ from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.watchlist_replica import SLICE, WatchlistReplica
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 
@@ -161,12 +162,12 @@ def _pauses(lists: WatchlistProjection, size: int) -> dict[str, float]:
         longest[step] = max(longest[step], (time.perf_counter() - began) * 1000)
         return done
 
-    for start in range(0, size, SLICE):
-        records = {f"b2:{n}": entry(n, 2, now) for n in range(start, min(start + SLICE, size))}
+    for start in range(0, size, SLICE_RECORDS):
+        records = {f"b2:{n}": entry(n, 2, now) for n in range(start, min(start + SLICE_RECORDS, size))}
         timed("full_slice_ms", lambda records=records: lists.stage(NAME, records, ()))
     timed("full_switch_ms", lambda: lists.switch(NAME, 2))
     assert lists.size(NAME) == size
-    while timed("full_tidy_ms", lambda: lists.tidy(SLICE)):
+    while timed("full_tidy_ms", lambda: lists.tidy(SLICE_RECORDS)):
         pass
     return longest
 

@@ -31,7 +31,7 @@ PLACES = {
         "ninezero.agents.screening.agent:Screening.decide",
         "ninezero.streams.kafka.writer:Writer.write",
         "ninezero.streams.kafka.writer:Writer._write_once",
-        "ninezero.streams.kafka.watchlist_replica:WatchlistReplica.take",
+        "ninezero.streams.kafka.watchlist_state:WatchlistState.apply",
     ),
     "recording": (
         *_COMMON,

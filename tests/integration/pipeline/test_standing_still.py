@@ -56,7 +56,7 @@ from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 
 folder = Path(sys.argv.pop(1))
-connect, current = kafka.consumer, WatchlistReplica.current
+connect, current = kafka.consumer, WatchlistReplica.wait_until_current
 
 def hindered(function, hindrance):
     async def call(*args, **kwargs):
@@ -75,7 +75,7 @@ async def asked(replica):
     (folder / "asked").touch()
     await current(replica)
 
-kafka.consumer, WatchlistReplica.current = consumer, asked
+kafka.consumer, WatchlistReplica.wait_until_current = consumer, asked
 main()
 """
 """A worker whose replica cannot read while there is a file `unread`, and hears no end of the topic while there is `unasked`."""

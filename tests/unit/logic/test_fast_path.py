@@ -203,7 +203,7 @@ def written(values: list[bytes], size: int = 1000) -> list[Any]:
         Chunk(TP("scans", n // size), records[n : n + size], OffsetTracker()) for n in range(0, len(values), size)
     ]
     mine = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME)
-    lately: Any = SimpleNamespace(age=lambda now: 0.0, version=1)
+    lately: Any = SimpleNamespace(heartbeat_age=lambda now: 0.0, version=1)
     held: Any = SimpleNamespace(watchlist=lists())
     return Screening(mine, lately, held, None).decide(CHECKPOINTS, chunks)[0]  # type: ignore[arg-type]  # what deciding needs of them
 

@@ -1,4 +1,4 @@
-"""The replica's rules over random histories of the topic, cut into slices, compacted, and read again."""
+"""The rules of the watchlist topic, over random histories that are cut into slices, compacted and read again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, encode
-from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.watchlist_state import WatchlistState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = [("a", "l"), ("b", "m")]
@@ -43,26 +43,29 @@ def log(*records: tuple[str, Any]) -> list[Record]:
     return [Record(n, key.encode(), None if value is None else encode(value)) for n, (key, value) in enumerate(records)]
 
 
-def read(records: list[Record], replica: WatchlistReplica | None = None, caught_up: bool = True) -> WatchlistReplica:
-    replica = replica or WatchlistReplica(None, WatchlistProjection(), keeps_removed=True)  # type: ignore[arg-type]  # it connects to nothing
-    replica.take(records)
-    if caught_up:
-        replica.caught_up.set()
-    replica._tidy()
-    replica._judge_ready()
-    return replica
+def new_state(*, tracks_removals: bool = False) -> WatchlistState:
+    return WatchlistState(WatchlistProjection(), tracks_removals=tracks_removals)
 
 
-def listed(replica: WatchlistReplica, name: tuple[str, str] = ("a", "l")) -> dict[str, int]:
-    return {e.entry_id: e.sequence for e in replica._lists.watchlist.entries(name)}  # type: ignore[attr-defined]
+def read(records: list[Record], state: WatchlistState | None = None, caught_up: bool = True) -> WatchlistState:
+    """Applies records as the replica does, to a new state if none is given."""
+    state = state or new_state(tracks_removals=True)
+    state.apply(records)
+    state.caught_up |= caught_up
+    state.clean_up()
+    return state
 
 
-def test_a_list_is_switched_at_its_manifest_and_ready_when_its_count_is_right() -> None:
+def listed(state: WatchlistState, name: tuple[str, str] = ("a", "l")) -> dict[str, int]:
+    return {e.entry_id: e.sequence for e in state._lists.watchlist.entries(name)}  # type: ignore[attr-defined]
+
+
+def test_a_list_changes_at_its_manifest_and_is_complete_when_its_count_is_right() -> None:
     records = log(("a|l|b:1", item(1)), ("a|l|", manifest(1, 1)))
-    replica = read(records[:1])
-    assert not listed(replica) and not replica.ready.is_set()
-    read(records[1:], replica)
-    assert listed(replica) == {"b:1": 1} and replica.ready.is_set() and replica.version == 1
+    state = read(records[:1])
+    assert not listed(state) and not state.complete
+    read(records[1:], state)
+    assert listed(state) == {"b:1": 1} and state.complete and state.version == 1
 
 
 @pytest.mark.parametrize(
@@ -75,20 +78,20 @@ def test_a_list_is_switched_at_its_manifest_and_ready_when_its_count_is_right() 
         [("a|l|b:1", item(1)), ("a|l|", manifest(1, 0))],
     ],
 )
-def test_without_a_manifest_or_with_another_count_it_is_not_ready(records: list[tuple[str, Any]]) -> None:
-    assert not read(log(*records)).ready.is_set()
+def test_a_list_without_a_manifest_or_with_another_count_is_not_complete(records: list[tuple[str, Any]]) -> None:
+    assert not read(log(*records)).complete
 
 
 def test_the_last_record_of_a_key_wins() -> None:
-    replica = read(
+    state = read(
         log(("a|l|b:1", item(1)), ("a|l|b:2", item(1)), ("a|l|b:1", Removal(1)), ("a|l|b:2", Removal(1)), ("a|l|b:2", item(2)),
             ("a|l|", manifest(2, 1)))
     )  # fmt: skip
-    assert listed(replica) == {"b:2": 2} and replica.ready.is_set()
+    assert listed(state) == {"b:2": 2} and state.complete
 
 
-def test_what_is_below_the_floor_is_ignored_and_dropped() -> None:
-    replica = read(
+def test_entries_below_the_floor_are_ignored_and_removed() -> None:
+    state = read(
         log(
             ("a|l|b:1", item(1)),
             ("a|l|", manifest(1, 1)),
@@ -97,46 +100,44 @@ def test_what_is_below_the_floor_is_ignored_and_dropped() -> None:
             ("a|l|", manifest(3, 1, 3)),
         )
     )
-    assert listed(replica) == {"c:1": 3} and replica.ready.is_set()
-    assert sorted(replica.cleared(1.0, 10)) == [b"a|l|b:1", b"a|l|b:2"]
+    assert listed(state) == {"c:1": 3} and state.complete
+    assert sorted(state.due_tombstones(1.0, 10)) == [b"a|l|b:1", b"a|l|b:2"]
 
 
-def test_a_delayed_writer_brings_nothing_back_and_its_keys_are_gathered() -> None:
+def test_records_of_a_delayed_writer_change_nothing_and_their_keys_are_collected() -> None:
     before = log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)))
-    replica = read([*before, *log(("a|l|b:9", item(2)), ("a|l|b:1", Removal(1)), ("a|l|", manifest(3, 1)))])
-    assert listed(replica) == {"b:1": 2} and replica.ready.is_set()
-    assert replica.cleared(1.0, 10) == [b"a|l|b:9"] and list(replica.overwritten) == [b"a|l|b:1"]
+    state = read([*before, *log(("a|l|b:9", item(2)), ("a|l|b:1", Removal(1)), ("a|l|", manifest(3, 1)))])
+    assert listed(state) == {"b:1": 2} and state.complete
+    assert state.due_tombstones(1.0, 10) == [b"a|l|b:9"] and list(state.overwritten) == [b"a|l|b:1"]
 
 
 def test_a_sweep_removes_with_the_sequence_of_the_manifest() -> None:
-    replica = read(
-        log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)), ("a|l|b:1", Removal(2)), ("a|l|", manifest(2, 0)))
-    )
-    assert not listed(replica) and replica.ready.is_set()
-    assert replica.removed_by(("a", "l"), 2) == ["b:1"]
-    assert replica.cleared(4.0, 10) == [] and replica.cleared(6.0, 10) == [b"a|l|b:1"]
-    read(log(("a|l|b:1", None)), replica)
-    assert replica.cleared(6.0, 10) == [] and replica.ready.is_set()
+    state = read(log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)), ("a|l|b:1", Removal(2)), ("a|l|", manifest(2, 0))))
+    assert not listed(state) and state.complete
+    assert state.removed_by(("a", "l"), 2) == ["b:1"]
+    assert state.due_tombstones(4.0, 10) == [] and state.due_tombstones(6.0, 10) == [b"a|l|b:1"]
+    read(log(("a|l|b:1", None)), state)
+    assert state.due_tombstones(6.0, 10) == [] and state.complete
 
 
-def test_a_tombstone_takes_nothing_off_a_complete_list() -> None:
-    replica = read(log(("a|l|b:1", item(1)), ("a|l|", manifest(1, 1))))
-    read(log(("a|l|b:1", None), ("a|l|b:7", None)), replica)
-    assert listed(replica) == {"b:1": 1} and list(replica.overwritten) == [b"a|l|b:1"]
+def test_a_tombstone_removes_nothing_from_a_complete_list() -> None:
+    state = read(log(("a|l|b:1", item(1)), ("a|l|", manifest(1, 1))))
+    read(log(("a|l|b:1", None), ("a|l|b:7", None)), state)
+    assert listed(state) == {"b:1": 1} and list(state.overwritten) == [b"a|l|b:1"]
 
 
-def test_what_cannot_be_read_is_left_out() -> None:
+def test_records_that_cannot_be_decoded_are_ignored() -> None:
     records = [Record(0, b"a|l|b:1", b"{"), Record(1, None, b"{}"), Record(2, b"\xff||", b"{}"), Record(3, b"x", None)]
     bad = log(
         ("a|l|b:2", WatchlistEntry(1, "close_contact", {"id": ["?"]}, NOW, NOW)),
         ("a|l|b:4", WatchlistEntry(1, "close_contact", {"?": [t(1)]}, NOW, NOW)),
     )
-    replica = read([*records, *bad, *log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))])
-    assert listed(replica) == {"b:3": 1} and replica.ready.is_set()
+    state = read([*records, *bad, *log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))])
+    assert listed(state) == {"b:3": 1} and state.complete
 
 
 class Writer:
-    """Writes a history by the rules of the lists process, and remembers what each list should hold."""
+    """Writes a random history by the rules of the lists role, and records what each list must hold."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -202,7 +203,7 @@ class Writer:
         self.write(name, "", manifest(sequence, len(mine), floor))
 
     def compacted(self, end: int, all_tombstones: bool) -> list[Record]:
-        """What the broker may have left of the records before `end`: the last of each key, of tombstones maybe none."""
+        """Returns what compaction may leave of the records before `end`: the last of each key; tombstones may be deleted."""
         records = log(*self.records)
         last = {record.key: record.offset for record in records[:end]}
         return [
@@ -211,20 +212,20 @@ class Writer:
         ]  # fmt: skip
 
 
-def sliced(rng: random.Random, records: list[Record], replica: WatchlistReplica) -> None:
-    """Reads records in slices of any size."""
+def sliced(rng: random.Random, records: list[Record], state: WatchlistState) -> None:
+    """Applies records in slices of random size."""
     start = 0
     while start < len(records):
         end = start + rng.randrange(1, 8)
-        read(records[start:end], replica, caught_up=end >= len(records))
+        read(records[start:end], state, caught_up=end >= len(records))
         start = end
 
 
 @given(st.integers(0, 2**32), st.integers(1, 25))
-def test_every_reader_ends_with_what_the_writer_wrote(seed: int, steps: int) -> None:
+def test_every_reader_arrives_at_the_lists_of_the_writer(seed: int, steps: int) -> None:
     rng = random.Random(seed)
     writer = Writer(rng)
-    follower = WatchlistReplica(None, WatchlistProjection(), keeps_removed=True)  # type: ignore[arg-type]
+    follower = new_state(tracks_removals=True)
     read([], follower)
     for _ in range(steps):
         start = len(writer.records)
@@ -232,23 +233,23 @@ def test_every_reader_ends_with_what_the_writer_wrote(seed: int, steps: int) -> 
         sliced(rng, log(*writer.records)[start:], follower)
         for name in NAMES:
             assert listed(follower, name) == writer.lists[name]
-        assert follower.ready.is_set() == bool(writer.last) and not follower.overwritten
+        assert follower.complete == bool(writer.last) and not follower.overwritten
     while follower._lists.tidy(2, gone := []):
         follower._removed |= {f"{a}|{b}|{i}".encode(): (-1, 0.0) for (a, b), i in gone}
-    assert {key.decode() for key in follower.cleared(1e9, 1000)} <= set(writer.off)
+    assert {key.decode() for key in follower.due_tombstones(1e9, 1000)} <= set(writer.off)
 
     for key in list(writer.off):
         writer.records.append((key, None))
     for end in (0, rng.randrange(len(writer.records) + 1), len(writer.records)):
         kept = writer.compacted(end, all_tombstones=rng.random() < 0.5)
-        again = WatchlistReplica(None, WatchlistProjection())  # type: ignore[arg-type]
+        again = new_state()
         sliced(rng, kept, again)
-        overtaken = WatchlistReplica(None, WatchlistProjection())  # type: ignore[arg-type]  # the compaction happens while it reads
+        overtaken = new_state()  # compaction happens while it reads
         middle = rng.randrange(len(writer.records) + 1)
         kept = writer.compacted(end, all_tombstones=True)
         sliced(rng, log(*writer.records)[:middle] + [r for r in kept if r.offset >= middle], overtaken)
-        for replica in (again, overtaken):
-            read([], replica)
+        for state in (again, overtaken):
+            read([], state)
             for name in NAMES:
-                assert listed(replica, name) == writer.lists[name]
-            assert replica.ready.is_set() == bool(writer.last)
+                assert listed(state, name) == writer.lists[name]
+            assert state.complete == bool(writer.last)
