@@ -5,9 +5,6 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
-from ninezero.schemas.events import DEAD_REASONS
-from ninezero.streams.kafka import topics
-
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 
 events = Counter(
@@ -73,16 +70,6 @@ SET_BY: dict[MetricWrapperBase, str] = {
     sunset: "all",
 }
 """The roles that set each metric. Every role exposes every metric, so a query must name the role."""
-
-# Prometheus sees no increase in a counter that first appears with the value 3, so counters with an alert start at 0.
-for _topic in topics.SOURCES:
-    for _reason in DEAD_REASONS:
-        dead_letters.labels(_topic.name, _reason)
-for _status in ("applied", "held", "rejected"):
-    events.labels(topics.PUSHES.name, _status)
-for _topic in (topics.SCANS, topics.ARRIVALS):
-    events.labels(_topic.name, "clear")
-sink_retries.labels("all")
 
 
 def quantile(steps: list[tuple[float, float]], q: float) -> float:

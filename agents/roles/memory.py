@@ -1,16 +1,17 @@
-"""How a worker's memory is kept tidy."""
+"""Settings of Python's garbage collector for a worker."""
 
 from __future__ import annotations
 
 import gc
 
 _YOUNG, _MIDDLE, _OLD = 100_000, 20, 50
-"""Python's own 700 lets a fetch of some thousand records be searched for cycles several times over: half of the time it takes
-to read a watchlist. What we make has no cycles; the clients' tasks have some, and these are still found."""
+"""Thresholds of the collector. With Python's default of 700 a fetch of some thousand records is scanned for cycles several
+times, which is half of the time that it takes to read a watchlist. Our own objects form no cycles; those of the clients'
+tasks do, and are still collected."""
 
 
-def settle() -> None:
-    """After the imports: what is there stays, and is not searched again; what comes is searched seldom."""
+def tune_garbage_collector() -> None:
+    """Excludes what the imports have created from collection, and collects less often. Call it once, after the imports."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)

@@ -25,7 +25,7 @@ import msgspec
 import uvloop
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.roles.memory import settle
+from ninezero.agents.roles.memory import tune_garbage_collector
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
 from ninezero.streams.kafka import client as kafka
@@ -200,7 +200,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.measure:
         size = int(given.measure[1])
-        settle()  # as a worker does
+        tune_garbage_collector()  # as a worker does
         print(json.dumps(uvloop.run(measure(settings(given.measure[0], size), size))))
         return
     report = []

@@ -47,11 +47,11 @@ def _run(role: str, settings: settings_.Settings) -> None:
     _configure_logging()
     import uvloop
 
-    from ninezero.agents.roles.memory import settle
-    from ninezero.agents.roles.role import run
+    from ninezero.agents.roles.memory import tune_garbage_collector
+    from ninezero.agents.roles.run import run
     from ninezero.streams.transport.loop import Loop
 
-    settle()
+    tune_garbage_collector()
     failure = uvloop.run(run(role, settings), loop_factory=Loop)
     if failure is not None:
         print(f"ninezero: the {role} role ended: {failure}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
+from ninezero.agents.roles.metrics import start_counters_at_zero
 from ninezero.streams import clickhouse, metrics
 from ninezero.streams.settings import ROLES
 
@@ -66,6 +67,18 @@ def test_rules_and_dashboards_use_only_metrics_that_exist() -> None:
     expressions += [target["expr"] for _, target in panels() if "expr" in target]
     used = {name for expression in expressions for name in re.findall(r"\bninezero[_:][a-z0-9_:]+", expression)}
     assert len(used) > 15 and used - known == set()
+
+
+def test_every_counter_that_an_alert_watches_has_its_series_at_the_start_of_a_role() -> None:
+    """Prometheus sees no increase in a series that first appears with another value than 0."""
+    start_counters_at_zero()
+    watched = {
+        name for rule in rules("alert") for name in re.findall(r"(?:increase|rate)\((ninezero_\w+)", rule["expr"])
+    }
+    counters = {name for name in watched if name.endswith("_total")}
+    assert len(counters) > 1
+    started = {sample.name for family in REGISTRY.collect() for sample in family.samples}
+    assert counters - started == set()
 
 
 def test_every_alert_has_one_runbook_entry_with_three_commands() -> None:

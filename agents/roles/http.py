@@ -1,0 +1,84 @@
+"""The HTTP server of a role: metrics, health checks, and what a role adds to it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from ninezero.agents.roles.role import Role
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseError
+from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.settings import SettingsError
+
+MAX_STATEMENT_BYTES = 64 << 20
+"""Largest request: a statement for the embedded database, with its rows."""
+
+
+async def serve(role: Role) -> None:
+    """Serves /metrics, /healthz, /readyz and the routes of the role until the role stops.
+
+    Raises:
+        SettingsError: the port cannot be opened.
+    """
+
+    async def metrics_page(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def alive(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.Response(text="ready\n") if role.is_ready() else web.Response(status=503, text="not ready\n")
+
+    application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=role.middlewares)
+    application.add_routes(
+        [web.get("/metrics", metrics_page), web.get("/healthz", alive), web.get("/readyz", ready), *role.routes]
+    )
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    role.at_stop(runner.cleanup)
+    host, port = role.address
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError:
+        raise SettingsError(
+            f"NINEZERO_HTTP: port {port} cannot be opened: stop the process that uses it, or choose another port"
+        ) from None
+
+
+def offer_embedded_database(role: Role, connection: Connection) -> None:
+    """Lets other processes of this user read and write an embedded database, which only one process can open.
+
+    They find the address and a secret in the folder of the database. Does nothing if ClickHouse is a server.
+    """
+    folder = clickhouse.embedded_folder(role.settings.clickhouse)
+    if folder is None:
+        return
+    host, port = role.address
+    secret = secrets.token_hex(16)
+    role.routes.append(web.post("/query", _statement_handler(secret, connection.query)))
+    role.routes.append(web.post("/execute", _statement_handler(secret, connection.execute)))
+    clickhouse.write_address(folder, f"http://{host}:{port}", secret)
+
+
+def _statement_handler(
+    secret: str, run: Callable[[str], Awaitable[Any]]
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Returns a handler that runs the statement in the request, if it comes from this machine with the secret."""
+
+    async def handle(request: web.Request) -> web.Response:
+        local = request.transport is not None and request.remote == request.transport.get_extra_info("sockname")[0]
+        given = request.headers.get("X-Ninezero-Secret", "")
+        if not local or not secrets.compare_digest(given.encode(), secret.encode()):
+            return web.Response(status=403, text="forbidden")
+        try:
+            return web.json_response(await run(await request.text()))
+        except ClickHouseError as error:
+            return web.Response(status=400, text=str(error))
+
+    return handle

@@ -1,0 +1,139 @@
+"""The recording role: topics become ClickHouse tables, and the board shows them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ninezero.agents.board.security import guard
+from ninezero.agents.board.server import Board
+from ninezero.agents.logic.days import Days
+from ninezero.agents.recording import retention
+from ninezero.agents.recording.case_tables import repair_cases
+from ninezero.agents.recording.completeness import roll_up_devices
+from ninezero.agents.recording.projections.topics import Projection, projections
+from ninezero.agents.recording.recorder import Recorder
+from ninezero.agents.recording.rollups import repair_rollups
+from ninezero.agents.roles.http import offer_embedded_database
+from ninezero.agents.roles.role import Role
+from ninezero.streams import metrics
+from ninezero.streams.clickhouse import ClickHouseError, Engine
+from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.kafka.writer import Writer
+from ninezero.streams.settings import ROLES, Settings, asked_at
+
+log = logging.getLogger("ninezero.roles")
+
+REPAIR_SECONDS = 10.0
+"""Least time between two comparisons of counts with their facts, and between two rollups of finished days."""
+
+SILENT_SECONDS = 60.0
+"""How often silent devices are counted."""
+
+RETAIN_SECONDS = 3600.0
+"""How often facts that have reached the end of their retention are looked for."""
+
+
+async def build(role: Role) -> None:
+    """Adds one agent per recorded topic, the connection to ClickHouse, the board, and the background work."""
+    timezone = role.settings.timezone
+    consumer = role.app.consumer
+    consumer.prefers_large_fetches = True  # rows are inserted about once a second
+    writer = await role.start_component(Writer(role.settings))
+    connection = Connection(role.settings.clickhouse, timezone)
+    recorder = await role.start_component(Recorder(connection, consumer, writer, timezone))
+
+    def add(projection: Projection) -> None:
+        async def record_all(stream: Any) -> None:
+            async for chunk in stream:
+                await recorder.record(projection, chunk)
+
+        role.add_agent(projection.topic, record_all)
+
+    for projection in projections(role.settings):
+        add(projection)
+    offer_embedded_database(role, connection)
+    board = await role.start_component(Board(role.settings, connection.query, _workers(role.settings)))
+    role.routes += board.routes()
+    role.middlewares.append(guard(role.address[0]))
+    role.run_after_start(recorder.run)
+    role.run_in_background(count_silent_devices(connection))
+    role.run_in_background(repair_counts(connection, Days(timezone)))
+    role.run_in_background(roll_up_finished_days(connection, timezone))
+    if not role.settings.replay:  # the days of a replay are over long ago
+        role.run_in_background(apply_retention(connection, timezone))
+
+
+def _workers(settings: Settings) -> list[tuple[str, str, int]]:
+    """Returns (role, host, port) of the workers that the board asks."""
+    host, port = settings.http
+    return list(settings.workers) or [(role, asked_at(host), port + n) for role, n in ROLES.items()]
+
+
+async def count_silent_devices(connection: Connection) -> None:
+    """Sets the number of silent devices, once a minute."""
+
+    async def count() -> None:
+        rows = await connection.query("SELECT count() AS n FROM ninezero.devices_silent")
+        metrics.devices_silent.set(int(rows[0]["n"]))
+
+    while True:
+        await _try("silent devices cannot be counted", count)
+        await asyncio.sleep(SILENT_SECONDS)
+
+
+async def repair_counts(connection: Connection, days: Days) -> None:
+    """Recomputes counts that were lost while their facts stayed. It takes at most a fiftieth of the connection's time."""
+
+    def repair_in(engine: Engine) -> list[str]:
+        repair_cases(engine, days)
+        return repair_rollups(engine)
+
+    async def repair() -> None:
+        if repaired := await connection.call(repair_in):
+            log.warning("counts of %d days were lower than their facts and were recomputed", len(repaired))
+
+    while True:
+        began = time.monotonic()
+        await _try("counts cannot be compared with their facts", repair)
+        await asyncio.sleep(max(REPAIR_SECONDS, 50 * (time.monotonic() - began)))
+
+
+async def roll_up_finished_days(connection: Connection, timezone: str) -> None:
+    """Rolls up the device events of finished days, one day at a time. It takes at most a hundredth of the connection's time."""
+    while True:
+        began = time.monotonic()
+        roll_up_before = partial(roll_up_devices, before=datetime.now(ZoneInfo(timezone)).date())
+        await _try("device events cannot be rolled up", partial(connection.call, roll_up_before))
+        await asyncio.sleep(max(REPAIR_SECONDS, 100 * (time.monotonic() - began)))
+
+
+async def apply_retention(connection: Connection, timezone: str) -> None:
+    """Seals, freezes and drops due days once an hour, with the pauses of `retention.retain` between the steps."""
+
+    async def apply() -> None:
+        before = retention.first_kept_day(datetime.now(UTC), timezone)
+        if await connection.call(partial(retention.seal, before=before)):
+            await asyncio.sleep(retention.SETTLE_SECONDS)
+        if await connection.call(partial(retention.freeze, before=before)):
+            await asyncio.sleep(retention.READ_SECONDS)
+        for dropped in await connection.call(partial(retention.drop, before=before)):
+            log.info("retention: %s", dropped)
+
+    while True:
+        await _try("retention cannot be applied", apply)
+        await asyncio.sleep(RETAIN_SECONDS)
+
+
+async def _try(problem: str, work: Callable[[], Awaitable[Any]]) -> None:
+    """Does periodic work. While ClickHouse is away it logs the problem; the next period tries again."""
+    try:
+        await work()
+    except ClickHouseError as error:
+        log.warning("%s: %s", problem, error)

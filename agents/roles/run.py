@@ -1,0 +1,56 @@
+"""Runs one role in this process, from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+
+from ninezero.agents.roles import ledgers, lists, recording, screening
+from ninezero.agents.roles.http import serve
+from ninezero.agents.roles.metrics import measure_lag, start_counters_at_zero
+from ninezero.agents.roles.role import Role
+from ninezero.agents.roles.topics import watch_topics
+from ninezero.streams.kafka.administration import remove_former_members, topic_ids
+from ninezero.streams.settings import Settings
+
+log = logging.getLogger("ninezero.roles")
+
+BUILDERS: dict[str, Callable[[Role], Awaitable[None]]] = {
+    "screening": screening.build,
+    "lists": lists.build,
+    "ledgers": ledgers.build,
+    "recording": recording.build,
+}
+"""What adds agents, components and background work to a role, by the name of the role."""
+
+
+async def run(name: str, settings: Settings) -> str | None:
+    """Runs a role until a signal or a failure ends it.
+
+    Returns:
+        The failure in one line, or None after a signal.
+    """
+    start_counters_at_zero()
+    role = Role(name, settings)
+    role.topic_ids = await asyncio.to_thread(topic_ids, settings)
+    role.app.consumer.topic_ids = role.topic_ids
+    try:
+        await BUILDERS[name](role)
+        await serve(role)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, role.end)
+        former = (settings, settings.group(name), role.client_id_prefix, role.client_id)
+        role.run_in_background(asyncio.to_thread(remove_former_members, *former))
+        await role.app.start()
+        for work in (role.watch_faust(), measure_lag(role), watch_topics(role)):
+            role.run_in_background(work)
+        reason = await role.ended
+        if reason is not None:
+            log.error("the %s role is ending: %s", name, reason)
+        await role.stop()
+    finally:
+        await role.stop_components()
+    return reason

@@ -1,0 +1,47 @@
+"""The screening role: scans and arrivals become outcomes, alerts and decisions."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from ninezero.agents.roles.role import Role
+from ninezero.agents.screening.agent import Screened, Screening, screen_all
+from ninezero.agents.screening.event_kinds import CHECKPOINTS
+from ninezero.agents.screening.stations import STATIONS
+from ninezero.agents.watchlist.projection import WatchlistProjection
+from ninezero.streams import metrics
+from ninezero.streams.kafka.writer import Writer
+from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+
+AGE_SECONDS = 5.0
+"""How often the age of the lists is measured."""
+
+
+async def build(role: Role) -> None:
+    """Adds the agents of scans and arrivals, and the watchlist that they check."""
+    writer, projection = await role.start_component(Writer(role.settings)), WatchlistProjection()
+    replica = await role.start_component(WatchlistReplica(role.settings, projection, projection.measure))
+    screening = Screening(role.settings, replica, projection, writer)
+    role.is_ready = lambda: role.has_partitions() and replica.ready.is_set()
+
+    def add(kind: Screened) -> None:
+        role.add_agent(kind.topic, lambda stream: screen_all(screening, kind, stream))
+
+    add(CHECKPOINTS)
+    add(STATIONS)
+    role.run_in_background(measure_watchlist_age(replica))
+    role.run_in_background(replica.watch())
+
+
+async def measure_watchlist_age(replica: WatchlistReplica) -> None:
+    """Sets the age of each list and of the heartbeat."""
+    while True:
+        applied: dict[str, float] = {}
+        for (_, name), manifest in replica.manifests.items():
+            at = manifest.at.timestamp()
+            applied[name] = min(at, applied.get(name, at))  # two authorities may have a list of the same name
+        for name, at in applied.items():
+            metrics.watchlist_age.labels(name).set(time.time() - at)
+        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.age())
+        await asyncio.sleep(AGE_SECONDS)

@@ -1,0 +1,35 @@
+"""Notices a topic that was deleted and created again while a role reads it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from ninezero.agents.roles.role import Role
+from ninezero.streams.errors import UserError
+from ninezero.streams.kafka.administration import topic_ids
+from ninezero.streams.kafka.topics import WATCHLIST
+
+log = logging.getLogger("ninezero.roles")
+
+TOPICS_SECONDS = 5.0
+"""How often the ids of the topics are read."""
+
+
+async def watch_topics(role: Role) -> None:
+    """Ends the role if a topic was recreated.
+
+    A recreated topic has another id and other records at its offsets. A new process reads it from its beginning, without
+    what this one remembers of the old topic. The watchlist topic is watched by its replica.
+    """
+    watched = {name: known for name, known in role.topic_ids.items() if name != role.settings.topic(WATCHLIST.name)}
+    while True:
+        await asyncio.sleep(TOPICS_SECONDS)
+        try:
+            current = await asyncio.to_thread(topic_ids, role.settings)
+        except UserError as error:
+            log.warning("the topics cannot be checked: %s", error)
+            continue
+        for name, known in watched.items():
+            if current.get(name, known) != known:
+                role.fail(f"the topic {name} was deleted and created again; the next start reads it from its beginning")
