@@ -1,1 +1,1 @@
-"""Quarantine and follow-up events to the case ledgers and care alerts."""
+"""Quarantine and follow-up events become facts in the ledger topics, and alerts for staff."""

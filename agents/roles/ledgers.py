@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninezero.agents.cases.followups import FOLLOW_UP
-from ninezero.agents.cases.intake import valid_events
-from ninezero.agents.cases.monitor import CaseKind, CaseMonitor
-from ninezero.agents.cases.quarantine import QUARANTINE
+from ninezero.agents.cases.acceptance import accepted_events
+from ninezero.agents.cases.kinds import FOLLOW_UP, QUARANTINE, CaseKind
+from ninezero.agents.cases.monitor import CaseMonitor
 from ninezero.agents.roles.role import Role
 from ninezero.schemas.events import Disposition
 from ninezero.streams.kafka.writer import Writer
@@ -20,7 +19,7 @@ async def build(role: Role) -> None:
 
     async def accept_dispositions(stream: Any) -> None:
         async for chunk in stream:
-            await valid_events(role.settings, writer, DISPOSITIONS, Disposition, chunk)
+            await accepted_events(role.settings, writer, DISPOSITIONS, Disposition, chunk)
             chunk.done()
 
     role.add_agent(DISPOSITIONS, accept_dispositions)
@@ -30,7 +29,7 @@ async def build(role: Role) -> None:
 
         async def monitor_cases(stream: Any) -> None:
             async for chunk in stream:
-                await monitor.take(chunk)
+                await monitor.process(chunk)
 
         role.add_agent(kind.topic, monitor_cases)
         role.run_after_start(monitor.watch)

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ninezero.agents.logic.cases import followups, quarantine
-from ninezero.agents.logic.cases.cases import Alarm, alert_id
-from ninezero.agents.logic.days import Days, each
+from ninezero.agents.logic.cases.alarms import Alarm, alert_id
+from ninezero.agents.logic.days import Days, date_range
 from tests import case_oracle
 from tests.case_events import case, f, facts, q
 
@@ -46,7 +46,7 @@ def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]
     for n, key in enumerate(zip(found.days, getattr(found, places), strict=True)):
         for name in COUNTS & set(found._fields):
             rows[key][name] += getattr(found, name)[n]
-    for day in each(found.since, last) if found.open else ():
+    for day in date_range(found.since, last) if found.open else ():
         rows[day, getattr(found, place)].update(tail)
     return {key: +row for key, row in rows.items() if +row}
 
@@ -112,7 +112,7 @@ def at(local: str) -> int:
 
 
 def told(events: list[dict[str, Any]], now: str) -> list[tuple[str, int, str | None, str]]:
-    look = quarantine.outlook if "site_id" in events[0] else followups.outlook
+    look = quarantine.status if "site_id" in events[0] else followups.status
     return [(a.rule, a.day.day, a.slot, a.place) for a in look(of(events), Days(SHANGHAI), at(now)).alarms]  # type: ignore[operator]
 
 
@@ -121,14 +121,14 @@ def test_a_reading_is_missed_ten_minutes_after_its_slot_has_closed() -> None:
     assert told(events, "04 12:09:59") == []
     assert told(events, "04 12:10:00") == [("reading_missed", 4, "am", "q1")]
     assert told(events, "05 12:09:00") == [("reading_missed", 4, "am", "q1")]
-    look = quarantine.outlook(of(events), Days(SHANGHAI), at("04 12:10:00"))
+    look = quarantine.status(of(events), Days(SHANGHAI), at("04 12:10:00"))
     assert look.next_us == at("05 00:10:00")
 
 
 def test_nothing_is_asked_for_after_the_release() -> None:
     events = [q("admitted", "04 08:00"), q("released", "04 12:05")]
     assert told(events, "09 12:00:00") == []
-    assert quarantine.outlook(of(events), Days(SHANGHAI), at("09 12:00:00")).closed_us == at("04 12:05:00")
+    assert quarantine.status(of(events), Days(SHANGHAI), at("09 12:00:00")).closed_us == at("04 12:05:00")
 
 
 @pytest.mark.parametrize(("celsius", "alarmed"), [(37.2, False), (37.3, True), (41.0, True), (None, False)])
@@ -164,7 +164,7 @@ def test_a_follow_up_is_overdue_the_day_after_it_was_opened_and_lost_is_not_comp
     closed = of([*events, f("closed", "07 10:00", closed="lost"), f("closed", "08 10:00", closed="completed")])
     found = followups.summarise(case(1), closed, Days(SHANGHAI))
     assert (found.open, found.closed_as, found.closed_on) == (0, "lost", date(2020, 2, 7))
-    assert followups.outlook(closed, Days(SHANGHAI), at("20 12:00:00")).alarms == []
+    assert followups.status(closed, Days(SHANGHAI), at("20 12:00:00")).alarms == []
 
 
 def test_a_symptomatic_visit_raises_an_alarm() -> None:
@@ -270,8 +270,8 @@ def test_whoever_looks_when_and_how_often_tells_the_same_of_an_open_case(
     days = Days(SHANGHAI)
     start = int(ZONES[SHANGHAI].timestamp()) * 1_000_000
     for case_id, some in facts(events).items():
-        early = quarantine.outlook(some, days, start + until * 60_000_000)
-        late = quarantine.outlook(some, days, start + 10 * 1440 * 60_000_000)
+        early = quarantine.status(some, days, start + until * 60_000_000)
+        late = quarantine.status(some, days, start + 10 * 1440 * 60_000_000)
         assert set(early.alarms) <= set(late.alarms)
         assert (early.next_us is None) == (early.closed_us is not None)
         row = quarantine.summarise(case_id, some, days)

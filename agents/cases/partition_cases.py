@@ -1,0 +1,174 @@
+"""The cases of one partition in memory: facts are added, alerts arise, and closed cases are removed.
+
+Each change also returns what is to be written to Kafka. A key of the ledger is `case_id|device_id|seq` for a fact, and
+`case_id|!|alert_id` for an alert that was raised.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import convert
+
+from ninezero.agents.cases.kinds import CaseKind
+from ninezero.agents.logic.cases.alarms import ALERT_ID, Alarm, CaseStatus, alert_id
+from ninezero.agents.logic.days import Days
+from ninezero.schemas.events import CareAlert, encode
+from ninezero.schemas.times import FOREVER_US
+from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.topics import ALERTS, Topic
+
+log = logging.getLogger("ninezero.cases")
+
+SETTLE_US = 10 * 1_000_000
+"""How long after the last event of a case to wait before a report counts as missing, in µs.
+
+A device that was offline sends the events of days within seconds.
+"""
+
+KEEP_CLOSED_US = 14 * 86_400 * 1_000_000
+"""How long a closed case is kept, in µs."""
+
+_ALERT_MARK = "!"
+_MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue"})
+
+
+@dataclass
+class Changes:
+    """What is to be written: alerts (topic, key, value), and ledger records (key, value; None deletes the key)."""
+
+    alerts: list[tuple[Topic, bytes, bytes]] = field(default_factory=list)
+    records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+
+
+@dataclass
+class Case:
+    """What is known of a case.
+
+    Attributes:
+        facts: its facts, by (device_id, seq).
+        alert_ids: the alerts that were raised.
+        next_check_us: when to check for missing reports, or whether to remove it (Unix time in µs).
+    """
+
+    facts: dict[tuple[str, int], Any] = field(default_factory=dict)
+    alert_ids: set[str] = field(default_factory=set)
+    next_check_us: int = 0
+
+
+class PartitionCases:
+    """The cases of one kind in one partition."""
+
+    def __init__(self, kind: CaseKind, days: Days) -> None:
+        self._kind, self._days = kind, days
+        self._cases: dict[str, Case] = {}
+
+    def restore(self, records: Mapping[bytes, bytes], now_us: int) -> None:
+        """Adds what the ledger holds. A record that cannot be read is left out and logged.
+
+        Only our own workers may write to the ledger (ACL). A foreign record must not stop the monitoring of the others.
+        """
+        for key, value in records.items():
+            try:
+                case_id, what, _ = key.decode().split("|", 2)
+                fact = None if what == _ALERT_MARK else self._restored_fact(case_id, value)
+                alert = value.decode() if fact is None else ""
+                if fact is None and not ALERT_ID.fullmatch(alert):
+                    raise ValueError("not an alert id")
+            except (ValueError, Rejected):
+                log.error("a record of the topic %s cannot be read and is left out", self._kind.ledger.name)
+                continue
+            case = self._cases.setdefault(case_id, Case(next_check_us=now_us + SETTLE_US))
+            if fact is None:
+                case.alert_ids.add(alert)
+            else:
+                case.facts[fact.device_id, fact.seq] = fact
+
+    def _restored_fact(self, case_id: str, value: bytes) -> Any:
+        fact = decode(self._kind.record, value).fact()
+        if fact.case_id != case_id or not 0 <= fact.observed_us <= FOREVER_US:
+            raise ValueError("not a fact of this case")
+        return fact
+
+    def add(self, fact: Any, changes: Changes) -> bool:
+        """Adds a fact. Returns False if its event was known, whatever its content."""
+        case = self._cases.setdefault(fact.case_id, Case())
+        if case.facts.setdefault((fact.device_id, fact.seq), fact) is not fact:
+            return False
+        record = self._kind.record.of(fact, self._days.of(fact.observed_us))
+        changes.records.append((_key(fact.case_id, fact.device_id, str(fact.seq)), encode(record)))
+        return True
+
+    def due(self, now_us: int) -> list[str]:
+        """Returns the cases that are to be checked now."""
+        return [case_id for case_id, case in self._cases.items() if case.next_check_us <= now_us]
+
+    def after_events(self, case_id: str, now_us: int, changes: Changes) -> None:
+        """Raises the alerts about what new facts report. Missing reports are checked once the events have settled."""
+        self._raise_alerts(case_id, now_us, changes, include_missing=False)
+        self._cases[case_id].next_check_us = now_us + SETTLE_US
+
+    def after_events_in_replay(self, case_id: str, now_us: int, changes: Changes) -> None:
+        """Raises all alerts as of the latest event of the case, missing reports included."""
+        as_of_us = max(fact.observed_us for fact in self._cases[case_id].facts.values())
+        self._raise_alerts(case_id, as_of_us, changes, include_missing=True)
+        self._cases[case_id].next_check_us = now_us + SETTLE_US
+
+    def check(self, case_id: str, now_us: int, changes: Changes) -> None:
+        """Raises all alerts of a case as of now. Removes the case if it was closed more than KEEP_CLOSED_US ago."""
+        case = self._cases[case_id]
+        if not case.facts:  # the facts were deleted, and only alert marks were left behind
+            self._remove(case_id, changes)
+            return
+        status = self._raise_alerts(case_id, now_us, changes, include_missing=True)
+        if status.closed_us is None:
+            case.next_check_us = status.next_us or now_us + SETTLE_US
+            return
+        case.next_check_us = status.closed_us + KEEP_CLOSED_US
+        if case.next_check_us <= now_us:
+            self._remove(case_id, changes)
+
+    def _raise_alerts(self, case_id: str, as_of_us: int, changes: Changes, *, include_missing: bool) -> CaseStatus:
+        """Adds the alerts that were not raised before, and their marks for the ledger. Returns the status of the case."""
+        case = self._cases[case_id]
+        status = self._kind.status(list(case.facts.values()), self._days, as_of_us)
+        for alarm in status.alarms:
+            alert = alert_id(case_id, alarm)
+            if alert in case.alert_ids or (alarm.rule in _MISSING_REPORT_RULES and not include_missing):
+                continue
+            case.alert_ids.add(alert)
+            changes.alerts.append((ALERTS, alarm.place.encode(), encode(self._alert(case_id, alert, alarm))))
+            changes.records.append((_key(case_id, _ALERT_MARK, alert), alert.encode()))
+        return status
+
+    def _alert(self, case_id: str, alert: str, alarm: Alarm) -> CareAlert:
+        fields = {
+            "alert_id": alert,
+            "rule": alarm.rule,
+            "case_id": case_id,
+            "site_id": None,
+            "district": None,
+            "day": alarm.day,
+            "slot": alarm.slot,
+            "at": datetime.fromtimestamp(alarm.at_us / 1_000_000, UTC),
+        }
+        care_alert: CareAlert = convert(fields | {self._kind.place_field: alarm.place}, CareAlert)
+        return care_alert
+
+    def _remove(self, case_id: str, changes: Changes) -> None:
+        case = self._cases.pop(case_id)
+        keys = [_key(case_id, device_id, str(seq)) for device_id, seq in case.facts]
+        keys += [_key(case_id, _ALERT_MARK, alert) for alert in case.alert_ids]
+        changes.records += _deletions(keys)
+
+
+def _deletions(keys: Iterable[bytes]) -> list[tuple[bytes, bytes | None]]:
+    return [(key, None) for key in keys]
+
+
+def _key(case_id: str, what: str, which: str) -> bytes:
+    return f"{case_id}|{what}|{which}".encode()

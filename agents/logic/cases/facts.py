@@ -1,0 +1,59 @@
+"""What quarantine and follow-up share: the order of a case's facts, its version, and its counts by day and place."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import date
+from typing import NamedTuple, TypeVar
+
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+
+MAX_VERSION = 2**64 - 1
+"""Largest version that ClickHouse stores. A case reaches it after two million events and then changes no more."""
+
+Fact = TypeVar("Fact", QuarantineFact, FollowupFact)
+
+DayPlace = tuple[date, str]
+"""A local day, and a site or district."""
+
+
+def distinct_in_order(facts: Iterable[Fact]) -> list[Fact]:
+    """Returns each event once, by (observed_at, device_id, seq). Of several contents the one that arrived first counts."""
+    first: dict[tuple[str, int], Fact] = {}
+    for fact in facts:
+        known = first.get((fact.device_id, fact.seq))
+        if known is None or fact.version > known.version:
+            first[fact.device_id, fact.seq] = fact
+    return sorted(first.values(), key=lambda fact: (fact.observed_us, fact.device_id, fact.seq))
+
+
+def case_version(facts: Iterable[QuarantineFact | FollowupFact]) -> int:
+    """Returns the version of a case's row, given its distinct facts.
+
+    It grows with every new event, and with every content that turns out to have arrived earlier.
+    """
+    return min(sum(fact.version for fact in facts), MAX_VERSION)
+
+
+class Counts(NamedTuple):
+    """What a case adds to one place on one day, by the name of the count."""
+
+    day: date
+    place: str
+    counts: Counter[str]
+
+
+class DayCounts:
+    """What a case adds to each day and place."""
+
+    def __init__(self) -> None:
+        self._counters: dict[DayPlace, Counter[str]] = defaultdict(Counter)
+
+    def at(self, day: date, place: str) -> Counter[str]:
+        """Returns the counter of a day and place, to be added to."""
+        return self._counters[day, place]
+
+    def rows(self) -> list[Counts]:
+        """Returns the counts that are not 0, by day and place."""
+        return [Counts(*at, +counter) for at, counter in sorted(self._counters.items()) if +counter]
