@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from ninezero.agents.roles import ledgers, lists, recording, screening
 from ninezero.agents.roles.http import serve
+from ninezero.agents.roles.logs.formats import LogFormat
+from ninezero.agents.roles.logs.output import set_up
 from ninezero.agents.roles.metrics import measure_lag, start_counters_at_zero
 from ninezero.agents.roles.role import Role
 from ninezero.agents.roles.topics import watch_topics
@@ -26,12 +28,13 @@ BUILDERS: dict[str, Callable[[Role], Awaitable[None]]] = {
 """What adds agents, components and background work to a role, by the name of the role."""
 
 
-async def run(name: str, settings: Settings) -> str | None:
-    """Runs a role until a signal or a failure ends it.
+async def run(name: str, settings: Settings, log_format: LogFormat = "text") -> str | None:
+    """Runs a role until a signal or a failure ends it. Sets up the log output of the process.
 
     Returns:
         The failure in one line, or None after a signal.
     """
+    output = set_up(name, log_format)
     start_counters_at_zero()
     role = Role(name, settings)
     role.topic_ids = await asyncio.to_thread(topic_ids, settings)
@@ -45,7 +48,7 @@ async def run(name: str, settings: Settings) -> str | None:
         former = (settings, settings.group(name), role.client_id_prefix, role.client_id)
         role.run_in_background(asyncio.to_thread(remove_former_members, *former))
         await role.app.start()
-        for work in (role.watch_faust(), measure_lag(role), watch_topics(role)):
+        for work in (role.watch_faust(), measure_lag(role), watch_topics(role, output.kafka_answered), output.sweep()):
             role.run_in_background(work)
         reason = await role.ended
         if reason is not None:
@@ -53,4 +56,5 @@ async def run(name: str, settings: Settings) -> str | None:
         await role.stop()
     finally:
         await role.stop_components()
+        output.finish()
     return reason

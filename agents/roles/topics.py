@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
+from ninezero.agents.roles.logs.kafka_failures import DEPENDENCY
 from ninezero.agents.roles.role import Role
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka.administration import topic_ids
@@ -16,11 +18,12 @@ TOPICS_SECONDS = 5.0
 """How often the ids of the topics are read."""
 
 
-async def watch_topics(role: Role) -> None:
+async def watch_topics(role: Role, answered: Callable[[], None]) -> None:
     """Ends the role if a topic was recreated.
 
     A recreated topic has another id and other records at its offsets. A new process reads it from its beginning, without
-    what this one remembers of the old topic. The watchlist topic is watched by its replica.
+    what this one remembers of the old topic. The watchlist topic is watched by its replica. Calls `answered` each time that
+    Kafka has answered.
     """
     watched = {name: known for name, known in role.topic_ids.items() if name != role.settings.topic(WATCHLIST.name)}
     while True:
@@ -28,8 +31,9 @@ async def watch_topics(role: Role) -> None:
         try:
             current = await asyncio.to_thread(topic_ids, role.settings)
         except UserError as error:
-            log.warning("the topics cannot be checked: %s", error)
+            log.warning("the topics cannot be checked: %s", error, extra={DEPENDENCY: "Kafka"})
             continue
+        answered()
         for name, known in watched.items():
             if current.get(name, known) != known:
                 role.fail(f"the topic {name} was deleted and created again; the next start reads it from its beginning")
