@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk
 

@@ -23,8 +23,8 @@ from ninezero.agents.cases.kinds import CaseKind
 from ninezero.agents.cases.partition_cases import Changes, PartitionCases
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.rows import FIRST_WINS
-from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.kafka.compacted import CompactedTable
+from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Consumer
 from ninezero.streams.transport.offset_tracker import Chunk

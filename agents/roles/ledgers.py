@@ -9,8 +9,8 @@ from ninezero.agents.cases.kinds import FOLLOW_UP, QUARANTINE, CaseKind
 from ninezero.agents.cases.monitor import CaseMonitor
 from ninezero.agents.roles.role import Role
 from ninezero.schemas.events import Disposition
-from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.kafka.topics import DISPOSITIONS
+from ninezero.streams.kafka.writer import Writer
 
 
 async def build(role: Role) -> None:

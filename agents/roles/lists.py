@@ -7,9 +7,9 @@ from typing import Any
 from ninezero.agents.roles.role import Role
 from ninezero.agents.watchlist.agent import Pushes
 from ninezero.agents.watchlist.projection import WatchlistProjection
-from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.kafka.topics import PUSHES
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.writer import Writer
 
 
 async def build(role: Role) -> None:

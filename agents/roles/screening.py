@@ -11,8 +11,8 @@ from ninezero.agents.screening.event_kinds import CHECKPOINTS
 from ninezero.agents.screening.stations import STATIONS
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams import metrics
-from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
+from ninezero.streams.kafka.writer import Writer
 
 AGE_SECONDS = 5.0
 """How often the age of the lists is measured."""

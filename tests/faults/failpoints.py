@@ -54,15 +54,9 @@ PLACES = {
     ),
     "ledgers": (
         *_COMMON,
-<<<<<<< HEAD
-        "ninezero.agents.cases.monitor:valid_events",
-        "ninezero.agents.cases.monitor:CaseMonitor.take",
-        "ninezero.streams.kafka.writer:Writer.write",
-=======
         "ninezero.agents.cases.monitor:accepted_events",
         "ninezero.agents.cases.monitor:CaseMonitor.process",
-        "ninezero.streams.kafka.client:Writer.send",
->>>>>>> e7cf523 (cases: separate the cases of a partition from the loop that monitors them)
+        "ninezero.streams.kafka.writer:Writer.write",
         "ninezero.streams.kafka.compacted:CompactedTable.write",
         "ninezero.streams.kafka.compacted:CompactedTable.read",
     ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import subprocess
@@ -14,7 +13,10 @@ from typing import Annotated
 import typer
 
 from ninezero.agents.cli.console import CommandError
+from ninezero.agents.roles.logs.formats import LogFormat
 from ninezero.streams import settings as settings_
+
+WORKER = (sys.executable, "-m", "ninezero.agents.cli.main", "worker")
 
 STOP_SECONDS = 25
 """A role that has not ended this long after SIGTERM is killed."""
@@ -24,6 +26,9 @@ def worker(
     role: Annotated[
         str, typer.Argument(help="Role to run: screening, lists, ledgers or recording. Without it, all of them run.")
     ] = "",
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Format of the log on stderr: text, or json for one JSON object per line.")
+    ] = "text",
 ) -> None:
     """Runs one role, or all roles as child processes that end together."""
     if role and role not in settings_.ROLES:
@@ -31,20 +36,19 @@ def worker(
     # Only recording needs ClickHouse, so the other roles do not need its password.
     settings = settings_.load(edge=bool(role) and role != "recording")
     if role:
-        _run(role, settings)
+        _run(role, settings, log_format)
     else:
-        _supervise(list(settings_.ROLES))
+        _supervise(list(settings_.ROLES), log_format)
 
 
-def _run(role: str, settings: settings_.Settings) -> None:
-    """Runs a role and exits: with status 1 and one line on stderr if it failed."""
+def _run(role: str, settings: settings_.Settings, log_format: LogFormat) -> None:
+    """Runs a role and exits, with status 1 if it failed. The last line of its log has the reason."""
     from msgspec import convert
 
     from ninezero.streams.kafka.access import ACCESS, Who
     from ninezero.streams.kafka.client import require_topics
 
     asyncio.run(require_topics(settings, ACCESS[convert(role, Who)].topics))
-    _configure_logging()
     import uvloop
 
     from ninezero.agents.roles.memory import tune_garbage_collector
@@ -52,21 +56,19 @@ def _run(role: str, settings: settings_.Settings) -> None:
     from ninezero.streams.transport.loop import Loop
 
     tune_garbage_collector()
-    failure = uvloop.run(run(role, settings), loop_factory=Loop)
-    if failure is not None:
+    failure = uvloop.run(run(role, settings, log_format), loop_factory=Loop)
+    if failure is not None and log_format == "text":
         print(f"ninezero: the {role} role ended: {failure}", file=sys.stderr, flush=True)
     os._exit(0 if failure is None else 1)  # a client's thread may still wait for what failed
 
 
-def _supervise(roles: list[str]) -> None:
+def _supervise(roles: list[str], log_format: LogFormat) -> None:
     """Runs each role as a child process until a signal comes or one of them ends; then ends the others.
 
     Raises:
         CommandError: a role ended by itself.
     """
-    children = {
-        role: subprocess.Popen([sys.executable, "-m", "ninezero.agents.cli.main", "worker", role]) for role in roles
-    }
+    children = {role: subprocess.Popen([*WORKER, role, "--log-format", log_format]) for role in roles}
     stopping = False
 
     def stop(*_: object) -> None:
@@ -88,12 +90,3 @@ def _supervise(roles: list[str]) -> None:
             child.kill()
     if not stopping:
         raise CommandError(f"the {ended} role ended, so all roles were stopped: see its last line for the cause")
-
-
-def _configure_logging() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("aiokafka", "faust", "kafka.admin", "mode"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    # aiokafka logs "Group Coordinator Request failed" while a new broker creates its offsets topic, and tries again by itself.
-    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
-    logging.getLogger("ninezero").setLevel(logging.INFO)
