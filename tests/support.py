@@ -126,12 +126,13 @@ class System:
             done = self.run(*arguments)
             assert done.returncode == 0, done.stderr
 
-    def start(self, *roles: str) -> None:
-        """Starts roles, each a process."""
+    def start(self, *roles: str, log_format: str | None = None) -> None:
+        """Starts roles, each in a process of its own that logs to `ROLE.log`."""
+        options = [] if log_format is None else ["--log-format", log_format]
         for role in roles:
             with (self.folder / f"{role}.log").open("ab") as log:
                 self.workers[role] = subprocess.Popen(
-                    [*self.program, "worker", role], env=self.env, stdout=log, stderr=log
+                    [*self.program, "worker", role, *options], env=self.env, stdout=log, stderr=log
                 )
 
     def ready(self, role: str) -> bool:
