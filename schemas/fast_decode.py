@@ -1,6 +1,7 @@
-"""Wire types without the patterns of their strings, and with times as text: for whoever decodes thousands and checks by the column.
+"""Decoders for the hot path, derived from the wire types.
 
-In the decoder a pattern costs about 0.25 µs a string, and most strings of a chunk were seen a moment ago.
+In msgspec a pattern costs about 0.25 µs a string, and most strings of a chunk have been seen a moment ago. So the hot path
+decodes into a type without patterns and with times as text, and checks both for many events together.
 """
 
 from __future__ import annotations
@@ -18,41 +19,42 @@ from ninezero.schemas.events import Time
 
 
 @cache
-def bare(kind: Any) -> Any:
-    """The wire type as it is, but for the patterns of its strings and the form of its times."""
+def pattern_free(kind: Any) -> Any:
+    """Returns a wire type like `kind`, but without the patterns of its strings and with its times as text."""
     fields = [
-        (info.name, _without(info.type), msgspec.field(name=info.encode_name, **_default(info)))
+        (info.name, _pattern_free_type(info.type), msgspec.field(name=info.encode_name, **_default(info)))
         for info in msgspec.structs.fields(kind)
     ]
-    return msgspec.defstruct(f"Bare{kind.__name__}", fields, forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct(f"Fast{kind.__name__}", fields, forbid_unknown_fields=True, gc=False)
 
 
-def patterns(kind: Any) -> dict[str, str]:
-    """The patterns of a wire type's own strings, by field."""
+def string_patterns(kind: Any) -> dict[str, str]:
+    """Returns the pattern of each field of a wire type that holds a string. Fields of nested types are left out."""
     found = ((info.name, pattern) for info in msgspec.structs.fields(kind) for pattern in _patterns(info.type))
     return dict(found)
 
 
-class Seen:
-    """Strings of one pattern: each is looked at once, as long as it is remembered."""
+class PatternCache:
+    """Checks strings against one pattern, and remembers those that match so that each is checked once."""
 
     LIMIT = 1 << 18
+    """How many strings are remembered before all are forgotten."""
 
     def __init__(self, pattern: str) -> None:
         self._match = re.compile(pattern).match
-        self._good: set[str | None] = {None}
+        self._matching: set[str | None] = {None}
 
-    def wrong(self, some: Iterable[str | None]) -> set[str | None]:
-        """Those that do not match; None does."""
-        some = list(some)
-        if self._good.issuperset(some):
+    def mismatches(self, texts: Iterable[str | None]) -> set[str | None]:
+        """Returns the strings that do not match the pattern. None matches."""
+        texts = list(texts)
+        if self._matching.issuperset(texts):
             return set()
-        found = set(some) - self._good
-        wrong = {text for text in found if not self._match(text or "")}
-        if len(self._good) > self.LIMIT:
-            self._good = {None}
-        self._good |= found - wrong
-        return wrong
+        unknown = set(texts) - self._matching
+        mismatches = {text for text in unknown if not self._match(text or "")}
+        if len(self._matching) > self.LIMIT:
+            self._matching = {None}
+        self._matching |= unknown - mismatches
+        return mismatches
 
 
 def _default(info: msgspec.structs.FieldInfo) -> dict[str, Any]:
@@ -60,24 +62,24 @@ def _default(info: msgspec.structs.FieldInfo) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not msgspec.NODEFAULT}
 
 
-def _without(kind: Any) -> Any:
+def _pattern_free_type(kind: Any) -> Any:
     if kind == Time:
         return str
-    inner = get_args(kind)
+    arguments = get_args(kind)
     if get_origin(kind) is Annotated:
-        kept = [meta for meta in inner[1:] if getattr(meta, "pattern", None) is None]
-        return Annotated[_without(inner[0]), *kept] if kept else _without(inner[0])
+        kept = [meta for meta in arguments[1:] if getattr(meta, "pattern", None) is None]
+        return Annotated[_pattern_free_type(arguments[0]), *kept] if kept else _pattern_free_type(arguments[0])
     if get_origin(kind) in (Union, UnionType):
-        return reduce(or_, map(_without, inner))
+        return reduce(or_, map(_pattern_free_type, arguments))
     if get_origin(kind) is list:
-        return GenericAlias(list, _without(inner[0]))
-    return bare(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
+        return GenericAlias(list, _pattern_free_type(arguments[0]))
+    return pattern_free(kind) if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
 
 
 def _patterns(kind: Any) -> Iterable[str]:
-    """Of a string or a string that may be missing."""
+    """Returns the pattern of a string or optional string: a list of one, or an empty one."""
     if get_origin(kind) is Annotated:
         return [meta.pattern for meta in kind.__metadata__ if getattr(meta, "pattern", None) is not None]
     if get_origin(kind) in (Union, UnionType):
-        return [pattern for inner in get_args(kind) for pattern in _patterns(inner)]
+        return [pattern for argument in get_args(kind) for pattern in _patterns(argument)]
     return []

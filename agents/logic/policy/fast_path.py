@@ -22,7 +22,7 @@ from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.index import Watchlist
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.schemas.events import MAX_VALUE_BYTES, PSEUDONYM_PATTERN, Person
-from ninezero.schemas.fast_decode import Seen, bare, patterns
+from ninezero.schemas.fast_decode import PatternCache, pattern_free, string_patterns
 
 AT_ONCE = 64
 """Values decoded without a look at each: one that cannot be read costs no more than these."""
@@ -57,14 +57,14 @@ class FastPath:
         plate: Callable[[Any], str | None],
         measured: bool,
     ) -> None:
-        self._decode = msgspec.json.Decoder(bare(kind)).decode
+        self._decode = msgspec.json.Decoder(pattern_free(kind)).decode
         self._people, self._direction, self._plate, self._measured = people, direction, plate, measured
         self._names = [
-            (attrgetter(field), Seen(pattern))
-            for field, pattern in patterns(kind).items()
+            (attrgetter(field), PatternCache(pattern))
+            for field, pattern in string_patterns(kind).items()
             if pattern != PSEUDONYM_PATTERN
         ]
-        self._origins = Seen(patterns(Person)["origin"])
+        self._origins = PatternCache(string_patterns(Person)["origin"])
 
     def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Cleared:
         """The ordinary ones."""
@@ -95,7 +95,7 @@ class FastPath:
         """Of each event whether its strings have their patterns; tokens and origins are another matter."""
         sound = bytearray(b"\1") * len(events)
         for get, seen in self._names:
-            if wrong := seen.wrong(map(get, events)):
+            if wrong := seen.mismatches(map(get, events)):
                 for n, event in enumerate(events):
                     if get(event) in wrong:
                         sound[n] = 0
@@ -107,7 +107,7 @@ class FastPath:
         texts: list[str] = []
         add = texts.append
         ends: list[int] = []  # of each event's tokens
-        low, at_home, measured, wrong = PLAUSIBLE_C[0], (None, "CN", home), self._measured, self._origins.wrong
+        low, at_home, measured, wrong = PLAUSIBLE_C[0], (None, "CN", home), self._measured, self._origins.mismatches
         columns = zip(map(self._people, events), map(self._direction, events), map(self._plate, events), strict=True)
         for n, (people, direction, plate) in enumerate(columns):
             for person in people:

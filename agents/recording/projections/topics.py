@@ -23,7 +23,7 @@ from ninezero.schemas.events import (
     QuarantineEvent,
     Scan,
 )
-from ninezero.schemas.fast_decode import Seen, patterns
+from ninezero.schemas.fast_decode import PatternCache, string_patterns
 from ninezero.schemas.row_block import Block
 from ninezero.streams.clickhouse.topic_buffer import RowsByTable
 from ninezero.streams.kafka.decoding import Rejected, decode, decode_event
@@ -61,7 +61,7 @@ class Projected(NamedTuple):
 def projections(settings: Settings) -> list[Projection]:
     """Returns the projection of every topic that is recorded."""
     days = Days(settings.timezone)
-    devices, sites = (Seen(patterns(Scan)[field]) for field in ("device_id", "site_id"))
+    devices, sites = (PatternCache(string_patterns(Scan)[field]) for field in ("device_id", "site_id"))
 
     def decode_decisions_record(record: Any) -> decisions.DecisionsByDay:
         return decisions.split_by_day(decode_decisions(record, devices, sites), days.of_second)
@@ -135,14 +135,14 @@ def project(projection: Projection, chunk: Chunk, sealed_days: Set[date]) -> Pro
     return Projected(found, sealed_records)
 
 
-def decode_decisions(record: Any, devices: Seen, sites: Seen) -> Decisions:
+def decode_decisions(record: Any, devices: PatternCache, sites: PatternCache) -> Decisions:
     """Decodes a decisions record and validates its device and site names.
 
     Raises:
         Rejected: the value is not a decisions record, or a name is not an identifier.
     """
     decoded: Decisions = decode(Decisions, record.value)
-    if sites.wrong(decoded.sites) or any(devices.wrong(group.device_ids) for group in decoded.decisions):
+    if sites.mismatches(decoded.sites) or any(devices.mismatches(group.device_ids) for group in decoded.decisions):
         raise Rejected("schema_invalid", "/decisions")
     return decoded
 
