@@ -13,19 +13,20 @@ class Days:
     """The local days of a time zone. A day on which the clocks change has 23 or 25 hours.
 
     Attributes:
+        of_second: returns the local day of a Unix time in s. Results are cached, so pass whole minutes.
         start: returns the instant at which a day begins.
         noon: returns the instant of a day's local noon.
     """
 
     def __init__(self, timezone: str) -> None:
         self._zone = ZoneInfo(timezone)
-        self._of_minute = lru_cache(maxsize=100_000)(self._day_of_second)
+        self.of_second = lru_cache(maxsize=100_000)(self._of_second)
         self.start = lru_cache(maxsize=10_000)(self._start)
         self.noon = lru_cache(maxsize=10_000)(self._noon)
 
     def of(self, at_us: int) -> date:
         """Returns the local day of an instant."""
-        return self._of_minute(at_us // 60_000_000 * 60)
+        return self.of_second(at_us // 60_000_000 * 60)
 
     def end(self, day: date) -> int:
         """Returns the instant at which a day ends, which is the start of the next day."""
@@ -39,7 +40,7 @@ class Days:
         """Returns the instant at which a slot ends: `am` at the local noon, `pm` at the end of the day."""
         return self.noon(day) if slot == "am" else self.end(day)
 
-    def _day_of_second(self, second: int) -> date:
+    def _of_second(self, second: int) -> date:
         return datetime.fromtimestamp(second, UTC).astimezone(self._zone).date()
 
     def _start(self, day: date) -> int:
