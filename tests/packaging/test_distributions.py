@@ -172,16 +172,21 @@ def test_the_package_imports_its_own_rooms_beside_packages_of_the_same_names(
     assert run(installation / "ninezero", "--version", cwd=tmp_path) == "ninezero 0.1.0\n"
 
 
-def test_a_type_checker_reads_the_types_of_the_installed_package(installation: Path, tmp_path: Path) -> None:
+def test_a_type_checker_reads_the_types_of_the_installed_package(
+    installation: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     (tmp_path / "program.py").write_text(
-        "from ninezero.streams.errors import UserError\n\nerror: UserError = UserError(1)\nreveal_type(str(error))\nerror = 1\n"
+        "from ninezero import Device, UserError\n\n"
+        "device: Device = UserError('wrong')\n"
+        "reveal_type(device.scan('vehicle', []))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--python-executable", installation / "python", "program.py"],
+        [sys.executable, "-m", "mypy", "--strict", "--python-executable", installation / "python",
+         "--cache-dir", tmp_path_factory.getbasetemp() / "mypy", "program.py"],
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert 'Revealed type is "str"' in done.stdout or "builtins.str" in done.stdout, done.stdout + done.stderr
-    assert 'expression has type "int", variable has type "UserError"' in done.stdout and "py.typed" not in done.stdout
+    assert 'expression has type "UserError", variable has type "Device"' in done.stdout, done.stdout + done.stderr
+    assert ".Ticket" in done.stdout and "py.typed" not in done.stdout and "Found 1 error" in done.stdout
 
 
 def test_the_smallest_installation_prints_its_help_and_its_version(installation: Path, tmp_path: Path) -> None:
