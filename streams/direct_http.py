@@ -1,8 +1,11 @@
-"""HTTP to servers of our own, with the proxies of the environment left out: one would answer in their stead, and read along."""
+"""HTTP requests to servers of this deployment without the proxies of the environment.
+
+A proxy could read the requests and answer them itself.
+"""
 
 from __future__ import annotations
 
 from urllib.request import ProxyHandler, build_opener
 
 ask = build_opener(ProxyHandler({})).open
-"""As `urllib.request.urlopen`, which does ask the proxies."""
+"""Opens a URL as `urllib.request.urlopen` does, but directly."""

@@ -21,12 +21,12 @@ from ninezero.streams.errors import UserError
 
 
 class SettingsError(UserError):
-    """A setting that is missing or wrong: its name and what to do, never its value."""
+    """A setting is missing or wrong. The message names it and says what to do; it never quotes the value."""
 
 
-def asked_at(host: str) -> str:
-    """Returns the host at which this machine reaches a server that listens on `host`: loopback, if it listens on all interfaces."""
-    with suppress(ValueError):  # a name
+def reachable_host(host: str) -> str:
+    """Returns the host at which this machine reaches a server that listens on `host`: loopback for all interfaces."""
+    with suppress(ValueError):  # a host name is not an IP address
         address = ip_address(host)
         if address.is_unspecified:
             return "127.0.0.1" if address.version == 4 else "::1"
@@ -34,12 +34,20 @@ def asked_at(host: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address (a host, or host:port) is a loopback address or localhost. Other names are not resolved."""
+    """Returns whether an address (host, or host:port) is a loopback address or `localhost`. Names are not resolved."""
     name = address.partition(":")[0]
     for host in (address, address.partition("]")[0].removeprefix("["), name):
         with suppress(ValueError):
             return ip_address(host).is_loopback
     return name.lower() == "localhost"
+
+
+class WorkerAddress(NamedTuple):
+    """Where a worker answers HTTP requests."""
+
+    role: str
+    host: str
+    port: int
 
 
 @dataclass(frozen=True)
@@ -60,26 +68,26 @@ class Settings:
     max_list_age: float = 300.0
     http: tuple[str, int] = ("127.0.0.1", 6066)
     """Host and port of the screening role; the other roles use the next ports."""
-    workers: tuple[tuple[str, str, int], ...] = ()
-    """(role, host, port) of each worker that the board asks. Empty: the roles of this machine."""
+    workers: tuple[WorkerAddress, ...] = ()
+    """The workers that the board asks. Empty: the roles of this machine."""
     kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def topic(self, name: str) -> str:
-        """The name of a topic on the broker."""
+        """Returns the name of a topic on the broker."""
         return self.topic_prefix + name
 
     def group(self, role: str) -> str:
-        """The name of a role's Faust app and consumer group, and the beginning of its own topics' names."""
+        """Returns the name of a role's Faust app and consumer group. Names of topics that Faust makes begin with it."""
         return f"{self.topic_prefix}ninezero-{role}"
 
     @property
     def state(self) -> Path:
-        """Folder of what Faust keeps on this machine."""
+        """Folder in which Faust keeps its state on this machine."""
         return Path(tempfile.gettempdir()) / f"{self.topic_prefix}ninezero"
 
 
 ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
-"""Roles and the distance of their HTTP port from the first."""
+"""Roles, and the offset of each role's HTTP port from the port of NINEZERO_HTTP."""
 
 
 class Setting(NamedTuple):
@@ -174,7 +182,11 @@ SETTINGS = {
 
 
 def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Settings:
-    """Reads and checks all settings; at the edge there is no ClickHouse.
+    """Reads and validates all settings.
+
+    Args:
+        environ: the environment variables; those of the process without it.
+        edge: whether to leave ClickHouse out, for programs that do not use it.
 
     Raises:
         SettingsError: a setting is missing or wrong; the message names it and the remedy.
@@ -207,7 +219,7 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
 
 
 def kafka(env: Mapping[str, str]) -> str:
-    """`NINEZERO_KAFKA`, checked: host:port, comma-separated."""
+    """Returns `NINEZERO_KAFKA`, validated: host:port, comma-separated."""
     servers = _required(env, "NINEZERO_KAFKA")
     for server in servers.split(","):
         host, _, port = server.strip().rpartition(":")
@@ -217,7 +229,7 @@ def kafka(env: Mapping[str, str]) -> str:
 
 
 def clickhouse(env: Mapping[str, str]) -> str:
-    """`NINEZERO_CLICKHOUSE`, checked: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL, with its CA."""
+    """Returns `NINEZERO_CLICKHOUSE`, validated: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL, with its CA."""
     url = _required(env, "NINEZERO_CLICKHOUSE")
     try:
         parts = urlsplit(url)
@@ -241,12 +253,12 @@ def clickhouse(env: Mapping[str, str]) -> str:
 
 
 def k(env: Mapping[str, str]) -> int:
-    """`NINEZERO_K`, checked: 11 or more."""
+    """Returns `NINEZERO_K`, validated: 11 or more."""
     return int(_number(env, "NINEZERO_K", 11))
 
 
 def timezone(env: Mapping[str, str]) -> str:
-    """`NINEZERO_TIMEZONE`, checked: an IANA time zone."""
+    """Returns `NINEZERO_TIMEZONE`, validated: an IANA time zone."""
     name = _value(env, "NINEZERO_TIMEZONE")
     try:
         ZoneInfo(name)
@@ -256,7 +268,10 @@ def timezone(env: Mapping[str, str]) -> str:
 
 
 def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
-    """TLS and SASL settings by short name (`ca`, `cert`, `key`, `mechanism`, `user`, `password`); empty means plain."""
+    """Returns the TLS and SASL settings by short name: `ca`, `cert`, `key`, `mechanism`, `user`, `password`.
+
+    Without TLS and SASL the result is empty.
+    """
     found = {
         short: env[name]
         for short, name in (
@@ -273,18 +288,20 @@ def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
         if short in found:
             _file(f"NINEZERO_KAFKA_TLS_{short.upper()}", found[short])
     if {"cert", "key"} & found.keys() and "ca" not in found:  # without it the connection would silently be plain
-        raise _wrong("NINEZERO_KAFKA_TLS_CA", "name the CA certificate of the brokers with a client certificate")
+        raise _wrong(
+            "NINEZERO_KAFKA_TLS_CA", "set it to the CA certificate of the brokers; a client certificate needs it"
+        )
     if {"user", "password"} & found.keys() and "mechanism" not in found:
-        raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "name it with a user and a password")
+        raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "set it; a user and a password need it")
     if found.get("mechanism", "PLAIN") not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
         raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     if "mechanism" in found and not ("user" in found and "password" in found):
-        raise _wrong("NINEZERO_KAFKA_SASL_USER", "give the user and NINEZERO_KAFKA_SASL_PASSWORD with a SASL mechanism")
+        raise _wrong("NINEZERO_KAFKA_SASL_USER", "set it and NINEZERO_KAFKA_SASL_PASSWORD; a SASL mechanism needs both")
     return found
 
 
 def _value(env: Mapping[str, str], name: str) -> str:
-    """The value of an optional setting; its default if the variable is not set or empty."""
+    """Returns an optional setting, or its default if the variable is not set or empty."""
     return env.get(name) or SETTINGS[name].default
 
 
@@ -297,7 +314,7 @@ def _required(env: Mapping[str, str], name: str) -> str:
 
 def _file(name: str, path: str) -> None:
     if not os.access(path, os.R_OK) or not Path(path).is_file():
-        raise _wrong(name, "name a file that exists and can be read")
+        raise _wrong(name, "give the path of a file that exists and can be read")
 
 
 def _wrong(name: str, remedy: str) -> SettingsError:
@@ -352,12 +369,12 @@ def _address(env: Mapping[str, str]) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _workers(env: Mapping[str, str]) -> tuple[tuple[str, str, int], ...]:
+def _workers(env: Mapping[str, str]) -> tuple[WorkerAddress, ...]:
     found = []
     for word in filter(None, env.get("NINEZERO_WORKERS", "").replace(" ", "").split(",")):
         role, _, address = word.partition("=")
         host, _, port = address.rpartition(":")
         if role not in ROLES or not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise _wrong("NINEZERO_WORKERS", "write role=host:port, several separated by commas")
-        found.append((role, host.strip("[]"), int(port)))
+        found.append(WorkerAddress(role, host.strip("[]"), int(port)))
     return tuple(found)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import gzip
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -23,7 +23,7 @@ from ninezero.agents.board.situation import Situation
 from ninezero.agents.board.snapshot import Snapshots
 from ninezero.agents.board.worker_health import WorkerHealth
 from ninezero.streams import clickhouse
-from ninezero.streams.settings import Settings
+from ninezero.streams.settings import Settings, WorkerAddress
 
 LIMITS = {"max_threads": 1, "max_execution_time": 5, "max_memory_usage": 1_000_000_000}
 """Settings of each query. A query beyond them is ended and its part is unknown, so that the recording role never waits for it."""
@@ -55,10 +55,10 @@ class Board:
     Args:
         settings: Settings of the recording role.
         held: Runs a SELECT on the embedded database, between two flushes.
-        workers: (role, host, port) of each worker.
+        workers: the address of each worker.
     """
 
-    def __init__(self, settings: Settings, held: Ask, workers: list[tuple[str, str, int]]) -> None:
+    def __init__(self, settings: Settings, held: Ask, workers: Sequence[WorkerAddress]) -> None:
         self._held = held
         embedded = clickhouse.embedded_folder(settings.clickhouse) is not None
         self._reader = None if embedded else clickhouse.LimitedReader(settings.clickhouse, LIMITS)

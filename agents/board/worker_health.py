@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections import defaultdict, deque
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ import aiohttp
 from ninezero.agents.logic.situation import Lag, WorkerState
 from ninezero.streams import metrics
 from ninezero.streams.kafka.topics import RECEIPTS
+from ninezero.streams.settings import WorkerAddress
 
 ANSWER_SECONDS = 2.0
 WINDOW_SECONDS = 60.0
@@ -85,7 +87,7 @@ class WorkerHealth:
         targets: (role, host, port) of each worker.
     """
 
-    def __init__(self, targets: list[tuple[str, str, int]]) -> None:
+    def __init__(self, targets: Sequence[WorkerAddress]) -> None:
         self._targets = targets
         self.workers: dict[tuple[str, str], Worker] = {}
         self.asked = 0.0

@@ -7,13 +7,13 @@ import urllib.error
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, ok
 from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.streams import direct_http
-from ninezero.streams.settings import ROLES, asked_at
+from ninezero.streams.settings import ROLES, reachable_host
 
 
 def roles(probe: DeploymentProbe) -> Results:
     """Asks each role on this machine whether it is ready."""
     host, first = probe.settings.http
-    host = asked_at(host)
+    host = reachable_host(host)
     address = f"[{host}]" if ":" in host else host
     for role, step in ROLES.items():
         try:

@@ -26,7 +26,7 @@ from ninezero.streams import metrics
 from ninezero.streams.clickhouse import ClickHouseError, Engine
 from ninezero.streams.clickhouse.connection import Connection
 from ninezero.streams.kafka.writer import Writer
-from ninezero.streams.settings import ROLES, Settings, asked_at
+from ninezero.streams.settings import ROLES, Settings, WorkerAddress, reachable_host
 
 log = logging.getLogger("ninezero.roles")
 
@@ -70,10 +70,10 @@ async def build(role: Role) -> None:
         role.run_in_background(apply_retention(connection, timezone))
 
 
-def _workers(settings: Settings) -> list[tuple[str, str, int]]:
+def _workers(settings: Settings) -> list[WorkerAddress]:
     """Returns (role, host, port) of the workers that the board asks."""
     host, port = settings.http
-    return list(settings.workers) or [(role, asked_at(host), port + n) for role, n in ROLES.items()]
+    return list(settings.workers) or [WorkerAddress(role, reachable_host(host), port + n) for role, n in ROLES.items()]
 
 
 async def count_silent_devices(connection: Connection) -> None:

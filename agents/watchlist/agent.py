@@ -38,7 +38,7 @@ from ninezero.schemas.events import (
 from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka.access import TRANSACTIONS
+from ninezero.streams.kafka.access import LISTS_TRANSACTIONAL_ID
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
@@ -84,7 +84,7 @@ class Pushes:
     ) -> None:
         self._settings, self._replica, self._lists, self._writer = settings, replica, lists, writer
         self._corrections = Corrections(settings, writer)
-        self._transactions = Transactions(settings, TRANSACTIONS)
+        self._transactions = Transactions(settings, LISTS_TRANSACTIONAL_ID)
         self._receipts: dict[BatchName, PushReceipt] = {}
         self._parts = Parts()
         self._rewritten: set[bytes] = set()

@@ -1,6 +1,6 @@
-"""Who may do what on Kafka, once: a principal for each role, and those of devices, authorities, health staff, operators.
+"""Permissions on Kafka: what each role, devices, authorities, health staff and operators may read and write.
 
-What is not listed is refused by a broker with an authorizer. `Read` and `Write` bring `Describe` with them.
+A broker with an authorizer denies everything else. `Read` and `Write` include `Describe`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import ROLES, Settings
 
-Who = Literal["screening", "lists", "ledgers", "recording", "devices", "authorities", "staff", "operators"]
+Party = Literal["screening", "lists", "ledgers", "recording", "devices", "authorities", "staff", "operators"]
+"""A role, or a group of users outside the workers."""
 
 
 class Access(NamedTuple):
-    """The topics that somebody reads and writes."""
+    """The topics that a party reads and writes."""
 
     reads: tuple[Topic, ...] = ()
     writes: tuple[Topic, ...] = ()
 
     @property
     def topics(self) -> frozenset[Topic]:
-        """All of them."""
+        """Returns all of them."""
         return frozenset(self.reads + self.writes)
 
 
-ACCESS: dict[Who, Access] = {
+ACCESS: dict[Party, Access] = {
     "screening": Access(
         (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST),
         (topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.DEAD_LETTERS),
@@ -60,43 +61,53 @@ ACCESS: dict[Who, Access] = {
     "operators": Access((topics.DEAD_LETTERS, topics.WATCHLIST)),
 }  # fmt: skip
 
-TRANSACTIONS = "ninezero-lists"
-"""Transactional id of the lists role, after the topic prefix."""
+LISTS_TRANSACTIONAL_ID = "ninezero-lists"
+"""Transactional id of the lists role, without the topic prefix."""
 
 
 class Grant(NamedTuple):
-    """One permission: a principal may do operations on a resource (`TOPIC`, `GROUP`, `TRANSACTIONAL_ID`)."""
+    """One permission."""
 
     principal: str
+    """Kafka's name of a user, `User:NAME`."""
     operations: tuple[str, ...]
+    """Names of Kafka's `AclOperation`."""
     resource: str
+    """`TOPIC`, `GROUP` or `TRANSACTIONAL_ID`."""
     name: str
+    """Name of the resource on the broker."""
     prefixed: bool = False
+    """Whether every resource is meant whose name begins with `name`."""
 
 
-def grants(settings: Settings, names: Mapping[Who, Sequence[str]] | None = None) -> Iterator[Grant]:
-    """Every permission of a deployment. `names` are the users of each, `ninezero-WHO` where none is given."""
-    for who, access in ACCESS.items():
-        for name in (names or {}).get(who) or (f"ninezero-{who}",):
+def grants(settings: Settings, names: Mapping[Party, Sequence[str]] | None = None) -> Iterator[Grant]:
+    """Yields every permission of a deployment.
+
+    Args:
+        settings: the deployment.
+        names: the users of each party; `ninezero-PARTY` for a party without an entry.
+    """
+    for party, access in ACCESS.items():
+        for name in (names or {}).get(party) or (f"ninezero-{party}",):
             principal = f"User:{name}"
-            for operation, some in (("READ", access.reads), ("WRITE", access.writes)):
-                for topic in some:
+            for operation, permitted in (("READ", access.reads), ("WRITE", access.writes)):
+                for topic in permitted:
                     yield Grant(principal, (operation,), "TOPIC", settings.topic(topic.name))
-            if who in ROLES:
-                yield Grant(principal, ("READ",), "GROUP", settings.group(who))
-            if who == "lists":
-                yield Grant(principal, ("WRITE",), "TRANSACTIONAL_ID", settings.topic(TRANSACTIONS))
-            if who in ("staff", "operators"):  # programs of theirs, with groups of their own
-                yield Grant(principal, ("READ",), "GROUP", settings.group(who), prefixed=True)
-            if who == "operators":
+            if party in ROLES:
+                yield Grant(principal, ("READ",), "GROUP", settings.group(party))
+            if party == "lists":
+                yield Grant(principal, ("WRITE",), "TRANSACTIONAL_ID", settings.topic(LISTS_TRANSACTIONAL_ID))
+            if party in ("staff", "operators"):  # their own programs use consumer groups of their own
+                yield Grant(principal, ("READ",), "GROUP", settings.group(party), prefixed=True)
+            if party == "operators":
                 for topic in topics.ALL:
                     yield Grant(principal, ("CREATE", "DELETE"), "TOPIC", settings.topic(topic.name))
                 for role in ROLES:
                     yield Grant(principal, ("DESCRIBE", "DELETE"), "GROUP", settings.group(role))
 
 
-def commands(settings: Settings, names: Mapping[Who, Sequence[str]] | None = None) -> Iterator[str]:
-    """The same as calls of Kafka's own `kafka-acls.sh`."""
+def commands(settings: Settings, names: Mapping[Party, Sequence[str]] | None = None) -> Iterator[str]:
+    """Yields the same permissions as shell commands that call Kafka's `kafka-acls.sh`."""
     together: dict[tuple[str, tuple[str, ...], str, bool], list[str]] = defaultdict(list)
     for grant in grants(settings, names):
         together[grant.principal, grant.operations, grant.resource, grant.prefixed].append(grant.name)
@@ -109,11 +120,15 @@ def commands(settings: Settings, names: Mapping[Who, Sequence[str]] | None = Non
         yield f'kafka-acls.sh "$@" {shlex.join(words)}'
 
 
-def grant_all(settings: Settings, names: Mapping[Who, Sequence[str]] | None = None) -> int:
-    """Grants all of it on the broker, as who may alter the cluster; how many permissions. What is there already stays.
+def grant_all(settings: Settings, names: Mapping[Party, Sequence[str]] | None = None) -> int:
+    """Grants the permissions on the broker. Permissions that exist already stay.
+
+    Returns:
+        The number of permissions.
 
     Raises:
-        UserError: the broker has no authorizer, or this user may not.
+        KafkaUnreachable: no broker answers within ten seconds, or it does not permit the request.
+        UserError: the broker has no authorizer, or this user may not alter the cluster.
     """
     from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
@@ -134,7 +149,7 @@ def grant_all(settings: Settings, names: Mapping[Who, Sequence[str]] | None = No
         failed = client.create_acls(acls)["failed"]
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(acls)} permissions were refused: the broker needs authorizer.class.name,"
-            " and this user the right to alter the cluster (super.users)"
+            f"{len(failed)} of {len(acls)} permissions were not granted: the broker needs authorizer.class.name,"
+            " and this user the permission to alter the cluster (super.users)"
         )
     return len(acls)

@@ -1,4 +1,4 @@
-"""Writing in Kafka transactions: all of it becomes visible, or none, and only one process at a time can write."""
+"""Writing in Kafka transactions: all records of a transaction become visible or none, and only one process can write."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import Settings
 
 TIMEOUT_MS = 300_000
-"""The broker aborts a transaction that is open longer."""
+"""The broker aborts a transaction that is open for longer than this."""
 
-_RECORDS_AT_ONCE = 5000
-"""After so many the event loop has a turn: a large transaction must not keep the process from its heartbeats."""
+_SLICE_RECORDS = 5000
+"""Records that are appended without giving the event loop a turn: a large transaction must not delay the heartbeats to Kafka."""
 
 Record = tuple[Topic, bytes, bytes | None]
+"""Topic, key and value; the value None deletes the key of a compacted topic."""
 
 
 class Transactions:
-    """Writes to one-partition topics under a transactional id. Starting fences whoever wrote under it before."""
+    """Writes to one-partition topics under a transactional id.
+
+    Args:
+        settings: the deployment.
+        name: the transactional id without the topic prefix.
+    """
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings = settings
@@ -29,7 +35,7 @@ class Transactions:
         self._producer: Any = None
 
     async def start(self) -> None:
-        """Fences a predecessor that may still live, and aborts what it had begun."""
+        """Connects and fences a process that used the transactional id before; its open transaction is aborted."""
         await self.stop()
         self._producer = kafka.producer(
             self._settings, transactional_id=self._id, transaction_timeout_ms=TIMEOUT_MS, linger_ms=0
@@ -43,10 +49,15 @@ class Transactions:
             self._producer = None
 
     async def write(self, records: Iterable[Record]) -> dict[str, int]:
-        """Writes (topic, key, value) records in one transaction; the offset after the last one of each topic.
+        """Writes records in one transaction.
+
+        Returns:
+            The offset after the last record of each topic, by the topic's name without the prefix.
 
         Raises:
-            KafkaError: it was aborted, and nobody sees any of it.
+            KafkaError: the transaction was aborted, and none of its records is visible.
+            ProducerFenced: another process has started to write under this transactional id.
+            ValueError: a record is larger than a batch.
         """
         batches: dict[str, Any] = {}
         sent: dict[str, list[Any]] = defaultdict(list)
@@ -59,13 +70,13 @@ class Transactions:
                     batch = batches[topic.name] = self._producer.create_batch()
                     if batch.append(key=key, value=value, timestamp=None) is None:
                         raise ValueError("a record is larger than a batch")
-                if number % _RECORDS_AT_ONCE == 0:
+                if number % _SLICE_RECORDS == 0:
                     await asyncio.sleep(0)
             for name, batch in batches.items():
                 await self._send(name, batch, sent)
-            written = {name: (await asyncio.gather(*some))[-1] for name, some in sent.items()}
+            last_batches = {name: (await asyncio.gather(*futures))[-1] for name, futures in sent.items()}
         counts = {name: batch.record_count() for name, batch in batches.items()}
-        return {name: last.offset + counts[name] for name, last in written.items()}
+        return {name: metadata.offset + counts[name] for name, metadata in last_batches.items()}
 
     async def _send(self, name: str, batch: Any, sent: dict[str, list[Any]]) -> None:
         sent[name].append(await self._producer.send_batch(batch, self._settings.topic(name), partition=0))

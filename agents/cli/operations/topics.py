@@ -9,7 +9,7 @@ import typer
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.streams import settings as settings_
-from ninezero.streams.kafka.access import ACCESS, Who
+from ninezero.streams.kafka.access import ACCESS, Party
 
 app = typer.Typer(help="Create the Kafka topics and grant access to them.", no_args_is_help=True)
 
@@ -44,12 +44,12 @@ def acls(
     """Prints the permissions on Kafka as a script of kafka-acls.sh, or grants them."""
     from ninezero.streams.kafka import access
 
-    names: dict[Who, list[str]] = {}
+    names: dict[Party, list[str]] = {}
     for option in user or ():
         who, _, name = option.partition("=")
         if who not in ACCESS or not name:
             raise CommandError(f"--user must be WHO=NAME, where WHO is one of {', '.join(ACCESS)}")
-        names.setdefault(msgspec.convert(who, Who), []).append(name)
+        names.setdefault(msgspec.convert(who, Party), []).append(name)
     settings = settings_.load(edge=True)
     if grant:
         print(f"{access.grant_all(settings, names)} permissions are granted")

@@ -45,10 +45,10 @@ def _run(role: str, settings: settings_.Settings, log_format: LogFormat) -> None
     """Runs a role and exits, with status 1 if it failed. The last line of its log has the reason."""
     from msgspec import convert
 
-    from ninezero.streams.kafka.access import ACCESS, Who
+    from ninezero.streams.kafka.access import ACCESS, Party
     from ninezero.streams.kafka.client import require_topics
 
-    asyncio.run(require_topics(settings, ACCESS[convert(role, Who)].topics))
+    asyncio.run(require_topics(settings, ACCESS[convert(role, Party)].topics))
     import uvloop
 
     from ninezero.agents.roles.memory import tune_garbage_collector

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ninezero.streams.settings import SettingsError, asked_at, is_loopback, load
+from ninezero.streams.settings import SettingsError, is_loopback, load, reachable_host
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:9092",
@@ -88,7 +88,7 @@ def test_no_secret_is_in_the_repr_of_settings() -> None:
     [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7"), ("worker-1", "worker-1"), ("::1", "::1")],  # noqa: S104  # nothing listens here
 )
 def test_a_server_on_all_interfaces_is_reached_on_loopback(host: str, asked: str) -> None:
-    assert asked_at(host) == asked
+    assert reachable_host(host) == asked
 
 
 def test_loopback_addresses_are_recognised() -> None:
