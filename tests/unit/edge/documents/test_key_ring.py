@@ -1,9 +1,7 @@
-"""Normal forms, tokens and the key ring."""
+"""The key ring: its file, its rotation, and which keys scans and pushes use."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -11,28 +9,16 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ninezero.schemas import events
 from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError, new_ring, rotate
-from ninezero.streams.edge.documents.normal_forms import eighteen_digits, normalise, passport
 from ninezero.streams.edge.documents.pseudonyms import token
 
-PUBLISHED = json.loads((files("ninezero.schemas") / "vectors" / "pseudonyms.json").read_bytes())
-KEY = bytes(range(32))
 NOW = datetime(2020, 2, 1, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
-kinds = st.sampled_from(["id", "passport", "phone", "plate", "pass"])
-# Text that gets somewhere, beside text that is merely hostile.
-nearly = st.text(alphabet="0123456789０１９AXax鲁挂〇 -·•._/'<+\u200b\u3000\ud800", max_size=24)
-texts = st.text(max_size=40) | nearly
 
 
 @pytest.fixture
@@ -58,90 +44,6 @@ def refused_without_quoting(*secrets: str) -> Iterator[None]:
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert "\n" not in str(caught.value)
     assert not [secret for secret in secrets if secret in shown]
-
-
-# --- Normal forms and tokens
-
-
-@pytest.mark.parametrize("vector", PUBLISHED["vectors"], ids=lambda v: f"{v['kind']}: {v['note']}")
-def test_a_published_vector_holds(vector: dict[str, Any]) -> None:
-    key_id, key = PUBLISHED["test_key"]["key_id"], bytes.fromhex(PUBLISHED["test_key"]["hex"])
-    if vector["kind"] == "passport":
-        normalised = passport(vector["state"], vector["number"])
-        assert (normalise("passport", f"{vector['state']}/{vector['number']}") or None) == vector["normalised"]
-    else:
-        normalised = normalise(vector["kind"], vector["input"])
-    assert (normalised or None) == vector["normalised"]
-    assert (token(key_id, key, vector["kind"], normalised) if normalised else None) == vector["token"]
-
-
-@given(kinds, texts)
-def test_normalising_never_raises_and_what_it_gives_has_a_token(kind: Any, text: str) -> None:
-    normalised = normalise(kind, text)
-    if normalised:
-        assert msgspec.convert(token("k1", KEY, kind, normalised), events.Token)
-        assert normalised.replace("/", "").isalnum()
-
-
-@given(kinds.filter(lambda kind: kind != "phone"), texts)
-def test_a_normal_form_is_its_own_normal_form(kind: Any, text: str) -> None:
-    once = normalise(kind, text)
-    assert once is None or normalise(kind, once) == once
-
-
-@given(st.integers(0, 99_999_999))
-def test_a_chinese_mobile_number_is_its_own_normal_form(n: int) -> None:
-    assert normalise("phone", f"139{n:08d}") == normalise("phone", f"86139{n:08d}") == f"86139{n:08d}"
-
-
-@given(kinds, st.lists(st.sampled_from(" \t\u00a0\u3000\u200b\ufeff-–—−._'·•‧∙⋅●・．")))
-def test_nothing_written_is_told_from_something_unreadable(kind: Any, blanks: list[str]) -> None:
-    assert normalise(kind, "".join(blanks)) == ""
-    assert normalise(kind, "".join([*blanks, "#"])) is None
-
-
-@given(st.integers(0, 10**15 - 1))
-def test_a_fifteen_digit_number_gets_a_sound_check_character(n: int) -> None:
-    number = eighteen_digits(f"{n:015d}")
-    values = [10 if c == "X" else int(c) for c in number]
-    assert sum(v * 2 ** (17 - i) for i, v in enumerate(values)) % 11 == 1  # ISO 7064: the pure system's congruence
-    assert (number[:6], number[6:8], number[8:17]) == (f"{n:015d}"[:6], "19", f"{n:015d}"[6:])
-
-
-def test_a_letter_in_a_phone_is_not_dialled() -> None:
-    """On a keypad O is 6: a mistyped zero would be another person's number."""
-    assert normalise("phone", "1391234OOOO") is None
-
-
-@pytest.mark.parametrize("text", ["13912345678 ext 5", "13912345678x5", "13912345678#5", "13912345678转5"])
-def test_a_phone_with_an_extension_has_no_token(text: str) -> None:
-    assert normalise("phone", text) is None
-
-
-@pytest.mark.parametrize("text", ["L898902C3", "/L898902C3", "CN/E1234", "DEU1/C01X", "12/34"])
-def test_a_passport_without_the_state_of_its_mrz_has_no_token(text: str) -> None:
-    assert normalise("passport", text) is None
-
-
-def test_the_token_is_the_contract_s_formula() -> None:
-    expected = hmac.new(KEY, "plate\0鲁A12345".encode(), hashlib.sha256).hexdigest()[:32]
-    assert token("k1", KEY, "plate", "鲁A12345") == f"k1.{expected}"
-
-
-def test_domains_and_keys_separate_tokens() -> None:
-    made = {token(i, k, d, "X1") for i, k in (("a", KEY), ("b", KEY[::-1])) for d in ("id", "pass", "phone", "plate")}
-    assert len({t.partition(".")[2] for t in made}) == 8
-
-
-@pytest.mark.parametrize(("domain", "text"), [("id", ""), ("id", "37011\ud800"), ("37011519", "id")])
-def test_what_has_no_token_is_refused_without_quoting_it(domain: Any, text: str) -> None:
-    with pytest.raises(ValueError, match="normal form") as caught:
-        token("k1", KEY, domain, text)
-    assert caught.value.__context__ is None  # a UnicodeEncodeError would carry the text
-    assert "37011" not in str(caught.value)
-
-
-# --- The key ring
 
 
 def only_key(path: Path) -> str:
