@@ -1,6 +1,6 @@
-"""Whatever is fed to a parser: it answers in its own closed terms, soon, and repeats nothing of what it was fed.
+"""Hostile input to every parser: the result is a documented value or error, it comes soon, and it repeats nothing of the input.
 
-The same parsers meet atheris in tests/fuzz. Zones, sheets and workbooks have more properties in tests of their own.
+tests/fuzz runs the same parsers under atheris. Zones, text tables and workbooks have more tests in files of their own.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ anything = st.binary(max_size=200) | st.text(st.characters(), max_size=80).map(
     lambda text: text.encode("utf-8", "surrogatepass")
 )
 dated = st.text("0123456789-/.:T+Zz年月日号时点分秒 　２０\n", max_size=30)
-# JSON that is nearly what is wanted: the right names, with whatever in them.
+# JSON that is almost valid: field names of the contract with arbitrary values.
 names = st.sampled_from(
     ["device_id", "seq", "site_id", "observed_at", "kind", "people", "tokens", "id", "phone", "active", "keys", "k1", "hex",
      "not_after", "lines", "mode", "first_row"]
@@ -55,11 +55,11 @@ values = st.recursive(
     max_leaves=12,
 )
 jsons = st.dictionaries(names, values, max_size=8).map(lambda value: json.dumps(value).encode())
-quietly = settings(deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow_machine_settings = settings(deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def repeats_nothing(error: Exception) -> bool:
-    """Neither in its line nor in the errors that it came from, which a traceback would show."""
+    """Returns whether neither the error nor its causes, which a traceback would show, contain the input."""
     shown = f"{error!r} {error.__cause__!r} {error.__context__!r}"
     return "\n" not in str(error) and PLANTED not in shown
 
@@ -76,7 +76,7 @@ def test_a_normal_form_is_plain_and_has_a_token(text: str, state: str) -> None:
 
 
 @given(st.lists(anything, max_size=6))
-def test_records_of_documents_give_their_closed_lists_only(lines: list[bytes]) -> None:
+def test_results_of_documents_contain_only_known_kinds_and_flags(lines: list[bytes]) -> None:
     for row, kind, flags in check_documents(lines, TODAY):
         assert (
             1 <= row <= len(lines) + b"".join(lines).count(b"\r")
@@ -91,9 +91,9 @@ def test_a_time_is_a_moment_or_nothing(cell: str | float | None, end: bool, old_
     assert found is None or (found.tzinfo is UTC and found <= FOREVER)
 
 
-@quietly
+@slow_machine_settings
 @given(anything | jsons)
-def test_any_mapping_file_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+def test_any_mapping_file_is_read_or_rejected(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mapping").write_bytes(content)
     try:
         read = ColumnMapping.load(tmp_path / "mapping")
@@ -104,9 +104,9 @@ def test_any_mapping_file_is_read_or_refused(tmp_path: Path, content: bytes) -> 
         assert ColumnMapping.load(tmp_path / "again") == read
 
 
-@quietly
+@slow_machine_settings
 @given(anything | jsons)
-def test_any_key_ring_is_read_or_refused(tmp_path: Path, content: bytes) -> None:
+def test_any_key_ring_is_read_or_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "keys"
     path.touch(0o600)
     path.write_bytes(content)
@@ -121,7 +121,7 @@ def test_any_key_ring_is_read_or_refused(tmp_path: Path, content: bytes) -> None
 @example(b"[" * 1_000_000)
 @example(b'{"seq":' + b"9" * 100_000 + b"}")
 @example(b'{"a":' * 100_000)
-def test_any_value_on_the_wire_is_taken_or_refused(content: bytes) -> None:
+def test_any_record_is_decoded_or_rejected(content: bytes) -> None:
     for kind in WIRE:
         try:
             assert isinstance(decode(kind, content), kind)
@@ -130,7 +130,7 @@ def test_any_value_on_the_wire_is_taken_or_refused(content: bytes) -> None:
             assert PLANTED not in error.path
 
 
-# --- Nothing hangs
+# -- time limits
 
 
 def sheet(content: bytes, folder: Path) -> int:
@@ -161,7 +161,7 @@ def test_no_text_file_takes_long(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("xml", [b"<x/>", b"<row/>", b"<c/>", b"<x><x></x></x>", b" "])
-def test_a_workbook_that_unpacks_to_a_thousand_times_its_size_is_refused_at_once(tmp_path: Path, xml: bytes) -> None:
+def test_a_workbook_that_unpacks_to_a_thousand_times_its_size_is_rejected_soon(tmp_path: Path, xml: bytes) -> None:
     packed, began = io.BytesIO(), time.monotonic()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"<workbook>" + xml * ((64 << 20) // len(xml)))

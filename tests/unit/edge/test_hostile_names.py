@@ -1,5 +1,8 @@
-"""Names on the command line and in settings that would be SQL, log lines, formulas, HTML or paths: refused in one line that
-quotes nothing, before anything is done. And what is shown or written for a spreadsheet steers neither terminal nor sheet."""
+"""Names on the command line and in settings that would be SQL, log lines, formulas, HTML or paths.
+
+Each is rejected in one line that quotes nothing, before anything is done. Output contains no control sequence of a terminal and no
+formula of a spreadsheet.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,7 @@ PUSH = {
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
-    """A command in this process: its status, what it printed, what it said was wrong."""
+    """Runs a command in this process and returns its exit status, standard output and standard error."""
     for name, value in GOOD.items():
         monkeypatch.setenv(name, value)
     new_ring(tmp_path / "keys.json")
@@ -47,43 +50,44 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
         monkeypatch.setattr("sys.argv", ["ninezero", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        said = capsys.readouterr()
-        return ended.value.code, said.out, said.err
+        printed = capsys.readouterr()
+        return ended.value.code, printed.out, printed.err
 
     return runs
 
 
-def refused(answer: tuple[Any, str, str], name: str) -> None:
-    status, shown, said = answer
-    assert (status, shown, said.count("\n")) == (1, "", 1), (name, answer)
-    assert said.startswith("ninezero: ") and "unexpected" not in said, (name, said)
-    assert len(name) < 3 or name not in said, (name, said)
+def assert_rejected(result: tuple[Any, str, str], name: str) -> None:
+    """The command failed with one line that does not contain the name."""
+    status, shown, error = result
+    assert (status, shown, error.count("\n")) == (1, "", 1), (name, result)
+    assert error.startswith("ninezero: ") and "unexpected" not in error, (name, error)
+    assert len(name) < 3 or name not in error, (name, error)
 
 
 @pytest.mark.parametrize("option", PUSH)
-def test_no_hostile_name_is_pushed(option: str, run: Any) -> None:
+def test_a_push_rejects_hostile_names(option: str, run: Any) -> None:
     for name in NAMES:
         given = PUSH | {option: name}
-        refused(run("push", "none.csv", *(f"{one}={value}" for one, value in given.items())), name)
+        assert_rejected(run("push", "none.csv", *(f"{one}={value}" for one, value in given.items())), name)
 
 
-def test_no_hostile_name_is_asked_for_in_the_audit(run: Any) -> None:
+def test_the_watchlist_commands_reject_hostile_names(run: Any) -> None:
     for option in ("--authority", "--list", "--batch-id"):
         for name in NAMES:
-            refused(run("watchlist", "audit", f"{option}={name}"), name)
+            assert_rejected(run("watchlist", "audit", f"{option}={name}"), name)
     for name in NAMES:
-        refused(run("watchlist", "show", "--", name), name)
+        assert_rejected(run("watchlist", "show", "--", name), name)
 
 
-def test_no_file_name_is_repeated(run: Any, tmp_path: Path) -> None:
+def test_no_file_name_appears_in_an_error(run: Any, tmp_path: Path) -> None:
     names = [name.replace("/", "-").replace("\0", "-") for name in NAMES if 1 < len(name) < 200]
     for name in names:
-        (tmp_path / name).write_text("a,b\n1,2\n")  # no column of ours
-        refused(run("push", *(f"{one}={value}" for one, value in PUSH.items()), "--", name), name)
-        refused(run("sites", "load", "--", name), name)
+        (tmp_path / name).write_text("a,b\n1,2\n")  # no known column
+        assert_rejected(run("push", *(f"{one}={value}" for one, value in PUSH.items()), "--", name), name)
+        assert_rejected(run("sites", "load", "--", name), name)
 
 
-def test_no_cell_or_header_of_a_sheet_comes_out_again(run: Any, tmp_path: Path) -> None:
+def test_no_cell_or_header_of_a_sheet_appears_in_output_or_rejects(run: Any, tmp_path: Path) -> None:
     columns = ["id", "phone", "passport", "plate", "valid_from", "valid_to"]
     cells = [
         *NAMES,
@@ -97,8 +101,8 @@ def test_no_cell_or_header_of_a_sheet_comes_out_again(run: Any, tmp_path: Path) 
             row[number % len(columns)] = cell.replace("\0", " ")
             writer.writerow(row)
             writer.writerow([cell.replace("\0", " ")] * len(columns))
-    status, shown, said = run("push", "sheet.csv", "--check", *(f"{one}={value}" for one, value in PUSH.items()))
-    assert (status, said) == (None, "") and "nothing was sent" in shown
+    status, shown, error = run("push", "sheet.csv", "--check", *(f"{one}={value}" for one, value in PUSH.items()))
+    assert (status, error) == (None, "") and "nothing was sent" in shown
     rejects = (tmp_path / "rejects-b.csv").read_text(encoding="utf-8-sig")
     assert len(rejects.splitlines()) > len(cells)
     assert re.fullmatch(r"[a-z0-9_:;,\n]+", rejects) and not re.search(r"(?m)(^|,)[=+@-]", rejects)
@@ -106,7 +110,7 @@ def test_no_cell_or_header_of_a_sheet_comes_out_again(run: Any, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["NINEZERO_ORDER", "NINEZERO_TOPIC_PREFIX", "NINEZERO_TIMEZONE", "NINEZERO_HOME", "NINEZERO_KAFKA", "NINEZERO_HTTP", "NINEZERO_CLICKHOUSE"])  # fmt: skip
-def test_no_hostile_setting_gets_through(name: str) -> None:
+def test_hostile_settings_are_rejected(name: str) -> None:
     fits = {"NINEZERO_TOPIC_PREFIX": {"-1", "..", ".", "_a", "a12345678901", "a" * 65}}.get(name, set())
     for value in NAMES:
         if value in fits:
@@ -117,7 +121,7 @@ def test_no_hostile_setting_gets_through(name: str) -> None:
         assert len(value) < 3 or value not in str(error.value)
 
 
-def test_a_device_has_no_hostile_name(tmp_path: Path) -> None:
+def test_a_device_rejects_hostile_names(tmp_path: Path) -> None:
     settings = load(GOOD | {"NINEZERO_OUTBOX": str(tmp_path)}, edge=True)
     for name in NAMES:
         for given in ({"site_id": name, "device_id": "d"}, {"site_id": "s", "device_id": name}):
@@ -132,24 +136,24 @@ def test_a_device_has_no_hostile_name(tmp_path: Path) -> None:
     ["SELECT 1; DROP TABLE ninezero_data.site_register", "SELECT 1 INTO OUTFILE '/tmp/x'", "SELECT 1 into/**/outfile 'x'",
      "WITH 1 AS x INSERT INTO t SELECT x", "SELECT $a$'$a$; DROP TABLE x; --'", "DROP TABLE x", "-- SELECT\nDROP TABLE x", ""],
 )  # fmt: skip
-def test_only_one_read_is_taken(sql: str) -> None:
+def test_a_query_that_is_not_one_read_is_rejected(sql: str) -> None:
     with pytest.raises(clickhouse.ClickHouseError):
         clickhouse.check_read_only(sql)
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1", " (SELECT 1);", "WITH 1 AS x SELECT x;\n", "show tables"])
-def test_reads_are_taken(sql: str) -> None:
+def test_a_read_is_accepted(sql: str) -> None:
     clickhouse.check_read_only(sql)
 
 
-def test_a_table_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_printed_table_contains_no_control_sequence(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([{f"[red]{name}": f"[/x]{name}"} for name in NAMES if len(name) < 100])
     shown = capsys.readouterr().out
     assert "[/x]" in shown and "[red]" in shown
     assert all(c == "\n" or c.isprintable() for c in shown)
 
 
-def test_text_that_a_spreadsheet_would_run_is_quoted() -> None:
+def test_text_that_a_spreadsheet_would_evaluate_is_quoted() -> None:
     made = io.StringIO()
     csv.writer(made).writerow(
         [csv_cell(value) for value in ("=1+1", "+1", "-1", "@A1", "\t=1", -3, 1.5, "a=1", None, "")]

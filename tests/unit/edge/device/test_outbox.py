@@ -1,4 +1,4 @@
-"""The outbox keeps what it took, in order and under gapless numbers, whatever happens to the process or the disk."""
+"""The outbox keeps accepted events in order and under numbers without gaps, whatever happens to the process or the disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def new(text: str) -> NewEvent:
     return NewEvent("scans", b"site", lambda seq: f"{seq} {text}".encode())
 
 
-def held(box: Outbox) -> list[tuple[int, str]]:
+def unsent(box: Outbox) -> list[tuple[int, str]]:
     return [(row.seq, row.value.decode()) for row in box.read_unsent(-1, 1_000_000)]
 
 
@@ -49,7 +49,7 @@ def held(box: Outbox) -> list[tuple[int, str]]:
         max_size=25,
     )
 )
-def test_it_holds_what_was_added_and_not_acknowledged(steps: list[tuple[str, list[object]]]) -> None:
+def test_it_contains_what_was_appended_and_not_acknowledged(steps: list[tuple[str, list[object]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "box"
         box, model, unanswered, used = Outbox(path, "d1", capacity=20), {}, set(), 0
@@ -77,12 +77,12 @@ def test_it_holds_what_was_added_and_not_acknowledged(steps: list[tuple[str, lis
             else:
                 box.close()
                 box, early = Outbox(path, "d1", capacity=20), set()
-            assert held(box) == sorted(model.items())
+            assert unsent(box) == sorted(model.items())
             assert box.status() == (len(model), 20, len(unanswered))
         box.close()
 
 
-def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
+def test_accepted_events_survive_kill_9(tmp_path: Path) -> None:
     for _ in range(5):
         child = subprocess.Popen([sys.executable, "-c", ADDER, str(tmp_path / "box")], stdout=subprocess.PIPE)
         assert child.stdout is not None
@@ -93,25 +93,25 @@ def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
         last = int(said[-1]) if said else 0
         child.wait()
         box = Outbox(tmp_path / "box", "d1")
-        seqs = [seq for seq, _ in held(box)]
+        seqs = [seq for seq, _ in unsent(box)]
         assert seqs == list(range(len(seqs)))
         assert seqs[-1] >= last
         box.close()
 
 
-def test_a_full_disk_refuses_loudly_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_raises_and_loses_nothing(tmp_path: Path) -> None:
     child = subprocess.run(
         [sys.executable, "-c", ADDER, str(tmp_path / "box"), "300000"], capture_output=True, text=True, timeout=60
     )
     assert "NOT accepted: free some space" in child.stderr
     last = int(child.stdout.splitlines()[-1])
     box = Outbox(tmp_path / "box", "d1")
-    assert [seq for seq, _ in held(box)] == list(range(last + 1))
-    assert box.append([new("after")], "boot", 1) == range(last + 1, last + 2), "no number was used by what was refused"
+    assert [seq for seq, _ in unsent(box)] == list(range(last + 1))
+    assert box.append([new("after")], "boot", 1) == range(last + 1, last + 2), "a rejected event uses no number"
     box.close()
 
 
-def test_a_full_outbox_refuses_and_uses_no_number(tmp_path: Path) -> None:
+def test_a_full_outbox_raises_and_uses_no_number(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1", capacity=2)
     box.append([new("a"), new("b")], "boot", 1)
     with pytest.raises(OutboxError, match="full and the event was NOT accepted"):
@@ -121,7 +121,7 @@ def test_a_full_outbox_refuses_and_uses_no_number(tmp_path: Path) -> None:
     box.close()
 
 
-def test_it_takes_a_week_of_a_busy_checkpoint(tmp_path: Path) -> None:
+def test_it_has_room_for_a_week_of_a_busy_checkpoint(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1")
     for _ in range(200):
         box.append([new("x" * 400)] * 1000, "boot", 1)
@@ -132,19 +132,19 @@ def test_it_takes_a_week_of_a_busy_checkpoint(tmp_path: Path) -> None:
     box.close()
 
 
-def test_an_event_that_cannot_be_made_uses_no_number(tmp_path: Path) -> None:
+def test_an_event_that_cannot_be_encoded_uses_no_number(tmp_path: Path) -> None:
     def broken(seq: int) -> bytes:
         raise ValueError
 
     box = Outbox(tmp_path / "box", "d1")
     with pytest.raises(ValueError):
         box.append([new("a"), NewEvent("scans", b"s", broken)], "boot", 1)
-    assert held(box) == []
+    assert unsent(box) == []
     assert box.append([new("a")], "boot", 1) == range(1)
     box.close()
 
 
-def test_a_second_process_another_device_and_a_damaged_file_are_refused(tmp_path: Path) -> None:
+def test_a_second_process_another_device_and_a_damaged_file_are_rejected(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1")
     with pytest.raises(OutboxError, match="in use"):
         Outbox(tmp_path / "box", "d1")
@@ -158,7 +158,7 @@ def test_a_second_process_another_device_and_a_damaged_file_are_refused(tmp_path
         Outbox("/proc/none/box", "d1")
 
 
-def test_nobody_else_may_read_it(tmp_path: Path) -> None:
+def test_no_other_user_may_read_it(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "box", "d1")
     box.append([new("a")], "boot", 1)
     assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}

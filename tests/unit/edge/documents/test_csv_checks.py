@@ -12,35 +12,35 @@ from ninezero.streams.edge.documents.csv_checks import check_documents
 from tests.unit.edge.documents.inputs import FLAGS, PASSPORT, TODAY, texts
 
 
-def findings(*lines: bytes | str) -> list[tuple[int, str, list[str]]]:
+def results(*lines: bytes | str) -> list[tuple[int, str, list[str]]]:
     return list(check_documents(lines, TODAY))
 
 
-def test_rows_are_lines_without_the_header() -> None:
-    assert findings(b"\xef\xbb\xbfKind,Value\r\n", b"id,11010519491231002X\r\n", b"\r\n", "plate,鲁A12345".encode()) == [
+def test_a_row_is_a_line_number_that_does_not_count_the_header() -> None:
+    assert results(b"\xef\xbb\xbfKind,Value\r\n", b"id,11010519491231002X\r\n", b"\r\n", "plate,鲁A12345".encode()) == [
         (1, "id", []), (3, "plate", []),
     ]  # fmt: skip
-    assert findings("id,11010519491231002X\n", "pass, \n") == [(1, "id", []), (2, "pass", ["empty"])]
+    assert results("id,11010519491231002X\n", "pass, \n") == [(1, "id", []), (2, "pass", ["empty"])]
 
 
-def test_a_zone_takes_two_or_three_cells_or_one_with_line_ends() -> None:
+def test_a_zone_may_be_in_two_or_three_cells_or_in_one_cell_with_line_ends() -> None:
     expired = ["document_expired"]
     td1 = "I<UTOD231458907<<<<<<<<<<<<<<<,7408122F1204159UTO<<<<<<<<<<<6,ERIKSSON<<ANNA<MARIA<<<<<<<<<<"
-    assert findings(f"mrz,{','.join(PASSPORT)}\n", f"MRZ,{td1}\n") == [(1, "mrz", expired), (2, "mrz", expired)]
-    assert findings(f'mrz,"{PASSPORT[0]}\r\n', f'{PASSPORT[1]}"\r\n', "pass,A1") == [
+    assert results(f"mrz,{','.join(PASSPORT)}\n", f"MRZ,{td1}\n") == [(1, "mrz", expired), (2, "mrz", expired)]
+    assert results(f'mrz,"{PASSPORT[0]}\r\n', f'{PASSPORT[1]}"\r\n', "pass,A1") == [
         (1, "mrz", expired),
         (3, "pass", []),
     ]
 
 
-def test_a_quote_that_is_never_closed_costs_its_own_line_only() -> None:
-    assert findings('id,"1101\n', "plate,鲁A12345\n", 'id,"1\n', 'pass,"A\n') == [
+def test_an_unclosed_quote_affects_its_own_line_only() -> None:
+    assert results('id,"1101\n', "plate,鲁A12345\n", 'id,"1\n', 'pass,"A\n') == [
         (1, "id", ["bad_length"]), (2, "plate", []), (3, "id", ["bad_length"]), (4, "pass", []),
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_the_command_reads_any_line_end_and_shows_no_identity(end: str) -> None:
+def test_the_command_accepts_any_line_end_and_shows_no_identity(end: str) -> None:
     lines = [
         "\ufeffkind,value",
         "id,11010519491231002X",
@@ -57,36 +57,36 @@ def test_the_command_reads_any_line_end_and_shows_no_identity(end: str) -> None:
 
 
 @pytest.mark.parametrize("plate", ["鲁A12345", "鲁A·12345", "豫A12345", "京AD12345", "WJ鲁1234X"])
-def test_records_are_read_in_utf_8_and_in_gb18030(plate: str) -> None:
+def test_records_may_be_utf_8_or_gb18030(plate: str) -> None:
     record, dotted = f"plate,{plate}\r\n", "id,110105·19491231·002X\n"
     for encoding in ("utf-8", "gb18030"):
-        assert findings(record.encode(encoding), dotted.encode(encoding)) == [(1, "plate", []), (2, "id", [])]
+        assert results(record.encode(encoding), dotted.encode(encoding)) == [(1, "plate", []), (2, "id", [])]
 
 
-def test_what_is_in_neither_encoding_is_flagged() -> None:
-    assert findings(b"plate,\xffA12345\n", b"id,\x81\n") == [
+def test_bytes_of_neither_encoding_get_a_flag() -> None:
+    assert results(b"plate,\xffA12345\n", b"id,\x81\n") == [
         (1, "plate", ["bad_character"]),
         (2, "id", ["bad_character"]),
     ]
 
 
-def test_an_unknown_kind_is_never_in_order_and_never_repeated() -> None:
+def test_an_unknown_kind_always_has_a_flag_and_is_not_repeated() -> None:
     unknown = ["bad_character"]
-    assert findings("11010519491231002X\n", "name,Wang\n", ",,1\n", "mrz\n") == [
+    assert results("11010519491231002X\n", "name,Wang\n", ",,1\n", "mrz\n") == [
         (1, "unknown", unknown), (2, "unknown", unknown), (3, "unknown", unknown), (4, "mrz", ["empty"]),
     ]  # fmt: skip
 
 
 @given(st.lists(st.binary(max_size=60) | texts.map(lambda t: f"id,{t}") | texts.map(lambda t: f'mrz,"{t}'), max_size=8))
-def test_checking_many_never_raises_and_shows_nothing_but_the_closed_lists(lines: list[bytes | str]) -> None:
-    rows = findings(*lines)
+def test_no_input_raises_and_results_contain_only_known_kinds_and_flags(lines: list[bytes | str]) -> None:
+    rows = results(*lines)
     assert [row for row, _, _ in rows] == sorted({row for row, _, _ in rows})
     for _, kind, flags in rows:
         assert kind in ("id", "passport", "mrz", "plate", "phone", "pass", "unknown")
         assert set(flags) <= FLAGS and len(flags) == len(set(flags))
 
 
-def test_records_come_as_they_are_read() -> None:
+def test_a_result_is_yielded_as_soon_as_its_record_is_read() -> None:
     lines = iter(["pass,A1\n", "pass,A2\n"])
     first = next(check_documents(lines, TODAY))
     assert first == (1, "pass", []) and next(lines) == "pass,A2\n"

@@ -37,8 +37,8 @@ def write(path: Path, ring: object, mode: int = 0o600) -> Path:
 
 
 @contextmanager
-def refused_without_quoting(*secrets: str) -> Iterator[None]:
-    """A KeyRingError of one line, and no secret anywhere in what a logger could print of it."""
+def rejected_without_quoting(*secrets: str) -> Iterator[None]:
+    """Expects a KeyRingError of one line, and no secret in anything that a logger could print of it."""
     with pytest.raises(KeyRingError) as caught:
         yield
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
@@ -47,12 +47,12 @@ def refused_without_quoting(*secrets: str) -> Iterator[None]:
 
 
 def only_key(path: Path) -> str:
-    """The hex of a new ring's key."""
+    """Returns the key of a new ring in hex."""
     (key,) = stored(path)["keys"].values()
     return str(key["hex"])
 
 
-def test_a_new_ring_is_private_whatever_the_umask(path: Path) -> None:
+def test_a_new_ring_is_private_under_any_umask(path: Path) -> None:
     old = os.umask(0)
     try:
         new_ring(path)
@@ -62,23 +62,23 @@ def test_a_new_ring_is_private_whatever_the_umask(path: Path) -> None:
     assert len(bytes.fromhex(only_key(path))) == 32
 
 
-def test_a_new_ring_never_overwrites_one(path: Path) -> None:
+def test_a_new_ring_never_overwrites_a_file(path: Path) -> None:
     new_ring(path)
     before = path.read_bytes()
-    with refused_without_quoting(only_key(path)):
+    with rejected_without_quoting(only_key(path)):
         new_ring(path)
     assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
-def test_a_mode_that_only_the_owner_has_is_accepted(path: Path, mode: int) -> None:
+def test_a_mode_for_the_owner_only_is_accepted(path: Path, mode: int) -> None:
     made = new_ring(path)
     path.chmod(mode)
     assert KeyRing.load(path).active == made
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o602, 0o601, 0o700, 0o4600])
-def test_any_other_mode_is_refused(path: Path, mode: int) -> None:
+def test_any_other_mode_is_rejected(path: Path, mode: int) -> None:
     new_ring(path)
     path.chmod(mode)
     with pytest.raises(KeyRingError, match="chmod 600"):
@@ -110,19 +110,19 @@ GOOD = {"hex": H, "not_after": None}
         {"active": "k1", "keys": {"k1": {"hex": H, "not_after": "2020-01-01T00:00:00"}}},
     ],
 )
-def test_a_damaged_ring_is_refused_in_one_line_that_quotes_none_of_it(path: Path, ring: object) -> None:
+def test_a_damaged_ring_is_rejected_in_one_line_that_quotes_nothing(path: Path, ring: object) -> None:
     write(path, ring)
-    with refused_without_quoting(H[:8], str(path)):
+    with rejected_without_quoting(H[:8], str(path)):
         KeyRing.load(path)
 
 
-def test_a_missing_ring_and_a_folder_are_refused(path: Path, tmp_path: Path) -> None:
+def test_a_missing_ring_and_a_folder_are_rejected(path: Path, tmp_path: Path) -> None:
     for place in (path, tmp_path):
-        with refused_without_quoting(str(place)):
+        with rejected_without_quoting(str(place)):
             KeyRing.load(place)
 
 
-def test_scans_use_the_active_key_until_it_ends_and_pushes_every_key(path: Path) -> None:
+def test_scans_use_the_active_key_until_its_end_and_pushes_use_every_key(path: Path) -> None:
     keys = {
         "k1": {"hex": H, "not_after": "2020-01-01T00:00:00Z"},
         "k2": {"hex": "cd" * 32, "not_after": "2020-03-01T00:00:00+08:00"},
@@ -135,11 +135,11 @@ def test_scans_use_the_active_key_until_it_ends_and_pushes_every_key(path: Path)
     assert ring.token("id", "X1") == expected[1]
     now[0] = NOW + 60 * DAY
     assert ring.tokens("id", "X1") == expected
-    with refused_without_quoting(H[:8], "cdcd"):
+    with rejected_without_quoting(H[:8], "cdcd"):
         ring.token("id", "X1")
 
 
-def test_nothing_shown_of_a_ring_holds_a_key(path: Path) -> None:
+def test_no_text_form_of_a_ring_contains_a_key(path: Path) -> None:
     write(path, {"active": "k1", "keys": {"k1": GOOD}})
     ring = KeyRing.load(path)
     shown = f"{ring} {ring!r} {ring.describe()}"
@@ -159,7 +159,7 @@ def test_rotation_adds_a_key_and_ends_the_old_one_after_the_overlap(path: Path) 
     assert [t.partition(".")[0] for t in ring.tokens("id", "X1")] == [old, new]
 
 
-def test_keys_made_in_two_places_have_two_ids(path: Path) -> None:
+def test_keys_made_in_two_places_have_different_ids(path: Path) -> None:
     first = new_ring(path)
     copy = path.with_name("copy.json")
     copy.write_bytes(path.read_bytes())
@@ -170,14 +170,14 @@ def test_keys_made_in_two_places_have_two_ids(path: Path) -> None:
     assert re.fullmatch("k3[a-z]{4}", rotate(path, DAY))
 
 
-def test_rotation_does_not_lengthen_a_key_s_life(path: Path) -> None:
+def test_rotation_does_not_extend_the_end_of_a_key(path: Path) -> None:
     write(path, {"active": "k7", "keys": {"k7": {"hex": H, "not_after": "2020-02-02T00:00:00Z"}}})
     assert rotate(path, 14 * DAY, clock=lambda: NOW).startswith("k8")
     assert KeyRing.load(path).describe()[0].not_after == datetime(2020, 2, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
-def test_rotation_keeps_the_mode_and_follows_a_link(tmp_path: Path, path: Path, mode: int) -> None:
+def test_rotation_keeps_the_mode_and_follows_a_symbolic_link(tmp_path: Path, path: Path, mode: int) -> None:
     new_ring(path)
     path.chmod(mode)
     link = tmp_path / "link.json"
@@ -197,13 +197,13 @@ def test_a_rotation_that_fails_leaves_the_old_ring(path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with refused_without_quoting(only_key(path)):
+    with rejected_without_quoting(only_key(path)):
         rotate(path, DAY)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["keys.json"]
 
 
-def test_what_a_crashed_rotation_left_does_not_stop_the_next(path: Path) -> None:
+def test_the_file_of_an_interrupted_rotation_does_not_stop_the_next(path: Path) -> None:
     new_ring(path)
     path.with_name("keys.json.new").write_text("half")
     rotate(path, DAY)

@@ -32,7 +32,7 @@ def test_a_published_vector_holds(vector: dict[str, Any]) -> None:
 
 
 @given(kinds, texts)
-def test_normalising_never_raises_and_what_it_gives_has_a_token(kind: Any, text: str) -> None:
+def test_no_text_raises_and_every_normal_form_has_a_token(kind: Any, text: str) -> None:
     normalised = normalise(kind, text)
     if normalised:
         assert msgspec.convert(token("k1", KEY, kind, normalised), events.Token)
@@ -51,21 +51,21 @@ def test_a_chinese_mobile_number_is_its_own_normal_form(n: int) -> None:
 
 
 @given(kinds, st.lists(st.sampled_from(" \t\u00a0\u3000\u200b\ufeff-–—−._'·•‧∙⋅●・．")))
-def test_nothing_written_is_told_from_something_unreadable(kind: Any, blanks: list[str]) -> None:
+def test_an_empty_value_differs_from_an_unreadable_one(kind: Any, blanks: list[str]) -> None:
     assert normalise(kind, "".join(blanks)) == ""
     assert normalise(kind, "".join([*blanks, "#"])) is None
 
 
 @given(st.integers(0, 10**15 - 1))
-def test_a_fifteen_digit_number_gets_a_sound_check_character(n: int) -> None:
+def test_a_fifteen_digit_number_gets_a_valid_check_character(n: int) -> None:
     number = eighteen_digits(f"{n:015d}")
     values = [10 if c == "X" else int(c) for c in number]
-    assert sum(v * 2 ** (17 - i) for i, v in enumerate(values)) % 11 == 1  # ISO 7064: the pure system's congruence
+    assert sum(v * 2 ** (17 - i) for i, v in enumerate(values)) % 11 == 1  # the congruence of ISO 7064 MOD 11-2
     assert (number[:6], number[6:8], number[8:17]) == (f"{n:015d}"[:6], "19", f"{n:015d}"[6:])
 
 
-def test_a_letter_in_a_phone_is_not_dialled() -> None:
-    """On a keypad O is 6: a mistyped zero would be another person's number."""
+def test_a_phone_with_a_letter_has_no_token() -> None:
+    """O is on key 6 of a keypad, so a mistyped zero would become another person's number."""
     assert normalise("phone", "1391234OOOO") is None
 
 
@@ -79,19 +79,19 @@ def test_a_passport_without_the_state_of_its_mrz_has_no_token(text: str) -> None
     assert normalise("passport", text) is None
 
 
-def test_the_token_is_the_contract_s_formula() -> None:
+def test_the_token_follows_the_formula_of_the_contract() -> None:
     expected = hmac.new(KEY, "plate\0鲁A12345".encode(), hashlib.sha256).hexdigest()[:32]
     assert token("k1", KEY, "plate", "鲁A12345") == f"k1.{expected}"
 
 
-def test_domains_and_keys_separate_tokens() -> None:
+def test_tokens_of_different_domains_and_keys_differ() -> None:
     made = {token(i, k, d, "X1") for i, k in (("a", KEY), ("b", KEY[::-1])) for d in ("id", "pass", "phone", "plate")}
     assert len({t.partition(".")[2] for t in made}) == 8
 
 
 @pytest.mark.parametrize(("domain", "text"), [("id", ""), ("id", "37011\ud800"), ("37011519", "id")])
-def test_what_has_no_token_is_refused_without_quoting_it(domain: Any, text: str) -> None:
+def test_a_value_without_a_token_is_rejected_without_being_quoted(domain: Any, text: str) -> None:
     with pytest.raises(ValueError, match="normal form") as caught:
         token("k1", KEY, domain, text)
-    assert caught.value.__context__ is None  # a UnicodeEncodeError would carry the text
+    assert caught.value.__context__ is None  # a UnicodeEncodeError would contain the text
     assert "37011" not in str(caught.value)
