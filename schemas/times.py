@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 FOREVER_US = 253_370_764_800 * 1_000_000
 """1 January 9999, in µs: the latest time that a watchlist entry can hold."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def unix_micros(time: datetime) -> int:
-    """Returns the Unix time of `time` in µs. Exact; `datetime.timestamp()` loses precision from the year 2106 on."""
-    return (time - _EPOCH) // _MICROSECOND
+    """Returns the Unix time of `time` in µs.
+
+    The result is exact: `datetime.timestamp()` loses precision from the year 2106 on. It is also faster than a division by a
+    timedelta of one microsecond.
+    """
+    since = time - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.rules import FEVER_C
+from ninezero.agents.logic.policy.thresholds import FEVER_C
 from ninezero.schemas.case_facts import followup_fact, quarantine_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent
 from ninezero.schemas.rows import FIRST_WINS

@@ -17,8 +17,9 @@ from typing import Any, ClassVar
 
 import orjson
 
-from ninezero.agents.logic.pushes.batches import Change, Judge
-from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.pushes.batches import BatchChange, BatchDecider
+from ninezero.agents.logic.watchlist.entries import Entry
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch
 from ninezero.streams.clickhouse import ClickHouseError, Engine, Row
 
@@ -208,9 +209,16 @@ def wait_for(done: Any, seconds: float, what: str) -> None:
         time.sleep(0.1)
 
 
-def judge(batch: PushBatch, now_us: int, watchlist: Watchlist, applied: int | None, **given: bool) -> Change:
-    """The verdict on a batch of one part."""
-    judge = Judge(batch, len(batch.lines), now_us, watchlist, applied, **given)
-    if not judge.judged:
-        judge.take(batch.lines)
-    return judge.finish()
+def decide_batch(
+    batch: PushBatch, now_us: int, watchlist: WatchlistIndex, applied: int | None, **given: bool
+) -> BatchChange:
+    """Decides a batch of one part."""
+    decider = BatchDecider(batch, len(batch.lines), now_us, watchlist, applied, **given)
+    if decider.needs_lines:
+        decider.decide_lines(batch.lines)
+    return decider.finish()
+
+
+def entry_fields(entry: Entry) -> tuple[str, str, str, str, str, int]:
+    """Returns what the oracle states about an entry that matches."""
+    return entry.category, entry.authority, entry.list, entry.batch_id, entry.entry_id, entry.to_us

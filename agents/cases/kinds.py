@@ -9,7 +9,7 @@ from typing import Any
 from ninezero.agents.logic.cases import followups, quarantine
 from ninezero.agents.logic.cases.alarms import CaseStatus
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.rules import FEVER_C
+from ninezero.agents.logic.policy.thresholds import FEVER_C
 from ninezero.schemas.case_facts import followup_fact, quarantine_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent
 from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord

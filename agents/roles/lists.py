@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ninezero.agents.roles.role import Role
-from ninezero.agents.watchlist.agent import Pushes
+from ninezero.agents.watchlist.agent import PushAgent
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams.kafka.topics import PUSHES
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
@@ -18,15 +18,15 @@ async def build(role: Role) -> None:
     replica = await role.start_component(
         WatchlistReplica(role.settings, projection, projection.measure, tracks_removals=True)
     )
-    pushes = Pushes(role.settings, replica, projection, writer)
+    pushes = PushAgent(role.settings, replica, projection, writer)
     role.at_stop(pushes.stop)
 
     async def apply_all(stream: Any) -> None:
         async for chunk in stream:
-            await pushes.take_chunk(chunk)
+            await pushes.apply_chunk(chunk)
 
     role.add_agent(PUSHES, apply_all)
     role.run_in_background(replica.watch())
     role.run_after_start(lambda: pushes.sweep(role.app.consumer))
-    role.run_in_background(pushes.corrected())
-    role.run_after_start(lambda: pushes.beat(role.app.consumer))
+    role.run_in_background(pushes.watch_corrections())
+    role.run_after_start(lambda: pushes.send_heartbeats(role.app.consumer))

@@ -6,9 +6,8 @@ import asyncio
 import time
 
 from ninezero.agents.roles.role import Role
-from ninezero.agents.screening.agent import Screened, Screening, screen_all
-from ninezero.agents.screening.event_kinds import CHECKPOINTS
-from ninezero.agents.screening.stations import STATIONS
+from ninezero.agents.screening.agent import Screening, screen_stream
+from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS, EventKind
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams import metrics
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
@@ -25,8 +24,8 @@ async def build(role: Role) -> None:
     screening = Screening(role.settings, replica, projection, writer)
     role.is_ready = lambda: role.has_partitions() and replica.ready.is_set()
 
-    def add(kind: Screened) -> None:
-        role.add_agent(kind.topic, lambda stream: screen_all(screening, kind, stream))
+    def add(kind: EventKind) -> None:
+        role.add_agent(kind.topic, lambda stream: screen_stream(screening, kind, stream))
 
     add(CHECKPOINTS)
     add(STATIONS)

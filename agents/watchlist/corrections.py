@@ -1,4 +1,4 @@
-"""Corrections: a withdrawal for `mistake` takes back every alert of the last 72 hours in which its entries were a reason."""
+"""Corrections: a withdrawal for `mistake` retracts every alert of the last 72 hours in which its entries were a reason."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
-from ninezero.agents.logic.watchlist.index import ListName
+from ninezero.agents.logic.watchlist.entries import ListName
 from ninezero.schemas.events import Alert, Correction, decoder, encode
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.topics import ALERTS
@@ -20,35 +21,42 @@ from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.corrections")
 
-SETTLED_SECONDS = 3.0
-"""A withdrawn entry matches for at most two seconds more: the alerts of those are there by then."""
+SETTLE_SECONDS = 3.0
+"""Time between a withdrawal and its corrections. A withdrawn entry may match for two seconds more, and those alerts count too."""
 
-Withdrawn = tuple[ListName, set[str]]
-"""A list, and ids of entries that were on it by mistake."""
+SEARCHED_IDS = 100
+"""With more entry ids than this, every alert is decoded: searching its bytes for each id would take longer."""
+
+
+class MistakenEntries(NamedTuple):
+    """Entries that were on a list by mistake."""
+
+    list_name: ListName
+    entry_ids: set[str]
 
 
 class Corrections:
-    """Reads the alerts and writes what takes them back. An alert that has its correction gets no second one."""
+    """Reads the alerts and writes the corrections. An alert that has a correction gets no second one."""
 
     def __init__(self, settings: Settings, writer: Writer) -> None:
         self._settings, self._writer = settings, writer
         self._tasks: set[asyncio.Task[None]] = set()
-        self._one = asyncio.Lock()
-        """One at a time: two that read before either has written would both take an alert back."""
+        self._lock = asyncio.Lock()
+        """One correction runs at a time: two that read before either has written would both correct an alert."""
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def after(self, withdrawn: list[Withdrawn], done: Callable[[], None]) -> None:
+    def start(self, mistakes: Sequence[MistakenEntries], done: Callable[[], None]) -> None:
         """Corrects in the background, then calls `done`."""
-        task = asyncio.create_task(self._correct(withdrawn, done))
+        task = asyncio.create_task(self._run(mistakes, done))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     async def watch(self) -> None:
-        """Raises what ended a correction, if anything does."""
+        """Raises the error that ended a correction. Never returns otherwise."""
         await self._failed
 
     async def stop(self) -> None:
-        """Drops what is under way: its batch is not done, and comes again."""
+        """Cancels running corrections. Their chunks are not done, so they are corrected after the next start."""
         for task in self._tasks:
             task.cancel()
 
@@ -57,36 +65,37 @@ class Corrections:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
 
-    async def _correct(self, withdrawn: list[Withdrawn], done: Callable[[], None]) -> None:
-        await asyncio.sleep(SETTLED_SECONDS)
-        async with self._one:
-            await self._take_back(withdrawn)
+    async def _run(self, mistakes: Sequence[MistakenEntries], done: Callable[[], None]) -> None:
+        await asyncio.sleep(SETTLE_SECONDS)
+        async with self._lock:
+            await self._correct(mistakes)
         done()
 
-    async def _take_back(self, withdrawn: list[Withdrawn]) -> None:
-        found: dict[str, str] = {}
+    async def _correct(self, mistakes: Sequence[MistakenEntries]) -> None:
+        sites: dict[str, str] = {}  # site of each alert to correct, by alert id
         corrected: set[str] = set()
-        wanted = [f'"{entry}"'.encode() for _, entries in withdrawn for entry in entries]
-        async for value in self._alerts():
-            if value is None or b'"case_id"' in value:  # a CareAlert: no list entry is a reason of it
+        quoted_ids = [f'"{entry_id}"'.encode() for mistake in mistakes for entry_id in mistake.entry_ids]
+        decode_all = len(quoted_ids) > SEARCHED_IDS
+        async for value in self._alert_values():
+            if value is None or b'"case_id"' in value:  # a CareAlert has no watchlist entry as a reason
                 continue
-            with contextlib.suppress(ValueError, RecursionError):  # no alert of ours: only workers write there (ACL)
+            with contextlib.suppress(ValueError, RecursionError):  # only workers may write alerts (ACL)
                 if b'"correction_of"' in value:
                     corrected.add(decoder(Correction).decode(value).correction_of)
-                elif len(wanted) > 100 or any(entry in value for entry in wanted):
+                elif decode_all or any(quoted in value for quoted in quoted_ids):
                     alert = decoder(Alert).decode(value)
-                    if any(_concerns(alert, name, entries) for name, entries in withdrawn):
-                        found[alert.alert_id] = alert.site_id
+                    if any(_has_reason(alert, mistake) for mistake in mistakes):
+                        sites[alert.alert_id] = alert.site_id
         now = datetime.now(UTC)
         await self._writer.write(
             (ALERTS, site.encode(), encode(Correction(alert_id, site, now, "mistake")))
-            for alert_id, site in found.items()
+            for alert_id, site in sites.items()
             if alert_id not in corrected
         )
-        log.info("%d alerts taken back", len(found.keys() - corrected))
+        log.info("%d alerts corrected", len(sites.keys() - corrected))
 
-    async def _alerts(self) -> AsyncIterator[bytes | None]:
-        """The values on the topic of the alerts that are not older than it keeps them."""
+    async def _alert_values(self) -> AsyncIterator[bytes | None]:
+        """Yields the values on the alert topic that are not older than its retention, up to its end now."""
         name = self._settings.topic(ALERTS.name)
         tps = [TopicPartition(name, number) for number in range(await self._writer.partition_count(name))]
         since_ms = int(time.time() * 1000) - (ALERTS.hours or 0) * 3_600_000
@@ -98,9 +107,10 @@ class Corrections:
                 yield record.value
 
 
-def _concerns(alert: Alert, name: ListName, entries: Iterable[str]) -> bool:
+def _has_reason(alert: Alert, mistake: MistakenEntries) -> bool:
+    """Returns whether a mistaken entry is among the reasons of an alert."""
     return any(
-        (entry.authority, entry.list) == name and entry.entry_id in entries
+        (entry.authority, entry.list) == mistake.list_name and entry.entry_id in mistake.entry_ids
         for reason in alert.reasons
         for entry in reason.entries
     )

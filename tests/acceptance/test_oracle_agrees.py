@@ -11,12 +11,12 @@ import orjson
 import pytest
 
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch, Scan
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import Rejected, decode
 from tests.acceptance import client, oracle
-from tests.support import judge
+from tests.support import decide_batch, entry_fields
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -77,7 +77,7 @@ def scan(rng: random.Random, n: int) -> dict[str, Any]:
 @pytest.mark.parametrize("seed", range(60))
 def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
     rng = random.Random(seed)
-    theirs, ours, last = oracle.Lists(), Watchlist(), dict[tuple[str, str], int]()
+    theirs, ours, last = oracle.Lists(), WatchlistIndex(), dict[tuple[str, str], int]()
     for n in range(1, 15):
         pushed = batch(rng, n)
         before = {name: list(entries) for name, entries in theirs.entries.items()}
@@ -89,7 +89,7 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
         assert receipt is not None
         made = msgspec.convert(pushed, PushBatch, strict=False)
         name = (made.authority, made.list)
-        change = judge(made, unix_micros(NOW), ours, last.get(name))
+        change = decide_batch(made, unix_micros(NOW), ours, last.get(name))
         if change.status == "applied":
             ours.apply(name, change.put.values(), change.remove)
             last[name] = made.sequence
@@ -112,14 +112,10 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
         except oracle.Ambiguous:
             continue
         made_scan = decode(Scan, orjson.dumps(event))
-        verdict = decide_scan(made_scan, unix_micros(made_scan.observed_at), ours, "370115", False)
+        decision = decide_scan(made_scan, unix_micros(made_scan.observed_at), ours, "370115", False)
         got = [
-            (
-                w.person,
-                w.rule,
-                tuple((m, e.category, e.authority, e.list, e.batch_id, e.entry_id, e.to_us) for m, e in w.entries),
-            )
-            for w in verdict.reasons
+            (hit.person, hit.rule, tuple((m.domain, *entry_fields(m.entry)) for m in hit.matches))
+            for hit in decision.hits
         ]
         assert got == [(r.person, r.rule, r.entries) for r in expected]
         compared += 1

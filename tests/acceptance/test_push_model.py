@@ -12,15 +12,16 @@ import orjson
 import pytest
 
 from ninezero.agents.logic.policy.rules import decide_scan
-from ninezero.agents.logic.pushes.batches import Change, Judge
-from ninezero.agents.logic.pushes.parts import Gathered, Parts
-from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.pushes.batches import BatchChange, BatchDecider
+from ninezero.agents.logic.pushes.parts import GatheredBatch, Parts
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch, PushConfirmation, Scan
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import Rejected, decode
 from tests.acceptance import oracle
 from tests.acceptance.office import Office, scan
 from tests.acceptance.oracle import DAY, Ambiguous, Fault, Lists, Record
+from tests.support import entry_fields
 
 START = 1_777_636_800_000_000  # 2026-05-01T12:00:00Z
 COUNTS = ("accepted", "duplicate", "withdrawn")
@@ -30,40 +31,40 @@ COUNTS = ("accepted", "duplicate", "withdrawn")
 class Desk:
     """The least that surrounds the logic: the topic as a list, and what it remembers."""
 
-    watchlist: Watchlist = field(default_factory=Watchlist)
+    watchlist: WatchlistIndex = field(default_factory=WatchlistIndex)
     parts: Parts = field(default_factory=Parts)
     topic: list[Any] = field(default_factory=list)
     applied: dict[tuple[str, str], int] = field(default_factory=dict)
-    answers: dict[tuple[str, str], Change] = field(default_factory=dict)
+    answers: dict[tuple[str, str], BatchChange] = field(default_factory=dict)
 
-    def take(self, value: bytes, now_ms: int) -> Change | None:
-        """One record of a batch; the verdict if it completes the batch, or came after it."""
+    def take(self, value: bytes, now_ms: int) -> BatchChange | None:
+        """One record of a batch; the change of the batch, if the record completes it or comes after it."""
         part: PushBatch = decode(PushBatch, value)
         self.topic.append(part)
         name = (part.authority, part.batch_id)
         if name not in self.answers:
-            gathered = self.parts.take(part, len(self.topic) - 1, now_ms)
+            gathered = self.parts.add(part, len(self.topic) - 1, now_ms)
             if not gathered.complete:
                 return None
             self.judge(gathered)
         return self.answers[name]
 
-    def judge(self, gathered: Gathered, confirmed: bool = False) -> None:
+    def judge(self, gathered: GatheredBatch, confirmed: bool = False) -> None:
         batch = gathered.head
         name = (batch.authority, batch.list)
-        now_us = gathered.at_ms * 1000
-        judge = Judge(batch, len(gathered.lines), now_us, self.watchlist, self.applied.get(name), confirmed)
-        if not judge.judged:
-            for _, offset in sorted(gathered.places.items()):
-                judge.take(self.topic[offset].lines)
-        change = judge.finish()
+        now_us = gathered.kafka_ms * 1000
+        decider = BatchDecider(batch, len(gathered.lines), now_us, self.watchlist, self.applied.get(name), confirmed)
+        if decider.needs_lines:
+            for _, offset in sorted(gathered.offsets.items()):
+                decider.decide_lines(self.topic[offset].lines)
+        change = decider.finish()
         self.answers[batch.authority, batch.batch_id] = change
         if change.status == "applied":
             self.applied[name] = batch.sequence
             put = [msgspec.structs.replace(entry, sequence=batch.sequence) for entry in change.put.values()]
             self.watchlist.apply(name, put, change.remove)
             if batch.mode == "full":
-                self.watchlist.drop_below(name, batch.sequence)
+                self.watchlist.switch(name, batch.sequence)
 
     def sweep(self, now_us: int) -> None:
         for name in self.applied:
@@ -118,7 +119,7 @@ class Run:
         live = [(*where, e.entry_id) for where in self.model.entries for e in self.model.live(where, self.now)]
         assert self.desk.live(self.now) == sorted(live)
 
-    def compare(self, wanted: dict[str, Any], found: Change) -> None:
+    def compare(self, wanted: dict[str, Any], found: BatchChange) -> None:
         counts = {name: getattr(found, name) for name in COUNTS} | {"rejected": found.rejected}
         rejects = [{"line": reject.line, "code": reject.code} for reject in found.rejects]
         got = {"status": found.status, "code": found.code, "rejects": rejects, **counts}
@@ -134,14 +135,10 @@ class Run:
             self.seen["open scans"] += 1
             return
         made = decode(Scan, orjson.dumps(event))
-        verdict = decide_scan(made, unix_micros(made.observed_at), self.desk.watchlist, "370115", False)
+        decision = decide_scan(made, unix_micros(made.observed_at), self.desk.watchlist, "370115", False)
         got = [
-            (
-                why.person,
-                why.rule,
-                tuple((m, e.category, e.authority, e.list, e.batch_id, e.entry_id, e.to_us) for m, e in why.entries),
-            )
-            for why in verdict.reasons
+            (hit.person, hit.rule, tuple((m.domain, *entry_fields(m.entry)) for m in hit.matches))
+            for hit in decision.hits
         ]
         assert got == [(r.person, r.rule, r.entries) for r in expected]
         self.seen["scans"] += 1

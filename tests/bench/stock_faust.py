@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import faust
 
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.screening.agent import _alert
+from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import DecisionGroup, Decisions, Outcomes, Scan, encode
 from ninezero.schemas.times import unix_micros
@@ -43,19 +43,21 @@ async def screen(stream: faust.Stream) -> None:
         at_us = unix_micros(scan.observed_at)
         check_clock(at_us, int(event.message.timestamp * 1000), settings.replay)
         now = datetime.now(UTC)
-        verdict = rules.decide_scan(scan, at_us, lists.watchlist, settings.home, False)
+        decision = rules.decide_scan(scan, at_us, lists.index, settings.home, False)
         site = scan.site_id.encode()
         answer = Outcomes(
-            scan.site_id, now, replica.version, [(scan.device_id, scan.seq, verdict.outcome, verdict.people)]
+            scan.site_id, now, replica.version, [(scan.device_id, scan.seq, decision.outcome, decision.people)]
         )
         await outcomes.send(key=site, value=encode(answer))
-        if verdict.reasons:
-            await alerts.send(key=site, value=encode(_alert(scan, verdict, False, now, replica.version)))
-        decided = DecisionGroup(scan.kind, scan.direction, "", len(scan.people), verdict.outcome, False, [why.rule for why in verdict.reasons],
+        if decision.hits:
+            await alerts.send(key=site, value=encode(build_alert(scan, decision, False, now, replica.version)))
+        decided = DecisionGroup(scan.kind, scan.direction, "", len(scan.people), decision.outcome, False, [hit.rule for hit in decision.hits],
                         [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(
             key=site,
-            value=encode(Decisions(rules.TABLE, int(time.time() * 1000), replica.version, [scan.site_id], [decided])),
+            value=encode(
+                Decisions(rules.TABLE_VERSION, int(time.time() * 1000), replica.version, [scan.site_id], [decided])
+            ),
         )
 
 

@@ -120,7 +120,7 @@ async def measure(given: Settings, size: int) -> dict[str, float]:
 
 
 def _speed(lists: WatchlistProjection, size: int) -> dict[str, float]:
-    watchlist, now = lists.watchlist, datetime.now(UTC)
+    index, now = lists.index, datetime.now(UTC)
     now_us = int(now.timestamp() * 1_000_000)
     chance = random.Random(1)
     listed = [token("id", chance.randrange(size)) for _ in range(ASKED)]
@@ -129,11 +129,11 @@ def _speed(lists: WatchlistProjection, size: int) -> dict[str, float]:
 
     def look_up(tokens: list[str], there: bool) -> None:
         for one in tokens:
-            assert bool(watchlist.valid("id", one, now_us)) == there
+            assert bool(index.find_valid("id", one, now_us)) == there
 
     def decide() -> None:
         for scan in scans:
-            rules.decide_scan(scan, now_us, watchlist, "370115", False)
+            rules.decide_scan(scan, now_us, index, "370115", False)
 
     return {
         "hits_s": _rate(ASKED, lambda: look_up(listed, True)),

@@ -44,8 +44,8 @@ PLACES = {
     ),
     "lists": (
         *_COMMON,
-        "ninezero.agents.watchlist.agent:Pushes._take_over",
-        "ninezero.agents.watchlist.agent:Pushes._judge",
+        "ninezero.agents.watchlist.agent:PushAgent._take_over",
+        "ninezero.agents.watchlist.agent:PushAgent._apply_batch",
         "ninezero.streams.kafka.transactions:Transactions.start",
         "ninezero.streams.kafka.transactions:Transactions.write",
         "ninezero.streams.kafka.transactions:Transactions._send",
@@ -61,7 +61,7 @@ PLACES = {
         "ninezero.streams.kafka.compacted:CompactedTable.read",
     ),
 }
-ONCE = {"Consumer.perform_seek", "Pushes._take_over", "Transactions.start", "CompactedTable.read"}
+ONCE = {"Consumer.perform_seek", "PushAgent._take_over", "Transactions.start", "CompactedTable.read"}
 """Called once a life, or hardly more often."""
 
 

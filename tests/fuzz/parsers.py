@@ -24,9 +24,8 @@ from zoneinfo import ZoneInfo
 import atheris
 
 with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams", "ninezero.agents.logic"]):
-    from ninezero.agents.logic.watchlist.index import Watchlist
-    from ninezero.agents.screening.event_kinds import CHECKPOINTS
-    from ninezero.agents.screening.stations import STATIONS
+    from ninezero.agents.logic.watchlist.index import WatchlistIndex
+    from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS
     from ninezero.schemas import events
     from ninezero.streams.edge.documents.checks import check
     from ninezero.streams.edge.documents.csv_checks import check_documents
@@ -51,7 +50,7 @@ WIRE = (
 VECTORS = json.loads((files("ninezero.schemas") / "vectors" / "documents.json").read_bytes())["vectors"]
 VALUES = [vector["value"].encode() for vector in VECTORS if "value" in vector]
 ZONES = ["\n".join(vector["lines"]).encode() for vector in VECTORS if "lines" in vector]
-NOBODY_LISTED = Watchlist()
+NOBODY_LISTED = WatchlistIndex()
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 TERMS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -134,7 +133,7 @@ def fuzz_wire(data: bytes) -> None:
         except Rejected as error:
             assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__context__ is None
     for screened in (CHECKPOINTS, STATIONS):
-        if len(screened.sieve.sift([data], NOBODY_LISTED, "370115").places):
+        if len(screened.fast_path.clear([data], NOBODY_LISTED, "370115").positions):
             decode(screened.event, data)  # what is ordinary can be taken
 
 

@@ -1,1 +1,1 @@
-"""The decision table and its fast path."""
+"""The screening policy: thresholds, rules, and a fast path for events that no rule applies to."""

@@ -1,7 +1,8 @@
-"""Which events of a chunk are ordinary: well-formed, and nobody in them has a reason. Most are, and they are found by the chunk.
+"""The fast path: finds, for a whole batch, the events that are certainly valid and clear.
 
-An event is ordinary only if it is certain that decoding accepts it and the decision table (`rules.py`) says `clear`. Whatever is
-doubtful here is left to those two, one by one; so the sieve may be coarse, and only its *ordinary* must be right.
+An event is *cleared* only if it is certain that decoding accepts it and that the rules (`rules.py`) say `clear`. Every other event
+takes the slow path: it is decoded and decided one by one. So the fast path may miss a clear event, but must never clear another.
+Most events are clear, and checking them by columns costs a fraction of the slow path.
 """
 
 from __future__ import annotations
@@ -16,38 +17,50 @@ import msgspec
 import numpy as np
 from msgspec import UNSET
 
-from ninezero.agents.logic.policy.rules import FEVER_C, PLAUSIBLE_C
-from ninezero.agents.logic.times import instants
+from ninezero.agents.logic.policy.parse_times import parse_times
+from ninezero.agents.logic.policy.thresholds import FEVER_C, PLAUSIBLE_MIN_C
 from ninezero.agents.logic.watchlist.columns import Array
-from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.schemas.events import MAX_VALUE_BYTES, PSEUDONYM_PATTERN, Person
 from ninezero.schemas.fast_decode import PatternCache, pattern_free, string_patterns
 
-AT_ONCE = 64
-"""Values decoded without a look at each: one that cannot be read costs no more than these."""
+DECODED_TOGETHER = 64
+"""Values decoded in one `map` call. A value that does not decode makes only these be decoded one by one."""
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
-_HARMLESS_CODES = ("green", "none")
+_CLEAR_HEALTH_CODES = ("green", "none")
 
 
-class Cleared(NamedTuple):
-    """Ordinary events: where each is among the values, and when it was observed (µs)."""
+class ClearedEvents(NamedTuple):
+    """Events that the fast path cleared, in the order of their values. The three columns have one length."""
 
-    places: Array
+    positions: Array
+    """Position of each event's value in the batch."""
     events: Sequence[Any]
-    at_us: Array
+    observed_us: Array
+    """`observed_at` of each, Unix time in µs."""
 
-    def where(self, chosen: Array) -> Cleared:
-        """Those that are chosen."""
+    def where(self, chosen: Array) -> ClearedEvents:
+        """Returns the events for which the boolean array `chosen` is true."""
         if chosen.all():
             return self
-        return Cleared(self.places[chosen], list(compress(self.events, chosen.tolist())), self.at_us[chosen])
+        return ClearedEvents(
+            self.positions[chosen], list(compress(self.events, chosen.tolist())), self.observed_us[chosen]
+        )
 
 
 class FastPath:
-    """Of one wire type. `people`, `direction` and `plate` take them from an event; `measured`: a temperature is asked for."""
+    """The fast path for one wire type.
+
+    Args:
+        kind: the wire type of the events.
+        people: returns the people of an event.
+        direction: returns its direction, `in` or `out`.
+        plate: returns the token of its plate, or None.
+        needs_temperature: whether a person without a temperature has a rule hit.
+    """
 
     def __init__(
         self,
@@ -55,84 +68,98 @@ class FastPath:
         people: Callable[[Any], Sequence[Any]],
         direction: Callable[[Any], str],
         plate: Callable[[Any], str | None],
-        measured: bool,
+        needs_temperature: bool,
     ) -> None:
         self._decode = msgspec.json.Decoder(pattern_free(kind)).decode
-        self._people, self._direction, self._plate, self._measured = people, direction, plate, measured
-        self._names = [
+        self._people, self._direction, self._plate = people, direction, plate
+        self._needs_temperature = needs_temperature
+        self._identifiers = [
             (attrgetter(field), PatternCache(pattern))
             for field, pattern in string_patterns(kind).items()
             if pattern != PSEUDONYM_PATTERN
         ]
         self._origins = PatternCache(string_patterns(Person)["origin"])
 
-    def sift(self, values: Sequence[bytes], watchlist: Watchlist, home: str) -> Cleared:
-        """The ordinary ones."""
-        readable, events = self._decoded(values)
-        at_us, certain = instants([event.observed_at for event in events])
-        fine = certain & np.frombuffer(self._sound(events), bool) & self._unlisted(events, watchlist, home)
-        return Cleared(np.flatnonzero(readable), events, at_us).where(fine)
+    def clear(self, values: Sequence[bytes], index: WatchlistIndex, home: str) -> ClearedEvents:
+        """Returns the events among `values` that are certainly valid and clear.
 
-    def _decoded(self, values: Sequence[bytes]) -> tuple[Array, list[Any]]:
-        """Of each value whether decoding accepts it but for patterns and the form of times; and those that it does, decoded."""
+        The caller still has to check each event's clock against its Kafka timestamp, and that the watchlist is not stale.
+
+        Args:
+            values: JSON values of the batch.
+            index: the watchlist.
+            home: six-digit division code of the deployment's district.
+        """
+        decoded, events = self._decode_all(values)
+        observed_us, valid_time = parse_times([event.observed_at for event in events])
+        valid = np.frombuffer(self._have_valid_identifiers(events), bool)
+        clear = valid_time & valid & self._have_no_rule_hit(events, index, home)
+        return ClearedEvents(np.flatnonzero(decoded), events, observed_us).where(clear)
+
+    def _decode_all(self, values: Sequence[bytes]) -> tuple[Array, list[Any]]:
+        """Decodes values without checking patterns and times. Returns which values decoded, and their events."""
         if max(map(len, values), default=0) > MAX_VALUE_BYTES:
             values = [value if len(value) <= MAX_VALUE_BYTES else b"" for value in values]
-        readable = np.ones(len(values), bool)
+        decoded = np.ones(len(values), bool)
         events: list[Any] = []
-        for first in range(0, len(values), AT_ONCE):
-            some = values[first : first + AT_ONCE]
+        for first in range(0, len(values), DECODED_TOGETHER):
+            some = values[first : first + DECODED_TOGETHER]
             try:
                 events += list(map(self._decode, some))
-            except UNREADABLE:
-                for place, value in enumerate(some, first):
+            except _DECODE_ERRORS:
+                for position, value in enumerate(some, first):
                     try:
                         events.append(self._decode(value))
-                    except UNREADABLE:
-                        readable[place] = False
-        return readable, events
+                    except _DECODE_ERRORS:
+                        decoded[position] = False
+        return decoded, events
 
-    def _sound(self, events: Sequence[Any]) -> bytearray:
-        """Of each event whether its strings have their patterns; tokens and origins are another matter."""
-        sound = bytearray(b"\1") * len(events)
-        for get, seen in self._names:
-            if wrong := seen.mismatches(map(get, events)):
+    def _have_valid_identifiers(self, events: Sequence[Any]) -> bytearray:
+        """Returns a flag for each event: whether its identifiers match their patterns. Tokens and origins are checked later."""
+        valid = bytearray(b"\1") * len(events)
+        for get, known in self._identifiers:
+            if wrong := known.mismatches(map(get, events)):
                 for n, event in enumerate(events):
                     if get(event) in wrong:
-                        sound[n] = 0
-        return sound
+                        valid[n] = 0
+        return valid
 
-    def _unlisted(self, events: Sequence[Any], watchlist: Watchlist, home: str) -> Array:
-        """Of each event whether neither list, temperature, code nor origin says anything about anyone in it."""
-        ordinary = bytearray(b"\1") * len(events)
-        texts: list[str] = []
-        add = texts.append
-        ends: list[int] = []  # of each event's tokens
-        low, at_home, measured, wrong = PLAUSIBLE_C[0], (None, "CN", home), self._measured, self._origins.mismatches
+    def _have_no_rule_hit(self, events: Sequence[Any], index: WatchlistIndex, home: str) -> Array:
+        """Returns a flag for each event: whether it is certain that no rule applies to any person or plate of it.
+
+        All tokens of all events are checked together, after a loop that checks everything else person by person.
+        """
+        clear = bytearray(b"\1") * len(events)
+        tokens: list[str] = []
+        add = tokens.append
+        ends: list[int] = []  # for each event, the position after its last token
+        lowest, local, wrong = PLAUSIBLE_MIN_C, (None, "CN", home), self._origins.mismatches
+        needs_temperature = self._needs_temperature
         columns = zip(map(self._people, events), map(self._direction, events), map(self._plate, events), strict=True)
         for n, (people, direction, plate) in enumerate(columns):
             for person in people:
-                tokens, temperature, origin = person.tokens, person.temperature_c, person.origin
-                if (token := tokens.id) is not UNSET:
+                of_person, temperature, origin = person.tokens, person.temperature_c, person.origin
+                if (token := of_person.id) is not UNSET:
                     add(token)
-                elif tokens.passport is UNSET:
-                    ordinary[n] = 0
-                if (token := tokens.passport) is not UNSET:
+                elif of_person.passport is UNSET:
+                    clear[n] = 0
+                if (token := of_person.passport) is not UNSET:
                     add(token)
-                if (token := tokens.phone) is not UNSET:
+                if (token := of_person.phone) is not UNSET:
                     add(token)
-                if (token := tokens.pass_) is not UNSET:
+                if (token := of_person.pass_) is not UNSET:
                     add(token)
                 if (
-                    (measured if temperature is None else not low <= temperature < FEVER_C)
+                    (needs_temperature if temperature is None else not lowest <= temperature < FEVER_C)
                     or person.temperature_confirmed_c is not None
-                    or person.health_code not in _HARMLESS_CODES
-                    or (origin not in at_home and (direction == "in" or wrong((origin,))))
+                    or person.health_code not in _CLEAR_HEALTH_CODES
+                    or (origin not in local and (direction == "in" or wrong((origin,))))
                 ):
-                    ordinary[n] = 0
+                    clear[n] = 0
             if plate is not None:
                 add(plate)
-            ends.append(len(texts))
-        quiet = well_formed(texts, watchlist.common_keys) & ~watchlist.may_list(texts)
-        for n in np.flatnonzero(~quiet).tolist():
-            ordinary[bisect_right(ends, n)] = 0
-        return np.frombuffer(ordinary, bool)
+            ends.append(len(tokens))
+        unlisted = well_formed(tokens, index.common_keys) & ~index.may_contain(tokens)
+        for n in np.flatnonzero(~unlisted).tolist():
+            clear[bisect_right(ends, n)] = 0
+        return np.frombuffer(clear, bool)

@@ -1,28 +1,27 @@
-"""Decision table, version 1: what to advise about the people in front of a checkpoint, and why.
+"""The rules of policy table version 1: what to advise about each person in a passage, and why.
 
-Every rule that applies to a person is a reason; the outcome is the most severe of all. The fever threshold of 37.3 °C is
-that of China's COVID-19 control guidance of 2020 (re-measured before it counts as fever).
+Every rule that applies to a person or a plate is a rule hit. The outcome of the event is the most severe outcome of its hits, or
+`clear` without any. This module is the reference; `fast_path.py` finds most of the clear events faster and must agree with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
-from ninezero.agents.logic.watchlist.index import KINDS, Entry, Watchlist
-from ninezero.schemas.events import Arrival, Matched, Person, Scan
+from ninezero.agents.logic.policy.thresholds import FEVER_C, PLAUSIBLE_MAX_C, PLAUSIBLE_MIN_C
+from ninezero.agents.logic.watchlist.entries import DOMAINS, Entry
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
+from ninezero.schemas.events import Arrival, Category, Matched, Person, Scan
 
-TABLE = 1
-
-FEVER_C = 37.3
-PLAUSIBLE_C = (30.0, 45.0)
+TABLE_VERSION = 1
+"""Version of the policy table, as alerts and decisions state it."""
 
 OUTCOMES = ("refer", "quarantine", "turn_back", "hold", "clear")
-"""Most severe first."""
+"""Every outcome, most severe first."""
 
 RULES: dict[str, str] = {
     "no_identity": "hold",
@@ -46,154 +45,173 @@ RULES: dict[str, str] = {
 """Every rule and its outcome."""
 
 _SEVERITY = {rule: OUTCOMES.index(outcome) for rule, outcome in RULES.items()}
-_PASSES = "health_pass"
-_CODES = {"red": "health_code_red", "yellow": "health_code_yellow"}
+_EXEMPTION: Category = "health_pass"
+"""Entries of this category are no match: they exempt a person from the rules of origin."""
+_HEALTH_CODE_RULES = {"red": "health_code_red", "yellow": "health_code_yellow"}
 
 
-@dataclass(slots=True)
-class Why:
-    """One reason: person's index (None: the plate), rule, and the entries with the domain that matched."""
+class Match(Struct, frozen=True, gc=False):
+    """A watchlist entry that matches a token, and the first domain in which it does."""
+
+    domain: Matched
+    entry: Entry
+
+
+class RuleHit(Struct, frozen=True, gc=False):
+    """One rule that applies to one person or to the plate."""
 
     person: int | None
+    """Index of the person; None for the plate."""
     rule: str
-    entries: list[tuple[Matched, Entry]] = field(default_factory=list)
+    matches: Sequence[Match] = ()
+    """Entries that made the rule apply, sorted by (authority, list, entry id). Empty for a rule that reads no list."""
 
 
-@dataclass(slots=True)
-class Verdict:
-    """Outcome and reasons, sorted by person (plate last) and rule. `clear` has none."""
+class Decision(Struct, frozen=True, gc=False):
+    """The outcome of one event and every rule hit that led to it, sorted by person (plate last) and rule."""
 
     outcome: str
-    reasons: list[Why]
+    hits: list[RuleHit]
 
     @property
     def people(self) -> list[int]:
-        """Indices of the people with a reason."""
-        return sorted({why.person for why in self.reasons if why.person is not None})
+        """Indices of the people with a rule hit, ascending."""
+        return sorted({hit.person for hit in self.hits if hit.person is not None})
 
 
-CLEAR = Verdict("clear", [])
+CLEAR = Decision("clear", [])
 
 
-def decide_scan(scan: Scan, at_us: int, watchlist: Watchlist, home: str, stale: bool) -> Verdict:
-    """Decides a passage observed at `at_us` (µs); `stale`: the last heartbeat of the list is too old."""
-    reasons: list[Why] = []
+def decide_scan(scan: Scan, observed_us: int, index: WatchlistIndex, home: str, stale: bool) -> Decision:
+    """Decides one passage at a checkpoint.
+
+    Args:
+        scan: the decoded passage.
+        observed_us: its `observed_at`, Unix time in µs. Entries match within their window.
+        index: the watchlist.
+        home: six-digit division code of the deployment's district.
+        stale: whether the last heartbeat of the watchlist is too old.
+    """
+    hits: list[RuleHit] = []
     inbound = scan.direction == "in"
-    for index, person in enumerate(scan.people):
-        _judge(reasons, index, person, at_us, watchlist, home, inbound, stale)
+    for number, person in enumerate(scan.people):
+        _check_person(hits, number, person, observed_us, index, home, inbound, stale)
         if person.temperature_c is None and person.temperature_confirmed_c is None:
-            reasons.append(Why(index, "no_temperature"))
+            hits.append(RuleHit(number, "no_temperature"))
     if scan.plate is not None:
-        _judge_plate(reasons, scan.plate, at_us, watchlist)
-    return _verdict(reasons)
+        _check_plate(hits, scan.plate, observed_us, index)
+    return _decision(hits)
 
 
-def decide_arrival(arrival: Arrival, at_us: int, watchlist: Watchlist, home: str, stale: bool) -> Verdict:
-    """Decides an arrival at any stage: the table without plate and `no_temperature`, always inbound."""
-    reasons: list[Why] = []
-    _judge(reasons, 0, arrival.person, at_us, watchlist, home, True, stale)
-    return _verdict(reasons)
+def decide_arrival(arrival: Arrival, observed_us: int, index: WatchlistIndex, home: str, stale: bool) -> Decision:
+    """Decides one arrival at any stage. Arguments as `decide_scan`.
+
+    An arrival is always inbound, has no plate and needs no temperature.
+    """
+    hits: list[RuleHit] = []
+    _check_person(hits, 0, arrival.person, observed_us, index, home, True, stale)
+    return _decision(hits)
 
 
-def alert_id(device_id: str, seq: int, reasons: Iterable[Why]) -> str:
-    """Depends on the event and the (person, rule) pairs only, so that a resend gives the same."""
-    text = "\n".join([device_id, str(seq), *(f"{why.person} {why.rule}" for why in reasons)])
+def alert_id(device_id: str, seq: int, hits: Iterable[RuleHit]) -> str:
+    """Returns the id of an alert. It depends on the event and its (person, rule) pairs only, so a resend gets the same id."""
+    text = "\n".join([device_id, str(seq), *(f"{hit.person} {hit.rule}" for hit in hits)])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _judge(
-    reasons: list[Why],
-    index: int,
+def _check_person(
+    hits: list[RuleHit],
+    number: int,
     person: Person,
-    at_us: int,
-    watchlist: Watchlist,
+    observed_us: int,
+    index: WatchlistIndex,
     home: str,
     inbound: bool,
     stale: bool,
 ) -> None:
     tokens = person.tokens
-    known = watchlist.common_keys
+    known_keys = index.common_keys
     if tokens.id is UNSET and tokens.passport is UNSET:
-        reasons.append(Why(index, "no_identity"))
-    if known is not None:
+        hits.append(RuleHit(number, "no_identity"))
+    if known_keys is not None:
         for token in (tokens.id, tokens.passport, tokens.phone, tokens.pass_):
-            if token is not UNSET and token[: token.index(".")] not in known:
-                reasons.append(Why(index, "unknown_key"))
+            if token is not UNSET and token[: token.index(".")] not in known_keys:
+                hits.append(RuleHit(number, "unknown_key"))
                 break
     if stale:
-        reasons.append(Why(index, "list_stale"))
-    _judge_lists(reasons, index, tokens, at_us, watchlist)
-    if person.health_code in _CODES:
-        reasons.append(Why(index, _CODES[person.health_code]))
-    _judge_temperature(reasons, index, person)
+        hits.append(RuleHit(number, "list_stale"))
+    _check_lists(hits, number, tokens, observed_us, index)
+    if person.health_code in _HEALTH_CODE_RULES:
+        hits.append(RuleHit(number, _HEALTH_CODE_RULES[person.health_code]))
+    _check_temperature(hits, number, person)
     if inbound and person.origin is not None and person.origin not in ("CN", home):
         rule = "outside_district_without_pass" if person.origin[:2] == home[:2] else "outside_province_without_pass"
-        if not _has_pass(tokens, at_us, watchlist):
-            reasons.append(Why(index, rule))
+        if not _has_pass(tokens, observed_us, index):
+            hits.append(RuleHit(number, rule))
 
 
-def _judge_lists(reasons: list[Why], index: int, tokens: Any, at_us: int, watchlist: Watchlist) -> None:
-    by_id = watchlist.valid("id", tokens.id, at_us) if tokens.id is not UNSET else ()
-    by_passport = watchlist.valid("passport", tokens.passport, at_us) if tokens.passport is not UNSET else ()
-    # Nearly everyone is on no list: what follows is for the few.
+def _check_lists(hits: list[RuleHit], number: int, tokens: Any, observed_us: int, index: WatchlistIndex) -> None:
+    by_id = index.find_valid("id", tokens.id, observed_us) if tokens.id is not UNSET else ()
+    by_passport = index.find_valid("passport", tokens.passport, observed_us) if tokens.passport is not UNSET else ()
+    # Nearly all people are on no list, so the matches are built only after a look-up has found an entry.
     if (by_id or by_passport) and (strong := _matches(("id", by_id), ("passport", by_passport))):
-        for category in sorted({entry.category for _, entry in strong}):
-            reasons.append(Why(index, category, _sorted(m for m in strong if m[1].category == category)))
+        for category in sorted({match.entry.category for match in strong}):
+            hits.append(RuleHit(number, category, _sorted(m for m in strong if m.entry.category == category)))
     elif (
         tokens.phone is not UNSET
-        and (by_phone := watchlist.valid("phone", tokens.phone, at_us))
+        and (by_phone := index.find_valid("phone", tokens.phone, observed_us))
         and (weak := _matches(("phone", by_phone)))
     ):
-        reasons.append(Why(index, "weak_match", _sorted(weak)))
+        hits.append(RuleHit(number, "weak_match", _sorted(weak)))
 
 
-def _judge_plate(reasons: list[Why], plate: str, at_us: int, watchlist: Watchlist) -> None:
-    if watchlist.common_keys is not None and plate[: plate.index(".")] not in watchlist.common_keys:
-        reasons.append(Why(None, "unknown_key"))
-    if (by_plate := watchlist.valid("plate", plate, at_us)) and (weak := _matches(("plate", by_plate))):
-        reasons.append(Why(None, "weak_match", _sorted(weak)))
+def _check_plate(hits: list[RuleHit], plate: str, observed_us: int, index: WatchlistIndex) -> None:
+    if index.common_keys is not None and plate[: plate.index(".")] not in index.common_keys:
+        hits.append(RuleHit(None, "unknown_key"))
+    if (by_plate := index.find_valid("plate", plate, observed_us)) and (weak := _matches(("plate", by_plate))):
+        hits.append(RuleHit(None, "weak_match", _sorted(weak)))
 
 
-def _judge_temperature(reasons: list[Why], index: int, person: Person) -> None:
+def _check_temperature(hits: list[RuleHit], number: int, person: Person) -> None:
     first, confirmed = person.temperature_c, person.temperature_confirmed_c
-    low, high = PLAUSIBLE_C
-    if first is not None and not low <= first <= high:
-        first = None
-        reasons.append(Why(index, "temperature_implausible"))
-    if confirmed is not None and not low <= confirmed <= high:
-        confirmed = None
-        if not reasons or reasons[-1].rule != "temperature_implausible" or reasons[-1].person != index:
-            reasons.append(Why(index, "temperature_implausible"))
+    implausible = False
+    if first is not None and not PLAUSIBLE_MIN_C <= first <= PLAUSIBLE_MAX_C:
+        first, implausible = None, True
+    if confirmed is not None and not PLAUSIBLE_MIN_C <= confirmed <= PLAUSIBLE_MAX_C:
+        confirmed, implausible = None, True
+    if implausible:
+        hits.append(RuleHit(number, "temperature_implausible"))
     if confirmed is not None:
         if confirmed >= FEVER_C:
-            reasons.append(Why(index, "fever"))
+            hits.append(RuleHit(number, "fever"))
     elif first is not None and first >= FEVER_C:
-        reasons.append(Why(index, "fever_unconfirmed"))
+        hits.append(RuleHit(number, "fever_unconfirmed"))
 
 
-def _has_pass(tokens: Any, at_us: int, watchlist: Watchlist) -> bool:
+def _has_pass(tokens: Any, observed_us: int, index: WatchlistIndex) -> bool:
     return any(
-        token is not UNSET and any(entry.category == _PASSES for entry in watchlist.valid(kind, token, at_us))
-        for kind, token in (("pass", tokens.pass_), ("id", tokens.id))
+        token is not UNSET
+        and any(entry.category == _EXEMPTION for entry in index.find_valid(domain, token, observed_us))
+        for domain, token in (("pass", tokens.pass_), ("id", tokens.id))
     )
 
 
-def _matches(*valid: tuple[Matched, Sequence[Entry]]) -> list[tuple[Matched, Entry]]:
-    """Of valid entries by domain those that are no health passes, each once, with the first domain that matches."""
-    found: dict[tuple[str, str, str], tuple[Matched, Entry]] = {}
-    for kind, entries in valid:
+def _matches(*found: tuple[Matched, Sequence[Entry]]) -> list[Match]:
+    """Returns each entry once, with the first domain in which it was found. Health passes are no matches."""
+    matches: dict[tuple[str, str, str], Match] = {}
+    for domain, entries in found:
         for entry in entries:
-            if entry.category != _PASSES:
-                found.setdefault((entry.authority, entry.list, entry.entry_id), (kind, entry))
-    return list(found.values())
+            if entry.category != _EXEMPTION:
+                matches.setdefault((entry.authority, entry.list, entry.entry_id), Match(domain, entry))
+    return list(matches.values())
 
 
-def _sorted(matches: Iterable[tuple[Matched, Entry]]) -> list[tuple[Matched, Entry]]:
-    return sorted(matches, key=lambda m: (m[1].authority, m[1].list, m[1].entry_id, KINDS.index(m[0])))
+def _sorted(matches: Iterable[Match]) -> list[Match]:
+    return sorted(matches, key=lambda m: (m.entry.authority, m.entry.list, m.entry.entry_id, DOMAINS.index(m.domain)))
 
 
-def _verdict(reasons: list[Why]) -> Verdict:
-    if not reasons:
+def _decision(hits: list[RuleHit]) -> Decision:
+    if not hits:
         return CLEAR
-    reasons.sort(key=lambda why: (why.person is None, why.person or 0, why.rule))
-    return Verdict(OUTCOMES[min(_SEVERITY[why.rule] for why in reasons)], reasons)
+    hits.sort(key=lambda hit: (hit.person is None, hit.person or 0, hit.rule))
+    return Decision(OUTCOMES[min(_SEVERITY[hit.rule] for hit in hits)], hits)

@@ -1,4 +1,4 @@
-"""Push batches: what every line does to its list, and whether a batch is applied, held or rejected (CONTRACT §5)."""
+"""Decides a push batch: whether it is applied, held or rejected, and what each of its lines does to the list (contract §5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from msgspec import UNSET, Struct, field
 
-from ninezero.agents.logic.watchlist.index import KINDS, Entry, Watchlist
+from ninezero.agents.logic.watchlist.entries import DOMAINS, Entry, token_pairs
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import (
     CATEGORIES,
     BatchCode,
@@ -22,10 +23,10 @@ from ninezero.schemas.line_codes import line_code
 from ninezero.schemas.times import FOREVER_US, unix_micros
 
 SHOWN_REJECTS = 1000
-"""A receipt shows that many of its refused lines."""
+"""A receipt names this many of its rejected lines; it counts all."""
 
 SHRINK_FROM = 10
-"""A `full` may take over half of a list only if the list is shorter than this."""
+"""A `full` that removes more than half of a list is held if the list has at least this many entries."""
 
 _STRONG = ("id", "passport", "pass")
 _WEAK = ("phone", "plate")
@@ -33,10 +34,10 @@ _WEAK = ("phone", "plate")
 Tokens = dict[str, tuple[str, ...]]
 
 
-class Change(Struct):
-    """What a batch does: its status, its lines' outcomes, and the entries to put and to remove.
+class BatchChange(Struct):
+    """What a batch does: its status, the counts of its lines, and the entries to put and to remove.
 
-    A `full` removes nothing by name: the floor of its manifest hides whatever it did not put.
+    A `full` removes nothing by name: the floor of its manifest drops every entry that it did not put.
     """
 
     status: BatchStatus = "applied"
@@ -47,121 +48,138 @@ class Change(Struct):
     withdrawn: int = 0
     rejects: list[Reject] = field(default_factory=list)
     put: dict[str, Entry] = field(default_factory=dict)
+    """Entries to write, by entry id."""
     remove: dict[str, Entry] = field(default_factory=dict)
+    """Entries to remove, by entry id."""
 
 
-class Judge:
-    """Judges one batch, its lines in order, at `now_us` (µs) against its list; changes nothing.
+class BatchDecider:
+    """Decides one batch against its list. It changes nothing itself: `finish` returns the change.
 
-    `batch` is its first part, `count` the lines of all its parts, `applied` the last sequence that was applied to the
-    list. A batch that is rejected, or held for its count, is so before any line: then `judged` is true at once.
+    Args:
+        batch: the first part of the batch.
+        line_count: number of lines in all parts.
+        now_us: Unix time in µs at which entries must not have expired.
+        index: the watchlist.
+        applied_sequence: the last sequence number applied to the list; None for a new list.
+        confirmed: whether a second person has confirmed the batch, so that it is not held.
     """
 
     def __init__(
         self,
         batch: PushBatch,
-        count: int,
+        line_count: int,
         now_us: int,
-        watchlist: Watchlist,
-        applied: int | None,
+        index: WatchlistIndex,
+        applied_sequence: int | None,
         confirmed: bool = False,
     ) -> None:
-        self._batch, self._now, self._watchlist, self._confirmed = batch, now_us, watchlist, confirmed
+        self._batch, self._now_us, self._index, self._confirmed = batch, now_us, index, confirmed
         self._name = (batch.authority, batch.list)
         self._added: dict[tuple[str, str], dict[str, Entry]] = {}
-        self._met: set[str] = set()
-        """Entries of the list, as it was, that a line was about."""
+        """Entries that earlier lines put, by (domain, token) and entry id."""
+        self._matched: set[str] = set()
+        """Ids of entries that were on the list before the batch and that a line matched."""
         self._gone: set[str] = set()
         """Those of them that a line replaced or withdrew."""
-        self._change = Change()
+        self._change = BatchChange()
         if not batch.legal_basis:
-            self._refuse("rejected", "no_legal_basis")
+            self._stop("rejected", "no_legal_basis")
         elif batch.category not in CATEGORIES:
-            self._refuse("rejected", "unknown_category")
-        elif applied is not None and batch.sequence <= applied:
-            self._refuse("rejected", "stale_sequence")
-        elif batch.declared_lines != count and batch.mode != "withdraw" and not confirmed:
-            self._refuse("held", "count_mismatch")
-        self.judged = self._change.status != "applied"
+            self._stop("rejected", "unknown_category")
+        elif applied_sequence is not None and batch.sequence <= applied_sequence:
+            self._stop("rejected", "stale_sequence")
+        elif batch.declared_lines != line_count and batch.mode != "withdraw" and not confirmed:
+            self._stop("held", "count_mismatch")
 
-    def take(self, lines: Sequence[PushLine]) -> None:
-        """The next lines."""
+    @property
+    def needs_lines(self) -> bool:
+        """Whether the decision depends on the lines. It does not if the batch is rejected or held for its head alone."""
+        return self._change.status == "applied"
+
+    def decide_lines(self, lines: Sequence[PushLine]) -> None:
+        """Decides the next lines of the batch, in their order."""
         mode, category = self._batch.mode, self._batch.category
-        act = self._withdraw if mode == "withdraw" else self._put
+        decide = self._withdraw if mode == "withdraw" else self._put
         for line in lines:
-            code = line_code(line, mode, category, self._now) or act(line, _tokens(line))
+            code = line_code(line, mode, category, self._now_us) or decide(line, _tokens(line))
             if code is not None:
                 self._change.rejected += 1
                 if self._change.rejected <= SHOWN_REJECTS:
                     self._change.rejects.append(Reject(line.line, code))
 
-    def finish(self) -> Change:
-        """The verdict, after the last line."""
+    def finish(self) -> BatchChange:
+        """Returns the decision, after the last line."""
         change = self._change
-        if self._batch.mode == "full" and not self.judged:
-            before = self._watchlist.live(self._name, self._now)
-            change.withdrawn = before - len(self._met)
+        if self._batch.mode == "full" and change.status == "applied":
+            before = self._index.count_unexpired(self._name, self._now_us)
+            change.withdrawn = before - len(self._matched)
             if before and not change.put and not self._confirmed:
-                self._refuse("held", "would_empty")
+                self._stop("held", "would_empty")
             elif before >= SHRINK_FROM and change.withdrawn * 2 > before and not self._confirmed:
-                self._refuse("held", "would_shrink")
+                self._stop("held", "would_shrink")
         return self._change
 
-    def _refuse(self, status: BatchStatus, code: BatchCode) -> None:
-        self._change = Change(status=status, code=code)
+    def _stop(self, status: BatchStatus, code: BatchCode) -> None:
+        """The whole batch is held or rejected, so it changes nothing and counts nothing."""
+        self._change = BatchChange(status=status, code=code)
 
     def _put(self, line: PushLine, tokens: Tokens) -> None:
+        """Puts the entry of a line, in place of the entries that the line matches."""
         entry = _entry(self._batch, line, tokens)
-        fits = self._fits(tokens)
-        if len(fits) == 1 and _same(fits[0], entry):
+        matches = self._matches(tokens)
+        if len(matches) == 1 and _same(matches[0], entry):
             self._change.duplicate += 1
-            if self._batch.mode == "full":  # it stays under its own name, above the new floor
-                self._change.put.setdefault(fits[0].entry_id, fits[0])
+            if self._batch.mode == "full":  # it stays under its own id, above the new floor
+                self._change.put.setdefault(matches[0].entry_id, matches[0])
             return
-        namesake = self._watchlist.get(self._name, entry.entry_id)  # a batch_id used again after its receipt was gone
-        if namesake is not None and namesake.entry_id not in self._gone:
-            fits = [*(old for old in fits if old.entry_id != namesake.entry_id), namesake]
-        for old in fits:
-            self._drop(old)
+        # A batch_id can be used again after its receipt has expired. Then an entry of this id may exist.
+        same_id = self._index.get(self._name, entry.entry_id)
+        if same_id is not None and same_id.entry_id not in self._gone:
+            matches = [*(old for old in matches if old.entry_id != same_id.entry_id), same_id]
+        for old in matches:
+            self._remove(old)
         self._change.put[entry.entry_id] = entry
-        for kind, some in tokens.items():
-            for token in some:
-                self._added.setdefault((kind, token), {})[entry.entry_id] = entry
+        for pair in token_pairs(tokens):
+            self._added.setdefault(pair, {})[entry.entry_id] = entry
         self._change.accepted += 1
 
     def _withdraw(self, line: PushLine, tokens: Tokens) -> LineCode | None:
-        fits = self._fits(tokens)
-        for old in fits:
-            self._drop(old)
-        if not fits:
+        """Removes the entries that a line matches."""
+        matches = self._matches(tokens)
+        for old in matches:
+            self._remove(old)
+        if not matches:
             return "not_listed"
         self._change.withdrawn += 1
         return None
 
-    def _fits(self, tokens: Tokens) -> list[Entry]:
-        """Live entries that the line is about: of the list, and of the batch's earlier lines."""
-        strong = any(kind in tokens for kind in _STRONG)
+    def _matches(self, tokens: Tokens) -> list[Entry]:
+        """Returns the unexpired entries that a line matches, of the list and of the batch's earlier lines.
+
+        Documents match by documents. A phone or a plate matches only where neither side has a document.
+        """
+        strong = any(domain in tokens for domain in _STRONG)
         found: dict[str, Entry] = {}
-        for kind in _STRONG if strong else _WEAK:
-            for token in tokens.get(kind, ()):
-                for entry in self._watchlist.find(kind, token):
+        for domain in _STRONG if strong else _WEAK:
+            for token in tokens.get(domain, ()):
+                for entry in self._index.find(domain, token):
                     if (
                         (entry.authority, entry.list) == self._name
-                        and entry.to_us > self._now
+                        and entry.to_us > self._now_us
                         and entry.entry_id not in self._gone
                     ):
                         found[entry.entry_id] = entry
-                found |= self._added.get((kind, token), {})
-        fits = [e for e in found.values() if strong or not any(kind in e.tokens for kind in _STRONG)]
-        self._met.update(entry.entry_id for entry in fits if entry.sequence != self._batch.sequence)
-        return fits
+                found |= self._added.get((domain, token), {})
+        matches = [e for e in found.values() if strong or not any(domain in e.tokens for domain in _STRONG)]
+        self._matched.update(entry.entry_id for entry in matches if entry.sequence != self._batch.sequence)
+        return matches
 
-    def _drop(self, old: Entry) -> None:
-        if old.sequence == self._batch.sequence:  # of an earlier line: nobody has seen it
+    def _remove(self, old: Entry) -> None:
+        if old.sequence == self._batch.sequence:  # an earlier line of this batch put it
             del self._change.put[old.entry_id]
-            for kind, some in old.tokens.items():
-                for token in some:
-                    del self._added[kind, token][old.entry_id]
+            for pair in token_pairs(old.tokens):
+                del self._added[pair][old.entry_id]
             return
         self._gone.add(old.entry_id)
         self._change.put.pop(old.entry_id, None)
@@ -170,8 +188,10 @@ class Judge:
 
 
 def _tokens(line: PushLine) -> Tokens:
-    given: dict[str, Any] = {kind: getattr(line.tokens, "pass_" if kind == "pass" else kind) for kind in KINDS}
-    return {kind: tuple(sorted(set(some))) for kind, some in given.items() if some is not UNSET and some}
+    given: dict[str, Any] = {
+        domain: getattr(line.tokens, "pass_" if domain == "pass" else domain) for domain in DOMAINS
+    }
+    return {domain: tuple(sorted(set(some))) for domain, some in given.items() if some is not UNSET and some}
 
 
 def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
@@ -180,7 +200,7 @@ def _entry(batch: PushBatch, line: PushLine, tokens: Tokens) -> Entry:
         authority=batch.authority,
         list=batch.list,
         entry_id=f"{batch.batch_id}:{line.line}",
-        category=cast(Category, batch.category),  # a batch of another is refused as a whole
+        category=cast(Category, batch.category),  # a batch of an unknown category is rejected before its lines
         from_us=min(max(unix_micros(line.valid_from), 0), FOREVER_US),
         to_us=min(unix_micros(line.valid_to), FOREVER_US),
         tokens=tokens,

@@ -1,4 +1,4 @@
-"""The parts of pushed batches as they come in: where each lies, and whether they make one batch (CONTRACT §5)."""
+"""Collects the parts of push batches, and checks that the parts of one batch agree (contract §5)."""
 
 from __future__ import annotations
 
@@ -7,69 +7,84 @@ from msgspec import Struct, field, structs
 from ninezero.schemas.events import PushBatch
 
 BatchName = tuple[str, str]
-"""(authority, batch_id): two authorities may have chosen the same id."""
+"""(authority, batch_id). The authority is part of the name because two authorities may choose the same id."""
 
-_OF_A_PART = {"part", "lines", "issued_at"}
-_OF_THE_BATCH = [name for name in PushBatch.__struct_fields__ if name not in _OF_A_PART]
+_PART_FIELDS = {"part", "lines", "issued_at"}
+_BATCH_FIELDS = [name for name in PushBatch.__struct_fields__ if name not in _PART_FIELDS]
+"""Fields that must be equal in all parts of a batch."""
 
 
 class PartError(Exception):
-    """A part that does not belong to its batch; `path` is the JSON Pointer to the fault."""
+    """A part does not agree with the other parts of its batch. `path` is the JSON Pointer to the fault."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.path = path
 
 
-class Gathered(Struct):
-    """What is there of a batch: its first part without lines, each part's offset, the lines of all."""
+class GatheredBatch(Struct):
+    """The parts of one batch that have arrived. Their lines stay on the topic."""
 
     head: PushBatch
-    at_ms: int = 0
-    """Kafka timestamp of the part that came last: the batch's "now"."""
-    places: dict[int, int] = field(default_factory=dict)
+    """The first part that arrived, without its lines."""
+    kafka_ms: int = 0
+    """Kafka timestamp of the last part that arrived, Unix time in ms. It is the time at which the batch is decided."""
+    offsets: dict[int, int] = field(default_factory=dict)
+    """Offset of each part, by part number."""
     lines: dict[int, int] = field(default_factory=dict)
-    """Line number → the part that has it."""
+    """Part number of each line, by line number."""
 
     @property
     def complete(self) -> bool:
-        """Whether every part is there."""
-        return len(self.places) == self.head.parts
+        """Whether all parts have arrived."""
+        return len(self.offsets) == self.head.parts
+
+    @property
+    def offsets_in_order(self) -> list[int]:
+        """The offsets of the parts, in the order of the parts."""
+        return [offset for _, offset in sorted(self.offsets.items())]
 
 
 class Parts:
-    """Batches that are not complete. Contents stay on the topic."""
+    """The batches that are not complete yet."""
 
     def __init__(self) -> None:
-        self.batches: dict[BatchName, Gathered] = {}
+        self.batches: dict[BatchName, GatheredBatch] = {}
 
-    def take(self, batch: PushBatch, offset: int, at_ms: int) -> Gathered:
-        """Notes a part. The same part again takes the place of the first; a later `issued_at` begins the batch anew.
+    def add(self, batch: PushBatch, offset: int, kafka_ms: int) -> GatheredBatch:
+        """Adds a part and returns its batch.
+
+        The same part again replaces the earlier one. A later `issued_at` is a new attempt: it discards the parts of the earlier one.
+
+        Args:
+            batch: the part.
+            offset: its offset on the topic.
+            kafka_ms: its Kafka timestamp, Unix time in ms.
 
         Raises:
-            PartError: a field of the batch differs from that of its other parts, or a line number comes twice.
+            PartError: a field of the batch differs from that of its other parts, or a line number occurs twice.
         """
         name = (batch.authority, batch.batch_id)
-        found = self.batches.get(name)
-        if found is None or batch.issued_at > found.head.issued_at:
-            found = Gathered(structs.replace(batch, lines=[]))
-        elif batch.issued_at < found.head.issued_at:
+        gathered = self.batches.get(name)
+        if gathered is None or batch.issued_at > gathered.head.issued_at:
+            gathered = GatheredBatch(structs.replace(batch, lines=[]))
+        elif batch.issued_at < gathered.head.issued_at:
             raise PartError("/issued_at")
-        for key in _OF_THE_BATCH:
-            if getattr(batch, key) != getattr(found.head, key):
+        for key in _BATCH_FIELDS:
+            if getattr(batch, key) != getattr(gathered.head, key):
                 raise PartError(f"/{key}")
         numbers: set[int] = set()
-        for index, line in enumerate(batch.lines):
-            if line.line in numbers or found.lines.get(line.line, batch.part) != batch.part:
-                raise PartError(f"/lines/{index}/line")
+        for position, line in enumerate(batch.lines):
+            if line.line in numbers or gathered.lines.get(line.line, batch.part) != batch.part:
+                raise PartError(f"/lines/{position}/line")
             numbers.add(line.line)
-        if batch.part in found.places:
-            found.lines = {number: part for number, part in found.lines.items() if part != batch.part}
-        found.places[batch.part], found.at_ms = offset, at_ms
-        found.lines.update(dict.fromkeys(numbers, batch.part))
-        self.batches[name] = found
-        return found
+        if batch.part in gathered.offsets:
+            gathered.lines = {number: part for number, part in gathered.lines.items() if part != batch.part}
+        gathered.offsets[batch.part], gathered.kafka_ms = offset, kafka_ms
+        gathered.lines.update(dict.fromkeys(numbers, batch.part))
+        self.batches[name] = gathered
+        return gathered
 
-    def forget(self, name: BatchName) -> None:
-        """The batch is judged."""
+    def remove(self, name: BatchName) -> None:
+        """Removes a batch that has been decided."""
         self.batches.pop(name, None)

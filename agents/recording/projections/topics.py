@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from isal.isal_zlib import crc32
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.rules import FEVER_C
+from ninezero.agents.logic.policy.thresholds import FEVER_C
 from ninezero.agents.recording.projections import decisions, events
 from ninezero.agents.recording.sealed_days import SEALED_TABLES
 from ninezero.schemas.events import (

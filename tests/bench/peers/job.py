@@ -23,9 +23,10 @@ from clickhouse_driver import Client
 
 from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy import rules
-from ninezero.agents.logic.watchlist.index import Entry
+from ninezero.agents.logic.watchlist.entries import Entry
+from ninezero.agents.screening.alerts import build_alert
 from ninezero.schemas import rows
-from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, encode
+from ninezero.schemas.events import Outcomes, Scan, encode
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka import deadletters
 from ninezero.streams.kafka.decoding import LATE_US, Rejected, check_clock
@@ -76,8 +77,8 @@ class DictWatchlist:
             self._lines = {line.rstrip("\n"): number for number, line in enumerate(file)}
         self.common_keys = frozenset(self._about["keys"])
 
-    def valid(self, kind: str, token: str, at_us: int) -> tuple[Entry, ...]:
-        """Returns the entries of a token that are valid at a time, as `Watchlist.valid` does."""
+    def find_valid(self, kind: str, token: str, at_us: int) -> tuple[Entry, ...]:
+        """Returns the entries of a token that are valid at a time, as `WatchlistIndex.find_valid` does."""
         line = self._lines.get(token)
         if line is None or kind != "id" or not self._about["from_us"] <= at_us < self._about["to_us"]:
             return ()
@@ -110,17 +111,17 @@ def decide(watchlist: Any, value: bytes, kafka_ms: int) -> Decided:
         scan = validated(Scan, value)  # raises with the reason and the field
     at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
-    verdict = rules.decide_scan(scan, at_us, watchlist, HOME, False)
+    decision = rules.decide_scan(scan, at_us, watchlist, HOME, False)
     late = kafka_ms * 1000 - at_us > LATE_US
     now = time.time()
     minute = at_us // 60_000_000 * 60
     row = (
         _day(minute), minute, scan.site_id, scan.device_id, scan.seq, scan.kind, scan.direction, "", len(scan.people),
-        verdict.outcome, int(late), [why.rule for why in verdict.reasons], rows.FIRST_WINS - int(now * 1000),
+        decision.outcome, int(late), [hit.rule for hit in decision.hits], rows.FIRST_WINS - int(now * 1000),
     )  # fmt: skip
-    alert = _alert(scan, verdict, late, now) if verdict.reasons else None
+    alert = encode(build_alert(scan, decision, late, datetime.fromtimestamp(now, UTC), 1)) if decision.hits else None
     outcome = (
-        (scan.device_id, scan.seq, verdict.outcome, verdict.people if verdict.reasons else [])
+        (scan.device_id, scan.seq, decision.outcome, decision.people if decision.hits else [])
         if WITH_OUTCOMES
         else None
     )
@@ -163,35 +164,6 @@ class Rows:
             )
             self._rows.clear()
         self._flushed = time.monotonic()
-
-
-def _alert(scan: Scan, verdict: rules.Verdict, late: bool, now: float) -> bytes:
-    return encode(
-        Alert(
-            alert_id=rules.alert_id(scan.device_id, scan.seq, verdict.reasons),
-            table=rules.TABLE,
-            site_id=scan.site_id,
-            device_id=scan.device_id,
-            seq=scan.seq,
-            observed_at=scan.observed_at,
-            decided_at=datetime.fromtimestamp(now, UTC),
-            outcome=verdict.outcome,
-            late=late,
-            watchlist_version=1,
-            reasons=[
-                Reason(
-                    why.person,
-                    why.rule,
-                    [
-                        MatchedEntry(matched, e.category, e.authority, e.list, e.batch_id, e.entry_id,
-                                     datetime.fromtimestamp(e.to_us / 1_000_000, UTC))
-                        for matched, e in why.entries
-                    ],
-                )
-                for why in verdict.reasons
-            ],
-        )
-    )  # fmt: skip
 
 
 __all__ = ["Decided", "DictWatchlist", "Rejected", "Rows", "dead_letter", "decide", "load_watchlist", "outcomes_record"]

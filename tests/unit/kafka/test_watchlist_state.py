@@ -57,7 +57,7 @@ def read(records: list[Record], state: WatchlistState | None = None, caught_up: 
 
 
 def listed(state: WatchlistState, name: tuple[str, str] = ("a", "l")) -> dict[str, int]:
-    return {e.entry_id: e.sequence for e in state._lists.watchlist.entries(name)}  # type: ignore[attr-defined]
+    return {e.entry_id: e.sequence for e in state._lists.index.entries(name)}  # type: ignore[attr-defined]
 
 
 def test_a_list_changes_at_its_manifest_and_is_complete_when_its_count_is_right() -> None:

@@ -1,4 +1,4 @@
-"""Delta batches: every line's outcome."""
+"""Push batches: the outcome of every line, and of the batch."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from ninezero.agents.logic.pushes.batches import Change
-from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.pushes.batches import BatchChange
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch
 from ninezero.schemas.times import unix_micros
-from tests.support import judge
+from tests.support import decide_batch
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -32,39 +32,39 @@ def batch(*lines: dict[str, Any], sequence: int = 1, **given: Any) -> PushBatch:
     return msgspec.convert(record | given, PushBatch, strict=False)
 
 
-def apply(watchlist: Watchlist, pushed: PushBatch, last: int | None = None) -> Change:
-    change = judge(pushed, unix_micros(NOW), watchlist, last)
+def apply(watchlist: WatchlistIndex, pushed: PushBatch, last: int | None = None) -> BatchChange:
+    change = decide_batch(pushed, unix_micros(NOW), watchlist, last)
     watchlist.apply(("a", "l"), change.put.values(), change.remove)
     return change
 
 
-def listed(watchlist: Watchlist) -> list[str]:
+def listed(watchlist: WatchlistIndex) -> list[str]:
     return sorted(entry.entry_id for entry in watchlist.entries(("a", "l")))
 
 
 def test_lines_are_accepted_and_the_same_lines_again_are_duplicates_that_keep_their_entry() -> None:
-    watchlist = Watchlist()
+    watchlist = WatchlistIndex()
     assert apply(watchlist, batch(line(1, id=[t(1)]), line(2, phone=[t(2)]))).accepted == 2
     again = apply(watchlist, batch(line(7, id=[t(1)]), line(8, phone=[t(2)]), sequence=2))
     assert (again.accepted, again.duplicate, listed(watchlist)) == (0, 2, ["b1:1", "b1:2"])
 
 
 def test_another_window_replaces_the_entry() -> None:
-    watchlist = Watchlist()
+    watchlist = WatchlistIndex()
     apply(watchlist, batch(line(1, id=[t(1)])))
     assert apply(watchlist, batch(line(1, (-1, 9), id=[t(1)]), sequence=2)).accepted == 1
     assert listed(watchlist) == ["b2:1"]
 
 
-def test_a_line_that_fits_several_entries_replaces_them_all_also_within_one_batch() -> None:
-    watchlist = Watchlist()
+def test_a_line_replaces_every_entry_that_it_matches_also_within_one_batch() -> None:
+    watchlist = WatchlistIndex()
     apply(watchlist, batch(line(1, id=[t(1)]), line(2, passport=[t(2)])))
     change = apply(watchlist, batch(line(1, id=[t(1)], passport=[t(2)]), line(2, (-1, 9), id=[t(1)]), sequence=2))
     assert (change.accepted, listed(watchlist)) == (2, ["b2:2"])
 
 
-def test_a_phone_joins_lines_only_where_neither_has_a_document() -> None:
-    watchlist = Watchlist()
+def test_a_phone_matches_only_where_neither_side_has_a_document() -> None:
+    watchlist = WatchlistIndex()
     apply(watchlist, batch(line(1, id=[t(1)], phone=[t(5)])))
     apply(watchlist, batch(line(1, phone=[t(5)]), sequence=2))
     assert watchlist.size(("a", "l")) == 2
@@ -83,14 +83,14 @@ CODES = [
 
 
 @pytest.mark.parametrize(("code", "bad"), CODES)
-def test_each_code_in_its_order(code: str, bad: dict[str, Any]) -> None:
-    change = apply(Watchlist(), batch(bad, line(2, id=[t(9)])))
+def test_each_code_of_a_rejected_line(code: str, bad: dict[str, Any]) -> None:
+    change = apply(WatchlistIndex(), batch(bad, line(2, id=[t(9)])))
     assert [(r.line, r.code) for r in change.rejects] == [(1, code)]
     assert change.accepted == 1
 
 
-def test_a_health_pass_may_be_longer() -> None:
-    assert apply(Watchlist(), batch(line(1, (0, 90), **{"pass": [t(1)]}), category="health_pass")).accepted == 1
+def test_a_health_pass_may_have_a_longer_window() -> None:
+    assert apply(WatchlistIndex(), batch(line(1, (0, 90), **{"pass": [t(1)]}), category="health_pass")).accepted == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_health_pass_may_be_longer() -> None:
 def test_a_batch_that_is_not_applied_changes_nothing_and_counts_nothing(
     given: dict[str, Any], last: int | None, expected: tuple[str, str]
 ) -> None:
-    watchlist = Watchlist()
+    watchlist = WatchlistIndex()
     change = apply(watchlist, batch(line(1, id=[t(1)]), **given), last)
     assert (change.status, change.code) == expected
     assert not listed(watchlist) and change.accepted == change.duplicate == len(change.rejects) == 0

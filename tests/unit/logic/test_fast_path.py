@@ -1,4 +1,4 @@
-"""The sieve: whatever it calls ordinary, decoding accepts and the decision table finds clear."""
+"""The fast path: decoding accepts every event that it clears, and the rules find the event clear."""
 
 import gc
 import json
@@ -15,13 +15,13 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.watchlist.index import Entry, Watchlist
+from ninezero.agents.logic.watchlist.entries import Entry
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.agents.recording.projections.topics import projections
-from ninezero.agents.screening import agent as screening
+from ninezero.agents.screening import decide
 from ninezero.agents.screening.agent import Screening
-from ninezero.agents.screening.event_kinds import CHECKPOINTS
-from ninezero.agents.screening.stations import STATIONS
+from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import Rejected, decode
@@ -38,9 +38,9 @@ def token(n: int, key: str = "k1") -> str:
     return f"{key}.{n:032x}"
 
 
-def lists(keys: tuple[str, ...] = ("k1",)) -> Watchlist:
-    """Numbers below ten are listed, in turn as each kind of document; each line under every key."""
-    made = Watchlist()
+def lists(keys: tuple[str, ...] = ("k1",)) -> WatchlistIndex:
+    """Lists the numbers below ten, each in one of the domains in turn, under every key."""
+    made = WatchlistIndex()
     put = [
         Entry("a", "l", f"b:{n}", "health_pass" if kind == "pass" else "close_contact", NOW_US - 10**9, NOW_US + 10**9,
               {kind: tuple(token(n, key) for key in keys)}, 1)
@@ -68,16 +68,18 @@ def arrival(**changes: Any) -> dict[str, Any]:
             "person": {"role": "traveller", "tokens": {"id": token(99)}, "temperature_c": None}} | changes  # fmt: skip
 
 
-def ordinary(values: list[bytes], kind: Any = CHECKPOINTS, watchlist: Watchlist | None = None) -> list[int]:
-    return list(kind.sieve.sift(values, lists() if watchlist is None else watchlist, HOME).places)
+def cleared(values: list[bytes], kind: Any = CHECKPOINTS, index: WatchlistIndex | None = None) -> list[int]:
+    """Returns the positions of the events that the fast path clears."""
+    return list(kind.fast_path.clear(values, lists() if index is None else index, HOME).positions)
 
 
-def clear(value: bytes, kind: Any, watchlist: Watchlist) -> bool:
+def is_clear(value: bytes, kind: Any, index: WatchlistIndex) -> bool:
+    """Returns whether decoding accepts a value and the rules find it clear."""
     try:
         event = decode(kind.event, value)
     except Rejected:
         return False
-    return bool(kind.decide(event, unix_micros(event.observed_at), watchlist, HOME, False).outcome == "clear")
+    return bool(kind.decide(event, unix_micros(event.observed_at), index, HOME, False).outcome == "clear")
 
 
 TOKENS = st.builds(
@@ -110,14 +112,14 @@ USUAL = st.fixed_dictionaries(
 
 @settings(max_examples=400)
 @given(st.lists(st.one_of(SCANS, USUAL, USUAL), max_size=8), st.sampled_from([(), ("k1",), ("k1", "k2")]))
-def test_what_is_ordinary_is_clear(events: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
-    watchlist = lists(keys) if keys else Watchlist()
+def test_every_cleared_event_is_clear(events: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+    index = lists(keys) if keys else WatchlistIndex()
     values = [json.dumps(event).encode() for event in events]
-    for place in ordinary(values, watchlist=watchlist):
-        assert clear(values[place], CHECKPOINTS, watchlist), values[place]
+    for position in cleared(values, index=index):
+        assert is_clear(values[position], CHECKPOINTS, index), values[position]
 
 
-def test_a_chunk_as_a_whole_and_one_by_one_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_path_and_the_slow_path_give_the_same_results(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(1)
     odd: list[dict[str, Any]] = [
         {"person": {"tokens": {"id": token(0)}}}, {"person": {"temperature_c": 38.0}}, {"plate": token(4)}, {"seq": -1}, {"direction": "out"},
@@ -129,16 +131,16 @@ def test_a_chunk_as_a_whole_and_one_by_one_come_to_the_same(monkeypatch: pytest.
         values.append(json.dumps(scan(**{"seq": n, "site_id": f"s{n % 3}"} | change)).encode())
     values += rng.choices(values, k=40)
     found = []
-    for few, part in ((1, 800), (1, 50), (10_000, 800)):
-        monkeypatch.setattr(screening, "FEW", few)
-        monkeypatch.setattr(screening, "PART", part)
+    for fewest, together in ((1, 800), (1, 50), (10_000, 800)):
+        monkeypatch.setattr(decide, "MIN_FAST_PATH_EVENTS", fewest)
+        monkeypatch.setattr(decide, "FAST_PATH_EVENTS", together)
         found.append(decided(values))
     assert found[0] == found[1] == found[2]
     outcomes, alerts, events, letters = found[0]
     assert len(outcomes) + letters == 340 and letters and alerts and len(events) == len({one[1:3] for one in outcomes})
 
 
-def test_chunks_of_several_partitions_are_decided_as_if_they_were_one() -> None:
+def test_chunks_of_several_partitions_give_the_same_results_as_one() -> None:
     values = [json.dumps(scan(seq=n, site_id=f"s{n % 3}")).encode() for n in range(90)]
     values[17] = values[60] = b"{}"
     found = [decided(values, size) for size in (90, 25)]
@@ -147,13 +149,13 @@ def test_chunks_of_several_partitions_are_decided_as_if_they_were_one() -> None:
     assert [(one["partition"], one["offset"]) for one in letters] == [(0, 17), (2, 10)]
 
 
-def test_decisions_about_a_partition_are_one_record_with_the_key_of_its_first_site() -> None:
+def test_the_decisions_of_a_partition_are_one_record_with_the_key_of_its_first_site() -> None:
     values = [json.dumps(scan(seq=n, site_id=f"s{n % 3 + n // 45 * 3}")).encode() for n in range(90)]
-    told = [(key, json.loads(value)) for topic, key, value in written(values, 45) if topic is DECISIONS]
-    assert [(key, one["sites"]) for key, one in told] == [(b"s0", ["s0", "s1", "s2"]), (b"s3", ["s3", "s4", "s5"])]
-    for _, one in told:
+    found = [(key, json.loads(value)) for topic, key, value in written(values, 45) if topic is DECISIONS]
+    assert [(key, one["sites"]) for key, one in found] == [(b"s0", ["s0", "s1", "s2"]), (b"s3", ["s3", "s4", "s5"])]
+    for _, one in found:
         events = [
-            (one["sites"][n], seq) for alike in one["decisions"] for n, seq in zip(alike[7], alike[9], strict=True)
+            (one["sites"][n], seq) for group in one["decisions"] for n, seq in zip(group[7], group[9], strict=True)
         ]
         assert all(site == f"s{seq % 3 + seq // 45 * 3}" for site, seq in events) and len(events) == 45
 
@@ -162,25 +164,25 @@ def test_decisions_about_a_partition_are_one_record_with_the_key_of_its_first_si
     "wrong",
     [{"sites": ["no site"]}, {"device_ids": ["no\ndevice"]}, {"numbers": [1]}, {"numbers": [-1]}, {"numbers": []}],
 )
-def test_decisions_that_name_what_is_no_identifier_are_not_recorded(wrong: dict[str, Any]) -> None:
+def test_decisions_with_a_malformed_identifier_are_not_recorded(wrong: dict[str, Any]) -> None:
     given = {"ORDER": "o", "SUNSET": "2027-06-30T00:00:00Z", "KAFKA": "k:1", "CLICKHOUSE": "clickhouse://c"}
     (_, read, _), *_ = projections(load({f"NINEZERO_{name}": value for name, value in given.items()}))
     good: dict[str, Any] = {"numbers": [0], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
-    for change, taken in (({}, True), (wrong, False)):
+    for change, accepted in (({}, True), (wrong, False)):
         made = {"sites": ["s"], **good, **change}
-        alike = ["vehicle", "in", "", 1, "clear", False, [], *(made[name] for name in good)]
+        group = ["vehicle", "in", "", 1, "clear", False, [], *(made[name] for name in good)]
         value = encode(
-            {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": made["sites"], "decisions": [alike]}
+            {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": made["sites"], "decisions": [group]}
         )
-        if taken:
+        if accepted:
             assert read(SimpleNamespace(value=value)).days
         else:
             with pytest.raises(Rejected):
                 read(SimpleNamespace(value=value))
 
 
-def test_what_was_refused_goes_with_its_chunk() -> None:
-    def kept() -> int:
+def test_a_rejected_record_does_not_keep_its_chunk_in_memory() -> None:
+    def chunks_in_memory() -> int:
         return sum(isinstance(one, Chunk) for one in gc.get_objects())
 
     bad = [b"{}"] * 3 + [
@@ -188,47 +190,50 @@ def test_what_was_refused_goes_with_its_chunk() -> None:
     ]
     gc.disable()
     try:
-        before = kept()
+        before = chunks_in_memory()
         written(bad)
-        assert kept() == before, "they are in a cycle, and stay until somebody looks for those"
+        assert chunks_in_memory() == before, "a reference cycle keeps them until the next garbage collection"
     finally:
         gc.enable()
 
 
 def written(values: list[bytes], size: int = 1000) -> list[Any]:
-    """Records that are written for values, which come in chunks of some partitions."""
+    """Returns the records that screening writes for values. `size` values make a chunk, and each chunk is of another partition."""
     ms = int(NOW.timestamp() * 1000)
     records = [SimpleNamespace(value=v, offset=n % size, timestamp=ms) for n, v in enumerate(values)]
     chunks = [
         Chunk(TP("scans", n // size), records[n : n + size], OffsetTracker()) for n in range(0, len(values), size)
     ]
-    mine = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME)
-    lately: Any = SimpleNamespace(heartbeat_age=lambda now: 0.0, version=1)
-    held: Any = SimpleNamespace(watchlist=lists())
-    return Screening(mine, lately, held, None).decide(CHECKPOINTS, chunks)[0]  # type: ignore[arg-type]  # what deciding needs of them
+    settings: Any = SimpleNamespace(
+        sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME
+    )
+    replica: Any = SimpleNamespace(heartbeat_age=lambda now: 0.0, version=1)
+    projection: Any = SimpleNamespace(index=lists())
+    screening = Screening(settings, replica, projection, None)  # type: ignore[arg-type]  # only what `decide` needs
+    return screening.decide(CHECKPOINTS, chunks).records
 
 
 def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
-    """Outcomes in order of site, alerts, events with their decision, number of dead letters."""
-    said: dict[str, list[Any]] = defaultdict(list)
+    """Returns outcomes in the order of sites, alerts, events with their decision, and the number of dead letters."""
+    found: dict[str, list[Any]] = defaultdict(list)
     for topic, key, value in written(values, size):
-        said[topic.name].append((key, json.loads(value)))
+        found[topic.name].append((key, json.loads(value)))
     outcomes = [
         (key, *one)
-        for key, record in sorted(said["screening-outcomes"], key=lambda r: r[0])
+        for key, record in sorted(found["screening-outcomes"], key=lambda r: r[0])
         for one in record["outcomes"]
     ]
-    alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in said["screening-alerts"])
-    events = sorted((*map(str, alike[:7]), record["sites"][n], *one) for _, record in said["screening-decisions"]
-                    for alike in record["decisions"] for n, *one in zip(*alike[7:], strict=True))  # fmt: skip
-    return outcomes, alerts, events, len(said["dead-letters"])
+    alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in found["screening-alerts"])
+    events = sorted((*map(str, group[:7]), record["sites"][n], *one) for _, record in found["screening-decisions"]
+                    for group in record["decisions"] for n, *one in zip(*group[7:], strict=True))  # fmt: skip
+    return outcomes, alerts, events, len(found["dead-letters"])
 
 
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])
-def test_an_event_as_most_are_is_ordinary(kind: Any, event: dict[str, Any]) -> None:
+def test_a_usual_event_is_cleared(kind: Any, event: dict[str, Any]) -> None:
     value = json.dumps(event).encode()
-    found = kind.sieve.sift([b"", value, b"{}", value], lists(), HOME)
-    assert list(found.places) == [1, 3] and found.at_us.tolist() == [NOW_US, NOW_US]
+    found = kind.fast_path.clear([b"", value, b"{}", value], lists(), HOME)
+    assert list(found.positions) == [1, 3] and found.observed_us.tolist() == [NOW_US, NOW_US]
     assert [(e.device_id, e.seq, e.site_id) for e in found.events] == [("d", 1, "s")] * 2
 
 
@@ -240,20 +245,20 @@ def test_an_event_as_most_are_is_ordinary(kind: Any, event: dict[str, Any]) -> N
     + [{"plate": token(4)}, {"person": {"tokens": {}}}, {"person": {"tokens": {"phone": token(99)}}}, {"person": {"tokens": {"id": token(99, "k2")}}}]
     + [{"person": {"origin": "370112"}}, {"person": {"temperature_c": None}}, {"person": {"temperature_confirmed_c": 36.5}}, {"person": {"health_code": "red"}}],
 )  # fmt: skip
-def test_whoever_may_have_a_reason_is_looked_at_alone(change: dict[str, Any]) -> None:
-    assert ordinary([json.dumps(scan(**change)).encode()]) == []
+def test_an_event_that_a_rule_may_apply_to_is_not_cleared(change: dict[str, Any]) -> None:
+    assert cleared([json.dumps(scan(**change)).encode()]) == []
 
 
-def test_who_leaves_is_ordinary_wherever_from() -> None:
-    said = {
-        origin: ordinary([json.dumps(scan(direction="out", person={"origin": origin})).encode()])
+def test_an_outbound_event_is_cleared_whatever_the_origin() -> None:
+    found = {
+        origin: cleared([json.dumps(scan(direction="out", person={"origin": origin})).encode()])
         for origin in ("370112", "US", "us")
     }
-    assert said == {"370112": [0], "US": [0], "us": []}
+    assert found == {"370112": [0], "US": [0], "us": []}
 
 
 def strings(kind: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths of every string with a pattern in a wire type."""
+    """Yields the path of every string with a pattern in a wire type."""
     for info in msgspec.structs.fields(kind):
         for one in [info.type, *get_args(info.type)]:
             inner = get_args(one)[0] if get_origin(one) is not None and get_args(one) else one
@@ -268,22 +273,22 @@ def strings(kind: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan(direction="out")), (STATIONS, arrival())])
 def test_every_string_that_has_a_pattern_is_checked(kind: Any, event: dict[str, Any]) -> None:
     paths = set(strings(kind.event))
-    assert len(paths) == (8 if kind.event is Scan else 10), "fields were added: does the sieve look at them?"
+    assert len(paths) == (8 if kind.event is Scan else 10), "fields were added: does the fast path check them?"
     for path in paths:
         changed = json.loads(json.dumps(event))
         at = changed
         for part in path[:-1]:
             at = at[part]
         at[path[-1]] = "no such thing!"
-        assert ordinary([json.dumps(changed).encode()], kind) == [], path
+        assert cleared([json.dumps(changed).encode()], kind) == [], path
 
 
-def test_what_is_too_large_or_nested_too_deep_is_left_alone() -> None:
+def test_a_value_that_is_too_large_or_nested_too_deeply_is_not_cleared() -> None:
     padded = json.dumps(scan()).encode() + b" " * MAX_VALUE_BYTES
-    assert ordinary([padded, b'{"people":' + b"[" * 100_000, b"\xff", json.dumps(scan()).encode()]) == [3]
+    assert cleared([padded, b'{"people":' + b"[" * 100_000, b"\xff", json.dumps(scan()).encode()]) == [3]
 
 
-def test_tokens_of_many_lengths_are_told_apart() -> None:
+def test_well_formed_tokens_of_different_lengths_are_recognised() -> None:
     texts = [token(1), token(2, "key2"), token(3, "k2"), "", token(4)[:-1], token(5, "K1"), token(6, "key2").upper()]
     assert well_formed(texts, {"k1", "key2"}).tolist() == [True, True, False, False, False, False, False]
     assert well_formed(texts, frozenset()).tolist() == [False] * 7
@@ -291,8 +296,8 @@ def test_tokens_of_many_lengths_are_told_apart() -> None:
     assert well_formed([], {"k1"}).tolist() == []
 
 
-def test_a_window_that_is_over_leaves_the_last_word_to_the_table() -> None:
-    made = Watchlist()
+def test_an_expired_entry_leaves_the_decision_to_the_slow_path() -> None:
+    made = WatchlistIndex()
     made.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1)], ())
     value = json.dumps(scan(observed_at=(NOW + timedelta(days=1)).isoformat())).encode()
-    assert ordinary([value], watchlist=made) == [] and clear(value, CHECKPOINTS, made)
+    assert cleared([value], index=made) == [] and is_clear(value, CHECKPOINTS, made)

@@ -1,4 +1,4 @@
-"""Parts of a batch make one batch, in whatever order they come, and never a mixture."""
+"""Parts make one batch in any order of arrival, and parts of different batches are never mixed."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def part(number: int, parts: int, *lines: int, **given: Any) -> PushBatch:
 
 
 @given(st.permutations(range(1, 6)), st.lists(st.integers(1, 5), max_size=5))
-def test_a_batch_is_complete_when_every_part_is_there_whatever_their_order(order: list[int], again: list[int]) -> None:
+def test_a_batch_is_complete_when_every_part_has_arrived_in_any_order(order: list[int], again: list[int]) -> None:
     parts, seen = Parts(), set[int]()
     for offset, number in enumerate([*again, *order]):
-        found = parts.take(part(number, 5, number * 10, number * 10 + 1), offset, offset)
+        found = parts.add(part(number, 5, number * 10, number * 10 + 1), offset, offset)
         seen.add(number)
         assert found.complete == (len(seen) == 5)
-    assert len(found.lines) == 10 and found.at_ms == len(again) + 4
-    assert found.places == {n: len(again) + order.index(n) for n in range(1, 6)}, "the last of each part counts"
+    assert len(found.lines) == 10 and found.kafka_ms == len(again) + 4
+    assert found.offsets == {n: len(again) + order.index(n) for n in range(1, 6)}, "the last record of each part counts"
 
 
 @pytest.mark.parametrize(
@@ -45,36 +45,36 @@ def test_a_batch_is_complete_when_every_part_is_there_whatever_their_order(order
         ({"issued_at": NOW - timedelta(seconds=1)}, "/issued_at"),
     ],
 )
-def test_a_part_of_another_batch_is_refused_with_the_field_that_tells(given: dict[str, Any], path: str) -> None:
+def test_a_part_that_does_not_agree_is_rejected_with_the_field_that_differs(given: dict[str, Any], path: str) -> None:
     parts = Parts()
-    parts.take(part(1, 2, 1), 0, 0)
-    with pytest.raises(PartError) as refused:
-        parts.take(part(2, 2, 2, **given), 1, 1)
-    assert refused.value.path == path
-    assert parts.take(part(2, 2, 2), 2, 2).complete
+    parts.add(part(1, 2, 1), 0, 0)
+    with pytest.raises(PartError) as rejected:
+        parts.add(part(2, 2, 2, **given), 1, 1)
+    assert rejected.value.path == path
+    assert parts.add(part(2, 2, 2), 2, 2).complete
 
 
-def test_a_line_number_comes_once_over_all_parts() -> None:
+def test_a_line_number_occurs_once_in_all_parts() -> None:
     parts = Parts()
-    parts.take(part(1, 2, 1, 2), 0, 0)
+    parts.add(part(1, 2, 1, 2), 0, 0)
     for lines, path in (((3, 3), "/lines/1/line"), ((5, 2), "/lines/1/line")):
-        with pytest.raises(PartError) as refused:
-            parts.take(part(2, 2, *lines), 1, 1)
-        assert refused.value.path == path
-    assert parts.take(part(2, 2, 3), 2, 2).complete
+        with pytest.raises(PartError) as rejected:
+            parts.add(part(2, 2, *lines), 1, 1)
+        assert rejected.value.path == path
+    assert parts.add(part(2, 2, 3), 2, 2).complete
 
 
-def test_a_later_attempt_begins_the_batch_anew() -> None:
+def test_a_later_attempt_discards_the_parts_of_the_earlier_one() -> None:
     parts = Parts()
-    parts.take(part(1, 2, 1), 0, 0)
+    parts.add(part(1, 2, 1), 0, 0)
     later = NOW + timedelta(seconds=1)
-    assert not parts.take(part(2, 2, 2, issued_at=later), 1, 1).complete
-    found = parts.take(part(1, 2, 1, issued_at=later), 2, 2)
-    assert found.complete and found.places == {1: 2, 2: 1}
+    assert not parts.add(part(2, 2, 2, issued_at=later), 1, 1).complete
+    found = parts.add(part(1, 2, 1, issued_at=later), 2, 2)
+    assert found.complete and found.offsets == {1: 2, 2: 1}
 
 
 def test_two_authorities_may_use_the_same_id() -> None:
     parts = Parts()
-    parts.take(part(1, 2, 1), 0, 0)
-    assert not parts.take(part(2, 2, 1, authority="other"), 1, 1).complete
-    assert parts.take(part(2, 2, 2), 2, 2).complete
+    parts.add(part(1, 2, 1), 0, 0)
+    assert not parts.add(part(2, 2, 1, authority="other"), 1, 1).complete
+    assert parts.add(part(2, 2, 2), 2, 2).complete

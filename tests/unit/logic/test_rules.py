@@ -1,4 +1,4 @@
-"""Decision table, version 1: every row, the pairs that interact, and: nothing reaches `clear` unchecked."""
+"""The rules: each alone, those that interact, and that no event is clear unless everything in it was checked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.policy.rules import OUTCOMES, RULES, Verdict, alert_id, decide_arrival, decide_scan
-from ninezero.agents.logic.watchlist.index import Entry, Watchlist
+from ninezero.agents.logic.policy.rules import OUTCOMES, RULES, Decision, alert_id, decide_arrival, decide_scan
+from ninezero.agents.logic.watchlist.entries import Entry
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import Arrival, Scan
 
 HOME, NOW = "370115", 1_000_000_000_000_000
@@ -29,8 +30,8 @@ def entry(
     return Entry("a", name, f"b:{n}", category, at[0], at[1], found, 1)
 
 
-def lists(*entries: Entry) -> Watchlist:
-    made = Watchlist()
+def lists(*entries: Entry) -> WatchlistIndex:
+    made = WatchlistIndex()
     for e in entries:
         made.apply((e.authority, e.list), [e], [])
     return made
@@ -53,20 +54,20 @@ def scan(*people: dict[str, Any], **given: Any) -> Scan:
     return msgspec.convert(record | given, Scan, strict=False)
 
 
-def decide(event: Scan, watchlist: Watchlist | None = None, stale: bool = False) -> Verdict:
+def decide(event: Scan, watchlist: WatchlistIndex | None = None, stale: bool = False) -> Decision:
     return decide_scan(event, NOW, watchlist or lists(), HOME, stale)
 
 
-def said(verdict: Verdict) -> list[tuple[int | None, str]]:
-    return [(why.person, why.rule) for why in verdict.reasons]
+def hits(decision: Decision) -> list[tuple[int | None, str]]:
+    return [(hit.person, hit.rule) for hit in decision.hits]
 
 
 def test_a_healthy_person_of_the_district_is_clear() -> None:
-    verdict = decide(scan(person(origin=HOME, health_code="green")))
-    assert (verdict.outcome, verdict.reasons, verdict.people) == ("clear", [], [])
+    decision = decide(scan(person(origin=HOME, health_code="green")))
+    assert (decision.outcome, decision.hits, decision.people) == ("clear", [], [])
 
 
-ROWS: list[tuple[str, dict[str, Any], Watchlist | None]] = [
+ROWS: list[tuple[str, dict[str, Any], WatchlistIndex | None]] = [
     ("no_identity", {"tokens": {"phone": t(1)}}, None),
     ("unknown_key", {"tokens": {"id": t(7), "phone": t(7, "k9")}}, lists(entry("close_contact", id=99))),
     *((category, {"tokens": {"id": t(1)}}, lists(entry(category, id=1))) for category in CATEGORIES),
@@ -86,18 +87,18 @@ ROWS: list[tuple[str, dict[str, Any], Watchlist | None]] = [
 
 
 @pytest.mark.parametrize(("rule", "given", "watchlist"), ROWS)
-def test_each_row_alone(rule: str, given: dict[str, Any], watchlist: Watchlist | None) -> None:
-    verdict = decide(scan(person(**given)), watchlist)
-    assert said(verdict) == [(0, rule)]
-    assert verdict.outcome == RULES[rule]
+def test_each_rule_alone(rule: str, given: dict[str, Any], watchlist: WatchlistIndex | None) -> None:
+    decision = decide(scan(person(**given)), watchlist)
+    assert hits(decision) == [(0, rule)]
+    assert decision.outcome == RULES[rule]
 
 
 def test_a_stale_list_holds_every_person() -> None:
-    assert said(decide(scan(person(), person()), stale=True)) == [(0, "list_stale"), (1, "list_stale")]
+    assert hits(decide(scan(person(), person()), stale=True)) == [(0, "list_stale"), (1, "list_stale")]
 
 
 @pytest.mark.parametrize("value", [37.2, 30.0, None])
-def test_temperatures_below_the_threshold_are_no_reason(value: float | None) -> None:
+def test_temperatures_below_the_threshold_are_no_hit(value: float | None) -> None:
     assert decide(scan(person(temperature_c=value, temperature_confirmed_c=36.6))).outcome == "clear"
 
 
@@ -106,12 +107,12 @@ def test_a_plausible_confirmation_overrides_the_first_value() -> None:
 
 
 def test_an_implausible_confirmation_leaves_fever_unconfirmed() -> None:
-    verdict = decide(scan(person(temperature_c=38.0, temperature_confirmed_c=50.0)))
-    assert said(verdict) == [(0, "fever_unconfirmed"), (0, "temperature_implausible")]
+    decision = decide(scan(person(temperature_c=38.0, temperature_confirmed_c=50.0)))
+    assert hits(decision) == [(0, "fever_unconfirmed"), (0, "temperature_implausible")]
 
 
-def test_two_implausible_values_are_one_reason_and_not_no_temperature() -> None:
-    assert said(decide(scan(person(temperature_c=0.0, temperature_confirmed_c=99.0)))) == [
+def test_two_implausible_values_are_one_hit_and_not_no_temperature() -> None:
+    assert hits(decide(scan(person(temperature_c=0.0, temperature_confirmed_c=99.0)))) == [
         (0, "temperature_implausible")
     ]
 
@@ -122,31 +123,31 @@ def test_the_window_is_closed_at_its_start_and_open_at_its_end() -> None:
         assert decide(scan(), watchlist).outcome == outcome
 
 
-def test_a_strong_match_silences_the_weak_one() -> None:
+def test_a_strong_match_suppresses_the_weak_one() -> None:
     watchlist = lists(entry("close_contact", 1, id=7), entry("confirmed_case", 2, phone=3))
-    verdict = decide(scan(person(tokens={"id": t(7), "phone": t(3)})), watchlist)
-    assert said(verdict) == [(0, "close_contact")]
+    decision = decide(scan(person(tokens={"id": t(7), "phone": t(3)})), watchlist)
+    assert hits(decision) == [(0, "close_contact")]
 
 
-def test_an_expired_strong_match_does_not_silence_the_weak_one() -> None:
+def test_an_expired_strong_match_does_not_suppress_the_weak_one() -> None:
     watchlist = lists(entry("close_contact", 1, at=(1, 2), id=7), entry("confirmed_case", 2, phone=3))
-    assert said(decide(scan(person(tokens={"id": t(7), "phone": t(3)})), watchlist)) == [(0, "weak_match")]
+    assert hits(decide(scan(person(tokens={"id": t(7), "phone": t(3)})), watchlist)) == [(0, "weak_match")]
 
 
-def test_a_plate_is_a_reason_of_its_own_whoever_sits_in_it() -> None:
+def test_a_plate_match_is_a_hit_of_its_own() -> None:
     watchlist = lists(entry("close_contact", 1, id=7), entry("confirmed_case", 2, plate=5))
-    verdict = decide(scan(plate=t(5)), watchlist)
-    assert said(verdict) == [(0, "close_contact"), (None, "weak_match")]
-    assert verdict.people == [0]
+    decision = decide(scan(plate=t(5)), watchlist)
+    assert hits(decision) == [(0, "close_contact"), (None, "weak_match")]
+    assert decision.people == [0]
 
 
-def test_a_token_counts_only_in_its_own_domain() -> None:
+def test_a_token_matches_only_in_its_own_domain() -> None:
     assert decide(scan(person(tokens={"id": t(1)})), lists(entry("confirmed_case", phone=1))).outcome == "clear"
 
 
 def test_an_unknown_key_of_the_plate_holds() -> None:
-    verdict = decide(scan(plate=t(1, "k9")), lists(entry("close_contact", id=99)))
-    assert said(verdict) == [(None, "unknown_key")]
+    decision = decide(scan(plate=t(1, "k9")), lists(entry("close_contact", id=99)))
+    assert hits(decision) == [(None, "unknown_key")]
 
 
 def test_a_key_that_one_list_lacks_is_unknown_and_an_empty_list_lacks_nothing() -> None:
@@ -154,13 +155,13 @@ def test_a_key_that_one_list_lacks_is_unknown_and_an_empty_list_lacks_nothing() 
     watchlist.apply(
         ("a", "other"), [Entry("a", "other", "c:1", "close_contact", 0, NOW * 2, {"id": (t(1, "k2"),)}, 1)], []
     )
-    assert said(decide(scan(), watchlist)) == [(0, "unknown_key")]
-    watchlist.drop_below(("a", "other"), 1 << 62)
+    assert hits(decide(scan(), watchlist)) == [(0, "unknown_key")]
+    watchlist.switch(("a", "other"), 1 << 62)
     assert decide(scan(), watchlist).outcome == "clear"
 
 
 @pytest.mark.parametrize("tokens", [{"id": t(7)}, {"id": t(8), "pass": t(9)}])
-def test_a_valid_pass_opens_the_way_by_pass_or_id_token(tokens: dict[str, str]) -> None:
+def test_a_valid_pass_is_found_by_pass_or_id_token(tokens: dict[str, str]) -> None:
     watchlist = lists(entry("health_pass", 1, id=7), entry("health_pass", 2, pass_=9))
     assert decide(scan(person(tokens=tokens, origin="370102")), watchlist).outcome == "clear"
 
@@ -174,14 +175,14 @@ def test_a_health_pass_is_no_match() -> None:
     assert decide(scan(), lists(entry("health_pass", id=7))).outcome == "clear"
 
 
-def test_on_the_way_out_origin_does_not_matter() -> None:
+def test_the_origin_of_an_outbound_person_does_not_matter() -> None:
     assert decide(scan(person(origin="420106"), direction="out")).outcome == "clear"
 
 
-def test_the_most_severe_reason_decides_and_all_are_said_in_order() -> None:
+def test_the_most_severe_hit_decides_and_all_hits_are_in_order() -> None:
     watchlist = lists(entry("confirmed_case", id=7))
-    verdict = decide(scan(person(tokens={"phone": t(2)}), person(origin="370102")), watchlist)
-    assert (verdict.outcome, said(verdict)) == (
+    decision = decide(scan(person(tokens={"phone": t(2)}), person(origin="370102")), watchlist)
+    assert (decision.outcome, hits(decision)) == (
         "refer",
         [(0, "no_identity"), (1, "confirmed_case"), (1, "outside_district_without_pass")],
     )
@@ -190,21 +191,21 @@ def test_the_most_severe_reason_decides_and_all_are_said_in_order() -> None:
 def test_each_entry_is_named_once_with_the_first_domain_that_matches() -> None:
     both = Entry("a", "l", "b:2", "close_contact", 0, NOW * 2, {"id": (t(7),), "passport": (t(8),)}, 1)
     other = Entry("a", "k", "b:9", "close_contact", 0, NOW * 2, {"passport": (t(8),)}, 1)
-    verdict = decide(scan(person(tokens={"id": t(7), "passport": t(8)})), lists(both, other))
-    assert [(m, e.list) for m, e in verdict.reasons[0].entries] == [("passport", "k"), ("id", "l")]
+    decision = decide(scan(person(tokens={"id": t(7), "passport": t(8)})), lists(both, other))
+    assert [(match.domain, match.entry.list) for match in decision.hits[0].matches] == [("passport", "k"), ("id", "l")]
 
 
 def test_arrivals_need_no_temperature_and_have_no_plate() -> None:
     record = {"device_id": "d", "seq": 0, "site_id": "s", "observed_at": datetime.now(UTC), "mode": "rail", "service": "G1", "stage": "boarded",
               "transfer_id": None, "destination": None, "person": person(temperature_c=None, origin="420106")}  # fmt: skip
-    verdict = decide_arrival(msgspec.convert(record, Arrival, strict=False), NOW, lists(), HOME, False)
-    assert said(verdict) == [(0, "outside_province_without_pass")]
+    decision = decide_arrival(msgspec.convert(record, Arrival, strict=False), NOW, lists(), HOME, False)
+    assert hits(decision) == [(0, "outside_province_without_pass")]
 
 
-def test_the_alert_id_depends_on_the_event_and_its_reasons_only() -> None:
-    verdict = decide(scan(person(health_code="red")))
-    assert alert_id("d", 1, verdict.reasons) == alert_id("d", 1, decide(scan(person(health_code="red"))).reasons)
-    assert alert_id("d", 1, verdict.reasons) != alert_id("d", 2, verdict.reasons)
+def test_the_alert_id_depends_on_the_event_and_its_hits_only() -> None:
+    decision = decide(scan(person(health_code="red")))
+    assert alert_id("d", 1, decision.hits) == alert_id("d", 1, decide(scan(person(health_code="red"))).hits)
+    assert alert_id("d", 1, decision.hits) != alert_id("d", 2, decision.hits)
 
 
 people = st.fixed_dictionaries(
@@ -231,15 +232,15 @@ entries = st.builds(
     st.none() | st.builds(t, st.integers(0, 6)),
     st.booleans(),
 )
-def test_nothing_reaches_clear_unchecked(
+def test_an_event_is_clear_only_if_everything_was_checked(
     found: list[dict[str, Any]], some: list[Entry], plate: str | None, stale: bool
 ) -> None:
-    """Clear means: each person had an identity under a known key, a fresh list, no match, a plausible normal temperature."""
+    """A clear person has an identity under a known key, no match on a fresh list, and a plausible normal temperature."""
     watchlist = lists(*some)
-    verdict = decide(scan(*(person(**p) for p in found), plate=plate), watchlist, stale)
-    assert verdict.outcome in OUTCOMES
-    assert (verdict.outcome == "clear") == (verdict.reasons == [])
-    if verdict.outcome == "clear":
+    decision = decide(scan(*(person(**p) for p in found), plate=plate), watchlist, stale)
+    assert decision.outcome in OUTCOMES
+    assert (decision.outcome == "clear") == (decision.hits == [])
+    if decision.outcome == "clear":
         assert not stale
         for p in found:
             assert {"id", "passport"} & set(p["tokens"])

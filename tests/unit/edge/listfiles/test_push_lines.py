@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.watchlist.index import Watchlist
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch, PushLine, PushTokens
 from ninezero.schemas.line_codes import MAX_TERM, line_code
 from ninezero.schemas.times import unix_micros
-from tests.support import judge
+from tests.support import decide_batch
 from tests.unit.edge.listfiles.reading import (
     ID,
     NOW,
@@ -108,7 +108,7 @@ def test_a_line_gets_the_code_on_the_edge_that_the_worker_gives_it(
 ) -> None:
     line = PushLine(line=1, tokens=some, valid_from=first, valid_to=last)
     batch = PushBatch("b", "a", "p", "l", category, mode, 1, NOW, "epidemic_control", 1, [line], "basis")
-    receipt = judge(batch, unix_micros(NOW), Watchlist(), None)
+    receipt = decide_batch(batch, unix_micros(NOW), WatchlistIndex(), None)
     theirs = [reject.code for reject in receipt.rejects if reject.code != "not_listed"]
     code = line_code(line, mode, category, unix_micros(NOW))
     assert ([] if code is None else [code]) == theirs

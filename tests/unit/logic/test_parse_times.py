@@ -1,4 +1,4 @@
-"""Times by the column: what is certain is what decoding one by one says."""
+"""Times that are parsed together: a valid one is what decoding it alone gives."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninezero.agents.logic.times import instants
+from ninezero.agents.logic.policy.parse_times import parse_times
 from ninezero.schemas.events import LOOSE_TIME, Time, encode
 from ninezero.schemas.times import unix_micros
 
@@ -22,15 +22,20 @@ ODD = st.sampled_from(["", "Z", "2026-03-01T08:00:00＋08:00", "２026-03-01T08:
 
 
 @given(st.lists(st.one_of(USUAL.map(lambda at: at.isoformat()), NEARLY, ODD), max_size=20))
-def test_what_is_certain_is_what_decoding_says(texts: list[str]) -> None:
-    for text, at_us, certain in zip(texts, *(column.tolist() for column in instants(texts)), strict=True):
-        if certain:
+def test_a_valid_time_is_the_time_that_decoding_gives(texts: list[str]) -> None:
+    for text, at_us, valid in zip(texts, *(column.tolist() for column in parse_times(texts)), strict=True):
+        if valid:
             assert not LOOSE_TIME.search(encode({"a": text}))
             assert unix_micros(msgspec.json.decode(encode(text), type=Time)) == at_us, text
 
 
 @given(st.lists(USUAL, max_size=20))
-def test_usual_times_are_certain(times: list[datetime]) -> None:
+def test_every_time_in_a_supported_form_is_valid(times: list[datetime]) -> None:
     texts = [at.isoformat(timespec=("seconds", "milliseconds", "microseconds")[n % 3]) for n, at in enumerate(times)]
     texts += [at.astimezone(UTC).isoformat().replace("+00:00", "Z") for at in times]
-    assert instants(texts)[1].all()
+    assert parse_times(texts).valid.all()
+
+
+@given(st.datetimes(timezones=OFFSETS))
+def test_unix_micros_is_exact(time: datetime) -> None:
+    assert unix_micros(time) == (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

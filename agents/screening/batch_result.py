@@ -1,0 +1,160 @@
+"""Collects what follows from a batch: outcomes for the devices, alerts, decisions for the recorder, and dead letters."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import Counter, defaultdict
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+from isal.isal_zlib import crc32
+
+from ninezero.agents.logic.policy.fast_path import ClearedEvents
+from ninezero.agents.logic.policy.rules import Decision
+from ninezero.agents.logic.watchlist.columns import Array
+from ninezero.agents.screening.alerts import build_alert
+from ninezero.agents.screening.batch import Batch
+from ninezero.agents.screening.decision_groups import PartitionDecisions
+from ninezero.agents.screening.event_kinds import EventKind
+from ninezero.agents.screening.records import OutputRecord, encode_within_limit
+from ninezero.schemas.events import Outcomes, encode
+from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.decoding import DecodedEvent, Rejected
+
+NOBODY: list[int] = []
+"""The people of an outcome that concerns none of them."""
+
+
+class SiteOutcomes(NamedTuple):
+    """What the devices of one site are sent, and where decisions about the site's events go."""
+
+    outcomes: list[tuple[str, int, str, list[int]]]
+    """As in `Outcomes`, in the order of the records."""
+    positions: list[int]
+    """Position of each outcome's record in the batch."""
+    decisions: PartitionDecisions
+    """The decisions about the partition of the site."""
+    number: int
+    """Position of the site among the sites of these decisions."""
+
+
+class BatchOutput(NamedTuple):
+    """What remains to be done for a batch that was decided."""
+
+    records: list[OutputRecord]
+    """The records to write: alerts and dead letters, then outcomes by site, then decisions by partition."""
+    alert_kafka_ms: list[int]
+    """Kafka timestamp of each event that raised an alert, Unix time in ms."""
+
+
+class BatchResult:
+    """What follows from a batch. Each record of the batch is added once, as an outcome or as a dead letter.
+
+    Args:
+        kind: the kind of the events.
+        batch: the records.
+        decided_at: when they are decided.
+        watchlist_version: offset of the watchlist that is applied.
+    """
+
+    def __init__(self, kind: EventKind, batch: Batch, decided_at: datetime, watchlist_version: int) -> None:
+        self.outcome_counts: Counter[str] = Counter()
+        self.dead_letter_counts: Counter[str] = Counter()
+        """Number of dead letters by reason."""
+        self.late = 0
+        """Number of late events."""
+        self.duplicates = 0
+        """Number of events that the batch holds more than once."""
+        self._kind, self._batch, self._decided_at, self._version = kind, batch, decided_at, watchlist_version
+        self._sites: dict[str, SiteOutcomes] = {}
+        self._partitions: defaultdict[int, PartitionDecisions] = defaultdict(PartitionDecisions)
+        self._records: list[OutputRecord] = []
+        """Alerts and dead letters."""
+        self._alert_kafka_ms: list[int] = []
+        self._digests = list(map(crc32, batch.values))
+        may_repeat = len(set(self._digests)) < len(self._digests)
+        self._seen: set[tuple[str, int, int]] | None = set() if may_repeat else None
+        """(device, seq, digest) of the events so far; None if no two values can be equal."""
+
+    def add_cleared(self, cleared: ClearedEvents, late: Array) -> None:
+        """Adds the events that the fast path cleared.
+
+        Args:
+            cleared: the events, with their positions in the batch.
+            late: whether each of them was late.
+        """
+        digests, seen, sites = self._digests, self._seen, self._sites
+        keys = self._kind.group_keys(cleared.events, "clear", late.tolist(), ())
+        observed_ms = (cleared.observed_us // 1000).tolist()
+        columns = zip(cleared.positions.tolist(), cleared.events, observed_ms, keys, strict=True)
+        for position, event, ms, key in columns:
+            device, seq, digest = event.device_id, event.seq, digests[position]
+            outcomes, positions, decisions, number = sites.get(event.site_id) or self._site(event.site_id, position)
+            outcomes.append((device, seq, "clear", NOBODY))
+            positions.append(position)
+            if seen is None or self._is_new(device, seq, digest):
+                decisions.groups[key].append((number, device, seq, ms, digest))
+        self.outcome_counts["clear"] += len(cleared.positions)
+        self.late += int(late.sum())
+
+    def add_decided(self, position: int, decoded: DecodedEvent, decision: Decision) -> None:
+        """Adds one event that the slow path decided."""
+        event = decoded.event
+        self.add_outcome(position, event, decision.outcome, decision.people if decision.hits else NOBODY)
+        self.late += decoded.late
+        if decision.hits:
+            alert = build_alert(event, decision, decoded.late, self._decided_at, self._version)
+            self._records.append(OutputRecord(topics.ALERTS, event.site_id.encode(), encode(alert)))
+            self._alert_kafka_ms.append(int(self._batch.kafka_ms[position]))
+        device, seq, digest = event.device_id, event.seq, self._digests[position]
+        if self._seen is None or self._is_new(device, seq, digest):
+            rules = tuple(hit.rule for hit in decision.hits)
+            [key] = self._kind.group_keys([event], decision.outcome, [decoded.late], rules)
+            site = self._sites[event.site_id]
+            site.decisions.groups[key].append((site.number, device, seq, decoded.observed_us // 1000, digest))
+
+    def add_outcome(self, position: int, event: Any, outcome: str, people: list[int]) -> None:
+        """Adds the outcome that an event's device is sent, in the order of the records."""
+        site = self._sites.get(event.site_id) or self._site(event.site_id, position)
+        at = bisect(site.positions, position)
+        site.positions.insert(at, position)
+        site.outcomes.insert(at, (event.device_id, event.seq, outcome, people))
+        self.outcome_counts[outcome] += 1
+
+    def add_dead_letter(self, position: int, rejected: Rejected) -> None:
+        """Adds the dead letter of a record that was rejected."""
+        topic = self._kind.topic.name
+        letter = dead_letter(topic, int(self._batch.partitions[position]), self._batch.records[position], rejected)
+        self._records.append(OutputRecord(topics.DEAD_LETTERS, topic.encode(), letter))
+        self.dead_letter_counts[rejected.reason] += 1
+
+    def output(self) -> BatchOutput:
+        """Returns the records to write. They do not keep the batch in memory."""
+        records = self._records.copy()
+        for site_id, site in self._sites.items():
+            make = partial(Outcomes, site_id, self._decided_at, self._version)
+            for value in encode_within_limit(make, site.outcomes):
+                records.append(OutputRecord(topics.OUTCOMES, site_id.encode(), value))
+        decided_ms = int(self._decided_at.timestamp() * 1000)
+        for decisions in self._partitions.values():
+            records += decisions.records(decided_ms, self._version)
+        return BatchOutput(records, self._alert_kafka_ms)
+
+    def _site(self, site_id: str, position: int) -> SiteOutcomes:
+        """Adds a site that the batch has not had before."""
+        decisions = self._partitions[int(self._batch.partitions[position])]
+        site = SiteOutcomes([], [], decisions, decisions.add_site(site_id))
+        self._sites[site_id] = site
+        return site
+
+    def _is_new(self, device: str, seq: int, digest: int) -> bool:
+        """Returns whether the batch has not had the same event before."""
+        assert self._seen is not None
+        event = (device, seq, digest)
+        if event in self._seen:
+            self.duplicates += 1
+            return False
+        self._seen.add(event)
+        return True

@@ -1,0 +1,89 @@
+"""Decision groups: events of one partition that were decided alike are written as one group of columns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+
+from msgspec import Struct
+
+from ninezero.agents.logic.policy.rules import TABLE_VERSION
+from ninezero.agents.screening.records import OutputRecord, encode_within_limit
+from ninezero.schemas.events import DecisionGroup, Decisions
+from ninezero.streams.kafka import topics
+
+GROUP_EVENTS = 1000
+"""Most events of one group in a record. Groups of a limited size let a record that is too large be halved."""
+
+EventRow = tuple[int, str, int, int, int]
+"""One event of a group: position of its site, device id, sequence number, `observed_at` in ms, CRC-32 of its value.
+
+A plain tuple, because there is one for each event and `zip` transposes tuples to columns in C.
+"""
+
+
+class GroupKey(Struct, frozen=True, gc=False):
+    """What the events of a group have in common."""
+
+    kind: str
+    direction: str
+    stage: str
+    people: int
+    """Number of people in the event."""
+    outcome: str
+    late: bool
+    rules: tuple[str, ...]
+    """The rule of each rule hit."""
+
+
+class PartitionDecisions:
+    """The decisions about the events of one partition: its sites, and its events by group."""
+
+    __slots__ = ("groups", "sites")
+
+    def __init__(self) -> None:
+        self.sites: list[str] = []
+        self.groups: defaultdict[GroupKey, list[EventRow]] = defaultdict(list)
+
+    def add_site(self, site_id: str) -> int:
+        """Adds a site and returns its position."""
+        self.sites.append(site_id)
+        return len(self.sites) - 1
+
+    def records(self, decided_ms: int, watchlist_version: int) -> Iterator[OutputRecord]:
+        """Yields the records to write: one, or more where it would be too large. Each has the key of the first site.
+
+        All sites of one partition of the scans belong to one partition of the decisions, so any of their ids would do as key.
+
+        Args:
+            decided_ms: Unix time in ms at which the events were decided.
+            watchlist_version: offset of the watchlist that was applied.
+        """
+        groups = [
+            _group(key, rows[first : first + GROUP_EVENTS])
+            for key, rows in self.groups.items()
+            for first in range(0, len(rows), GROUP_EVENTS)
+        ]
+        if groups:
+            make = partial(Decisions, TABLE_VERSION, decided_ms, watchlist_version, self.sites)
+            for value in encode_within_limit(make, groups):
+                yield OutputRecord(topics.DECISIONS, self.sites[0].encode(), value)
+
+
+def _group(key: GroupKey, rows: list[EventRow]) -> DecisionGroup:
+    sites, device_ids, seqs, observed_ms, digests = map(list, zip(*rows, strict=True))
+    return DecisionGroup(
+        kind=key.kind,
+        direction=key.direction,
+        stage=key.stage,
+        people=key.people,
+        outcome=key.outcome,
+        late=key.late,
+        reasons=list(key.rules),
+        sites=sites,
+        device_ids=device_ids,
+        seqs=seqs,
+        observed_ms=observed_ms,
+        digests=digests,
+    )

@@ -1,0 +1,76 @@
+"""What the push agent remembers besides the lists: receipts of decided batches, and parts of incomplete ones.
+
+Both are on their topics, so the process that takes over reads them again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ninezero.agents.logic.pushes.parts import BatchName, GatheredBatch, PartError, Parts
+from ninezero.agents.logic.watchlist.entries import ListName
+from ninezero.agents.watchlist.topic_reader import RecordExpired, TopicReader
+from ninezero.schemas.events import PushBatch, PushReceipt
+from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.topics import PUSHES, RECEIPTS
+
+log = logging.getLogger("ninezero.pushes")
+
+
+class PushState:
+    """Receipts and parts, as they are on the topics."""
+
+    def __init__(self, reader: TopicReader) -> None:
+        self._reader = reader
+        self.receipts: dict[BatchName, PushReceipt] = {}
+        """The receipt of each batch that has one."""
+        self.parts = Parts()
+
+    async def load(self, position: int) -> None:
+        """Forgets everything, then reads all receipts, and the parts up to an offset.
+
+        Args:
+            position: the first offset of `watchlist-pushes` that is not processed yet.
+        """
+        self.receipts.clear()
+        async for record in self._reader.read(RECEIPTS):
+            try:
+                receipt = decode(PushReceipt, record.value)
+            except Rejected as rejected:
+                # Only this role may write there (ACL). A record of somebody else must not stop the lists.
+                log.error("a receipt is left out: %s (offset %d)", rejected.reason, record.offset)
+                continue
+            if receipt.confirmation is None:
+                self.receipts[receipt.authority, receipt.batch_id] = receipt
+        self.parts = Parts()
+        async for record in self._reader.read(PUSHES, 0, position):
+            try:
+                batch = decode(PushBatch, record.value)
+                if (batch.authority, batch.batch_id) not in self.receipts:
+                    self.parts.add(batch, record.offset, record.timestamp)
+            except (Rejected, PartError):
+                continue  # its dead letter was written when it arrived
+
+    def applied_lists(self) -> set[ListName]:
+        """Returns the lists that a batch was applied to, by the receipts."""
+        return {(receipt.authority, receipt.list) for receipt in self.receipts.values() if receipt.status == "applied"}
+
+    async def read_part(self, offset: int) -> PushBatch:
+        """Returns the part at an offset, with its lines.
+
+        Raises:
+            RecordExpired: the topic does not have it any more.
+        """
+        batch: PushBatch = decode(PushBatch, (await self._reader.read_one(PUSHES, offset)).value)
+        return batch
+
+    async def read_held(self, receipt: PushReceipt) -> GatheredBatch | None:
+        """Returns a held batch as it was decided, or None if the topic does not have all of it any more."""
+        parts, gathered = Parts(), None
+        for offset in receipt.places:
+            try:
+                record = await self._reader.read_one(PUSHES, offset)
+            except RecordExpired:
+                return None
+            gathered = parts.add(decode(PushBatch, record.value), offset, record.timestamp)
+        return gathered

@@ -1,0 +1,57 @@
+"""Reads committed records of one-partition topics again, by offset."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.settings import Settings
+
+FETCH_BYTES = 8 << 20
+
+
+class RecordExpired(Exception):
+    """A record is not on its topic any more."""
+
+
+class TopicReader:
+    """One consumer without a group. It serves one reading at a time, and connects at the first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer: Any = None
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+
+    async def read(self, topic: Topic, first: int = 0, end: int | None = None) -> AsyncIterator[Any]:
+        """Yields the records of a topic from offset `first` up to, but without, `end`. With None: up to the topic's end now."""
+        tp = TopicPartition(self._settings.topic(topic.name), 0)
+        async for record in kafka.read_to_end(
+            await self._connected(), [tp], {tp: first}, None if end is None else {tp: end}
+        ):
+            yield record
+
+    async def read_one(self, topic: Topic, offset: int) -> Any:
+        """Returns the record at an offset.
+
+        Raises:
+            RecordExpired: the topic does not have it any more.
+        """
+        async for record in self.read(topic, offset, offset + 1):
+            return record
+        raise RecordExpired
+
+    async def _connected(self) -> Any:
+        if self._consumer is None:
+            self._consumer = kafka.consumer(
+                self._settings, isolation_level="read_committed", max_partition_fetch_bytes=FETCH_BYTES
+            )
+            await self._consumer.start()
+        return self._consumer
