@@ -33,32 +33,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (
-    demo.demo,
-    demo.report,
-    worker.worker,
-    migrate.migrate,
-    doctor.doctor,
-    retention.retain,
-    retention.erase,
-    query.query,
-    publish.publish,
-    push.push,
-    scan.scan,
-    device.device,
-):
-    app.command()(command)
-app.command("check-document")(documents.check_document)
+DEMO, EDGE, COUNTS, OPERATION = "Demo", "Devices and health authorities", "Lists and counts", "Operation"
+"""Headings of `ninezero --help`."""
 
-for name, group in (
-    ("topics", topics.app),
-    ("sites", sites.app),
-    ("keys", keys.app),
-    ("kafka", kafka.app),
-    ("watchlist", watchlist.app),
-    ("dead-letters", dead_letters.app),
+for heading, commands in {
+    DEMO: (demo.demo, demo.report),
+    EDGE: (push.push, scan.scan, device.device, documents.check_document),
+    COUNTS: (query.query, publish.publish),
+    OPERATION: (worker.worker, migrate.migrate, doctor.doctor, retention.retain, retention.erase),
+}.items():
+    for command in commands:
+        app.command(rich_help_panel=heading)(command)  # named after the function: check_document is check-document
+
+for name, group, heading in (
+    ("keys", keys.app, EDGE),
+    ("watchlist", watchlist.app, COUNTS),
+    ("topics", topics.app, OPERATION),
+    ("sites", sites.app, OPERATION),
+    ("kafka", kafka.app, OPERATION),
+    ("dead-letters", dead_letters.app, OPERATION),
 ):
-    app.add_typer(group, name=name)
+    app.add_typer(group, name=name, rich_help_panel=heading)
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from ninezero.agents.cli.console import CommandError, print_table, query_url
 from ninezero.schemas.events import PSEUDONYM_PATTERN, Identifier, WatchlistEntry
 from ninezero.streams import settings as settings_
 
-app = typer.Typer(help="Show what is on the lists, and who put it there.", no_args_is_help=True)
+app = typer.Typer(help="Shows what is on the lists, and who put it there.", no_args_is_help=True)
 
 _ENTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,10}")
 

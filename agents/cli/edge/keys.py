@@ -12,7 +12,7 @@ import typer
 from ninezero.streams import settings
 from ninezero.streams.settings import SettingsError
 
-app = typer.Typer(help="Create and rotate the key ring of a deployment.", no_args_is_help=True)
+app = typer.Typer(help="Creates and rotates the key ring of a deployment.", no_args_is_help=True)
 
 
 @app.command()

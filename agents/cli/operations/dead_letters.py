@@ -18,7 +18,7 @@ from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import consumer, explained_errors, producer, read_to_end
 from ninezero.streams.settings import Settings
 
-app = typer.Typer(help="List the records that were rejected, and send them again.", no_args_is_help=True)
+app = typer.Typer(help="Lists the records that were rejected, and sends them again.", no_args_is_help=True)
 
 SOURCES = {topic.name: topic for topic in topics.SOURCES}
 

@@ -9,7 +9,7 @@ import typer
 from ninezero.agents.cli.console import RUN, CommandError
 from ninezero.streams.local_kafka.broker import Broker
 
-app = typer.Typer(help="Run a real single-node Kafka on this machine.", no_args_is_help=True)
+app = typer.Typer(help="Runs a real single-node Kafka on this machine.", no_args_is_help=True)
 
 FOLDER = RUN / "kafka"
 

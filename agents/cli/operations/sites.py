@@ -17,7 +17,7 @@ from ninezero.streams import settings
 if TYPE_CHECKING:
     from ninezero.agents.recording.sites import Site
 
-app = typer.Typer(help="Maintain the register of sites.", no_args_is_help=True)
+app = typer.Typer(help="Maintains the register of sites.", no_args_is_help=True)
 
 COLUMNS = ["site_id", "kind", "division", "capacity"]
 

@@ -11,7 +11,7 @@ from ninezero.agents.cli.console import CommandError
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka.access import ACCESS, Party
 
-app = typer.Typer(help="Create the Kafka topics and grant access to them.", no_args_is_help=True)
+app = typer.Typer(help="Creates the Kafka topics and grants access to them.", no_args_is_help=True)
 
 
 @app.command()
