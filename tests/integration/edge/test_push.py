@@ -1,4 +1,4 @@
-"""Lists pushed by command, on a real broker and real workers: from a clerk's file to what a checkpoint is told."""
+"""Lists pushed by command on a real broker and real workers: from the files of an authority to the outcome at a checkpoint."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def system(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     made.stop()
 
 
-class Lists:
-    """One list of an authority with people of its own, and a checkpoint that asks about them."""
+class ListUnderTest:
+    """One list of an authority with people of its own, and a checkpoint that screens them."""
 
     _names = itertools.count()
 
@@ -60,12 +60,12 @@ class Lists:
         self.people = PEOPLE[number * 50 : number * 50 + 50]
 
     def push(self, *arguments: str, fails: str = "") -> str:
-        """`ninezero push` and what it showed; no identity among it."""
+        """Runs `ninezero push` and returns its output, which contains no identity. `fails` is a part of the expected error."""
         done = self.system.run("push", *arguments, *(() if "--confirm" in arguments else (*WHO, "--list", self.name)))
-        shown, told = done.stdout.decode(), done.stderr.decode()
-        assert not any(word in shown + told for word in (*self.people, "张三", "138000")), "an identity on the screen"
-        assert (done.returncode, told[:10]) == ((1, "ninezero: ") if fails else (0, "")), shown + told
-        assert fails in told and told.count("\n") == bool(fails), told
+        shown, error = done.stdout.decode(), done.stderr.decode()
+        assert not any(word in shown + error for word in (*self.people, "张三", "138000")), "an identity on the screen"
+        assert (done.returncode, error[:10]) == ((1, "ninezero: ") if fails else (0, "")), shown + error
+        assert fails in error and error.count("\n") == bool(fails), error
         return shown
 
     def csv(self, people: list[str], header: str = "id") -> str:
@@ -73,10 +73,10 @@ class Lists:
         path.write_text("\n".join([header, *people]) + "\n")
         return str(path)
 
-    def told(self, *people: str) -> list[str]:
-        """What the checkpoint is told of each."""
-        passers = [Traveller(role="pedestrian", id=person, temperature_c=36.5) for person in people]
-        tickets = [self._gate.scan("pedestrian", [passer]) for passer in passers]
+    def outcomes(self, *people: str) -> list[str]:
+        """Returns the outcome of each person at the checkpoint."""
+        travellers = [Traveller(role="pedestrian", id=person, temperature_c=36.5) for person in people]
+        tickets = [self._gate.scan("pedestrian", [traveller]) for traveller in travellers]
         return [ticket.wait(60).outcome for ticket in tickets]
 
     def restart(self, *roles: str) -> None:
@@ -93,16 +93,16 @@ def gate(system: System) -> Iterator[Device]:
 
 
 @pytest.fixture
-def lists(system: System, gate: Device) -> Lists:
-    return Lists(system, gate)
+def lists(system: System, gate: Device) -> ListUnderTest:
+    return ListUnderTest(system, gate)
 
 
-def settled() -> None:
-    """From the receipt on a batch matches within two seconds."""
+def wait_until_applied() -> None:
+    """Waits the two seconds within which a batch matches after its receipt."""
     time.sleep(2)
 
 
-def test_a_clerks_files_become_one_batch_and_every_line_is_told_what_became_of_it(lists: Lists) -> None:
+def test_files_of_an_authority_become_one_batch_and_the_result_of_every_line_is_reported(lists: ListUnderTest) -> None:
     people, until = lists.people, f"{datetime.now() + timedelta(days=5):%Y年%m月%d日}"
     wide = str.maketrans("0123456789X", "０１２３４５６７８９Ｘ")
     rows = [f"张三;{person.translate(wide)};13800013800;{until}" for person in people[:3]]
@@ -120,69 +120,71 @@ def test_a_clerks_files_become_one_batch_and_every_line_is_told_what_became_of_i
     shown = lists.push(*call).splitlines()
     assert shown[:2] == ["file 1: columns id B, phone C, valid_to D", "file 2: columns id A, phone B, valid_to C"]
     assert shown[-1] == "applied: 4 accepted, 0 duplicate, 3 rejected, 0 withdrawn"
-    told = ["file 1 row 6: no_token", "file 1 row 7: no_window"]
-    assert shown[4:7] == [*told, "file 2 row 3: no_token id:digits_lost phone:phone_invalid"]
+    expected = ["file 1 row 6: no_token", "file 1 row 7: no_window"]
+    assert shown[4:7] == [*expected, "file 2 row 3: no_token id:digits_lost phone:phone_invalid"]
     assert rejects.read_text("utf-8-sig").splitlines() == [
         "file,row,code,findings", "1,6,no_token,", "1,7,no_window,", "2,3,no_token,id:digits_lost;phone:phone_invalid",
     ]  # fmt: skip
-    settled()
-    assert lists.told(*people[:6]) == ["refer"] * 3 + ["clear", "refer", "clear"]
+    wait_until_applied()
+    assert lists.outcomes(*people[:6]) == ["refer"] * 3 + ["clear", "refer", "clear"]
     assert lists.push(*call).splitlines()[-1] == shown[-1], "the same batch again gets the same receipt"
 
 
-def test_a_column_mapping_can_be_made_and_saved(lists: Lists) -> None:
+def test_a_column_mapping_is_given_and_saved(lists: ListUnderTest) -> None:
     path, saved = lists.csv([f"{lists.people[0]},x"], "Nummer,sonst"), str(lists.system.folder / "map.json")
     lists.push(path, "--days", "5", fails="file 1: no column is known")
     assert "1 accepted" in lists.push(path, "--days", "5", "--map", "id=Nummer", "--save-mapping", saved)
     assert "1 accepted" in lists.push(path, "--days", "6", "--mapping", saved)
 
 
-def test_a_large_list_goes_in_parts_replaces_the_old_one_and_outlives_restarts(lists: Lists) -> None:
+def test_a_large_full_list_is_sent_in_parts_replaces_the_old_one_and_survives_restarts(lists: ListUnderTest) -> None:
     first = lists.push(lists.csv(PEOPLE[1000:10_000]), "--days", "5", "--full")
     assert "in 2 parts" in first and "applied: 9,000 accepted" in first
-    settled()
+    wait_until_applied()
     some = (PEOPLE[1000], PEOPLE[5000], PEOPLE[9999])
-    assert lists.told(*some) == ["refer"] * 3
+    assert lists.outcomes(*some) == ["refer"] * 3
     second = lists.push(lists.csv(PEOPLE[4000:10_000]), "--days", "6", "--full")
     assert "applied: 6,000 accepted, 0 duplicate, 0 rejected, 3,000 withdrawn" in second
-    settled()
-    assert lists.told(*some) == ["clear", "refer", "refer"]
+    wait_until_applied()
+    assert lists.outcomes(*some) == ["clear", "refer", "refer"]
     lists.restart("lists", "screening")
-    assert lists.told(*some) == ["clear", "refer", "refer"]
+    assert lists.outcomes(*some) == ["clear", "refer", "refer"]
     third = lists.push(lists.csv(PEOPLE[4000:4010]), "--withdraw", "--reason", "cleared")
     assert "0 rejected, 10 withdrawn" in third
 
 
-def test_a_shrinking_list_is_held_until_a_second_person_confirms_it(lists: Lists) -> None:
+def test_a_shrinking_list_is_held_until_a_second_person_confirms_it(lists: ListUnderTest) -> None:
     people = lists.people
     lists.push(lists.csv(people[:30]), "--days", "5")
     few, none = lists.csv(people[:5]), lists.csv(["???"])
     lists.push(few, "--days", "5", "--full", "--batch-id", "few", fails="held (would_shrink)")
     lists.push(none, "--days", "5", "--full", "--batch-id", "none", fails="held (would_empty)")
-    settled()
-    assert lists.told(people[0], people[29]) == ["refer", "refer"], "the last good list serves on"
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[29]) == ["refer", "refer"], "the last good list stays in force"
     lists.push("--confirm", "few", "--by", "op1", fails="a second person has to")
-    lists.push("--confirm", "unheard-of", "--by", "op2", fails="no receipt of such a batch")
+    lists.push("--confirm", "unknown-id", "--by", "op2", fails="no receipt of such a batch")
     lists.restart("lists")
     assert "applied: 5 accepted" in lists.push("--confirm", "few", "--by", "op2")
-    assert "applied: 5 accepted" in lists.push("--confirm", "few", "--by", "op2"), "the same word, the same receipt"
+    assert "applied: 5 accepted" in lists.push("--confirm", "few", "--by", "op2"), (
+        "the same confirmation gets the same receipt"
+    )
     lists.push("--confirm", "few", "--by", "op3", fails="not held")
     lists.push(lists.csv(people[:6]), "--days", "5")
     lists.push("--confirm", "none", "--by", "op2", fails="a later batch")
-    settled()
-    assert lists.told(people[0], people[5], people[29]) == ["refer", "refer", "clear"]
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[5], people[29]) == ["refer", "refer", "clear"]
 
 
-def test_a_withdrawal_for_mistake_takes_the_alerts_back_once_each(lists: Lists) -> None:
+def test_a_withdrawal_for_mistake_corrects_each_alert_once(lists: ListUnderTest) -> None:
     people = lists.people
     lists.push(lists.csv(people[:3]), "--days", "5", "--batch-id", "a1")
-    settled()
-    assert lists.told(people[0], people[0], people[1]) == ["refer"] * 3
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[0], people[1]) == ["refer"] * 3
     call = (lists.csv([people[0], people[8]]), "--withdraw", "--reason", "mistake", "--batch-id", "w1")
     shown = lists.push(*call)
     assert "file 1 row 3: not_listed" in shown and "1 rejected, 1 withdrawn" in shown
-    settled()
-    assert lists.told(people[0], people[1]) == ["clear", "refer"]
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[1]) == ["clear", "refer"]
 
     def corrections() -> list[dict[str, Any]]:
         return [alert for alert in read(lists.system, "screening-alerts") if "correction_of" in alert]
@@ -196,27 +198,27 @@ def test_a_withdrawal_for_mistake_takes_the_alerts_back_once_each(lists: Lists) 
     assert {(c["site_id"], c["why"]) for c in corrections()} == {("road-01", "mistake")}
 
 
-def test_what_expires_stops_matching_and_leaves_the_topic_and_the_memory(lists: Lists) -> None:
+def test_an_expired_entry_stops_matching_and_leaves_the_topic_and_the_memory(lists: ListUnderTest) -> None:
     people, soon = lists.people, f"{datetime.now(UTC) + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
     later = f"{datetime.now(UTC) + timedelta(days=6):%Y-%m-%d}"
     path = lists.csv([f"{people[0]},{soon}", f"{people[1]},{later}"], "id,valid_to")
     lists.push(path, "--batch-id", "x1", "--valid-from", f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}")
-    settled()
-    assert lists.told(people[0]) == ["refer"]
+    wait_until_applied()
+    assert lists.outcomes(people[0]) == ["refer"]
 
     def shown(entry: str) -> str:
         return lists.system.run("watchlist", "show", entry).stdout.decode()
 
     assert "confirmed_case" in shown("x1:1")
-    wait_for(lambda: datetime.now(UTC).isoformat() > soon, 10, "the end")
+    wait_for(lambda: datetime.now(UTC).isoformat() > soon, 10, "the end of the entry")
     time.sleep(0.5)
-    assert lists.told(people[0]) == ["clear"]
-    wait_for(lambda: "no rows" in shown("x1:1"), 20, "the sweep")
-    assert lists.system.ready("screening") and lists.told(people[1]) == ["refer"]
+    assert lists.outcomes(people[0]) == ["clear"]
+    wait_for(lambda: "no rows" in shown("x1:1"), 20, "the removal of the entry")
+    assert lists.system.ready("screening") and lists.outcomes(people[1]) == ["refer"]
     assert "valid" in shown("x1:2")
 
 
-def test_a_delayed_writer_brings_nothing_back(lists: Lists) -> None:
+def test_a_record_of_a_delayed_writer_brings_no_entry_back(lists: ListUnderTest) -> None:
     people = lists.people
     lists.push(lists.csv(people[:3]), "--days", "5", "--batch-id", "d1")
     old = [record for record in read(lists.system, "watchlist") if record["record"] == "entry"][-3]
@@ -226,14 +228,14 @@ def test_a_delayed_writer_brings_nothing_back(lists: Lists) -> None:
     producer.send(lists.system.prefix + "watchlist", orjson.dumps(old), key).get(10)
     producer.close()
     lists.push(lists.csv(people[5:6]), "--days", "5")
-    settled()
-    assert lists.told(people[0], people[1], people[5]) == ["clear", "refer", "refer"]
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[1], people[5]) == ["clear", "refer", "refer"]
     lists.restart("screening")
-    assert lists.told(people[0], people[1], people[5]) == ["clear", "refer", "refer"]
+    assert lists.outcomes(people[0], people[1], people[5]) == ["clear", "refer", "refer"]
 
 
-def test_wrong_calls_say_what_is_wrong_in_a_line(
-    lists: Lists, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_wrong_command_line_is_answered_in_one_line(
+    lists: ListUnderTest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, person, who = lists.csv(lists.people[:3]), lists.people[0], (*WHO, "--list", lists.name)
     for name, value in lists.system.env.items():
@@ -246,7 +248,7 @@ def test_wrong_calls_say_what_is_wrong_in_a_line(
         ((path, *who, "--withdraw", "--full", "--reason", "mistake"), "exclude each other"),
         ((path, *who, "--withdraw", "--reason", person), "--reason is missing or wrong"),
         ((path, *who, "--map", person), "--map is FIELD=COLUMN"),
-        ((path, *who, "--valid-from", person), "--valid-from is no time"),
+        ((path, *who, "--valid-from", person), "--valid-from is not a time"),
         ((f"{lists.system.folder}/{person}", *who), "there is no such file"),
         ((path, *who, "--days", person), "--days is missing or wrong"),
         (("--confirm", "b1"), "--by is missing"),
@@ -255,7 +257,7 @@ def test_wrong_calls_say_what_is_wrong_in_a_line(
         monkeypatch.setattr(sys, "argv", ["ninezero", "push", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        told = capsys.readouterr().err
-        assert (ended.value.code, told.count("\n")) == (1, 1) and line in told and person not in told
+        error = capsys.readouterr().err
+        assert (ended.value.code, error.count("\n")) == (1, 1) and line in error and person not in error
     monkeypatch.setitem(lists.system.env, "NINEZERO_KAFKA", "127.0.0.1:9")
     lists.push(path, "--days", "5", fails="Kafka does not answer")
