@@ -36,7 +36,7 @@ TODAY, CHINA = date(2026, 1, 1), ZoneInfo("Asia/Shanghai")
 FLAGS = set(typing.get_args(events.QualityFlag))
 KINDS: tuple[Any, ...] = ("id", "passport", "phone", "plate", "pass")
 WIRE = [events.Scan, events.Arrival, events.PushBatch, events.Disposition, events.QuarantineEvent, events.FollowupEvent]
-TERMS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), CHINA, days=14)
+OPTIONS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), CHINA, days=14)
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 PLANTED = "11010519491231002X"
 
@@ -86,7 +86,7 @@ def test_results_of_documents_contain_only_known_kinds_and_flags(lines: list[byt
 
 
 @given(dated | st.text(max_size=40) | st.floats() | st.none(), st.booleans(), st.booleans())
-def test_a_time_is_a_moment_or_nothing(cell: str | float | None, end: bool, old_mac: bool) -> None:
+def test_any_cell_gives_a_time_in_utc_or_none(cell: str | float | None, end: bool, old_mac: bool) -> None:
     found = parse_time(cell, CHINA, end=end, epoch_1904=old_mac)
     assert found is None or (found.tzinfo is UTC and found <= FOREVER)
 
@@ -133,11 +133,12 @@ def test_any_record_is_decoded_or_rejected(content: bytes) -> None:
 # -- time limits
 
 
-def sheet(content: bytes, folder: Path) -> int:
+def count_lines(content: bytes, folder: Path) -> int:
+    """Returns the number of lines of a list file, or 0 if the file is rejected."""
     path = folder / "list"
     path.write_bytes(content)
     try:
-        return sum(1 for _ in read_lines([open_list_file(path)], RING, TERMS, check))
+        return sum(1 for _ in read_lines([open_list_file(path)], RING, OPTIONS, check))
     except ListFileError as error:
         assert repeats_nothing(error)
         return 0
@@ -156,7 +157,7 @@ def sheet(content: bytes, folder: Path) -> int:
 )  # fmt: skip
 def test_no_text_file_takes_long(tmp_path: Path, content: bytes) -> None:
     began = time.monotonic()
-    sheet(content, tmp_path)
+    count_lines(content, tmp_path)
     assert time.monotonic() - began < 10
 
 
@@ -165,7 +166,7 @@ def test_a_workbook_that_unpacks_to_a_thousand_times_its_size_is_rejected_soon(t
     packed, began = io.BytesIO(), time.monotonic()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/workbook.xml", b"<workbook>" + xml * ((64 << 20) // len(xml)))
-    assert sheet(packed.getvalue(), tmp_path) == 0
+    assert count_lines(packed.getvalue(), tmp_path) == 0
     assert time.monotonic() - began < 10
 
 
