@@ -1,5 +1,12 @@
-"""The root of every error that a user is shown."""
+"""Errors that are shown to a user, and the mark of log records that report a failing dependency."""
 
 
 class UserError(Exception):
-    """One line: what is wrong and what to do. It quotes no input value."""
+    """The base of every error that is shown to a user in one line: what is wrong, and what to do. It quotes no input value."""
+
+
+DEPENDENCY = "dependency"
+"""Attribute of a log record which reports that a dependency does not answer: `log.warning(…, extra={DEPENDENCY: "Kafka"})`.
+
+The log output of a worker writes these records as one outage: a line when it begins, a line when it ends, and reminders.
+"""

@@ -6,9 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ninezero.agents.roles.logs.kafka_failures import DEPENDENCY
 from ninezero.agents.roles.role import Role
-from ninezero.streams.errors import UserError
+from ninezero.streams.errors import DEPENDENCY, UserError
 from ninezero.streams.kafka.administration import topic_ids
 from ninezero.streams.kafka.topics import WATCHLIST
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from ninezero.streams.errors import UserError
+from ninezero.streams.errors import DEPENDENCY, UserError
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.writer import Writer
@@ -46,19 +46,13 @@ class CompactedTable:
         """
         if partition >= await self._writer.partition_count(self._name):
             raise UserError(f"the topic {self._name} needs as many partitions as its source")
-        outage = False
         while True:
             try:
-                values = await self._read(TopicPartition(self._name, partition))
+                return await self._read(TopicPartition(self._name, partition))
             except KafkaError as error:
-                if not outage:
-                    log.warning("the ledger %s cannot be read (%s); retrying", self._name, type(error).__name__)
-                outage = True
+                extra = {DEPENDENCY: "Kafka"} if error.retriable else None
+                log.warning("ledger %s cannot be read (%s); retrying", self._name, type(error).__name__, extra=extra)
                 await asyncio.sleep(RETRY_SECONDS)
-            else:
-                if outage:
-                    log.info("the ledger %s can be read again", self._name)
-                return values
 
     async def _read(self, tp: TopicPartition) -> dict[bytes, bytes]:
         values: dict[bytes, bytes] = {}

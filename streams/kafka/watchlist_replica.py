@@ -18,6 +18,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ninezero.streams import metrics
+from ninezero.streams.errors import DEPENDENCY
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, ListStore, WatchlistState
@@ -137,7 +138,7 @@ class WatchlistReplica(WatchlistState):
     async def _follow(self, tp: TopicPartition) -> None:
         await self._consumer.seek_to_beginning(tp)
         first = await self._consumer.position(tp)
-        checked, outage = time.monotonic(), False
+        checked = time.monotonic()
         while True:
             try:
                 fetched = await self._consumer.getmany(tp, timeout_ms=100, max_records=SLICE_RECORDS)
@@ -153,17 +154,12 @@ class WatchlistReplica(WatchlistState):
                 )
                 raise TopicLost from None
             except KafkaError as error:
-                if not outage:
-                    log.warning(
-                        "the watchlist topic cannot be read (%s); the last complete lists are used",
-                        type(error).__name__,
-                    )
-                outage = True
+                name, extra = type(error).__name__, {DEPENDENCY: "Kafka"} if error.retriable else None
+                log.warning(
+                    "the watchlist topic cannot be read (%s); the last complete lists are used", name, extra=extra
+                )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            if outage:
-                outage = False
-                log.info("the watchlist topic can be read again")
             self.apply(fetched.get(tp, ()))
             self.clean_up()
             if position != self.position or fetched:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from ninezero.streams.errors import DEPENDENCY
 from ninezero.streams.kafka.client import producer
 from ninezero.streams.kafka.partitioner import partition_of
 from ninezero.streams.kafka.topics import Topic
@@ -25,8 +27,8 @@ Partition = tuple[str, int]
 RETRY_SECONDS, MAX_RETRY_SECONDS = 0.1, 5.0
 """First and longest pause before a batch that was not acknowledged is sent again."""
 
-REMINDER_SECONDS = 60.0
-"""How often the log repeats that Kafka does not acknowledge, while an outage lasts."""
+LOG_SECONDS = 1.0
+"""Minimum time between two log records about failed writes, over all partitions."""
 
 
 class _Waiting(NamedTuple):
@@ -51,7 +53,7 @@ class Writer:
         self._partition_counts: dict[str, int] = {}
         self._waiting: dict[Partition, _Waiting] = {}
         self._writing: dict[Partition, asyncio.Task[None]] = {}
-        self._outage = Outage()
+        self._failure_logged = -math.inf
 
     async def start(self) -> None:
         """Connects to the broker."""
@@ -129,13 +131,19 @@ class Writer:
         pause = RETRY_SECONDS
         while True:
             try:
-                await self._write_once(tp, records)
-                self._outage.end(tp)
-                return
+                return await self._write_once(tp, records)
             except KafkaError as error:
-                self._outage.failed(tp, error)
+                self._log_failure(tp, error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_RETRY_SECONDS)
+
+    def _log_failure(self, tp: Partition, error: KafkaError) -> None:
+        now = time.monotonic()
+        if now - self._failure_logged >= LOG_SECONDS:
+            self._failure_logged = now
+            name = type(error).__name__
+            extra = {DEPENDENCY: "Kafka"} if error.retriable else None
+            log.warning("Kafka does not acknowledge records of %s (%s); retrying", tp[0], name, extra=extra)
 
     async def _write_once(self, tp: Partition, records: list[tuple[bytes, bytes | None]]) -> None:
         assert self._producer is not None
@@ -150,26 +158,3 @@ class Writer:
                     raise ValueError("a record is larger than a batch")
         acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*acknowledged)
-
-
-class Outage:
-    """Logs one line when writes begin to fail, one each minute while they do, and one when they all succeed again."""
-
-    def __init__(self) -> None:
-        self._failing: set[Partition] = set()
-        self._reminded = 0.0
-
-    def failed(self, tp: Partition, error: KafkaError) -> None:
-        """A write to a partition was not acknowledged."""
-        now = time.monotonic()
-        if not self._failing or now - self._reminded >= REMINDER_SECONDS:
-            self._reminded = now
-            log.warning("Kafka does not acknowledge records of %s (%s); retrying", tp[0], type(error).__name__)
-        self._failing.add(tp)
-
-    def end(self, tp: Partition) -> None:
-        """A write to a partition was acknowledged."""
-        if tp in self._failing:
-            self._failing.discard(tp)
-            if not self._failing:
-                log.info("Kafka acknowledges records again")

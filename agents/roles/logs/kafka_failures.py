@@ -14,11 +14,10 @@ from typing import Literal
 import aiokafka.errors
 import kafka.errors
 
+from ninezero.streams.errors import DEPENDENCY
+
 CLIENTS = ("aiokafka", "faust", "kafka", "mode")
 """Top-level loggers of the Kafka clients and of what runs them."""
-
-DEPENDENCY = "dependency"
-"""Attribute of a record of ours that reports a failure of Kafka: `log.warning(…, extra={DEPENDENCY: "Kafka"})`."""
 
 _MESSAGES = (
     "Unable to update metadata from",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
 import time
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 
-from ninezero.streams.kafka.writer import Outage, Writer
+from ninezero.streams.errors import DEPENDENCY
+from ninezero.streams.kafka.writer import Writer
 
 ONE, OTHER = ("t", 0), ("t", 1)
 
@@ -19,7 +20,7 @@ class RecordingWriter(Writer):
     """A writer without a broker: it records its batches, and `acknowledged` decides when they are acknowledged."""
 
     def __init__(self) -> None:
-        self._waiting, self._writing, self._outage = {}, {}, Outage()
+        self._waiting, self._writing, self._failure_logged = {}, {}, -math.inf
         self.batches: list[tuple[Any, list[Any]]] = []
         self.acknowledged = asyncio.Event()
         self.errors: list[Exception] = []
@@ -88,22 +89,15 @@ def test_a_cancelled_caller_does_not_affect_other_callers_and_an_error_does_not_
     asyncio.run(check())
 
 
-def test_an_outage_is_one_line_when_it_begins_and_one_when_it_ends(
+def test_failed_writes_are_logged_at_most_once_a_second_as_failures_of_kafka(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    caplog.set_level(logging.INFO, "ninezero.kafka")
-    outage = Outage()
+    writer = RecordingWriter()
     for _ in range(20):
-        outage.failed(ONE, KafkaConnectionError())
-        outage.failed(OTHER, KafkaConnectionError())
-    assert len(caplog.records) == 1
-    now[0] += 60
-    outage.failed(ONE, KafkaConnectionError())
-    assert len(caplog.records) == 2, "a reminder each minute"
-    outage.end(ONE)
-    assert len(caplog.records) == 2, "another partition still fails"
-    outage.end(OTHER)
-    outage.end(OTHER)
-    assert [record.getMessage() for record in caplog.records[2:]] == ["Kafka acknowledges records again"]
+        writer._log_failure(ONE, KafkaConnectionError())
+        writer._log_failure(OTHER, KafkaConnectionError())
+    now[0] += 1
+    writer._log_failure(OTHER, TopicAuthorizationFailedError())
+    assert [getattr(record, DEPENDENCY, None) for record in caplog.records] == ["Kafka", None]

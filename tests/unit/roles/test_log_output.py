@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from ninezero.agents.roles.logs.condenser import REPEAT_QUIET_SECONDS, Condenser
 from ninezero.agents.roles.logs.formats import JsonFormatter, TextFormatter, redact
-from ninezero.agents.roles.logs.kafka_failures import DEPENDENCY, kafka_failure
+from ninezero.agents.roles.logs.kafka_failures import kafka_failure
+from ninezero.streams.errors import DEPENDENCY
 
 TOKEN = "k1xbtq.9f86d081884c7d659a2feaa0c55ad015"
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
