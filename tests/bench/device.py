@@ -11,9 +11,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ninezero import Device, Traveller
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device
-from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker

@@ -1,4 +1,4 @@
-"""Devices against a real broker and real workers: every accepted scan is answered or said to be not checked, and counted once."""
+"""Devices with a real broker and real workers: each accepted scan is answered or shown as not checked, and is counted once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from ninezero import Answer, Device, DeviceError, OutboxError, Traveller
 from ninezero.schemas.events import Disposition, EventRef
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.answers import Answer
 from ninezero.streams.edge.device.clock import Clock
-from ninezero.streams.edge.device.device import Device, DeviceError
-from ninezero.streams.edge.device.outbox import OutboxError
-from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring, rotate
 from ninezero.streams.edge.documents.normal_forms import normalise
 from ninezero.streams.local_kafka.broker import Broker
@@ -50,7 +47,7 @@ def device(system: System, name: str = "gate-a", **arguments: Any) -> Device:
 
 
 def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1, mode: str = "delta") -> None:
-    """A batch of confirmed cases, and its receipt; more than the two seconds later it matches."""
+    """Pushes a batch of confirmed cases, waits for its receipt, and for two seconds more, after which it matches."""
     before = len(read(system, "push-receipts"))
     send(system, *tokens, sequence=sequence, mode=mode)
     wait_for(lambda: len(read(system, "push-receipts")) > before, 30, "the receipt")
@@ -59,7 +56,7 @@ def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1, mode:
 
 
 def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str = "delta") -> None:
-    """A batch of confirmed cases, sent."""
+    """Sends a batch of confirmed cases."""
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])
     now = datetime.now(UTC)
     batch = {
@@ -76,7 +73,7 @@ def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str
 
 
 def read(system: System, topic: str) -> list[dict[str, Any]]:
-    """All values on a topic now, tombstones left out."""
+    """Returns all values that are on a topic now, without tombstones."""
     consumer = KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"], auto_offset_reset="earliest")
     name = system.prefix + topic
     tps = [TopicPartition(name, p) for p in consumer.partitions_for_topic(name) or ()]
@@ -92,7 +89,7 @@ def counted(system: System) -> int:
     return int(system.query("SELECT toUInt64(sum(passages)) AS n FROM ninezero.screening_by_minute")[0]["n"])
 
 
-def test_the_operator_sees_the_outcome_of_every_scan_or_that_it_was_not_checked(system: System) -> None:
+def test_each_scan_gets_its_outcome_or_is_not_checked(system: System) -> None:
     system.start("lists", "screening")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
     wait_for(lambda: system.ready("screening"), 60, "screening")
@@ -116,7 +113,7 @@ def test_the_operator_sees_the_outcome_of_every_scan_or_that_it_was_not_checked(
     assert read(system, "dispositions")[0]["of"] == {"device_id": "gate-a", "seq": 1}
 
 
-def test_an_answer_that_came_while_the_device_was_off_is_still_given(system: System) -> None:
+def test_an_answer_that_arrived_while_the_device_was_off_is_delivered(system: System) -> None:
     with device(system) as gate:
         gate.scan("pedestrian", [Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)])
         assert gate.flush(20)
@@ -128,7 +125,7 @@ def test_an_answer_that_came_while_the_device_was_off_is_still_given(system: Sys
         wait_for(lambda: found == [(0, "clear", ())], 30, "the answer of the earlier run")
 
 
-def test_key_rotation_never_misses_and_a_key_that_the_lists_lack_is_held(system: System) -> None:
+def test_a_rotated_key_never_misses_a_match_and_a_key_that_the_lists_lack_is_held(system: System) -> None:
     ring = system.env["NINEZERO_KEYS"]
     system.start("lists", "screening")
     listed = normalise("id", LISTED) or ""
@@ -148,8 +145,8 @@ def test_key_rotation_never_misses_and_a_key_that_the_lists_lack_is_held(system:
                 assert gate.scan("pedestrian", [well]).wait(60).outcome == "clear"
 
 
-class Wrong(Clock):
-    """A device's clock that was set wrongly."""
+class WrongClock(Clock):
+    """A device's clock that is set wrong."""
 
     def __init__(self, ahead: timedelta) -> None:
         super().__init__()
@@ -159,14 +156,14 @@ class Wrong(Clock):
         return super().wall_ms() + self.ahead_ms
 
 
-def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
-    """74 years ahead, 56 years back, and a jump in the middle of work: each scan is counted, once, when it happened."""
+def test_a_clock_that_jumps_loses_no_scan(system: System) -> None:
+    """The clock is 74 years ahead, 56 years behind, and jumps while scanning. Each scan is counted once, at its true time."""
     system.start("lists", "screening", "recording")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
     well = Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)
     before = datetime.now(UTC) - timedelta(minutes=1)
     for name, ahead in (("future", timedelta(days=27_000)), ("past", timedelta(days=-20_400)), ("true", timedelta())):
-        clock = Wrong(ahead)
+        clock = WrongClock(ahead)
         with device(system, name, clock=clock) as gate:
             for _ in range(5):
                 gate.scan("pedestrian", [well])
@@ -185,16 +182,14 @@ def test_a_clock_that_jumps_loses_nothing(system: System) -> None:
     )[0]
     assert int(row["n"]) == 45
     assert row["first"] >= f"{before:%Y-%m-%d %H:%M}" and row["last"] <= f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
-    refused = {letter["reason"] for letter in read(system, "dead-letters")}
-    assert refused == {"clock_out_of_range"}, "what was refused came again under its number"
+    reasons = {letter["reason"] for letter in read(system, "dead-letters")}
+    assert reasons == {"clock_out_of_range"}, "a rejected event came again under its number"
 
 
 DEVICE = """
 import sys, time
-from ninezero.streams import settings
-from ninezero.streams.edge.device.device import Device
-from ninezero.streams.edge.device.travellers import Traveller
-device = Device(settings.load(edge=True), site_id="road-01", device_id="gate-a")
+from ninezero import Device, Traveller
+device = Device.from_environment(site_id="road-01", device_id="gate-a")
 for _ in range(int(sys.argv[1])):
     ticket = device.scan("pedestrian", [Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)])
     print(ticket.seq, flush=True)
@@ -204,8 +199,8 @@ device.close()
 """
 
 
-def test_kills_and_a_broker_away_lose_no_accepted_scan(tmp_path: Path) -> None:
-    """The device is killed again and again, and its broker is gone in between; what it had accepted is counted once."""
+def test_kill_9_and_a_stopped_broker_lose_no_accepted_scan(tmp_path: Path) -> None:
+    """The device is killed six times and its broker is away in between. Each accepted scan is counted once."""
     broker = Broker(tmp_path / "kafka", free_port())
     broker.start()
     new_ring(tmp_path / "keys.json")
@@ -230,14 +225,14 @@ def test_kills_and_a_broker_away_lose_no_accepted_scan(tmp_path: Path) -> None:
                 for _ in range(1500):
                     child.stdout.readline()
             os.kill(child.pid, signal.SIGKILL)
-            said = child.stdout.read().split()
-            accepted = max([accepted, *map(int, said)])
+            printed = child.stdout.read().split()
+            accepted = max([accepted, *map(int, printed)])
             child.wait()
         done = subprocess.run([sys.executable, "-c", DEVICE, "1"], env=system.env, capture_output=True, timeout=120)
         last = int(done.stdout)
         assert last >= accepted + 1
         sent = [scan["seq"] for scan in read(system, "checkpoint-scans")]
-        assert set(sent) == set(range(last + 1)), "no gap, and nothing beyond what was accepted"
+        assert set(sent) == set(range(last + 1)), "no gap, and nothing that was not accepted"
         first_seen = list(dict.fromkeys(sent))
         assert first_seen == sorted(first_seen), "in order"
         system.start("lists", "screening", "recording")
@@ -249,7 +244,7 @@ def test_kills_and_a_broker_away_lose_no_accepted_scan(tmp_path: Path) -> None:
         broker.stop()
 
 
-def test_the_screen_shows_what_to_do_and_wipes_nothing_but_identities(system: System) -> None:
+def test_the_screen_shows_outcomes_and_help_and_no_identity(system: System) -> None:
     system.start("lists", "screening")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
     wait_for(lambda: system.ready("screening"), 60, "screening")
@@ -261,7 +256,7 @@ def test_the_screen_shows_what_to_do_and_wipes_nothing_but_identities(system: Sy
     assert LISTED not in shown + done.stderr.decode() and NOBODY not in shown
 
 
-def test_scan_reads_passages_and_says_which_lines_it_did_not_accept(system: System) -> None:
+def test_the_scan_command_reports_the_lines_that_it_did_not_accept(system: System) -> None:
     system.start("lists", "screening")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
     wait_for(lambda: system.ready("screening"), 60, "screening")
@@ -288,21 +283,21 @@ def test_scan_reads_passages_and_says_which_lines_it_did_not_accept(system: Syst
     assert NOBODY.encode() not in done.stdout + done.stderr
 
 
-def test_what_breaks_the_contract_or_has_no_room_is_not_accepted(system: System) -> None:
+def test_an_event_that_breaks_the_contract_or_does_not_fit_is_not_accepted(system: System) -> None:
     with device(system, capacity=1) as gate:
         with pytest.raises(DeviceError, match=r"NOT accepted.*people"):
             gate.scan("vehicle", [])
-        with pytest.raises(DeviceError, match=r"at people\[0\].origin") as refused:
+        with pytest.raises(DeviceError, match=r"at people\[0\].origin") as rejected:
             gate.scan("vehicle", [Traveller(role="driver", origin=NOBODY)])
-        assert NOBODY not in repr(refused.value)
+        assert NOBODY not in repr(rejected.value)
         with pytest.raises(OutboxError, match="full"):
             gate.scan_all([]) or gate._accept(
                 [(Disposition, {"of": EventRef("a", 1), "action": "released", "override": None})] * 2
             )
     with pytest.raises(DeviceError, match="the device_id is wrong"):
-        Device(settings_.load(system.env, edge=True), site_id="road-01", device_id=NOBODY)
+        Device.from_environment(system.env, site_id="road-01", device_id=NOBODY)
     with pytest.raises(DeviceError, match="the site_id is wrong"):
-        Device(settings_.load(system.env, edge=True), site_id="a b", device_id="gate-a")
+        Device.from_environment(system.env, site_id="a b", device_id="gate-a")
 
 
 def test_threads_may_share_a_device(system: System) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong around a device, on real parts: each time every accepted scan reaches Kafka, under numbers without a gap."""
+"""Faults around a device, with a real broker: every accepted scan reaches Kafka, under numbers without gaps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from ninezero import Device, OutboxError, Traveller
 from ninezero.schemas.events import Disposition, EventRef, Outcomes, encode
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.clock import Clock
-from ninezero.streams.edge.device.device import Device
-from ninezero.streams.edge.device.outbox import OutboxError
-from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
@@ -33,7 +31,7 @@ WELL = Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)
 
 
 def made_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
-    """A deployment's own topics and key ring."""
+    """Returns the settings of a deployment with topics and a key ring of its own."""
     if not (folder / "keys.json").exists():
         new_ring(folder / "keys.json")
     return settings_.load(
@@ -62,7 +60,7 @@ def scan(device: Device, times: int = 1) -> list[int]:
 
 
 def arrived(settings: Settings, topic: str = "checkpoint-scans") -> list[int]:
-    """The numbers on a topic, in order of arrival at the site's partition."""
+    """Returns the sequence numbers on a topic, in their order on the site's partition."""
     return [event["seq"] for event in records(settings, topic)]
 
 
@@ -81,14 +79,14 @@ def records(settings: Settings, topic: str) -> list[dict[str, Any]]:
 
 
 def answer(settings: Settings, *seqs: int, device: str = "gate-a") -> None:
-    """Outcomes, as a screening worker writes them."""
+    """Writes outcomes as a screening worker does."""
     producer = sync.producer(settings)
     outcomes = Outcomes("road-01", datetime.now(UTC), 1, [(device, seq, "clear", []) for seq in seqs])
     producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=encode(outcomes)).get(10)
     producer.close()
 
 
-def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_path: Path) -> None:
+def test_a_broker_that_stops_and_starts_at_random_gets_every_event_in_order(tmp_path: Path) -> None:
     seed = int(os.environ.get("FAULT_SEED", "1"))
     print("seed", seed)
     rng = random.Random(seed)
@@ -103,7 +101,7 @@ def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_pat
             broker.kill() if rng.random() < 0.5 else broker.stop()
             scan(device, rng.randrange(1, 400))
             time.sleep(rng.random() * 4)
-            # One that was cut off while it still connected has nothing to say before its attempt has failed.
+            # A device whose broker stopped while it was connecting reports a problem only after that attempt has failed.
             wait_for(lambda: device.status().problem, 45, "the device to notice")
             assert "Kafka" in device.status().problem and not device.status().connected
             broker.start()
@@ -116,7 +114,7 @@ def test_a_broker_that_goes_and_comes_at_random_gets_everything_in_order(tmp_pat
         broker.stop()
 
 
-def test_a_topic_that_is_missing_or_too_small_holds_up_no_other(settings: Settings, monkeypatch: Any) -> None:
+def test_a_topic_that_is_missing_or_too_small_does_not_delay_other_topics(settings: Settings, monkeypatch: Any) -> None:
     monkeypatch.setattr("ninezero.streams.edge.device.sender.TOPIC_PAUSE_SECONDS", 3)
     admin = sync.admin(settings)
     name = settings.topic("dispositions")
@@ -151,7 +149,7 @@ def limit(admin: Any, topic: str, size: int) -> None:
     admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": str(size)})])
 
 
-def test_an_outbox_from_a_backup_accepts_nothing_once_kafka_shows_that_it_lost_count(settings: Settings) -> None:
+def test_a_restored_outbox_accepts_nothing_after_kafka_shows_that_its_counter_went_back(settings: Settings) -> None:
     folder, copy = settings.outbox, settings.outbox.with_name("backup")
     with gate(settings) as device:
         scan(device, 3)
@@ -166,15 +164,15 @@ def test_an_outbox_from_a_backup_accepts_nothing_once_kafka_shows_that_it_lost_c
     answered: list[int] = []
     with gate(settings, on_answer=lambda answer: answered.append(answer.seq)) as device:
         wait_for(lambda: 5 in answered, 20, "the outcome of an event that it does not know")
-        assert refuses(device)
+        assert rejects(device)
     with gate(settings) as device:
-        assert refuses(device), "and it is not forgotten"
+        assert rejects(device), "also after a restart"
     with Device(settings, site_id="road-01", device_id="gate-b") as device:
         assert scan(device) == [0]
         assert device.flush(20)
 
 
-def refuses(device: Device) -> bool:
+def rejects(device: Device) -> bool:
     try:
         scan(device)
     except OutboxError as error:
@@ -183,7 +181,7 @@ def refuses(device: Device) -> bool:
     return False
 
 
-def test_two_devices_under_one_name_are_noticed_while_they_run(settings: Settings) -> None:
+def test_two_devices_with_one_name_are_detected_while_they_run(settings: Settings) -> None:
     with gate(settings) as device:
         scan(device)
         assert device.flush(20)
@@ -193,12 +191,12 @@ def test_two_devices_under_one_name_are_noticed_while_they_run(settings: Setting
         wait_for(lambda: device.status().unanswered == 0, 10, "the answer")
         scan(device)
         answer(settings, 7)
-        wait_for(lambda: refuses(device), 10, "the device to notice")
-        assert device.flush(20), "what it had accepted is sent"
+        wait_for(lambda: rejects(device), 10, "the device to notice")
+        assert device.flush(20), "events accepted before are sent"
 
 
-class Wrong(Clock):
-    """A device's clock, set wrongly, in a machine that may have started again."""
+class WrongClock(Clock):
+    """A clock that is set wrong, on a machine that may have rebooted."""
 
     def __init__(self, ahead: timedelta, boot: str) -> None:
         super().__init__()
@@ -209,18 +207,18 @@ class Wrong(Clock):
 
 
 @pytest.mark.parametrize("boots", [("one", "one"), ("one", "two")], ids=["same-boot", "rebooted"])
-def test_events_wait_through_jumps_of_the_clock_and_get_their_time(
+def test_events_that_waited_while_the_clock_jumped_get_their_true_time(
     boots: tuple[str, str], settings: Settings, tmp_path: Path
 ) -> None:
-    """Offline: a clock in 1970, then in 2100, then right; online again, after a restart and (once) a reboot."""
+    """Offline the clock shows 1970, then 2100, then the true time; online again after a restart, and in one case a reboot."""
     away = made_settings(f"127.0.0.1:{free_port()}", tmp_path)
     before = datetime.now(UTC) - timedelta(seconds=1)
-    clock = Wrong(timedelta(days=-20_400), boots[0])
+    clock = WrongClock(timedelta(days=-20_400), boots[0])
     with gate(away, clock=clock) as device:
         for ahead in (-20_400, 27_000, 0):
             clock.ahead_ms = ahead * 86_400_000
             scan(device, 10)
-    with gate(settings, clock=Wrong(timedelta(days=30), boots[1])) as device:
+    with gate(settings, clock=WrongClock(timedelta(days=30), boots[1])) as device:
         scan(device, 10)
         assert device.flush(30)
         scan(device, 10)
@@ -228,26 +226,23 @@ def test_events_wait_through_jumps_of_the_clock_and_get_their_time(
     times = {
         event["seq"]: datetime.fromisoformat(event["observed_at"]) for event in records(settings, "checkpoint-scans")
     }
-    assert set(times) == set(range(50)), "the last under a number is the one that the workers take"
+    assert set(times) == set(range(50)), "of events with one number, the workers accept the last"
     assert all(before <= time <= datetime.now(UTC) + timedelta(seconds=1) for time in times.values()), times
 
 
 SMALL_DISK = """
 import sys, time
-from ninezero.streams import settings
-from ninezero.streams.edge.device.device import Device
-from ninezero.streams.edge.device.travellers import Traveller
-from ninezero.streams.errors import UserError
-with Device(settings.load(edge=True), site_id="road-01", device_id="gate-a") as device:
+from ninezero import Device, Traveller, UserError
+with Device.from_environment(site_id="road-01", device_id="gate-a") as device:
     for line in sys.stdin:
-        refused = 0
-        while refused < 3 if line.strip() == "fill" else line.strip() == "one" and not refused:
+        rejected = 0
+        while rejected < 3 if line.strip() == "fill" else line.strip() == "one" and not rejected:
             try:
                 print(device.scan("pedestrian", [Traveller(role="pedestrian", temperature_c=36.5)]).seq)
                 if line.strip() == "one":
                     break
             except UserError as error:
-                refused += 1
+                rejected += 1
                 print(error)
         if line.strip() == "flush":
             print(device.flush(30))
@@ -257,7 +252,7 @@ with Device(settings.load(edge=True), site_id="road-01", device_id="gate-a") as 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 14 MiB."""
+    """Mounts a file system of 14 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=14m", "tmpfs", str(disk)], capture_output=True)
@@ -268,7 +263,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 class Child:
-    """A device in a process of its own."""
+    """A device in another process, which does what it reads from standard input."""
 
     def __init__(self, settings: Settings, disk: Path, bootstrap: str) -> None:
         env = {
@@ -285,12 +280,12 @@ class Child:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(order + "\n")
         self._process.stdin.flush()
-        said: list[str] = []
+        printed: list[str] = []
         for line in self._process.stdout:
             if line == "done\n":
-                return said
-            said.append(line.strip())
-        raise AssertionError(f"the device ended after {said[-1:]}")
+                return printed
+            printed.append(line.strip())
+        raise AssertionError(f"the device ended after {printed[-1:]}")
 
     def end(self) -> None:
         assert self._process.stdin
@@ -298,34 +293,34 @@ class Child:
         assert self._process.wait(30) == 0
 
 
-def test_a_full_disk_refuses_loudly_and_work_goes_on_when_there_is_space(settings: Settings, small_disk: Path) -> None:
-    """First with the broker away until nothing fits, then with a disk filled by something else while events are acknowledged."""
+def test_a_full_disk_raises_and_scanning_continues_when_there_is_space(settings: Settings, small_disk: Path) -> None:
+    """First the outbox fills the disk while the broker is away, then another file fills it while events are acknowledged."""
     child = Child(settings, small_disk, f"127.0.0.1:{free_port()}")
-    said = child.do("fill")
+    lines = child.do("fill")
     full = "the disk of the outbox is full and the event was NOT accepted: free some space"
-    assert said[-3:] == [full] * 3, said[-3:]
+    assert lines[-3:] == [full] * 3, lines[-3:]
     child.end()
-    taken = [int(line) for line in said if line != full]
-    assert taken == list(range(len(taken))) and len(taken) > 300
+    accepted = [int(line) for line in lines if line != full]
+    assert accepted == list(range(len(accepted))) and len(accepted) > 300
 
     child = Child(settings, small_disk, settings.kafka)
     assert child.do("flush") == ["True"]
-    assert child.do("one") == [str(len(taken))], "no number was used by what was refused"
+    assert child.do("one") == [str(len(accepted))], "a rejected event uses no number"
     (small_disk / "ballast").write_bytes(b"")
     with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
         while True:
             ballast.write(b"x" * 4096)
-    said = child.do("fill")
-    assert said[-3:] == [full] * 3
-    taken += [len(taken), *(int(line) for line in said if line != full)]
+    lines = child.do("fill")
+    assert lines[-3:] == [full] * 3
+    accepted += [len(accepted), *(int(line) for line in lines if line != full)]
     (small_disk / "ballast").unlink()
-    assert child.do("one") == [str(len(taken))]
+    assert child.do("one") == [str(len(accepted))]
     assert child.do("flush") == ["True"]
     child.end()
-    assert list(dict.fromkeys(arrived(settings))) == list(range(len(taken) + 1))
+    assert list(dict.fromkeys(arrived(settings))) == list(range(len(accepted) + 1))
 
 
-def test_a_read_only_disk_is_said_and_takes_nothing(settings: Settings, small_disk: Path) -> None:
+def test_a_read_only_disk_is_reported_and_accepts_nothing(settings: Settings, small_disk: Path) -> None:
     child = Child(settings, small_disk, settings.kafka)
     assert child.do("one") == ["0"]
     assert child.do("flush") == ["True"]

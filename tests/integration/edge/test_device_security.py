@@ -1,4 +1,4 @@
-"""A device against a broker that asks for TLS and a password (SASL_SSL), and against one that it must not trust."""
+"""A device with a broker that requires TLS and a password (SASL_SSL), and with one that it must not trust."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import free_port, wait_for
 
 
 class Secured(NamedTuple):
-    """A broker, its listener with TLS, and the certificate of who signed its own."""
+    """A broker, the address of its TLS listener, and the CA of its certificate."""
 
     broker: Broker
     address: str
@@ -43,7 +43,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     broker.stop()
 
 
-def test_a_device_works_over_tls_with_its_password(secured: Secured, tmp_path: Path) -> None:
+def test_a_device_sends_over_tls_with_its_password(secured: Secured, tmp_path: Path) -> None:
     settings = made_settings(
         secured.address, tmp_path, NINEZERO_KAFKA_TLS_CA=str(secured.ca), NINEZERO_KAFKA_SASL_MECHANISM="PLAIN",
         NINEZERO_KAFKA_SASL_USER="gate", NINEZERO_KAFKA_SASL_PASSWORD="right",
@@ -62,7 +62,7 @@ def test_a_device_works_over_tls_with_its_password(secured: Secured, tmp_path: P
     [{"NINEZERO_KAFKA_SASL_PASSWORD": "wrong"}, {"NINEZERO_KAFKA_TLS_CA": "another"}, {"NINEZERO_KAFKA": "localhost"}],
     ids=["password", "signer", "name"],
 )
-def test_without_trust_nothing_is_sent_and_everything_is_kept(
+def test_without_trust_no_event_is_sent_and_all_stay_in_the_outbox(
     wrong: dict[str, str], secured: Secured, tmp_path: Path
 ) -> None:
     if "NINEZERO_KAFKA_TLS_CA" in wrong:

@@ -1,4 +1,4 @@
-"""What a checkpoint device runs works where the worker's packages are not installed, and the rest says so in one line."""
+"""Commands of the edge work without the packages of the workers; the other commands fail with one line that says so."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT = (
     "orjson",
     "uvloop",
 )
-"""Packages of the extras `worker` and `embedded`, and what they bring."""
+"""Packages of the extras `worker` and `embedded`, and their dependencies."""
 
 WITHOUT = f"""
 import sys
@@ -52,7 +52,7 @@ EDGE = [
     (["scan", "-", "--site", "s", "--device", "gate-a"], PASSAGE, 1, "not checked"),
     (["device", "--site", "s", "--device", "gate-a"], "440524188001010014\nq\n", 0, "identity card"),
 ]
-"""Commands of the edge: arguments, standard input, exit status, what is said (nothing screens here)."""
+"""Commands of the edge: arguments, standard input, exit status, and a part of the output (no worker runs here)."""
 
 WORKER = [
     ["worker", "screening"],
@@ -98,7 +98,7 @@ def test_the_edge_works_without_the_packages_of_the_workers(env: dict[str, str],
 
 
 @pytest.mark.parametrize("arguments", WORKER, ids=lambda arguments: arguments[0])
-def test_what_needs_the_workers_packages_says_so_in_a_line(
+def test_a_command_that_needs_the_packages_of_the_workers_says_so_in_one_line(
     arguments: list[str], env: dict[str, str], tmp_path: Path
 ) -> None:
     done = run(arguments, tmp_path, env)

@@ -14,10 +14,9 @@ import pytest
 from kafka import KafkaProducer
 from openpyxl import Workbook
 
+from ninezero import Device, Traveller
 from ninezero.agents.cli import main as cli
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device
-from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.edge.documents.normal_forms import check_character
 from ninezero.streams.local_kafka.broker import Broker

@@ -1,4 +1,4 @@
-"""`ninezero scan` with ready-made events: an outcome for each, resends too, and never `clear` for what was not checked."""
+"""`ninezero scan` with events that are ready to send: each gets an outcome, resends too, and none is `clear` unchecked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def scan(settings: Settings, *seqs: int) -> subprocess.Popen[str]:
     return process
 
 
-def test_each_event_gets_its_outcome_a_resend_again_and_the_rest_is_not_checked(settings: Settings) -> None:
+def test_each_event_and_each_resend_gets_an_outcome_or_is_not_checked(settings: Settings) -> None:
     first = scan(settings, 0, 1, 0)
     wait_for(lambda: len(records(settings, "checkpoint-scans")) == 3, 20, "the scans")
     answer(settings, 0, 1, 0)
@@ -55,16 +55,16 @@ def test_each_event_gets_its_outcome_a_resend_again_and_the_rest_is_not_checked(
     second = scan(settings, 1, 2)
     wait_for(lambda: len(records(settings, "checkpoint-scans")) == 5, 20, "the scans")
     answer(settings, 1)
-    said, why = second.communicate(timeout=30)
-    assert said == "gate-a 1: clear\ngate-a 2: not checked\n"
-    assert (second.returncode, why.count("\n")) == (1, 1) and "do not read that as clear" in why
+    output, error = second.communicate(timeout=30)
+    assert output == "gate-a 1: clear\ngate-a 2: not checked\n"
+    assert (second.returncode, error.count("\n")) == (1, 1) and "do not read that as clear" in error
 
 
-def test_without_a_broker_or_topics_it_says_so_in_a_line(settings: Settings, tmp_path: Path) -> None:
-    for other, says in (
+def test_a_missing_broker_or_topic_is_reported_in_one_line(settings: Settings, tmp_path: Path) -> None:
+    for other, expected in (
         (made_settings(settings.kafka, tmp_path), "topics are missing on the broker"),
         (made_settings(f"127.0.0.1:{free_port()}", tmp_path), "Kafka does not answer at NINEZERO_KAFKA"),
     ):
         process = scan(other, 0)
-        said, why = process.communicate(timeout=60)
-        assert (process.returncode, said, why.count("\n")) == (1, "", 1) and says in why
+        output, error = process.communicate(timeout=60)
+        assert (process.returncode, output, error.count("\n")) == (1, "", 1) and expected in error

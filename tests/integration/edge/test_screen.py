@@ -1,4 +1,4 @@
-"""`ninezero device` in a terminal, as its user and a barcode scanner use it, against a real broker."""
+"""`ninezero device` in a terminal, used by a person and a barcode scanner, with a real broker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MRZ = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F120
 
 
 class Typist:
-    """Someone at the terminal of a device."""
+    """A person at the terminal of a device."""
 
     def __init__(self, settings: Settings, **more: str) -> None:
         env = {
@@ -52,7 +52,7 @@ class Typist:
         os.write(self.master, text if isinstance(text, bytes) else text.encode())
 
     def screen(self) -> str:
-        """What is to be read on the screen now."""
+        """Returns what the screen shows now."""
         while select.select([self.master], [], [], 0.05)[0]:
             try:
                 self.output += os.read(self.master, 65_536)
@@ -76,7 +76,7 @@ class Typist:
     def ends(self, status: int) -> None:
         wait_for(lambda: self.screen() and self.process.poll() is not None, 30, "the device to end")
         assert self.process.returncode == status, self.screen()
-        assert termios.tcgetattr(self.slave) == self.before, "the terminal is as it was"
+        assert termios.tcgetattr(self.slave) == self.before, "the terminal is restored"
 
     def close(self) -> None:
         self.process.kill()
@@ -89,7 +89,7 @@ def _control(slave: int) -> None:
     import fcntl
 
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background inherit one that is ignored
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test that runs in the background inherits an ignored SIGINT
 
 
 @pytest.fixture
@@ -100,20 +100,20 @@ def settings(kafka: Broker, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def sit(settings: Settings) -> Iterator[Any]:
+def open_terminal(settings: Settings) -> Iterator[Any]:
     typists: list[Typist] = []
 
-    def down(**more: str) -> Typist:
+    def opened(**more: str) -> Typist:
         typists.append(Typist(settings, **more))
         return typists[-1]
 
-    yield down
+    yield opened
     for typist in typists:
         typist.close()
 
 
 def answer(settings: Settings, seq: int, outcome: str, *people: int) -> None:
-    """An outcome, as a screening worker writes it."""
+    """Writes an outcome as a screening worker does."""
     producer = sync.producer(settings)
     outcomes = Outcomes("road-01", datetime.now(UTC), 1, [("gate-a", seq, outcome, list(people))])
     producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=encode(outcomes)).get(10)
@@ -125,8 +125,8 @@ def sent(settings: Settings, count: int) -> list[dict[str, Any]]:
     return records(settings, "checkpoint-scans")
 
 
-def test_what_is_typed_is_seen_until_it_is_taken_and_then_nowhere(sit: Any, settings: Settings) -> None:
-    typist = sit()
+def test_typed_text_is_visible_until_it_is_entered_and_then_nowhere(open_terminal: Any, settings: Settings) -> None:
+    typist = open_terminal()
     typist.types(PLATE[:4] + "X\x7f\x1b[D")
     typist.sees(PLATE[:4])
     assert PLATE[:4] + "X" not in typist.screen()
@@ -139,7 +139,7 @@ def test_what_is_typed_is_seen_until_it_is_taken_and_then_nowhere(sit: Any, sett
     typist.types("pass JZ-7\r\r")
     scan = sent(settings, 1)[0]
     assert scan["plate"] and [sorted(p["tokens"]) for p in scan["people"]] == [["id"], ["id", "pass", "passport"]]
-    typist.types(f"{ID}\r")  # ahead, while the answer is awaited
+    typist.types(f"{ID}\r")  # typed ahead while the answer is awaited
     time.sleep(0.3)
     answer(settings, 0, "refer", 1)
     typist.sees("转诊 REFER · person 2")
@@ -151,17 +151,19 @@ def test_what_is_typed_is_seen_until_it_is_taken_and_then_nowhere(sit: Any, sett
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\r\n"], ids=["CR", "LF", "CRLF"])
-def test_a_scanner_may_end_its_lines_as_it_likes(end: str, sit: Any, settings: Settings) -> None:
-    typist = sit()
+def test_a_scanner_may_end_lines_with_cr_lf_or_both(end: str, open_terminal: Any, settings: Settings) -> None:
+    typist = open_terminal()
     typist.types(f"{ID}{end}" + "".join(MRZ) + end + f"36.5{end}")
     typist.sees("identity card", "travel document", "temperature")
-    assert not records(settings, "checkpoint-scans"), "no end of a line is taken for an empty line"
+    assert not records(settings, "checkpoint-scans"), "no line end is read as an empty line"
     typist.types("\r")
     assert sorted(sent(settings, 1)[0]["people"][0]["tokens"]) == ["id", "passport"]
 
 
-def test_not_checked_is_said_after_five_seconds_and_a_late_answer_when_it_comes(sit: Any, settings: Settings) -> None:
-    typist = sit()
+def test_not_checked_is_shown_after_five_seconds_and_a_late_answer_when_it_arrives(
+    open_terminal: Any, settings: Settings
+) -> None:
+    typist = open_terminal()
     typist.types(f"{ID}\r36.5\r\r")
     typist.sees("未核验 NOT CHECKED  #0")
     typist.types(f"{OTHER}")
@@ -175,8 +177,8 @@ def test_not_checked_is_said_after_five_seconds_and_a_late_answer_when_it_comes(
     typist.ends(0)
 
 
-def test_ctrl_c_ends_it_at_once_and_gives_the_terminal_back(sit: Any) -> None:
-    typist = sit()
+def test_ctrl_c_ends_it_immediately_and_restores_the_terminal(open_terminal: Any) -> None:
+    typist = open_terminal()
     typist.types(ID)
     typist.sees(ID)
     typist.types("\x03")
@@ -184,20 +186,20 @@ def test_ctrl_c_ends_it_at_once_and_gives_the_terminal_back(sit: Any) -> None:
     assert "Traceback" not in typist.screen() and ID not in typist.screen()
 
 
-def test_without_a_broker_a_passage_is_kept_and_said_to_be_not_checked(sit: Any, settings: Settings) -> None:
-    typist = sit(NINEZERO_KAFKA=f"127.0.0.1:{free_port()}")
+def test_without_a_broker_a_passage_is_kept_and_shown_as_not_checked(open_terminal: Any, settings: Settings) -> None:
+    typist = open_terminal(NINEZERO_KAFKA=f"127.0.0.1:{free_port()}")
     typist.types(f"{ID}\r36.5\r\r")
     typist.sees("NOT CHECKED", "1 of 200000 events wait for Kafka", "Kafka does not answer")
     typist.types("q\r")
     typist.ends(1)
     assert "1 events in the outbox wait for Kafka: start the device again" in typist.screen().replace("\n", "")
-    again = sit()
+    again = open_terminal()
     sent(settings, 1)
     again.process.send_signal(signal.SIGINT)
 
 
-def test_a_terminal_without_utf_8_is_good_enough(sit: Any, settings: Settings) -> None:
-    typist = sit(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
+def test_a_terminal_without_utf_8_is_usable(open_terminal: Any, settings: Settings) -> None:
+    typist = open_terminal(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
     typist.types(b"\xc2\xb3A12345\r" + ID.encode() + b"\r36.5\r\r")
     typist.sees("identity card")
     sent(settings, 1)

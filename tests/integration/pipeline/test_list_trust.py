@@ -10,9 +10,8 @@ import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
+from ninezero import Device, Traveller
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device
-from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device import LISTED, NOBODY, push, read, send

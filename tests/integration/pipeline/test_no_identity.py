@@ -20,10 +20,9 @@ import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from ninezero import Device, DeviceError, Traveller
 from ninezero.streams import clickhouse
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.device import Device, DeviceError
-from ninezero.streams.edge.device.travellers import Traveller
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.kafka import topics as topics_
 from ninezero.streams.local_kafka.broker import Broker

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from ninezero import Device, DeviceError
 from ninezero.agents.cli import main as cli
 from ninezero.agents.cli.console import csv_cell, print_table
 from ninezero.streams import clickhouse
-from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.settings import SettingsError, load
 from tests.fuzz.hostile import BAD_TIMES, CANARY, FAR_TIMES, HOSTILE_TEXT

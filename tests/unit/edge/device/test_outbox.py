@@ -89,8 +89,8 @@ def test_accepted_events_survive_kill_9(tmp_path: Path) -> None:
         for _ in range(20):
             child.stdout.readline()
         os.kill(child.pid, signal.SIGKILL)
-        said = child.stdout.read().splitlines()
-        last = int(said[-1]) if said else 0
+        printed = child.stdout.read().splitlines()
+        last = int(printed[-1]) if printed else 0
         child.wait()
         box = Outbox(tmp_path / "box", "d1")
         seqs = [seq for seq, _ in unsent(box)]
