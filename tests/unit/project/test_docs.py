@@ -115,3 +115,13 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(document: Path) -> No
         page = (document.parent / path).resolve() if path else document
         assert page.exists(), f"{target} does not exist"
         assert not anchor or page.suffix != ".md" or anchor in anchors(page), f"{target}: there is no such heading"
+
+
+OF_THE_PAST = {ROOT / "CHANGELOG.md", ROOT / "docs" / "upgrading.md"}
+
+
+@pytest.mark.parametrize("document", [page for page in EVERY_PAGE if page not in OF_THE_PAST], ids=relative)
+def test_every_path_of_the_repository_that_a_document_names_exists(document: Path) -> None:
+    named = re.findall(r"`((?:agents|deploy|docs|ninezero|schemas|streams|tests)/[\w./-]*)`", document.read_text())
+    of_kubectl = "deploy/ninezero-"  # a Deployment, not a path
+    assert [path for path in named if not path.startswith(of_kubectl) and not (ROOT / path).exists()] == []
