@@ -21,7 +21,9 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the invented people and events.")] = 2020,
     scenario: Annotated[
         Path | None,
-        typer.Option(help="Scenario file to use instead of Jiyang; agents/demo/scenarios has examples."),
+        typer.Option(
+            help="Scenario file to use instead of Jiyang. Examples are in agents/demo/scenarios of the repository."
+        ),
     ] = None,
 ) -> None:
     """Replays a scenario through Kafka, Faust and ClickHouse and prints a report."""

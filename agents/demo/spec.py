@@ -134,7 +134,7 @@ def load(path: Path | None = None) -> Spec:
         raise ScenarioError(f"the scenario cannot be read ({error.strerror}): check the path") from None
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
         raise ScenarioError(
-            f"the scenario is not valid: {_describe(error)}; see the examples in agents/demo/scenarios"
+            f"the scenario is not valid: {_describe(error)}; see the examples in agents/demo/scenarios of the repository"
         ) from None
 
 
