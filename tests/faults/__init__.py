@@ -1,1 +1,1 @@
-"""Faults on real engines: what breaks, and what must hold all the same."""
+"""Fault tests on real engines: a deployment is broken on purpose, and its promises are checked."""

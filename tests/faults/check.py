@@ -1,4 +1,4 @@
-"""What must hold after a fault: nothing lost, nothing double, every view as the oracle says."""
+"""What must hold after a fault: no event is lost or counted twice, and every view equals the oracle's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests import case_oracle
 from .deployment import Deployment
 from .load import SHANGHAI, Event
 
-AT_ONCE = ("fever", "symptoms")
-"""What staff are told of as soon as it is reported, not by the clock."""
+IMMEDIATE_RULES = ("fever", "symptoms")
+"""Rules whose alert is due as soon as the event is reported. The others depend on the clock."""
 
 
 @dataclass
 class Findings:
-    """What is wrong, if anything."""
+    """The errors that were found, if any."""
 
     events: int = 0
     lost: int = 0
@@ -27,12 +27,12 @@ class Findings:
 
 
 def facts(deployment: Deployment) -> set[Event]:
-    """Events that are recorded as facts of screening."""
+    """Returns the events that have a screening fact."""
     return set(deployment.observer.query("SELECT DISTINCT device_id, seq FROM ninezero_data.screening_facts"))
 
 
 def check(deployment: Deployment) -> Findings:
-    """Compares everything that is there with everything that was sent so far."""
+    """Compares all outputs with everything that was sent so far."""
     observer, expected = deployment.observer, deployment.load.expected
     found = Findings(events=len(expected.acknowledged), wrong=list(observer.wrong))
     recorded = facts(deployment)
@@ -46,10 +46,10 @@ def check(deployment: Deployment) -> Findings:
     if lost or unanswered:
         found.wrong.append(f"{len(lost)} events are not recorded, {len(unanswered)} have no outcome")
     if recorded - present:
-        found.wrong.append(f"{len(recorded - present)} events are recorded that nobody sent")
+        found.wrong.append(f"{len(recorded - present)} events are recorded that were never sent")
     other = [event for event, (outcome, _) in observer.outcomes.items() if outcome != expected.outcome[event]]
     if other or observer.different:
-        found.wrong.append(f"{len(other)} outcomes are not the expected ones, {len(observer.different)} changed")
+        found.wrong.append(f"{len(other)} outcomes are not as expected, {len(observer.different)} changed")
     dead = {place: reason for place, reason in observer.dead.items() if expected.garbage.get(place, reason) != reason}
     if dead:
         found.wrong.append(f"{len(dead)} dead letters have another reason")
@@ -59,10 +59,10 @@ def check(deployment: Deployment) -> Findings:
         for at, event in some.items()
         if not event
     }:
-        found.wrong.append(f"{len(events)} dead letters of good events")
+        found.wrong.append(f"{len(events)} dead letters of valid events")
     known = set(observer.query("SELECT DISTINCT device_id, seq FROM ninezero_data.device_events"))
     if missing := expected.acknowledged - known:
-        found.wrong.append(f"{len(missing)} events are not known as their devices'")
+        found.wrong.append(f"{len(missing)} events are missing in device_events")
     _views(deployment, present, found)
     _reports(deployment, present, found)
     return found
@@ -103,9 +103,9 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
 
 
 def _reports(deployment: Deployment, present: set[Event], found: Findings) -> None:
-    """What staff reported: dispositions, cases, what they were told of them, and every device's numbers."""
+    """Checks dispositions, cases, case alerts, and the sequence numbers of every device."""
     query, expected, observer = deployment.observer.query, deployment.load.expected, deployment.observer
-    gone = expected.gone - present  # of some a resend came through
+    gone = expected.gone - present  # some of them were sent again and received
     actions: Counter[Any] = Counter()
     for event in present & expected.dispositions.keys():
         day, site, kind, action, override = expected.dispositions[event]
@@ -113,8 +113,8 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
         actions[*what, "count"] += 1
         actions[*what, "overrides"] += override
     rows = query("SELECT toString(day), site_id, kind, action, overrides, count FROM ninezero.dispositions_by_day")
-    said = [(*what, n, c) for *what, o, c in rows for n, c in (("overrides", o), ("count", c))]
-    _compare(found, "dispositions", actions, said)
+    actual = [(*what, n, c) for *what, o, c in rows for n, c in (("overrides", o), ("count", c))]
+    _compare(found, "dispositions", actions, actual)
     now = datetime.now(UTC)
     last = now.astimezone(SHANGHAI).date()
     for name, place, noted, rows_of, alerts_of in (
@@ -130,11 +130,11 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
         rows = query(f"SELECT toString(day), {place}, {', '.join(counts)} FROM ninezero.{name}")
         _compare(found, name, cells, [(*row[:2], c, n) for row in rows for c, n in zip(counts, row[2:], strict=True)])
         cases = {event["case_id"] for event in events}
-        told = {one for one in observer.told.values() if one[0] in AT_ONCE and one[1] in cases}
+        raised = {one for one in observer.case_alerts.values() if one[0] in IMMEDIATE_RULES and one[1] in cases}
         due = {(rule, case, str(day), slot or "", at) for rule, case, day, slot, at in alerts_of(events, SHANGHAI, now)}
-        if told != (due := {one for one in due if one[0] in AT_ONCE}):
-            found.wrong.append(f"{name}: {len(due - told)} alerts missing, {len(told - due)} too many")
-            found.lost += len(due - told)
+        if raised != (due := {one for one in due if one[0] in IMMEDIATE_RULES}):
+            found.wrong.append(f"{name}: {len(due - raised)} alerts missing, {len(raised - due)} too many")
+            found.lost += len(due - raised)
     received = Counter(device for device, _ in present & expected.acknowledged)
     numbers = Counter({(device, "received"): count for device, count in received.items()})
     newest: dict[str, int] = {}
@@ -153,8 +153,8 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
 
 
 def _compare(found: Findings, what: str, wanted: Counter[Any], rows: list[tuple[Any, ...]]) -> None:
-    said = Counter({tuple(row[:-1]): int(row[-1]) for row in rows})
-    over, under = said - wanted, wanted - said
+    actual = Counter({tuple(row[:-1]): int(row[-1]) for row in rows})
+    over, under = actual - wanted, wanted - actual
     found.double += over.total()
     found.lost += under.total()
     if over or under:

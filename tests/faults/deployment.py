@@ -1,4 +1,4 @@
-"""A deployment to break: a broker, a ClickHouse server behind a link, and workers that are started again when they end."""
+"""A deployment to break: a broker, a ClickHouse server behind a link, and workers that are restarted when they end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CURVE_SECONDS = 10
 
 
 class Deployment(System):
-    """One worker of each role, and more on demand (`screening-2`); one load; one observer."""
+    """One worker of each role, more workers on demand (such as `screening-2`), one load and one observer."""
 
     def __init__(self, folder: Path, seed: int, broker: Broker | None = None, partitions: int = 4) -> None:
         self.broker = broker or Broker(folder / "kafka")
@@ -36,14 +36,14 @@ class Deployment(System):
         self.ended: list[str] = []
         """Workers that ended by themselves."""
         self.peak: dict[str, int] = {}
-        """Role → largest resident size in MB since it was last cleared."""
+        """Largest resident size of each role in MB, since this was last cleared."""
         self.curve: list[tuple[int, dict[str, int]]] = []
-        """Seconds since the start, and the sizes of the workers in MB, every few seconds."""
+        """Seconds since the start, and the resident sizes of the workers in MB, every CURVE_SECONDS."""
         self.kills: list[tuple[float, str]] = []
-        """When which worker was killed (Unix time), and at which failpoint."""
+        """When which worker was killed (Unix time), and at which failpoint, if at one."""
         self._began = time.monotonic()
         self._doomed: dict[str, str] = {}
-        """The failpoint at which a worker is to die."""
+        """The failpoint at which each worker is going to be killed, or an empty string."""
         self._ports: dict[str, int] = {}
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
@@ -58,7 +58,7 @@ class Deployment(System):
         self.load.receipts = self.observer.receipts
 
     def begin(self, *names: str) -> None:
-        """Starts workers and pushes the lists that the load is made for."""
+        """Starts workers and pushes the lists that the load expects."""
         self.start(*names)
         self.load.push("cases", "confirmed_case", [{"id": [token(1)]}], 1)
         self.load.push("contacts", "close_contact", [{"passport": [token(2)]}], 1)
@@ -87,7 +87,7 @@ class Deployment(System):
         self.workers[name].send_signal(sign)
 
     def kill(self, name: str, pause: float = 0.0, failpoint: str = "") -> None:
-        """kill -9; it is started again after a pause, to die there (`failpoints.py`) if a place is named."""
+        """Kills a worker with SIGKILL and starts it again after a pause, to be killed at a failpoint if one is given."""
         with self._lock:
             self.workers[name].kill()
             self.workers[name].wait()
@@ -96,18 +96,18 @@ class Deployment(System):
             self._start(name, failpoint)
 
     def kill_at(self, name: str, failpoint: str, seconds: float = 40.0) -> bool:
-        """Kills a worker, and once more at a place; whether it came there. It has been started again as usual."""
+        """Kills a worker, and once more at a failpoint. Returns whether it reached that. Then it is started again without one."""
         self.kill(name, failpoint=failpoint)
         deadline = time.monotonic() + seconds
         while self._doomed[name] and time.monotonic() < deadline:
             time.sleep(0.05)
-        if came := not self._doomed[name]:
-            return came
+        if not self._doomed[name]:
+            return True
         self.kill(name)
         return False
 
     def lose(self, name: str) -> None:
-        """kill -9 of a worker that is not started again."""
+        """Kills a worker with SIGKILL and does not start it again."""
         with self._lock:
             self._wanted.discard(name)
             process = self.workers.pop(name)
@@ -116,7 +116,7 @@ class Deployment(System):
             self.kills.append((time.time(), name))
 
     def leave(self, name: str) -> float:
-        """Ends a worker for good, in order; seconds it took."""
+        """Stops a worker with SIGTERM and does not start it again. Returns how many seconds the stop took."""
         with self._lock:
             self._wanted.discard(name)
             process = self.workers.pop(name)
@@ -130,7 +130,7 @@ class Deployment(System):
         return time.monotonic() - began
 
     def stop(self) -> None:
-        """Ends everything that was started."""
+        """Stops everything that was started."""
         self.load.close()
         self._ending.set()
         self._keeper.join(10)
@@ -146,13 +146,13 @@ class Deployment(System):
             self.broker.stop()
 
     def server_signal(self, sign: signal.Signals) -> None:
-        """Sends the ClickHouse server a signal."""
+        """Sends a signal to the ClickHouse server."""
         process = self.server._process
         if process is not None and process.poll() is None:
             process.send_signal(sign)
 
     def _keep(self) -> None:
-        """As an orchestrator does: a worker that ended is started again. Memory is measured on the way."""
+        """Restarts workers that have ended, as an orchestrator does, and measures the memory of all workers."""
         while not self._ending.wait(0.3):
             with self._lock:
                 since = int(time.monotonic() - self._began)
@@ -173,7 +173,7 @@ class Deployment(System):
 
 
 def resident(pid: int) -> int:
-    """Resident size of a process in MB."""
+    """Returns the resident size of a process in MB, or 0 if it has ended."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") >> 20

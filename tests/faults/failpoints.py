@@ -1,7 +1,7 @@
-"""Named places at which a worker dies, as of kill -9: `FAILPOINT="PLACE WHEN N" python -m tests.faults.failpoints ROLE`.
+"""Named places at which a worker kills itself with SIGKILL: `FAILPOINT="PLACE WHEN N" python -m tests.faults.failpoints ROLE`.
 
-The product knows nothing of it, and pays nothing for it: a place is one of its functions, looked up by name, and the worker
-dies before, in (a few ms after it began) or after its n-th call.
+The product has no code for this. A place is one of its functions, found by name. The worker dies before, in (a few ms after
+the beginning of) or after the n-th call.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ PLACES = {
     ),
 }
 ONCE = {"Consumer.perform_seek", "PushAgent._take_over", "Transactions.start", "CompactedTable.read"}
-"""Called once a life, or hardly more often."""
+"""Functions that a worker calls once, or hardly more often."""
 
 
 def points(role: str, rng: random.Random) -> list[str]:
-    """Every place of a role, before, in and after one of its first calls, shuffled."""
+    """Returns the failpoints of a role in random order: each place before, in and after one of its first calls."""
     found = [
         f"{place} {when} {1 if place.partition(':')[2] in ONCE else rng.randint(1, 3)}"
         for place in PLACES[role]
@@ -81,14 +81,14 @@ def _die() -> None:
 
 
 def set_up(place: str, when: str, count: int) -> None:
-    """Makes this process die there."""
+    """Makes this process kill itself at a failpoint."""
     path, _, name = place.rpartition(".") if "." in place.partition(":")[2] else place.rpartition(":")
     owner = pkgutil.resolve_name(path)
     function = getattr(owner, name)
     calls = 0
 
     def enter() -> bool:
-        """Whether this is the call."""
+        """Counts a call. Returns whether to die after it."""
         nonlocal calls
         calls += 1
         if calls == count and when == "before":

@@ -1,4 +1,4 @@
-"""The faults. Each runs while events flow, and returns when what it broke is mended."""
+"""The faults. Each is caused while events arrive, and the function returns when it is over."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .failpoints import points
 Fault = Callable[[Deployment, random.Random], None]
 FAULTS: dict[str, Fault] = {}
 OF_CLICKHOUSE: set[str] = set()
-"""Faults that screening must not notice."""
+"""Faults that must not pause screening."""
 FRESH: set[str] = set()
-"""Faults of a deployment in which nothing has run yet."""
+"""Faults that need a deployment in which nothing has run yet."""
 LONG: set[str] = set()
-"""Faults of minutes, run when they are named only."""
+"""Faults that take minutes. They run only when they are named."""
 KILLS = 5
 
 
@@ -48,7 +48,7 @@ def nothing(d: Deployment, rng: random.Random) -> None:
 
 ROLES = ("screening", "recording", "lists", "ledgers")
 KILLED_AT = 10
-"""Named places of a run at which a worker dies; before each it is killed once more, at a moment of chance."""
+"""Number of failpoints at which a worker is killed. Before each it is also killed at a random moment."""
 
 
 def _kills(role: str) -> Fault:
@@ -56,7 +56,7 @@ def _kills(role: str) -> Fault:
         for point in points(role, rng)[:KILLED_AT]:
             rest(rng, 1, 4)
             if not d.kill_at(role, point):
-                d.observer.wrong.append(f"the {role} role never came to {point}")
+                d.observer.wrong.append(f"the {role} role never reached {point}")
 
     return kill
 
@@ -65,7 +65,7 @@ for _role in ROLES:
     fault(f"kill -9 {_role}")(_kills(_role))
 
 
-@fault("kill -9 any two at once")
+@fault("kill -9 any two together")
 def kill_two(d: Deployment, rng: random.Random) -> None:
     for _ in range(2 * KILLS):
         for role in rng.sample(ROLES, 2):
@@ -75,7 +75,7 @@ def kill_two(d: Deployment, rng: random.Random) -> None:
 
 @fault("one of three killed for good")
 def lose(d: Deployment, rng: random.Random) -> None:
-    """Nobody starts it again: its partitions wait for the end of its session."""
+    """It is not started again, so its partitions wait for the end of its session."""
     for role in ROLES:
         d.start(f"{role}-2", f"{role}-3")
     rest(rng, 6, 8)
@@ -94,14 +94,14 @@ def terminate(d: Deployment, rng: random.Random) -> None:
         rest(rng, 1, 3)
         d.load.rate = 2000
         rest(rng, 0.5, 1.5)
-        d.signal(role, signal.SIGTERM)  # and it is started again
+        d.signal(role, signal.SIGTERM)  # the deployment starts it again
         rest(rng, 4, 6)
         d.load.rate = 300
 
 
 def _frozen(role: str) -> Fault:
     def freeze(d: Deployment, rng: random.Random) -> None:
-        """Past its session, while a second worker takes over; then it wakes with what it had in hand. And once for less."""
+        """Pauses it for longer than its session, so that a second worker takes over, and once for less than its session."""
         d.start(f"{role}-2")
         time.sleep(4)
         d.load.rate = 800
@@ -118,12 +118,12 @@ def _frozen(role: str) -> Fault:
 
 
 for _role in ROLES:
-    fault(f"SIGSTOP and CONT {_role}")(_frozen(_role))
+    fault(f"SIGSTOP and SIGCONT {_role}")(_frozen(_role))
 
 
-@fault("join and leave")
+@fault("workers join and leave")
 def join(d: Deployment, rng: random.Random) -> None:
-    """A storm: up to three workers of each role come, go and are killed, several at once."""
+    """Up to three workers of each role start, stop and are killed, several of them together."""
     extra = [f"{role}-{n}" for role in ROLES for n in (2, 3)]
     until = time.monotonic() + 30
     while time.monotonic() < until:
@@ -157,14 +157,14 @@ def broker_long(d: Deployment, rng: random.Random) -> None:
 
 @fault("Kafka hangs 30 s")
 def broker_hangs(d: Deployment, rng: random.Random) -> None:
-    """It takes what comes, and answers nothing. No worker is to end of that."""
+    """It accepts connections and answers nothing. No worker may end because of that."""
     pid, lives = d.broker.status().pid, len(d.ended)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     time.sleep(30)
     os.kill(pid, signal.SIGCONT)
     if len(d.ended) > lives:
-        d.observer.wrong.append(f"ended by themselves: {d.ended[lives:]}")
+        d.observer.wrong.append(f"workers ended by themselves: {d.ended[lives:]}")
 
 
 @fault("ClickHouse killed", clickhouse=True)
@@ -184,14 +184,14 @@ def clickhouse_down(d: Deployment, rng: random.Random) -> None:
     d.server.start()
 
 
-@fault("ClickHouse down, recorder killed", clickhouse=True)
+@fault("ClickHouse down, recording killed", clickhouse=True)
 def clickhouse_down_and_kill(d: Deployment, rng: random.Random) -> None:
     d.server.kill()
     rest(rng, 1, 4)
     d.kill("recording")
     rest(rng, 6, 8)
     if d.ended:
-        d.observer.wrong.append("a recorder that starts while its database is down does not wait for it")
+        d.observer.wrong.append("the recording role ends instead of waiting when ClickHouse is down at its start")
     d.server.start()
 
 
@@ -203,12 +203,12 @@ def clickhouse_hangs(d: Deployment, rng: random.Random) -> None:
     d.server_signal(signal.SIGCONT)
 
 
-@fault("ClickHouse hangs, recorder ended", clickhouse=True)
+@fault("ClickHouse hangs, recording stopped", clickhouse=True)
 def clickhouse_hangs_and_end(d: Deployment, rng: random.Random) -> None:
     d.server_signal(signal.SIGSTOP)
     rest(rng, 2, 4)
     if (seconds := d.leave("recording")) > 30:
-        d.observer.wrong.append(f"a recorder whose database hangs took {seconds:.0f} s to end")
+        d.observer.wrong.append(f"the recording role took {seconds:.0f} s to stop while ClickHouse hung")
     d.start("recording")
     rest(rng, 3, 5)
     d.server_signal(signal.SIGCONT)
@@ -216,7 +216,7 @@ def clickhouse_hangs_and_end(d: Deployment, rng: random.Random) -> None:
 
 @fault("ClickHouse slow", clickhouse=True)
 def clickhouse_slow(d: Deployment, rng: random.Random) -> None:
-    d.link.seconds_a_packet = 0.3
+    d.link.seconds_per_packet = 0.3
     time.sleep(20)
     d.link.heal()
 
@@ -233,7 +233,7 @@ def replies(d: Deployment, rng: random.Random) -> None:
 
 @fault("link silent 15 s", clickhouse=True)
 def silent(d: Deployment, rng: random.Random) -> None:
-    """Nobody hears of it, and afterwards the old connection stays as dead as after a firewall's time-out."""
+    """Neither side is told, and the old connection stays dead afterwards, as after the timeout of a firewall."""
     rest(rng, 0, 2)
     d.link.silent = True
     time.sleep(15)
@@ -255,10 +255,10 @@ def read_only(d: Deployment, rng: random.Random) -> None:
 
 @fault("table missing", clickhouse=True)
 def table(d: Deployment, rng: random.Random) -> None:
-    """Facts cannot be written; receipts and dead letters can."""
+    """Facts cannot be inserted; receipts and dead letters can."""
     query = d.observer.query
     query("RENAME TABLE ninezero_data.screening_facts TO ninezero_data.away")
-    d.observer.emptied = True  # the observer counts in that table
+    d.observer.emptied = True  # the observer counts the rows of that table
     time.sleep(3)
     letters = "SELECT sum(records) FROM ninezero.dead_letters_by_hour"
     before = query(letters)[0][0]
@@ -267,7 +267,7 @@ def table(d: Deployment, rng: random.Random) -> None:
     query("RENAME TABLE ninezero_data.away TO ninezero_data.screening_facts")
     d.observer.emptied = False
     if after == before:
-        d.observer.wrong.append("without the table of facts, dead letters are not recorded either")
+        d.observer.wrong.append("dead letters are not recorded while the table of facts is missing")
 
 
 @fault("ClickHouse emptied", clickhouse=True)
@@ -280,7 +280,7 @@ def emptied(d: Deployment, rng: random.Random) -> None:
 
 @fault("dead letters unavailable")
 def no_dead_letters(d: Deployment, rng: random.Random) -> None:
-    """The topic takes nothing larger than a few bytes: a dead letter cannot be written, and processing must wait."""
+    """The topic accepts only a few bytes, so no dead letter can be written and processing must wait."""
     from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
     def limit(size: int) -> None:
@@ -316,7 +316,7 @@ def partitions(d: Deployment, rng: random.Random) -> None:
 
 @fault("poison first, then kill -9", fresh=True)
 def poison(d: Deployment, rng: random.Random) -> None:
-    """The first records of every topic are bad, nothing is committed yet, and each role dies over them."""
+    """The first records of every topic are bad, nothing is committed yet, and each role is killed while it processes them."""
     d.load.spoil()
     for role in ROLES:
         d.start(
@@ -372,7 +372,7 @@ def _hung(d: Deployment, rng: random.Random) -> None:
 
 
 def _slow(d: Deployment, rng: random.Random) -> None:
-    d.link.seconds_a_packet = rng.uniform(0.05, 0.3)
+    d.link.seconds_per_packet = rng.uniform(0.05, 0.3)
     rest(rng, 2, 8)
     d.link.heal()
 
@@ -390,12 +390,12 @@ SHORT: dict[str, list[Fault]] = {
     "ClickHouse": [_cut, _down, _hung, _slow],
     "load": [_surge],
 }
-"""Faults of some seconds, by what they break: of each at most one at a time."""
+"""Faults that take seconds, by what they break. Only one fault of each runs at a time."""
 
 
 @fault("random combination")
 def combination(d: Deployment, rng: random.Random) -> None:
-    """Several at once, and one round after the other."""
+    """Three rounds of several random faults together."""
     for _ in range(3):
         broken = [
             (rng.choice(SHORT[what]), random.Random(rng.random()))
@@ -411,9 +411,9 @@ def _later(some: Fault, d: Deployment, rng: random.Random) -> None:
     some(d, rng)
 
 
-@fault("a bit of everything", clickhouse=False)
-def bit_of_everything(d: Deployment, rng: random.Random) -> None:
-    """For every day: each role killed once, ClickHouse too, and a reply lost, within seconds."""
+@fault("short mix of faults", clickhouse=False)
+def short_mix(d: Deployment, rng: random.Random) -> None:
+    """Within seconds, each role and ClickHouse are killed once, and a reply is lost. Short enough for every test run."""
     d.link.lose_reply()
     rest(rng, 0.5, 1.5)
     d.kill("recording")

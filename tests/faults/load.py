@@ -1,6 +1,6 @@
-"""A seeded load, and what must come of it: fixed when an event is made, from the contract, in plain JSON.
+"""A seeded load, and the expected result of each event, which is fixed when the event is made, by the contract.
 
-It shares no code with the pipeline. Nothing is random about an outcome, so a passage has one, however often it is decided.
+It shares no code with the pipeline. The same event always has the same outcome, however often it is decided.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SHANGHAI = ZoneInfo("Asia/Shanghai")
 SCANS, ARRIVALS, PUSHES = "checkpoint-scans", "station-arrivals", "watchlist-pushes"
 DISPOSITIONS, QUARANTINE, FOLLOWUPS = "dispositions", "quarantine-events", "followup-events"
 Event = tuple[str, int]
-"""Device and number."""
+"""Device and sequence number."""
 
 
 def token(n: int) -> str:
     return f"k1.{n:032x}"
 
 
-# what a person shows → its rules, and the outcome of the worst
+# what a person shows, the rules that apply, and the most severe outcome
 PEOPLE: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ({"tokens": {"id": token(1000)}, "temperature_c": 36.5}, (), "clear"),
     ({"tokens": {"id": token(1001), "phone": token(1002)}, "temperature_c": 36.9, "origin": "370115"}, (), "clear"),
@@ -43,47 +43,47 @@ PEOPLE: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
      ("outside_district_without_pass",), "turn_back"),
 ]  # fmt: skip
 LISTED_SECONDS = 2.0
-"""So long after its receipt, at the latest, a batch matches on every worker."""
+"""How long after its receipt a batch may take until it matches on every worker."""
 
 WORST = ("refer", "quarantine", "turn_back", "hold", "clear")
 KINDS = (SCANS, ARRIVALS, DISPOSITIONS, QUARANTINE, FOLLOWUPS)
 TOPICS = (*KINDS, PUSHES)
 LISTED = 2_000_000
-"""Numbers of the tokens of people that are listed as the load goes on."""
+"""Tokens from this number on belong to people who are listed while the load runs."""
 GARBAGE = ((b"{", "not_json"), (b"\xff\xfe", "not_json"), (b"{}", "schema_invalid"), (b" " * 1_100_000, "too_large"))
 
 
 @dataclass
 class Expected:
-    """What the views must say of everything that Kafka acknowledged."""
+    """What the views must contain, by event. Only events that Kafka acknowledged count."""
 
     outcome: dict[Event, str] = field(default_factory=dict)
-    """Of every scan and arrival that was made; whether Kafka acknowledged it, `acknowledged` says."""
+    """Outcome of every scan and arrival that was made, acknowledged or not."""
     acknowledged: set[Event] = field(default_factory=set)
     dispositions: dict[Event, tuple[str, str, str, str, int]] = field(default_factory=dict)
-    """Day, site, kind of the scan, action, and whether it differs from the advice for a reason."""
+    """Day, site, kind of the scan, action, and whether it overrides the outcome for a reason."""
     of: dict[Event, Event] = field(default_factory=dict)
-    """Disposition → its scan."""
+    """The scan of each disposition."""
     gone: set[Event] = field(default_factory=set)
-    """Deleted by Kafka before anybody had read them."""
+    """Events that Kafka deleted before they were read."""
     quarantine: dict[Event, dict[str, Any]] = field(default_factory=dict)
     followups: dict[Event, dict[str, Any]] = field(default_factory=dict)
     by_minute: dict[Event, tuple[str, str, Counter[str]]] = field(default_factory=dict)
     arrival: dict[Event, tuple[str, str, str, str]] = field(default_factory=dict)
     reasons: dict[Event, list[tuple[str, str, str]]] = field(default_factory=dict)
     garbage: dict[tuple[str, int, int], str] = field(default_factory=dict)
-    """Topic, partition, offset → reason."""
+    """Reason of each bad record, by topic, partition and offset."""
     batches: dict[str, int] = field(default_factory=dict)
-    """Batch → its accepted lines."""
+    """Number of accepted lines of each batch."""
 
     @property
     def screened(self) -> set[Event]:
-        """What Kafka acknowledged of what gets an outcome."""
+        """Acknowledged events that must have an outcome."""
         return self.acknowledged & self.outcome.keys()
 
 
 class Load:
-    """Devices at five sites and a health authority, sending at a rate. A device sends again what it has no answer for."""
+    """Devices and a health authority that send at a given rate. Some events are sent resends."""
 
     def __init__(self, kafka: str, prefix: str, seed: int) -> None:
         self.prefix, self.rng = prefix, random.Random(seed)
@@ -91,10 +91,10 @@ class Load:
         self.expected = Expected()
         self.rate = 300.0
         self.garbage = 0.01
-        self.again = 0.02
+        self.resends = 0.02
         self.unsent: list[str] = []
-        self.still: list[tuple[int, int | None]] = []
-        """From when to when (Unix time in ms) nothing was sent."""
+        self.pauses: list[tuple[int, int | None]] = []
+        """Periods in which nothing was sent (Unix time in ms)."""
         self._seq: Counter[str] = Counter()
         self._start = datetime.now(UTC)
         self._old: list[tuple[str, bytes, bytes, Event]] = []
@@ -106,9 +106,9 @@ class Load:
         self._cases = Cases(self.rng, self._start)
         self._scans: list[tuple[Event, str, str]] = []
         self.receipts: Container[str] = ()
-        """Batches that have a receipt, as far as somebody looks."""
+        """Batches that have a receipt, as far as the observer has seen."""
         self._waiting: dict[str, tuple[int, float]] = {}
-        """Batch → whom it lists, and when its receipt was seen."""
+        """For each batch, the number of the person that it lists, and when its receipt was seen (0: not yet)."""
         self._listed: list[int] = []
         self._producer: Any = KafkaProducer(
             bootstrap_servers=kafka, acks="all", enable_idempotence=True, linger_ms=20, max_request_size=2 << 20,
@@ -119,11 +119,11 @@ class Load:
 
     def go(self) -> None:
         self._sending.set()
-        if self.still and self.still[-1][1] is None:
-            self.still[-1] = (self.still[-1][0], int(time.time() * 1000))
+        if self.pauses and self.pauses[-1][1] is None:
+            self.pauses[-1] = (self.pauses[-1][0], int(time.time() * 1000))
 
     def spoil(self) -> None:
-        """Bad records only, to every partition; returns when Kafka has them."""
+        """Sends bad records only, to every partition. Returns when Kafka has acknowledged them."""
         for topic in TOPICS:
             for n in range(20):
                 value, reason = GARBAGE[n % 3]
@@ -131,15 +131,15 @@ class Load:
         self._producer.flush(timeout=60)
 
     def pause(self) -> None:
-        """Stops sending; returns when Kafka has answered for everything."""
+        """Stops sending. Returns when Kafka has acknowledged everything."""
         self._sending.clear()
-        self.still.append((int(time.time() * 1000), None))
+        self.pauses.append((int(time.time() * 1000), None))
         time.sleep(0.3)
         self._producer.flush(timeout=300)
 
-    def stood_still(self, first: int, last: int) -> int:
-        """For how long, between two times in ms, nothing was sent because a fault wanted it so."""
-        return sum(max(0, min(last, end) - max(first, start)) for start, end in self.still if end is not None)
+    def paused_for(self, first: int, last: int) -> int:
+        """Returns for how many ms between two times nothing was sent because a fault required that."""
+        return sum(max(0, min(last, end) - max(first, start)) for start, end in self.pauses if end is not None)
 
     def close(self) -> None:
         self._ending.set()
@@ -147,14 +147,14 @@ class Load:
         self._thread.join(30)
         self._producer.close()
 
-    def made_again(self, topic: str, old: str) -> None:
-        """A topic was deleted and made again, with nothing on the way: what was said of its offsets is of another one."""
+    def recreated(self, topic: str, old: str) -> None:
+        """Moves what is expected of a topic to the name `old`, because the topic was recreated. Nothing may be in flight."""
         garbage = self.expected.garbage
         for place in [place for place in garbage if place[0] == topic]:
             garbage[old, place[1], place[2]] = garbage.pop(place)
 
     def push(self, name: str, category: str, lines: list[dict[str, list[str]]], sequence: int) -> str:
-        """A batch, which must be applied with all its lines; its id."""
+        """Sends a batch, which must be applied with all its lines. Returns its id."""
         now = datetime.now(UTC)
         window = {"valid_from": _text(now - timedelta(days=20)), "valid_to": _text(now + timedelta(days=5))}
         batch: dict[str, Any] = {
@@ -168,7 +168,7 @@ class Load:
         return str(batch["batch_id"])
 
     def _see_receipts(self) -> None:
-        """Who is on a list for certain now appears among the people."""
+        """Lets people appear who are on a list for certain by now."""
         for batch, (who, seen) in list(self._waiting.items()):
             if seen and time.monotonic() - seen > LISTED_SECONDS:
                 self._listed.append(who)
@@ -196,42 +196,42 @@ class Load:
 
     def _one(self) -> None:
         rng = self.rng
-        if self._old and rng.random() < self.again:
+        if self._old and rng.random() < self.resends:
             self._send(*rng.choice(self._old), None)
         if rng.random() < self.garbage:
             value, reason = rng.choices(GARBAGE, (10, 10, 10, 1))[0]
             self._send(rng.choice(TOPICS), f"s{rng.randrange(40)}".encode(), value, None, reason)
         topic = rng.choices(KINDS, (60, 12, 10, 13, 5))[0]
         if topic in (QUARANTINE, FOLLOWUPS):
-            said = self._cases.quarantine() if topic == QUARANTINE else self._cases.followup()
-            event = self._number(said.get("site_id") or said["district"])
-            noted, key = self.expected.quarantine if topic == QUARANTINE else self.expected.followups, said["case_id"]
+            fields = self._cases.quarantine() if topic == QUARANTINE else self._cases.followup()
+            event = self._number(fields.get("site_id") or fields["district"])
+            noted, key = self.expected.quarantine if topic == QUARANTINE else self.expected.followups, fields["case_id"]
             with self._lock:
-                noted[event] = said = {"device_id": event[0], "seq": event[1]} | said
+                noted[event] = fields = {"device_id": event[0], "seq": event[1]} | fields
         else:
             key = f"s{rng.randrange(40)}"
             event = self._number(key)
             observed = self._start - timedelta(seconds=rng.randrange(2 * 86_400))
-            said = {"device_id": event[0], "seq": event[1], "site_id": key, "observed_at": _text(observed)}
+            fields = {"device_id": event[0], "seq": event[1], "site_id": key, "observed_at": _text(observed)}
             if topic == DISPOSITIONS and self._scans:
-                said |= self._disposition(event, observed)
+                fields |= self._disposition(event, observed)
             elif topic == ARRIVALS:
-                said |= self._arrival(event, key, observed)
+                fields |= self._arrival(event, key, observed)
             else:
-                topic, said = SCANS, said | self._scan(event, key, observed)
-        raw = json.dumps(said).encode()
+                topic, fields = SCANS, fields | self._scan(event, key, observed)
+        raw = json.dumps(fields).encode()
         self._send(topic, key.encode(), raw, event, None)
         self._old.append((topic, key.encode(), raw, event))
         del self._old[:-2000]
 
     def _number(self, site: str) -> Event:
-        """The next event of the device at a site."""
+        """Returns the next event number of the device at a site."""
         device = f"{site}-{self.run}"
         self._seq[device] += 1
         return device, self._seq[device] - 1
 
     def _people(self, count: int) -> list[tuple[dict[str, Any], tuple[str, ...], str]]:
-        """Some people; now and then one who was listed just now."""
+        """Returns random people. Sometimes one of them was listed a moment ago."""
         chosen = self.rng.choices(PEOPLE, k=count)
         if self._listed and self.rng.random() < 0.1:
             tokens = {"id": token(self.rng.choice(self._listed[-3:]))}
@@ -240,17 +240,17 @@ class Load:
 
     def _disposition(self, event: Event, observed: datetime) -> dict[str, Any]:
         of, site, kind = self.rng.choice(self._scans)
-        said = disposition(self.rng, of)
+        fields = disposition(self.rng, of)
         with self._lock:
             self.expected.of[event] = of
             self.expected.dispositions[event] = (
                 _day(observed),
                 site,
                 kind,
-                said["action"],
-                int(bool(said["override"])),
+                fields["action"],
+                int(bool(fields["override"])),
             )
-        return said | {"site_id": site}
+        return fields | {"site_id": site}
 
     def _scan(self, event: Event, site: str, observed: datetime) -> dict[str, Any]:
         chosen = self._people(self.rng.choice((1, 1, 2, 4)))

@@ -1,6 +1,6 @@
-"""Watches a deployment from outside, all the time: what is committed, what is durable, and how long outcomes take.
+"""Observes a deployment from outside: what is committed, what is durable, and how long outcomes take.
 
-Committed offsets are read before what they are compared with, so what is found wanting was wanting.
+Committed offsets are read before the data that they are compared with, so a difference is always an error.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ Place = tuple[str, int]
 
 
 class Observer:
-    """Polls until it is closed. `wrong` is what it found; everything else is what it has seen so far."""
+    """Polls until it is closed. `wrong` lists the errors it found; the other attributes are what it has seen so far."""
 
     def __init__(self, kafka: str, prefix: str, clickhouse_port: int) -> None:
         self._kafka, self._prefix, self._port = kafka, prefix, clickhouse_port
         for name in ("kafka", "clickhouse_driver"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is broken on purpose is no news
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # connections fail on purpose
         self.wrong: list[str] = []
         self.polls = 0
         self.source: dict[Place, dict[int, Event | None]] = defaultdict(dict)
-        """What lies at an offset: an event (a batch counts as one of number 0), or None for garbage."""
+        """What is at each offset: an event (a batch is an event with number 0), or None for a bad record."""
         self.sent_at: dict[Event, int] = {}
         self.outcomes: dict[Event, tuple[str, int]] = {}
         self.different: list[Event] = []
         self.decided: set[Event] = set()
         self.decisions: dict[Place, list[tuple[int, list[Event]]]] = defaultdict(list)
         self.alerted: set[Event] = set()
-        self.told: dict[str, tuple[str, ...]] = {}
-        """What staff were told of cases, by alert_id: rule, case, day, slot and place."""
-        self.kept: set[Event] = set()
-        """Events of cases that are in a ledger."""
+        self.case_alerts: dict[str, tuple[str, ...]] = {}
+        """The case alerts by alert_id: rule, case, day, slot and place."""
+        self.in_ledgers: set[Event] = set()
+        """Case events that are in a ledger."""
         self.dead: dict[tuple[str, int, int], str] = {}
         self.receipts: dict[str, dict[str, Any]] = {}
         self.answered_at: list[int] = []
         self.committed: dict[str, dict[Place, int]] = {role: {} for role in GROUPS}
         self.ends: dict[Place, int] = {}
-        """After the last record that was read; what a transaction leaves behind it is none."""
+        """The offset after the last record that was read. Transaction markers after it do not count."""
         self.emptied = False
-        """The database was emptied on purpose: what is committed may be ahead until it is filled again."""
+        """Whether the database was emptied on purpose, so that commits may be ahead until it is rebuilt."""
         self.foreign: set[str] = set()
-        """Ids of topics that were deleted: what is committed under them is of no other topic."""
+        """Ids of deleted topics. Offsets that were committed with them do not apply to the new topics."""
         self._next: dict[Place, int] = {}
         self._checked: Counter[tuple[str, Place]] = Counter()
         self._counted: Counter[Place] = Counter()
@@ -84,23 +84,23 @@ class Observer:
         self._forget()
 
     def fresh(self) -> None:
-        """Returns after a whole poll that began now."""
+        """Returns after a complete poll that began after the call."""
         before, deadline = self.polls, time.monotonic() + 60
         while self.polls < before + 2 and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def lag(self, role: str) -> int:
-        """Records that a group has not committed, as of the last poll."""
+        """Returns the number of records that a group had not committed at the last poll."""
         done, topics = self.committed[role], GROUPS[role]
         return sum(end - done.get(place, 0) for place, end in list(self.ends.items()) if place[0] in topics)
 
     @property
     def idle(self) -> bool:
-        """Whether every role has committed everything."""
+        """Whether every role has committed everything, as of the last poll."""
         return not any(self.lag(role) for role in GROUPS)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Rows straight from the server, past any link."""
+        """Returns rows from the server directly, not through the link."""
         from clickhouse_driver import Client
 
         client = Client("127.0.0.1", self._port, connect_timeout=5, send_receive_timeout=20)
@@ -111,14 +111,14 @@ class Observer:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Polls nothing meanwhile."""
+        """Stops polling inside the block."""
         with self._polling:
             yield
 
-    def made_again(self, topic: str, topic_id: str) -> str:
-        """A topic was deleted and made again: what was seen of it is of another one. What that is called. Only while held.
+    def recreated(self, topic: str, topic_id: str) -> str:
+        """Moves what was seen of a topic to another name, because the topic was recreated. Returns that name. Call it only inside `held()`.
 
-        What is committed with the id of the old one says nothing of the new one.
+        Offsets that were committed with the id of the old topic do not apply to the new one.
         """
         self.foreign.add(topic_id)
         old = topic + "~" * len(self.foreign)
@@ -144,7 +144,7 @@ class Observer:
             time.sleep(0.2)
 
     def _forget(self) -> None:
-        """Connections are made anew; positions are kept."""
+        """Closes the connections. The positions are in_ledgers."""
         for one in (self._consumer, self._admin):
             if one is not None:
                 with contextlib.suppress(Exception):
@@ -154,9 +154,9 @@ class Observer:
     def _poll(self) -> None:
         committed = self._committed()
         self._read()
-        for role, durable in (("screening", self._screened), ("ledgers", self._noted), ("lists", self._answered)):
+        for role, durable in (("screening", self._screened), ("ledgers", self._in_ledger), ("lists", self._answered)):
             self._check(role, committed[role], durable)
-        with contextlib.suppress(Exception):  # a server that is away has nothing to compare with
+        with contextlib.suppress(Exception):  # nothing can be compared while the server is down
             self._check_recording(committed["recording"])
         self.committed = committed
 
@@ -170,9 +170,9 @@ class Observer:
             group = f"{self._prefix}ninezero-{role}"
             offsets = self._admin.list_group_offsets({group: None}).get(group, {})
             found[role] = {
-                (tp.topic.removeprefix(self._prefix), tp.partition): said.offset
-                for tp, said in offsets.items()
-                if said.offset >= 0 and said.metadata not in self.foreign
+                (tp.topic.removeprefix(self._prefix), tp.partition): value.offset
+                for tp, value in offsets.items()
+                if value.offset >= 0 and value.metadata not in self.foreign
             }
         return found
 
@@ -202,18 +202,18 @@ class Observer:
                 place = (tp.topic.removeprefix(self._prefix), tp.partition)
                 with self._lock:
                     for record in records:
-                        self._take(place, record)
+                        self._add(place, record)
         for tp in places:
             self._next[tp.topic.removeprefix(self._prefix), tp.partition] = consumer.position(tp)
 
-    def _take(self, place: Place, record: Any) -> None:
+    def _add(self, place: Place, record: Any) -> None:
         topic = place[0]
         self.ends[place] = record.offset + 1
         if topic in SOURCES:
             event = None
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                said = json.loads(record.value)
-                event = (said["batch_id"], 0) if topic == PUSHES else (said["device_id"], said["seq"])
+                value = json.loads(record.value)
+                event = (value["batch_id"], 0) if topic == PUSHES else (value["device_id"], value["seq"])
             self.source[place][record.offset] = event
             if event is not None:
                 self.sent_at.setdefault(event, record.timestamp)
@@ -221,46 +221,46 @@ class Observer:
         if topic in LEDGERS:
             _, device, seq = record.key.decode().split("|")
             if device != "!":
-                self.kept.add((device, int(seq)))
+                self.in_ledgers.add((device, int(seq)))
             return
-        said = json.loads(record.value)
+        value = json.loads(record.value)
         if topic == OUTCOMES:
             self.answered_at.append(record.timestamp)
-            for device, seq, outcome, _ in said["outcomes"]:
+            for device, seq, outcome, _ in value["outcomes"]:
                 first = self.outcomes.setdefault((device, seq), (outcome, record.timestamp))
                 if first[0] != outcome:
                     self.different.append((device, seq))
         elif topic == DECISIONS:
-            events = [event for alike in said["decisions"] for event in zip(alike[8], alike[9], strict=True)]
+            events = [event for group in value["decisions"] for event in zip(group[8], group[9], strict=True)]
             self.decided.update(events)
             self.decisions[place].append((record.offset, events))
-        elif topic == ALERTS and "case_id" in said:
-            place_of = said["site_id"] or said["district"]
-            told = (said["rule"], said["case_id"], said["day"], said["slot"] or "", place_of)
-            if self.told.setdefault(said["alert_id"], told) != told:
-                self.wrong.append(f"alert {said['alert_id']} was sent twice and differs")
+        elif topic == ALERTS and "case_id" in value:
+            place_of = value["site_id"] or value["district"]
+            alert = (value["rule"], value["case_id"], value["day"], value["slot"] or "", place_of)
+            if self.case_alerts.setdefault(value["alert_id"], alert) != alert:
+                self.wrong.append(f"alert {value['alert_id']} was sent twice with different contents")
         elif topic == ALERTS:
-            self.alerted.add((said["device_id"], said["seq"]))
+            self.alerted.add((value["device_id"], value["seq"]))
         elif topic == DEAD:
-            self.dead[said["topic"], said["partition"], said["offset"]] = said["reason"]
+            self.dead[value["topic"], value["partition"], value["offset"]] = value["reason"]
         elif topic == RECEIPTS:
-            first_said = self.receipts.setdefault(said["batch_id"], said)
-            if first_said != said:
-                self.wrong.append(f"two receipts of batch {said['batch_id']} that differ")
+            first_receipt = self.receipts.setdefault(value["batch_id"], value)
+            if first_receipt != value:
+                self.wrong.append(f"batch {value['batch_id']} has two different receipts")
 
     def _check(self, role: str, committed: dict[Place, int], durable: Callable[[str, Event], bool]) -> None:
-        """Of everything up to what a role committed, what follows from it is there."""
+        """Checks that everything that follows from the records before the committed offsets is durable."""
         for place, offset in committed.items():
             for at in range(self._checked[role, place], offset):
                 if at not in self.source[place]:
-                    continue  # a transaction's marker, or never there
+                    continue  # a transaction marker
                 event = self.source[place][at]
                 if event is None:
                     if (*place, at) not in self.dead:
                         self.wrong.append(f"{role} committed {offset} of {place}, but {at} has no dead letter")
                 elif not durable(place[0], event):
                     self.wrong.append(
-                        f"{role} committed {offset} of {place}, but nothing follows from the event at {at}"
+                        f"{role} committed {offset} of {place}, but the event at {at} has no durable result"
                     )
             self._checked[role, place] = max(self._checked[role, place], offset)
 
@@ -268,8 +268,8 @@ class Observer:
         outcome = self.outcomes.get(event)
         return outcome is not None and event in self.decided and (outcome[0] == "clear" or event in self.alerted)
 
-    def _noted(self, topic: str, event: Event) -> bool:
-        return topic == DISPOSITIONS or event in self.kept
+    def _in_ledger(self, topic: str, event: Event) -> bool:
+        return topic == DISPOSITIONS or event in self.in_ledgers
 
     def _answered(self, topic: str, batch: Event) -> bool:
         return batch[0] in self.receipts

@@ -9,7 +9,7 @@ import time
 
 
 class Link:
-    """Forwards 127.0.0.1:`port` to a server. Faults hold for every connection, those that are open too."""
+    """Forwards 127.0.0.1:`port` to a server. A fault affects every connection, open ones too."""
 
     def __init__(self, server: int) -> None:
         self._server = server
@@ -17,16 +17,16 @@ class Link:
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self.seconds_a_packet = 0.0
+        self.seconds_per_packet = 0.0
         self.silent = False
-        """Takes what comes and passes nothing on, in either direction; nobody hears of it."""
+        """Whether to receive data and pass nothing on, in both directions, without closing a connection."""
         self.refuses = False
         self.replies_lost = 0
         self._lose = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose_reply(self) -> None:
-        """The next thing the server says to what it was sent is lost, with the connection."""
+        """Loses the next reply to an insert, and the connection with it."""
         self._lose.set()
 
     def cut(self) -> None:
@@ -37,14 +37,14 @@ class Link:
             _end(end)
 
     def heal(self) -> None:
-        """An ordinary link again. What was swallowed is gone, so the connections that missed it are cut."""
-        was_silent, self.silent, self.refuses, self.seconds_a_packet = self.silent, False, False, 0.0
+        """Ends all faults. Connections whose data was dropped are closed."""
+        was_silent, self.silent, self.refuses, self.seconds_per_packet = self.silent, False, False, 0.0
         self._lose.clear()
         if was_silent:
             self.cut()
 
     def close(self) -> None:
-        """For good."""
+        """Closes the link and its connections."""
         self._listener.close()
         self.cut()
 
@@ -72,8 +72,8 @@ class Link:
     def _pass_on(self, source: socket.socket, target: socket.socket, sent: list[int], reply: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                if self.seconds_a_packet:
-                    time.sleep(self.seconds_a_packet)
+                if self.seconds_per_packet:
+                    time.sleep(self.seconds_per_packet)
                 if self.silent:
                     continue
                 if not reply:
@@ -92,7 +92,7 @@ class Link:
 
 
 LARGE = 1500
-"""More bytes than a query has: the client has sent rows."""
+"""A request with more bytes than this is an insert, not a query."""
 
 
 def _end(one: socket.socket) -> None:

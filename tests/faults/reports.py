@@ -1,4 +1,4 @@
-"""What staff report, seeded: dispositions, quarantine and follow-ups. A case's events come in the order of their time."""
+"""Seeded events of staff: dispositions, quarantine and follow-up. The events of a case are in the order of their time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 BEGIN = timedelta(hours=20)
-"""So long before the load's start the first cases began."""
+"""How long before the start of the load the first cases begin."""
 
 
 @dataclass
 class Case:
-    """An open case: where it is, and when it was last heard of."""
+    """An open case: its place, and the time of its last event."""
 
     id: str
     place: str
@@ -21,17 +21,17 @@ class Case:
 
 
 class Cases:
-    """Makes the next event of some case: who is admitted is read, moved and released, who is followed up is visited."""
+    """Makes the next event of a random case, or the first event of a new one."""
 
     def __init__(self, rng: random.Random, start: datetime) -> None:
         self._rng, self._start = rng, start
-        self._staying: list[Case] = []
+        self._in_quarantine: list[Case] = []
         self._at_home: list[Case] = []
 
     def quarantine(self) -> dict[str, Any]:
         rng = self._rng
         empty = dict.fromkeys(("slot", "temperature_c", "symptoms", "to_site_id", "term_days", "reason"))
-        case, new = self._next(self._staying, "q")
+        case, new = self._next(self._in_quarantine, "q")
         event = {"case_id": case.id, "site_id": case.place, "observed_at": case.at.isoformat(), **empty}
         if new:
             return event | {"type": "admitted", "term_days": 14}
@@ -44,7 +44,7 @@ class Cases:
             return event | {"type": kind, "to_site_id": case.place}
         if kind == "extended":
             return event | {"type": kind, "term_days": 7}
-        self._staying.remove(case)
+        self._in_quarantine.remove(case)
         return event | {"type": kind, "reason": "completed"}
 
     def followup(self) -> dict[str, Any]:
@@ -60,23 +60,23 @@ class Cases:
         self._at_home.remove(case)
         return event | {"type": "closed", "closed": rng.choice(("completed", "lost"))}
 
-    def _next(self, going: list[Case], places: str) -> tuple[Case, bool]:
-        """An open case some time later, or a new one. Whose next event would lie in the future is left as it is."""
+    def _next(self, open_cases: list[Case], places: str) -> tuple[Case, bool]:
+        """Returns an open case at a later time, or a new one. A case whose next event would be in the future gets no more events."""
         rng = self._rng
-        if going and rng.random() > 0.12:
-            case = rng.choice(going)
+        if open_cases and rng.random() > 0.12:
+            case = rng.choice(open_cases)
             case.at += timedelta(seconds=rng.randrange(60, 10_000))
             if case.at < self._start:
                 return case, False
-            going.remove(case)
+            open_cases.remove(case)
         at = self._start - BEGIN + timedelta(seconds=rng.randrange(10_000))
         case = Case(f"c.{rng.getrandbits(128):032x}", f"{places}{rng.randrange(5)}", at)
-        going.append(case)
+        open_cases.append(case)
         return case, True
 
 
 def disposition(rng: random.Random, of: tuple[str, int]) -> dict[str, Any]:
-    """What staff did about a scan."""
+    """Returns the fields of a disposition of a scan."""
     return {
         "of": {"device_id": of[0], "seq": of[1]},
         "action": rng.choice(("released", "turned_back", "referred", "sent_to_quarantine")),

@@ -2,7 +2,7 @@
 
 python -m tests.faults.run [--seeds 3] [--only "kill -9"] [--seed 7] [--soak 900] [--table .run/faults.json]
 
-The longest ("down 300 s") are run only when named.
+The longest faults ("down 300 s") run only when they are named.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from .observer import GROUPS
 ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
 MEMORY_MB = 512
-"""Above this a worker holds more than its bounds allow: chunks in flight (streams/transport/consumer.py), rows waiting (agents/recording/recorder.py)."""
+"""A worker that needs more holds more than its limits allow: chunks in flight (streams/transport/consumer.py), rows waiting (agents/recording/recorder.py)."""
 
 
 @dataclass
 class Result:
-    """What one fault did with one seed."""
+    """The result of one fault with one seed."""
 
     fault: str
     seed: int
@@ -50,23 +50,23 @@ class Result:
     double: int = 0
     recovery: float = 0.0
     pause: float = 0.0
-    """Longest pause between two records of outcomes while events came, in seconds."""
+    """Longest pause between two outcome records while events were sent, in seconds."""
     within: list[str] = field(default_factory=list)
     """Kills in that pause."""
     kills: int = 0
     wait: float = 0.0
-    """Longest wait of an event for its outcome, in seconds."""
+    """Longest time of an event until its outcome, in seconds."""
     peak: dict[str, int] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
-    """Workers that ended by themselves and were started again."""
+    """Workers that ended by themselves and were restarted."""
     polls: int = 0
     curve: list[Any] = field(default_factory=list)
-    """Of a soak: seconds, and the resident sizes of the workers in MB."""
+    """For a soak: seconds since the start, and the resident sizes of the workers in MB."""
     wrong: list[str] = field(default_factory=list)
 
 
 def run(deployment: Deployment, name: str, seed: int) -> Result:
-    """One fault under load; then everything is drained and checked."""
+    """Causes one fault under load, waits until everything is processed, and checks it."""
     rng, observer, load = random.Random(seed), deployment.observer, deployment.load
     deployment.peak.clear()
     deployment.ended.clear()
@@ -97,13 +97,13 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     first = min(
         (observer.sent_at[event] for event in observer.outcomes if observer.sent_at[event] > began), default=paused
     )
-    gaps = [(b - a - load.stood_still(a, b), a) for a, b in itertools.pairwise([first, *answered, paused])]
+    gaps = [(b - a - load.paused_for(a, b), a) for a, b in itertools.pairwise([first, *answered, paused])]
     pause, since = max(gaps)
     result.pause = round(pause / 1000, 1)
     result.within = [what for at, what in deployment.kills if since - 1000 < at * 1000 < since + pause]
     waits = [
-        said[1] - observer.sent_at[event]
-        for event, said in observer.outcomes.items()
+        answer[1] - observer.sent_at[event]
+        for event, answer in observer.outcomes.items()
         if observer.sent_at.get(event, 0) > began
     ]
     result.wait = round(max(waits, default=0) / 1000, 1)
@@ -117,7 +117,7 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
 
 
 def drain(deployment: Deployment, healed: float) -> float | None:
-    """Seconds from the healing until nothing is left to do; None if something still is after a while."""
+    """Returns the seconds from the end of the fault until everything is processed, or None if that takes too long."""
     observer, expected = deployment.observer, deployment.load.expected
     while time.monotonic() < healed + RECOVERY_SECONDS + 15:
         observer.fresh()
@@ -140,7 +140,7 @@ def recorded_letters(deployment: Deployment) -> int:
 
 
 def counted(deployment: Deployment) -> int:
-    """Scans and arrivals in the views; none while an event, a batch or a case is not recorded in all its tables."""
+    """Returns the number of scans and arrivals in the views, or 0 if an event, batch or case is missing in one of its tables."""
     query, expected = deployment.observer.query, deployment.load.expected
     tables = ("screening_facts", "disposition_facts", "quarantine_facts", "followup_facts")
     every = " UNION ALL ".join(f"SELECT device_id, seq FROM ninezero_data.{table}" for table in tables)
@@ -170,7 +170,7 @@ def waiting_for(deployment: Deployment) -> str:
 
 
 def soak(deployment: Deployment, seconds: int, whole: Result) -> None:
-    """Random combinations for so long, each drained and checked: one row of all of them."""
+    """Runs random combinations for some time, each followed by a check, and adds all of them to `whole`."""
     until, rng = time.monotonic() + seconds, random.Random(whole.seed)
     deployment.curve.clear()
     while time.monotonic() < until:
@@ -192,13 +192,13 @@ def soak(deployment: Deployment, seconds: int, whole: Result) -> None:
 
 
 COLUMNS = (
-    "fault", "runs", "kills", "events", "lost", "double", "worst recovery s", "peak RSS MB", "longest pause of outcomes s",
-    "longest wait for an outcome s",
+    "fault", "runs", "kills", "events", "lost", "double", "worst recovery s", "peak RSS MB", "longest pause s",
+    "longest wait s",
 )  # fmt: skip
 
 
 def rows(results: list[Result]) -> Iterator[tuple[str, ...]]:
-    """One row a fault: the worst of its runs."""
+    """Yields one row per fault, with the worst values of its runs."""
     for name in dict.fromkeys(result.fault for result in results):
         runs = [result for result in results if result.fault == name]
         yield (
@@ -210,16 +210,16 @@ def rows(results: list[Result]) -> Iterator[tuple[str, ...]]:
 
 
 def markdown(results: list[Result]) -> str:
-    """The table of the README."""
+    """Returns the table of docs/reliability.md."""
     return "\n".join(f"| {' | '.join(row)} |" for row in (COLUMNS, ("---",) * len(COLUMNS), *rows(results)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each fault")
-    parser.add_argument("--seed", type=int, default=None, help="the first seed; random without it")
-    parser.add_argument("--only", action="append", default=[], help="faults whose name holds this text")
-    parser.add_argument("--soak", type=int, default=0, help="random faults for so many seconds, instead")
+    parser.add_argument("--seeds", type=int, default=3, help="number of runs of each fault")
+    parser.add_argument("--seed", type=int, default=None, help="first seed (default: random)")
+    parser.add_argument("--only", action="append", default=[], help="run only faults whose name contains this text")
+    parser.add_argument("--soak", type=int, default=0, help="run random faults for this many seconds instead")
     parser.add_argument(
         "--table", type=Path, nargs="+", default=[], help="print the results in these files as Markdown"
     )
@@ -228,7 +228,7 @@ def main() -> int:
     if given.table:
         print(markdown([Result(**result) for file in given.table for result in json.loads(file.read_text())]))
         return 0
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what was started is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that everything that was started is stopped
     names = [name for name in FAULTS if (any(text in name for text in given.only) if given.only else name not in LONG)]
     first = secrets.randbelow(10**6) if given.seed is None else given.seed
     results: list[Result] = []
@@ -248,7 +248,7 @@ def main() -> int:
                     else:
                         results.append(run(deployment, name, seed))
                     print(json.dumps(asdict(results[-1])), flush=True)
-    finally:  # a run that is ended leaves what it has found so far
+    finally:  # an interrupted run keeps its results so far
         given.out.write_text(json.dumps([asdict(result) for result in results], indent=1))
     shown = Table(*COLUMNS)
     for row in rows(results):
@@ -262,7 +262,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def deployed(seed: int, log: Path, broker: Broker | None = None) -> Iterator[Deployment]:
-    """A deployment in a folder of its own; what its workers said is left in `log`."""
+    """Yields a deployment in a temporary folder. Afterwards the logs of its workers are in `log`."""
     with tempfile.TemporaryDirectory() as folder:
         deployment = Deployment(Path(folder), seed, broker)
         try:

@@ -1,4 +1,4 @@
-"""Faults of storage and of topics: what was written is gone, or put back from an older copy, or made again empty."""
+"""Faults of storage and topics: data is lost, restored from an older copy, or a topic is recreated."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ FACTS = (
 COUNTS = ("screening_rollup", "quarantine_cases", "followup_cases")
 
 
-# -- what ClickHouse held is gone ------------------------------------------------------------------------------------------
+# -- ClickHouse has lost data ----------------------------------------------------------------------------------------------
 
 
-def made_again(d: Deployment, table: str) -> None:
-    """Drops a table and makes it again, empty, as a hand would."""
+def recreate_table(d: Deployment, table: str) -> None:
+    """Drops a table and creates it again, empty, as an administrator would."""
     [(statement,)] = d.observer.query(f"SHOW CREATE TABLE ninezero_data.{table}")
     d.observer.query(f"DROP TABLE ninezero_data.{table}")
     d.observer.query(statement)
@@ -43,19 +43,19 @@ def made_again(d: Deployment, table: str) -> None:
 def facts_dropped(d: Deployment, rng: random.Random) -> None:
     d.observer.emptied = True
     rest(rng, 2, 4)
-    made_again(d, "screening_facts")
+    recreate_table(d, "screening_facts")
     rest(rng, 2, 4)
-    made_again(d, rng.choice(FACTS))
+    recreate_table(d, rng.choice(FACTS))
 
 
-@fault("facts dropped while the recorder is away", clickhouse=True)
+@fault("facts dropped while recording is down", clickhouse=True)
 def facts_dropped_alone(d: Deployment, rng: random.Random) -> None:
-    """What was known of them is known from the database alone."""
+    """No process remembers them, so the loss must be noticed from the database alone."""
     d.observer.emptied = True
     rest(rng, 2, 4)
     d.leave("recording")
-    made_again(d, "screening_facts")
-    made_again(d, "dead_letter_facts")
+    recreate_table(d, "screening_facts")
+    recreate_table(d, "dead_letter_facts")
     d.start("recording")
     rest(rng, 2, 4)
 
@@ -68,7 +68,7 @@ def truncated(d: Deployment, rng: random.Random) -> None:
         d.observer.query(f"TRUNCATE TABLE ninezero_data.{table}")
 
 
-@fault("a table missing, then made by migrate", clickhouse=True)
+@fault("a table missing, then created by migrate", clickhouse=True)
 def migrated(d: Deployment, rng: random.Random) -> None:
     d.observer.emptied = True
     rest(rng, 1, 3)
@@ -77,12 +77,12 @@ def migrated(d: Deployment, rng: random.Random) -> None:
     rest(rng, 4, 6)
     done = d.run("migrate")
     if b"ninezero.screening_by_minute" not in done.stdout or b"screening_facts" not in done.stdout:
-        d.observer.wrong.append("migrate does not make again what is missing")
+        d.observer.wrong.append("migrate does not create what is missing")
 
 
 @fault("a view missing", clickhouse=True)
 def view(d: Deployment, rng: random.Random) -> None:
-    """Recording goes on without it."""
+    """Recording continues without it."""
     d.observer.query("DROP TABLE ninezero.screening_by_minute")
     rest(rng, 4, 6)
     if d.run("migrate").returncode:
@@ -111,7 +111,7 @@ def restored(d: Deployment, rng: random.Random) -> None:
 
 @fault("a table restored from an older state", clickhouse=True)
 def table_restored(d: Deployment, rng: random.Random) -> None:
-    """Facts are older than the progress."""
+    """The facts are older than the progress."""
     d.observer.emptied = True
     table = Path(d.server.folder, "data", "data", "ninezero_data", rng.choice(FACTS[:-1]))
     copy = Path(d.server.folder, "copy")
@@ -125,30 +125,30 @@ def table_restored(d: Deployment, rng: random.Random) -> None:
 
 @contextlib.contextmanager
 def stopped(d: Deployment) -> Iterator[None]:
-    """A server that is down meanwhile."""
+    """Keeps the server down inside the block."""
     d.server.kill()
     yield
     d.server.start()
 
 
-@fault("a bit of loss")
-def bit_of_loss(d: Deployment, rng: random.Random) -> None:
-    """For every day: facts and counts are lost, and scans come on a topic that was made again."""
+@fault("short mix of data losses")
+def short_mix_of_losses(d: Deployment, rng: random.Random) -> None:
+    """Facts and counts are lost, and the topic of scans is recreated. Short enough for every test run."""
     d.observer.emptied = True
     rest(rng, 0.5, 1)
-    made_again(d, "screening_facts")
+    recreate_table(d, "screening_facts")
     d.observer.query("TRUNCATE TABLE ninezero_data.screening_rollup")
-    replaced(d, SCANS)
+    recreate_topic(d, SCANS)
     d.load.go()
     rest(rng, 1, 1.5)
 
 
-# -- ClickHouse takes nothing ----------------------------------------------------------------------------------------------
+# -- ClickHouse rejects inserts ----------------------------------------------------------------------------------------------
 
 
 @fault("too many parts", clickhouse=True)
 def parts(d: Deployment, rng: random.Random) -> None:
-    """The server refuses inserts into a partition with two parts, and merges none."""
+    """The server rejects inserts into a partition with two parts, and merges no parts."""
     config = d.server.folder / "config.xml"
     before = config.read_text()
     limit = (
@@ -158,7 +158,7 @@ def parts(d: Deployment, rng: random.Random) -> None:
     with stopped(d):
         config.write_text(before.replace("</yandex>", limit))
     d.observer.query("SYSTEM STOP MERGES")
-    refused(d, "Too many parts")
+    wait_for_rejection(d, "Too many parts")
     rest(rng, 6, 8)
     with stopped(d):
         config.write_text(before)
@@ -166,7 +166,7 @@ def parts(d: Deployment, rng: random.Random) -> None:
 
 @fault("disk full", clickhouse=True)
 def disk(d: Deployment, rng: random.Random) -> None:
-    """A file system of its own, small, filled to the last byte: a tmpfs where we may mount one, else a limit on a file's size."""
+    """Fills a small file system of its own to the last byte: a tmpfs if we may mount one, else a limit on the size of files."""
     data, small = Path(d.server.folder, "data"), Path(d.server.folder, "small")
     small.mkdir()
     held = int(subprocess.check_output(["du", "-sm", data]).split()[0])
@@ -178,7 +178,7 @@ def disk(d: Deployment, rng: random.Random) -> None:
         assert process is not None
         subprocess.run(["prlimit", f"--pid={process.pid}", "--fsize=1024:unlimited"], check=True)
         rest(rng, 8, 10)
-        with contextlib.suppress(ProcessLookupError), stopped(d):  # the signal of that limit may have ended it
+        with contextlib.suppress(ProcessLookupError), stopped(d):  # the signal SIGXFSZ of that limit may have ended it
             return
     try:
         with stopped(d):
@@ -188,7 +188,7 @@ def disk(d: Deployment, rng: random.Random) -> None:
         with (small / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
             while filler.write(b"\0" * 65536):
                 pass
-        refused(d, "o space left", "annot write", "NOT_ENOUGH_SPACE", "ot enough space")
+        wait_for_rejection(d, "o space left", "annot write", "NOT_ENOUGH_SPACE", "ot enough space")
         rest(rng, 6, 8)
         (small / "filler").unlink()
         rest(rng, 1, 2)
@@ -219,60 +219,60 @@ def down_five_minutes(d: Deployment, rng: random.Random) -> None:
     d.server.start()
 
 
-def refused(d: Deployment, *said: str) -> None:
-    """Waits until the recorder tells that an insert was refused, in one of these words."""
+def wait_for_rejection(d: Deployment, *messages: str) -> None:
+    """Waits until the recording role logs one of the messages: ClickHouse has rejected an insert."""
     log = d.folder / "recording.log"
     begins = log.stat().st_size
 
-    def told() -> bool:
+    def logged() -> bool:
         with log.open("rb") as file:
             file.seek(begins)
             text = file.read().decode(errors="replace")
-        return any(words in text for words in said)
+        return any(message in text for message in messages)
 
-    wait_for(told, 30, f"the recorder to be refused: {said[0]}")
+    wait_for(logged, 30, f"a rejected insert: {messages[0]}")
 
 
 # -- topics ----------------------------------------------------------------------------------------------------------------
 
 
-def replaced(d: Deployment, topic: str, pause: float = 0.0) -> str:
-    """Deletes a topic when everything in it is worked off, and makes it again; the id of the old one."""
+def recreate_topic(d: Deployment, topic: str, pause: float = 0.0) -> str:
+    """Deletes a topic when everything in it is processed, and creates it again. Returns the id of the old topic."""
     d.load.pause()
-    wait_for(lambda: settled(d), 60, "everything to be worked off")
+    wait_for(lambda: settled(d), 60, "everything to be processed")
     with d.observer.held():
         with contextlib.closing(KafkaAdminClient(bootstrap_servers=d.broker.bootstrap)) as admin:
             name = d.prefix + topic
             [old] = admin.describe_topics([name])
             admin.delete_topics([name])
-            wait_for(lambda: name not in admin.list_topics(), 30, "the topic to go")
+            wait_for(lambda: name not in admin.list_topics(), 30, "the topic to be deleted")
         time.sleep(pause)
         done = d.run("topics", "create", "--partitions", str(len(old["partitions"])))
         assert done.returncode == 0, done.stderr
-        d.load.made_again(topic, d.observer.made_again(topic, str(old["topic_id"])))
+        d.load.recreated(topic, d.observer.recreated(topic, str(old["topic_id"])))
     return str(old["topic_id"])
 
 
-def _topic_made_again(topic: str) -> Any:
-    def fault_of_topic(d: Deployment, rng: random.Random) -> None:
-        """Its namesake has other records at the same offsets. Workers may notice that it was gone, or not."""
+def _topic_recreated(topic: str) -> Any:
+    def recreate(d: Deployment, rng: random.Random) -> None:
+        """The new topic has other records at the same offsets. Workers may or may not notice that the old one was missing."""
         rest(rng, 2, 4)
-        replaced(d, topic, rng.uniform(0, 12))
+        recreate_topic(d, topic, rng.uniform(0, 12))
         d.load.go()
         rest(rng, 6, 8)
 
-    return fault_of_topic
+    return recreate
 
 
 for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS):
-    fault(f"{_topic} made again")(_topic_made_again(_topic))
+    fault(f"{_topic} recreated")(_topic_recreated(_topic))
 
 
-@fault("offsets of a topic since deleted")
+@fault("offsets of a deleted topic")
 def old_offsets(d: Deployment, rng: random.Random) -> None:
-    """A worker's last commit came after its topic had been made again: it must not skip a record of the new one."""
+    """A worker commits for the old topic after the topic was recreated. No record of the new topic may be skipped."""
     rest(rng, 2, 4)
-    old = replaced(d, SCANS)
+    old = recreate_topic(d, SCANS)
     d.leave("screening")
     group, name = f"{d.prefix}ninezero-screening", d.prefix + SCANS
     with contextlib.closing(KafkaConsumer(bootstrap_servers=d.broker.bootstrap, group_id=group)) as late:
@@ -286,14 +286,14 @@ def old_offsets(d: Deployment, rng: random.Random) -> None:
 
 
 def settled(d: Deployment) -> bool:
-    """Whether nothing is left to be done of what was sent."""
+    """Returns whether everything that was sent is processed and committed."""
     d.observer.fresh()
     return d.observer.idle
 
 
-@fault("oldest scans gone")
+@fault("oldest scans expired")
 def oldest_gone(d: Deployment, rng: random.Random) -> None:
-    """Kafka deleted scans before they were read: those are lost, and said to be; everything after them counts."""
+    """Kafka deletes scans before they are read. They are lost, the log says so, and everything after them counts."""
     d.leave("screening")
     rest(rng, 2, 4)
     places = [place for place in list(d.observer.ends) if place[0] == SCANS]
@@ -306,11 +306,11 @@ def oldest_gone(d: Deployment, rng: random.Random) -> None:
     d.start("screening")
     rest(rng, 8, 10)
     if "were deleted before they were read" not in d.logs():
-        d.observer.wrong.append("nobody says that records were deleted before they were read")
+        d.observer.wrong.append("no role logs that records were deleted before they were read")
 
 
 def forget(d: Deployment, low: dict[tuple[str, int], int]) -> None:
-    """Nobody can ask for what was deleted before it was decided."""
+    """Expects nothing of the events that were deleted before they were decided."""
     observer, expected = d.observer, d.load.expected
     for place, offset in low.items():
         for at in [at for at in list(observer.source[place]) if at < offset]:

@@ -1,4 +1,4 @@
-"""The short form of `make faults`: everything broken once, within seconds. Another seed: FAULT_SEED=123 pytest tests/faults"""
+"""The short form of `make faults`. Another seed: `FAULT_SEED=123 pytest tests/faults`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .run import ROLES, run
 
 
 @pytest.mark.server
-def test_nothing_is_lost_or_counted_twice_when_everything_is_killed_once(kafka: Broker, tmp_path: Path) -> None:
+def test_no_event_is_lost_or_counted_twice_when_every_process_is_killed_once(kafka: Broker, tmp_path: Path) -> None:
     seed = int(os.environ.get("FAULT_SEED", "1"))
     deployment = Deployment(tmp_path, seed, kafka)
     try:
         deployment.begin(*ROLES)
-        results = [run(deployment, name, seed) for name in ("a bit of everything", "a bit of loss")]
+        results = [run(deployment, name, seed) for name in ("short mix of faults", "short mix of data losses")]
     finally:
         deployment.stop()
     for result in results:
