@@ -105,11 +105,11 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
 def _reports(deployment: Deployment, present: set[Event], found: Findings) -> None:
     """Checks dispositions, cases, case alerts, and the sequence numbers of every device."""
     query, expected, observer = deployment.observer.query, deployment.load.expected, deployment.observer
-    gone = expected.gone - present  # some of them were sent again and received
+    expired = expected.expired - present  # some of them were sent again and received
     actions: Counter[Any] = Counter()
     for event in present & expected.dispositions.keys():
         day, site, kind, action, override = expected.dispositions[event]
-        what = (day, site, "" if expected.of[event] in gone else kind, action)
+        what = (day, site, "" if expected.of[event] in expired else kind, action)
         actions[*what, "count"] += 1
         actions[*what, "overrides"] += override
     rows = query("SELECT toString(day), site_id, kind, action, overrides, count FROM ninezero.dispositions_by_day")
@@ -140,7 +140,7 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
     newest: dict[str, int] = {}
     for device, number in present & expected.acknowledged:
         newest[device] = max(number, newest.get(device, 0))
-    numbers.update((device, "gaps") for device, number in gone if number < newest.get(device, 0))
+    numbers.update((device, "gaps") for device, number in expired if number < newest.get(device, 0))
     rows = query(
         "SELECT device_id, sum(received), sum(missing) + sum(conflicts) FROM ninezero.device_completeness GROUP BY device_id"
     )

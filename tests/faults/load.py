@@ -64,7 +64,7 @@ class Expected:
     """Day, site, kind of the scan, action, and whether it overrides the outcome for a reason."""
     of: dict[Event, Event] = field(default_factory=dict)
     """The scan of each disposition."""
-    gone: set[Event] = field(default_factory=set)
+    expired: set[Event] = field(default_factory=set)
     """Events that Kafka deleted before they were read."""
     quarantine: dict[Event, dict[str, Any]] = field(default_factory=dict)
     followups: dict[Event, dict[str, Any]] = field(default_factory=dict)
@@ -169,12 +169,12 @@ class Load:
 
     def _see_receipts(self) -> None:
         """Lets people appear who are on a list for certain by now."""
-        for batch, (who, seen) in list(self._waiting.items()):
+        for batch, (person, seen) in list(self._waiting.items()):
             if seen and time.monotonic() - seen > LISTED_SECONDS:
-                self._listed.append(who)
+                self._listed.append(person)
                 del self._waiting[batch]
             elif not seen and batch in self.receipts:
-                self._waiting[batch] = (who, time.monotonic())
+                self._waiting[batch] = (person, time.monotonic())
 
     def _run(self) -> None:
         due = time.monotonic()

@@ -320,5 +320,5 @@ def forget(d: Deployment, low: dict[tuple[str, int], int]) -> None:
                 del observer.source[place][at]
             elif event is not None and event not in observer.decided:
                 expected.acknowledged.discard(event)
-                expected.gone.add(event)
+                expected.expired.add(event)
                 del observer.source[place][at]
