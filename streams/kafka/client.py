@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from ninezero.streams.errors import DEPENDENCY
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.sync import (
     TOPICS_MISSING,
@@ -26,6 +27,7 @@ __all__ = [
     "TopicPartition",
     "connected",
     "consumer",
+    "outage_mark",
     "producer",
     "read_to_end",
     "require_topics",
@@ -75,6 +77,11 @@ def producer(settings: Settings, **arguments: Any) -> AIOKafkaProducer:
         **security(settings),
         **arguments,
     )
+
+
+def outage_mark(error: KafkaError) -> dict[str, str] | None:
+    """Returns the `extra` of a log record about an error: it marks an error that ends when the brokers answer again."""
+    return {DEPENDENCY: "Kafka"} if error.retriable else None
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from ninezero.streams.errors import DEPENDENCY, UserError
+from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.writer import Writer
@@ -50,8 +50,8 @@ class CompactedTable:
             try:
                 return await self._read(TopicPartition(self._name, partition))
             except KafkaError as error:
-                extra = {DEPENDENCY: "Kafka"} if error.retriable else None
-                log.warning("ledger %s cannot be read (%s); retrying", self._name, type(error).__name__, extra=extra)
+                name = type(error).__name__
+                log.warning("ledger %s cannot be read (%s); retrying", self._name, name, extra=kafka.outage_mark(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _read(self, tp: TopicPartition) -> dict[bytes, bytes]:

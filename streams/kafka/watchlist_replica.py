@@ -18,7 +18,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ninezero.streams import metrics
-from ninezero.streams.errors import DEPENDENCY
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, ListStore, WatchlistState
@@ -154,9 +153,10 @@ class WatchlistReplica(WatchlistState):
                 )
                 raise TopicLost from None
             except KafkaError as error:
-                name, extra = type(error).__name__, {DEPENDENCY: "Kafka"} if error.retriable else None
                 log.warning(
-                    "the watchlist topic cannot be read (%s); the last complete lists are used", name, extra=extra
+                    "the watchlist topic cannot be read (%s); the last complete lists are used",
+                    type(error).__name__,
+                    extra=kafka.outage_mark(error),
                 )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

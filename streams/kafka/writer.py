@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from ninezero.streams.errors import DEPENDENCY
-from ninezero.streams.kafka.client import producer
+from ninezero.streams.kafka.client import outage_mark, producer
 from ninezero.streams.kafka.partitioner import partition_of
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import Settings
@@ -142,8 +141,9 @@ class Writer:
         if now - self._failure_logged >= LOG_SECONDS:
             self._failure_logged = now
             name = type(error).__name__
-            extra = {DEPENDENCY: "Kafka"} if error.retriable else None
-            log.warning("Kafka does not acknowledge records of %s (%s); retrying", tp[0], name, extra=extra)
+            log.warning(
+                "Kafka does not acknowledge records of %s (%s); retrying", tp[0], name, extra=outage_mark(error)
+            )
 
     async def _write_once(self, tp: Partition, records: list[tuple[bytes, bytes | None]]) -> None:
         assert self._producer is not None

@@ -299,20 +299,20 @@ def test_each_cause_of_an_unreachable_kafka_is_named(
     assert "kafka ok: 1 broker(s) answer over SASL_SSL" in report(guarded.env(), "kafka")
     other = str(certificates(tmp_path))
     cases = [
-        ("refuses user or password", {"NINEZERO_KAFKA_SASL_PASSWORD": SECRET}),
+        ("rejects the user or the password", {"NINEZERO_KAFKA_SASL_PASSWORD": SECRET}),
         ("does not offer this SASL mechanism", {"NINEZERO_KAFKA_SASL_MECHANISM": "SCRAM-SHA-256"}),
         ("is not signed by NINEZERO_KAFKA_TLS_CA", {"NINEZERO_KAFKA_TLS_CA": other}),
-        ("certificate is of another name", {"NINEZERO_KAFKA": f"localhost:{guarded.port}"}),
-        ("speaks it, and no CA is set", {"NINEZERO_KAFKA_TLS_CA": ""}),
-        ("the port does not speak it", {"NINEZERO_KAFKA": guarded.broker.bootstrap}),
-        ("nobody listens at", {"NINEZERO_KAFKA": f"127.0.0.1:{free_port()}"}),
-        ("is not known here", {"NINEZERO_KAFKA": "no-such-host.invalid:9092"}),
+        ("certificate is for another name", {"NINEZERO_KAFKA": f"localhost:{guarded.port}"}),
+        ("uses it, and no CA is set", {"NINEZERO_KAFKA_TLS_CA": ""}),
+        ("the port does not use it", {"NINEZERO_KAFKA": guarded.broker.bootstrap}),
+        ("nothing listens at", {"NINEZERO_KAFKA": f"127.0.0.1:{free_port()}"}),
+        ("cannot be resolved", {"NINEZERO_KAFKA": "no-such-host.invalid:9092"}),
         ("do not belong together", {"NINEZERO_KAFKA_TLS_CERT": str(guarded.ca), "NINEZERO_KAFKA_TLS_KEY": str(tmp_path / "ca.key")}),
-        ("asks for a password", dict.fromkeys(("NINEZERO_KAFKA_SASL_MECHANISM", "NINEZERO_KAFKA_SASL_USER", "NINEZERO_KAFKA_SASL_PASSWORD"), "")),
+        ("requires a password", dict.fromkeys(("NINEZERO_KAFKA_SASL_MECHANISM", "NINEZERO_KAFKA_SASL_USER", "NINEZERO_KAFKA_SASL_PASSWORD"), "")),
     ]  # fmt: skip
     for expected, change in cases:
-        if expected == "asks for a password":  # the broker gives no reason, so the whole time passes
-            monkeypatch.setattr(diagnosis, "TRIES", (2.0,))
+        if expected == "requires a password":  # the broker gives no reason, so the whole time passes
+            monkeypatch.setattr(diagnosis, "LOGIN_SECONDS", (2.0,))
         text = report(guarded.env(**change), "kafka", "topics")
         assert f"{expected}" in text.splitlines()[0], text
         assert text.splitlines()[1].startswith("topics could_not_check: Kafka was not reached") and SECRET not in text
