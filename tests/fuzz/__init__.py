@@ -1,0 +1,1 @@
+"""Fuzzing: of the parsers by atheris, and of a running deployment by hostile records."""

@@ -1,8 +1,8 @@
-"""Hostile records for every topic that a program of ours reads, and what the contract says becomes of each.
+"""Hostile records for every topic that the workers read, and the result that the contract requires for each.
 
-Written from the contract's fields alone: nothing here is imported from the pipeline. A case that must be dead-lettered names
-the reasons and the paths that are right; one that must be taken names none; of a record that was mutated at random either may
-be true, but only one.
+This module is written from the contract alone and imports nothing of the pipeline. A case that must be dead-lettered has the
+reasons and paths that are correct. A case that must be accepted has no reasons. A record that was mutated at random may be
+accepted or dead-lettered, but not both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 CANARY = "Zhang-San-CANARY"
-"""Stands for what must show nowhere: in no log, letter, metric or count."""
+"""Text that must appear in no log, dead letter, metric or count."""
 
 MIB = 1 << 20
 BOTH = frozenset({"not_json", "schema_invalid"})
@@ -24,7 +24,7 @@ BOTH = frozenset({"not_json", "schema_invalid"})
 
 @dataclass(frozen=True)
 class Case:
-    """A record, and of its dead letter the reasons and paths that are right. No reasons: it is taken. None: either."""
+    """A record, and the correct reasons and paths of its dead letter. No reasons: it is accepted. None: either is correct."""
 
     name: str
     value: bytes | None
@@ -34,7 +34,7 @@ class Case:
 
 
 class Raw(str):
-    """JSON text to be put where a value stands."""
+    """JSON text that replaces a value as it is."""
 
 
 _DEEP = 100_000
@@ -73,7 +73,7 @@ FAR_TIMES = (
     "9999-12-31T23:59:59.999999Z",
 )
 OVER_TIMES = ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999-23:59")
-"""Beyond the years that a UTC clock can say."""
+"""Times outside the years that a time in UTC can have."""
 
 GOOD_TEXTS = ("a", "9", "A" * 64, "a.b-c_d", "a" + "-" * 63, "1234567890", "null", "NaN", "DROP", "a--", "e1")
 
@@ -164,13 +164,13 @@ SCREENED = ("checkpoint-scans", "station-arrivals")
 
 
 class Sender:
-    """Makes good records, each with an identity of its own."""
+    """Makes valid records, each with a device and number of its own."""
 
     def __init__(self, seed: int) -> None:
         self._seed, self._n = seed, 0
 
-    def good(self, topic: str) -> dict[str, Any]:
-        """A good record of a topic."""
+    def valid_record(self, topic: str) -> dict[str, Any]:
+        """Returns a valid record of a topic."""
         self._n += 1
         n, now = self._n, datetime.now(UTC)
         device = f"fz{self._seed}-{n}"
@@ -206,8 +206,8 @@ class Sender:
         }  # fmt: skip
 
 
-def encoded(value: Any) -> bytes:
-    """JSON, with `Raw` as it stands."""
+def encode_json(value: Any) -> bytes:
+    """Returns the value as JSON, with each `Raw` as it is."""
     raws: list[str] = []
 
     def mark(inner: Any) -> Any:
@@ -224,8 +224,8 @@ def encoded(value: Any) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def changed(event: Any, path: str, value: Any) -> Any:
-    """A copy of an event with another value at a path."""
+def with_value(event: Any, path: str, value: Any) -> Any:
+    """Returns a copy of an event with another value at a path."""
     copy = json.loads(json.dumps(event))
     inner: Any = copy
     *steps, last = [int(step) if step.isdecimal() else step for step in path.split("/")]
@@ -235,12 +235,12 @@ def changed(event: Any, path: str, value: Any) -> Any:
     return copy
 
 
-def typed(topic: str, make: Callable[[], dict[str, Any]]) -> Iterator[Case]:
-    """Every field: values of wrong types or forms, and right ones that are mad."""
+def field_cases(topic: str, make: Callable[[], dict[str, Any]]) -> Iterator[Case]:
+    """Yields cases for every field: values of wrong types or forms, and extreme values that are valid."""
     for path, (bad, good) in FIELDS[topic].items():
         pointer = f"/{path}"
         for value in bad:
-            # A list or object of the wrong form may be blamed itself, or what is in it, or what it lacks.
+            # The path may be that of a malformed list or object, of something in it, or of a field that it lacks.
             within = {pointer, pointer.rpartition("/")[0], f"{pointer}/0"}
             lacks = {
                 f"{pointer}{at}/{name}"
@@ -249,60 +249,72 @@ def typed(topic: str, make: Callable[[], dict[str, Any]]) -> Iterator[Case]:
             }
             huge = isinstance(value, Raw) or (isinstance(value, int) and abs(value) >= 2**63)
             yield Case(
-                f"{path} is {value!r:.40}", encoded(changed(make(), path, value)), BOTH if huge else frozenset({"schema_invalid"}),
+                f"{path} is {value!r:.40}", encode_json(with_value(make(), path, value)), BOTH if huge else frozenset({"schema_invalid"}),
                 frozenset(within | lacks | {""}) if huge or isinstance(value, list | dict) else frozenset({pointer}),
             )  # fmt: skip
         for value in good:
-            yield Case(f"{path} is {value!r:.40}, which is allowed", encoded(changed(make(), path, value)))
+            yield Case(f"{path} is {value!r:.40}, which is allowed", encode_json(with_value(make(), path, value)))
     if "observed_at" in FIELDS[topic]:
         for when in FAR_TIMES:
             yield Case(
                 f"at {when}",
-                encoded(make() | {"observed_at": when}),
+                encode_json(make() | {"observed_at": when}),
                 frozenset({"clock_out_of_range"}),
                 frozenset({"/observed_at"}),
             )
         for when in OVER_TIMES:
             yield Case(
                 f"at {when}",
-                encoded(make() | {"observed_at": when}),
+                encode_json(make() | {"observed_at": when}),
                 frozenset({"clock_out_of_range", "schema_invalid"}),
                 frozenset({"/observed_at"}),
             )
     for name in make():
         if name not in ("direction", "plate", "legal_basis", "part", "parts", "withdraw_reason"):
             left_out = {key: item for key, item in make().items() if key != name}
-            yield Case(f"without {name}", encoded(left_out), frozenset({"schema_invalid"}), frozenset({"", f"/{name}"}))
+            yield Case(
+                f"without {name}", encode_json(left_out), frozenset({"schema_invalid"}), frozenset({"", f"/{name}"})
+            )
     for name in (CANARY, "x" * 70_000, "a\nb", "id", "`$.plate`", "' - at `$.people`"):
-        yield Case(f"a field more: {name:.20}", encoded(make() | {name: CANARY}), frozenset({"schema_invalid"}))
+        yield Case(f"an unknown field: {name:.20}", encode_json(make() | {name: CANARY}), frozenset({"schema_invalid"}))
 
 
-def confirmations() -> Iterator[Case]:
-    """Words for a held batch: of wrong forms, and for a batch that nobody knows."""
-    word = {"confirms": "no-such-batch", "authority": "cdc-0", "confirmed_by": "p2", "at": "2026-02-03T10:00:00Z"}
-    yield Case("a word for no batch", encoded(word), frozenset({"schema_invalid"}), frozenset({"/confirms"}))
-    for name in word:
+def confirmation_cases() -> Iterator[Case]:
+    """Yields confirmations of a held batch: malformed ones, and one for an unknown batch."""
+    confirmation = {
+        "confirms": "no-such-batch",
+        "authority": "cdc-0",
+        "confirmed_by": "p2",
+        "at": "2026-02-03T10:00:00Z",
+    }
+    yield Case(
+        "a confirmation for an unknown batch",
+        encode_json(confirmation),
+        frozenset({"schema_invalid"}),
+        frozenset({"/confirms"}),
+    )
+    for name in confirmation:
         for value in BAD_TIMES if name == "at" else _ID[0]:
-            if (name, value) != ("confirms", None):  # then it is no confirmation
+            if (name, value) != ("confirms", None):  # without `confirms` it is not a confirmation
                 yield Case(
-                    f"a word, {name} is {value!r:.40}",
-                    encoded(word | {name: value}),
+                    f"a confirmation, {name} is {value!r:.40}",
+                    encode_json(confirmation | {name: value}),
                     BOTH,
                     frozenset({"", f"/{name}", f"/{name}/0"}),
                 )
-        left_out = {key: item for key, item in word.items() if key != name}
+        left_out = {key: item for key, item in confirmation.items() if key != name}
         yield Case(
-            f"a word without {name}",
-            encoded(left_out),
+            f"a confirmation without {name}",
+            encode_json(left_out),
             frozenset({"schema_invalid"}),
             frozenset({"", f"/{name}", "/batch_id"}),
         )
 
 
-def broken(make: Callable[[], Any], every: int = 1) -> Iterator[Case]:
-    """Bytes that are no such record at all."""
+def malformed_cases(make: Callable[[], Any], every: int = 1) -> Iterator[Case]:
+    """Yields bytes that are not a record of the topic at all."""
     not_json = frozenset({"not_json"})
-    raw = encoded(make())
+    raw = encode_json(make())
     for end in range(0, len(raw), every):
         yield Case(f"cut after {end} bytes", raw[:end], not_json)
     yield Case("no value", None, not_json)
@@ -332,7 +344,7 @@ def broken(make: Callable[[], Any], every: int = 1) -> Iterator[Case]:
     for number in (b"NaN", b"Infinity", b"-Infinity", b"01", b"+1", b"1.", b".5", b"0x1", b"1e", b"nil", b"--1"):
         yield Case(f"{number!r} for a number", raw[:-1] + b',"seq":' + number + b"}", not_json)
     yield Case("UTF-16", raw.decode().encode("utf-16"), not_json)
-    yield Case("two in one", raw + raw, not_json)
+    yield Case("two values in one record", raw + raw, not_json)
     yield Case("a trailing comma", raw[:-1] + b",}", not_json)
     for depth in (1_000, _DEEP, 1_000_000):
         yield Case(f"{depth} deep", b"[" * depth, BOTH, frozenset({"", "/0"}))
@@ -346,17 +358,17 @@ def broken(make: Callable[[], Any], every: int = 1) -> Iterator[Case]:
     yield Case("deep objects", b'{"lines":' * _DEEP, BOTH, frozenset({"", "/lines"}))
     for size in (MIB + 1, 2 * MIB - 8192):
         yield Case(f"{size} bytes", raw + b" " * (size - len(raw)), frozenset({"too_large"}))
-    yield Case("1 MiB and good", raw + b" " * (MIB - len(raw)))
-    again = encoded(make())
+    yield Case("1 MiB and valid", raw + b" " * (MIB - len(raw)))
+    again = encode_json(make())
     if again[:1] == b"{":
         yield Case("a name twice", again[:-1] + b',"' + again[2 : again.index(b",")] + b"}")
-    yield Case("no key", encoded(make()), key=None)
-    yield Case("a key of 64 KB that is no UTF-8", encoded(make()), key=b"\xff" * 65_536)
+    yield Case("no key", encode_json(make()), key=None)
+    yield Case("a key of 64 KB that is not UTF-8", encode_json(make()), key=b"\xff" * 65_536)
 
 
-def mutated(make: Callable[[], Any], rng: random.Random) -> Case:
-    """A record with some bytes changed, doubled or taken out at random."""
-    raw = bytearray(encoded(make()))
+def mutated_case(make: Callable[[], Any], rng: random.Random) -> Case:
+    """Returns a record with some bytes changed, repeated or removed at random."""
+    raw = bytearray(encode_json(make()))
     for _ in range(rng.choice((1, 1, 2, 5))):
         at = rng.randrange(len(raw))
         match rng.randrange(4):

@@ -1,7 +1,7 @@
-"""Hostile records on every topic of a running deployment: `make fuzz`, and a short form in tests/integration/pipeline/test_bad_input.py.
+"""Sends hostile records to every topic of a running deployment: `make fuzz`, and in short form tests/integration/pipeline/test_bad_input.py.
 
-Each bad record gives one dead letter, with the right reason and path, or is decided as the contract says; no worker stops;
-good records in between count once; and nothing of a record shows in a log, a letter, a metric or any record of ours.
+Each bad record gives one dead letter with the right reason and path, or is decided as the contract requires. No worker stops. Valid
+records in between are counted once. No part of a record appears in a log, a dead letter, a metric or a record of the workers.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ READ_BACK: dict[str, tuple[Any, ...]] = {
                        "accepted": 1, "duplicate": 0, "rejected": 0, "withdrawn": 0, "rejects": [], "issued_at": _AT, "at": _AT, "by": "x"},),
     "dead-letters": ({"topic": "x", "partition": 0, "offset": 1, "reason": "not_json", "path": "", "size": 1, "sha256": _H, "at": _AT},),
 }  # fmt: skip
-"""Topics of our own that programs of ours read, and a record of each: what somebody with too many rights might spoil."""
+"""Internal topics that the workers read, with a record of each. A user with too many rights might write to them."""
 
-MAD = (None, True, -1, 2**31, 2**63 - 1, 2**63, 2**64, hostile.Raw("1" * 400), hostile.Raw("1e308"), "", "x" * 65_536, CANARY + "\n'; --", "0001-01-01T00:00:00Z",
+EXTREME_VALUES = (None, True, -1, 2**31, 2**63 - 1, 2**63, 2**64, hostile.Raw("1" * 400), hostile.Raw("1e308"), "", "x" * 65_536, CANARY + "\n'; --", "0001-01-01T00:00:00Z",
        "9999-12-31T23:59:59.999999Z", "2026-02-03T10:00:00", [], {}, [CANARY], {CANARY: [CANARY]}, [[]], [[CANARY] * 11], [None])  # fmt: skip
 FOREIGN_KEYS = (
     None,
@@ -72,19 +72,19 @@ FOREIGN_KEYS = (
 
 
 def foreign(topic: str, rng: random.Random, more: int) -> Iterator[tuple[bytes | None, bytes | None]]:
-    """(key, value) of records that are not what our own workers write there; none that is right in every field."""
+    """Yields (key, value) of records that a worker would not write there; none is valid in every field."""
     for record in READ_BACK[topic]:
-        for case in hostile.broken(lambda record=record: record, every=13):  # type: ignore[misc]
+        for case in hostile.malformed_cases(lambda record=record: record, every=13):  # type: ignore[misc]
             if case.reasons and len(case.value or b"") <= MIB:
                 yield rng.choice(FOREIGN_KEYS), case.value
         for path in _paths(record):
-            for value in MAD:
+            for value in EXTREME_VALUES:
                 if (
                     not isinstance(value, str) or "reasons/0/entries" not in path
-                ):  # text there is a right alert of a wrong sender
-                    yield rng.choice(FOREIGN_KEYS), hostile.encoded(hostile.changed(record, path, value))
+                ):  # with text there it would be a valid alert of a wrong sender
+                    yield rng.choice(FOREIGN_KEYS), hostile.encode_json(hostile.with_value(record, path, value))
         for _ in range(more):
-            value = hostile.mutated(lambda record=record: record, rng).value  # type: ignore[misc]
+            value = hostile.mutated_case(lambda record=record: record, rng).value  # type: ignore[misc]
             yield rng.choice(FOREIGN_KEYS), value
 
 
@@ -96,7 +96,7 @@ def _paths(item: Any, path: str = "") -> Iterator[str]:
 
 
 class Attack(System):
-    """A deployment with workers of all roles, and what was sent to it."""
+    """A deployment with workers of all roles, and the records that were sent to it."""
 
     def __init__(self, broker: Broker, server: ClickHouseServer, folder: Path, seed: int) -> None:
         new_ring(folder / "keys.json")
@@ -107,77 +107,84 @@ class Attack(System):
         self.prepare()
         self.rng, self.sender = random.Random(seed), Sender(seed)
         self.sent: dict[tuple[str, int, int], Case] = {}
-        self.spoilt = 0
-        self._names: dict[tuple[str, int, int], Any] = {}
+        self.foreign_records = 0
+        self._accepted_names: dict[tuple[str, int, int], Any] = {}
         self._producer = KafkaProducer(
             bootstrap_servers=broker.bootstrap, acks="all", max_request_size=20 * MIB, linger_ms=20, batch_size=MIB
         )
         self._tail = Tail(broker.bootstrap, self.prefix, [*READ_BACK, "screening-alerts"])
 
-    def spoil(self, more: int) -> None:
-        """Foreign records on our own topics, before any worker has written there."""
-        sent = self._spoil(READ_BACK, more)
+    def write_foreign_records(self, more: int) -> None:
+        """Writes foreign records to the internal topics, before any worker has written there."""
+        sent = self._write_foreign_records(READ_BACK, more)
         tailed = self._tail.records
         assert self._tail.until(lambda: sum(map(len, tailed.values())) >= sent, WAIT)
         for some in tailed.values():
-            some.clear()  # from here on it is what workers write
-        self.spoilt = sent
+            some.clear()  # later records are those of the workers
+        self.foreign_records = sent
 
-    def _spoil(self, topics: Iterable[str], more: int) -> int:
+    def _write_foreign_records(self, topics: Iterable[str], more: int) -> int:
         records = [(topic, *record) for topic in topics for record in foreign(topic, self.rng, more)]
-        said = []
+        futures = []
         for topic, key, value in records:
-            keyed = value is None or topic == "watchlist" or topic.endswith("-ledger")  # Kafka refuses it without one
-            said.append(self._producer.send(self.prefix + topic, value, key=b"" if keyed and key is None else key))
+            # A compacted topic rejects a record without a key.
+            keyed = value is None or topic == "watchlist" or topic.endswith("-ledger")
+            futures.append(self._producer.send(self.prefix + topic, value, key=b"" if keyed and key is None else key))
         self._producer.flush()
-        return len([one.get(60) for one in said])
+        return len([one.get(60) for one in futures])
 
-    def begin(self) -> None:
-        """Starts the workers and pushes a list, without which nothing is decided."""
+    def start_workers(self) -> None:
+        """Starts the workers and pushes a list: nothing is decided without one."""
         self.start(*ROLES)
-        self.throw([("watchlist-pushes", self.good("watchlist-pushes"))])
+        self.send([("watchlist-pushes", self.valid_case("watchlist-pushes"))])
         wait_for(lambda: self.alive() and self.ready("screening"), WAIT, "the workers")
 
     def alive(self) -> bool:
-        """Whether every worker lives.
+        """Returns True if every worker runs.
 
         Raises:
-            AssertionError: one ended.
+            AssertionError: a worker ended.
         """
         for role, process in self.workers.items():
             assert process.poll() is None, f"the {role} role ended: {(self.folder / f'{role}.log').read_text()[-2000:]}"
         return True
 
-    def good(self, topic: str) -> Case:
-        return Case("good", hostile.encoded(self.sender.good(topic)))
+    def valid_case(self, topic: str) -> Case:
+        return Case("good", hostile.encode_json(self.sender.valid_record(topic)))
 
     def cases(self, topic: str, share: float, mutations: int) -> list[tuple[str, Case]]:
-        """A share of what there is for a topic, in any order, with good records in between."""
+        """Returns a part of the cases of a topic in random order, with valid records in between.
+
+        Args:
+            topic: the topic.
+            share: the part of the field cases, 0 to 1.
+            mutations: how many records are mutated at random.
+        """
 
         def make() -> dict[str, Any]:
-            return self.sender.good(topic)
+            return self.sender.valid_record(topic)
 
-        found = [case for case in hostile.typed(topic, make) if self.rng.random() < share]
-        found += hostile.broken(make, every=max(1, round(0.6 / share)))
-        found += [hostile.mutated(make, self.rng) for _ in range(mutations)]
+        found = [case for case in hostile.field_cases(topic, make) if self.rng.random() < share]
+        found += hostile.malformed_cases(make, every=max(1, round(0.6 / share)))
+        found += [hostile.mutated_case(make, self.rng) for _ in range(mutations)]
         if topic == "watchlist-pushes":
-            found += hostile.confirmations()
-        found += [self.good(topic) for _ in range(len(found) // 10)]
+            found += hostile.confirmation_cases()
+        found += [self.valid_case(topic) for _ in range(len(found) // 10)]
         self.rng.shuffle(found)
         return [(topic, case) for case in found]
 
-    def throw(self, cases: Iterable[tuple[str, Case]]) -> None:
-        """Sends them, and notes where Kafka put each."""
+    def send(self, cases: Iterable[tuple[str, Case]]) -> None:
+        """Sends cases and records the position of each."""
         sent = [
             (topic, case, self._producer.send(self.prefix + topic, case.value, key=case.key)) for topic, case in cases
         ]
         self._producer.flush()
-        for topic, case, said in sent:
-            where = said.get(60)
+        for topic, case, future in sent:
+            where = future.get(60)
             self.sent[topic, where.partition, where.offset] = case
 
     def too_large_for_kafka(self) -> None:
-        """Ten megabytes never come as far as a topic."""
+        """Asserts that Kafka rejects a record of ten megabytes."""
         server = self.env["NINEZERO_KAFKA"]
         with closing(KafkaProducer(bootstrap_servers=server, max_request_size=20 * MIB)) as producer:
             try:
@@ -185,12 +192,12 @@ class Attack(System):
             except KafkaError as error:
                 assert "MessageSizeTooLarge" in type(error).__name__, error
             else:
-                raise AssertionError("Kafka took a record of 10 MB")
+                raise AssertionError("Kafka accepted a record of 10 MB")
 
-    # -- what came of it ---------------------------------------------------------------------------------------------
+    # -- results -------------------------------------------------------------------------------------------------------
 
-    def letters(self) -> dict[tuple[str, int, int], list[dict[str, Any]]]:
-        """Dead letters by the place of their record."""
+    def dead_letters(self) -> dict[tuple[str, int, int], list[dict[str, Any]]]:
+        """Returns the dead letters by the position of their record."""
         found: dict[tuple[str, int, int], list[dict[str, Any]]] = defaultdict(list)
         for record in self._tail.records["dead-letters"]:
             letter = json.loads(record.value)
@@ -210,32 +217,34 @@ class Attack(System):
             for r in (json.loads(record.value) for record in self._tail.records["push-receipts"])
         }
 
-    def taken(self, topic: str, letters: Any) -> set[Any]:
-        """Events (batches) of a topic that have no dead letter."""
+    def accepted(self, topic: str, letters: Any) -> set[Any]:
+        """Returns the events (for pushes: the batches) of a topic that have no dead letter."""
         names = ("authority", "batch_id") if topic == "watchlist-pushes" else ("device_id", "seq")
         for place, case in self.sent.items():
-            if place[0] == topic and place not in letters and not case.reasons and place not in self._names:
-                value = json.loads(case.value or b"null")  # read once: some are a megabyte
-                self._names[place] = None if "confirms" in value else tuple(value[name] for name in names)
-        return {name for place, name in self._names.items() if place[0] == topic and place not in letters and name}
+            if place[0] == topic and place not in letters and not case.reasons and place not in self._accepted_names:
+                value = json.loads(case.value or b"null")  # decoded once, because some are a megabyte
+                self._accepted_names[place] = None if "confirms" in value else tuple(value[name] for name in names)
+        return {
+            name for place, name in self._accepted_names.items() if place[0] == topic and place not in letters and name
+        }
 
     def check(self) -> str:
-        """Waits for everything that must come, then compares; a line with the numbers.
+        """Waits for all results, compares them with the cases, and returns one line with the numbers.
 
         Raises:
-            AssertionError: what is wrong.
+            AssertionError: a result is wrong or missing.
         """
 
         def done() -> bool:
             self.alive()
-            letters = self.letters()
+            letters = self.dead_letters()
             if not {place for place, case in self.sent.items() if case.reasons} <= letters.keys():
                 return False
-            with_outcome = set().union(*(self.taken(topic, letters) for topic in SCREENED))
-            return with_outcome <= self._outcomes() and self.taken("watchlist-pushes", letters) <= self._receipts()
+            with_outcome = set().union(*(self.accepted(topic, letters) for topic in SCREENED))
+            return with_outcome <= self._outcomes() and self.accepted("watchlist-pushes", letters) <= self._receipts()
 
         came = self._tail.until(done, WAIT)
-        letters = self.letters()
+        letters = self.dead_letters()
         wrong = [
             f"{place} {case.name}: {why}"
             for place, case in self.sent.items()
@@ -243,10 +252,10 @@ class Attack(System):
         ]
         assert not wrong, f"{len(wrong)} of {len(self.sent)} are wrong: " + "\n".join(wrong[:25])
         assert came, "outcomes or receipts are missing"
-        assert letters.keys() <= self.sent.keys(), "a dead letter of a record that nobody sent"
+        assert letters.keys() <= self.sent.keys(), "a dead letter of a record that was not sent"
         self._count(letters)
-        self._nothing_shows()
-        return f"{len(self.sent):,} records, {len(letters):,} dead letters, {self.spoilt:,} on our own topics"
+        self._assert_nothing_shows()
+        return f"{len(self.sent):,} records, {len(letters):,} dead letters, {self.foreign_records:,} on internal topics"
 
     def _wrong(self, case: Case, letters: list[dict[str, Any]]) -> str:
         if len(letters) > 1 or (case.reasons is not None and len(letters) != bool(case.reasons)):
@@ -258,12 +267,12 @@ class Attack(System):
             if case.reasons and letter["path"] not in case.paths:
                 return f"{letter['reason']} at {letter['path']!r}, not {sorted(case.paths)[:5]}"
             if (letter["size"], letter["sha256"]) != (len(value), hashlib.sha256(value).hexdigest()):
-                return "another record's size or hash"
+                return "the size or hash of another record"
         return ""
 
     def _count(self, letters: Any) -> None:
-        """Every event that was taken counts once, and every letter; no other does."""
-        events = {topic: self.taken(topic, letters) for topic in FIELDS if topic != "watchlist-pushes"}
+        """Asserts that each accepted event and each dead letter is counted once, and nothing else."""
+        events = {topic: self.accepted(topic, letters) for topic in FIELDS if topic != "watchlist-pushes"}
         topics = ", ".join(f"'{topic}'" for topic in FIELDS)
         ours = "device_id != 'foreign-device' AND site_id != 'foreign-site'"
         lately = "site_id != 'foreign-site' AND day > '2000-01-01'"  # foreign decisions are of 1970
@@ -303,7 +312,7 @@ class Attack(System):
         )
         self.query(" UNION ALL ".join(f"SELECT count() AS n FROM ninezero.{view}" for view in views))
 
-    def _nothing_shows(self) -> None:
+    def _assert_nothing_shows(self) -> None:
         shown = {"logs": self.logs()}
         for n in range(4):
             with urllib.request.urlopen(f"http://127.0.0.1:{self.http + n}/metrics", timeout=10) as answer:
@@ -311,18 +320,18 @@ class Attack(System):
         for topic, records in self._tail.records.items():
             shown[topic] = b"\n".join((record.key or b"") + record.value for record in records).decode()
         found = [
-            (place, text, said[max(0, said.index(text) - 300) : said.index(text) + 100])
-            for place, said in shown.items() for text in (*SHOWN_NOWHERE, "Traceback") if text in said
+            (place, text, content[max(0, content.index(text) - 300) : content.index(text) + 100])
+            for place, content in shown.items() for text in (*SHOWN_NOWHERE, "Traceback") if text in content
         ]  # fmt: skip
         assert not found, found
 
-    def used(self) -> None:
-        """Programs that read our topics go on between foreign records: a push, a device, a second look, a correction.
+    def assert_commands_work(self) -> None:
+        """Asserts that commands work between foreign records: a push, a scan, `watchlist show`, a correction.
 
         Raises:
-            AssertionError: one does not.
+            AssertionError: one of them does not.
         """
-        self._spoil(("screening-outcomes", "push-receipts", "screening-alerts"), more=0)
+        self._write_foreign_records(("screening-outcomes", "push-receipts", "screening-alerts"), more=0)
         (self.folder / "people.csv").write_text("id\n11010519491231002X\n")
         push = (
             "push",
@@ -339,11 +348,11 @@ class Attack(System):
             "B",
         )
         line = b'{"kind":"pedestrian","people":[{"role":"pedestrian","id":"11010519491231002X","temperature_c":36.5}]}'
-        self._says("1 accepted", *push, "--days", "3")
-        self._says("mistaken", "watchlist", "show")
+        self._assert_prints("1 accepted", *push, "--days", "3")
+        self._assert_prints("mistaken", "watchlist", "show")
         time.sleep(2)  # CONTRACT §5: an applied batch matches within two seconds
-        self._says("refer (person 0)", "scan", "-", "--site", "road-0", "--device", "gate-a", stdin=line)
-        self._says("1 withdrawn", *push, "--withdraw", "--reason", "mistake")
+        self._assert_prints("refer (person 0)", "scan", "-", "--site", "road-0", "--device", "gate-a", stdin=line)
+        self._assert_prints("1 withdrawn", *push, "--withdraw", "--reason", "mistake")
         self._tail.until(
             lambda: any(
                 b"correction_of" in r.value and b"road-0" in r.value for r in self._tail.records["screening-alerts"]
@@ -355,10 +364,10 @@ class Attack(System):
         ]
         assert self.alive() and len(corrected) == 1
 
-    def _says(self, text: str, *arguments: str, stdin: bytes = b"") -> None:
+    def _assert_prints(self, text: str, *arguments: str, stdin: bytes = b"") -> None:
         done = self.run(*arguments, stdin=stdin)
-        said = (done.stdout + done.stderr).decode()
-        assert done.returncode == 0 and text in said and "Traceback" not in said, said
+        printed = (done.stdout + done.stderr).decode()
+        assert done.returncode == 0 and text in printed and "Traceback" not in printed, printed
 
     def close(self) -> None:
         self.stop()
@@ -383,13 +392,13 @@ def main() -> None:
                 place.mkdir()
                 attack = Attack(broker, server, place, seed)
                 try:
-                    attack.spoil(more=200)
-                    attack.begin()
+                    attack.write_foreign_records(more=200)
+                    attack.start_workers()
                     for topic in FIELDS:
-                        attack.throw(attack.cases(topic, share=1.0, mutations=1_000))
+                        attack.send(attack.cases(topic, share=1.0, mutations=1_000))
                     attack.too_large_for_kafka()
                     print(f"seed {seed}: {attack.check()}", flush=True)
-                    attack.used()
+                    attack.assert_commands_work()
                 finally:
                     attack.close()
                     server.kill()

@@ -1,8 +1,8 @@
-"""Coverage-guided fuzzing of everything that reads what others wrote: `make fuzz`, or `python -m tests.fuzz.parsers NAME`.
+"""Coverage-guided fuzzing of every parser of foreign input: `make fuzz`, or `python -m tests.fuzz.parsers NAME`.
 
-A parser may refuse, in its own way and in one line; it may not raise anything else, take longer than ten seconds, use more
-than a gigabyte, or say anything outside of its closed list. libFuzzer's options may follow the name, and so may a file
-that it left behind, to see the finding again.
+A parser may reject its input with its own error of one line. It may not raise another error, take longer than ten seconds, use more
+than a gigabyte, or return anything outside its documented values. Options of libFuzzer may follow the name, and so may a file that it
+wrote, to reproduce a finding.
 """
 
 from __future__ import annotations
@@ -101,14 +101,14 @@ def fuzz_sheet(data: bytes) -> None:
     path = FOLDER / "sheet"
     path.write_bytes(data)
     for mapping in (None, ColumnMapping(id="A", plate="B", valid_to=3)):
-        refused(
+        expect_rejection(
             ListFileError,
             lambda mapping=mapping: [*read_lines([open_list_file(path, mapping=mapping)], RING, TERMS, check)],
         )
 
 
 def fuzz_workbook(data: bytes) -> None:
-    """One part's XML, in a workbook that is otherwise in order; the first byte says which part."""
+    """The XML of one part, in a workbook that is valid otherwise; the first byte selects the part."""
     part = PARTS[data[0] % len(PARTS)] if data else PARTS[0]
     fuzz_sheet(packed(BOOK | {part: data[1:]}))
 
@@ -116,14 +116,14 @@ def fuzz_workbook(data: bytes) -> None:
 def fuzz_mapping(data: bytes) -> None:
     path = FOLDER / "mapping"
     path.write_bytes(data)
-    refused(ListFileError, lambda: ColumnMapping.load(path).save(path))
+    expect_rejection(ListFileError, lambda: ColumnMapping.load(path).save(path))
 
 
 def fuzz_key_ring(data: bytes) -> None:
     path = FOLDER / "keys"
     path.touch(0o600)
     path.write_bytes(data)
-    refused(KeyRingError, lambda: KeyRing.load(path).tokens("pass", "A1"))
+    expect_rejection(KeyRingError, lambda: KeyRing.load(path).tokens("pass", "A1"))
 
 
 def fuzz_wire(data: bytes) -> None:
@@ -134,7 +134,7 @@ def fuzz_wire(data: bytes) -> None:
             assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__context__ is None
     for screened in (CHECKPOINTS, STATIONS):
         if len(screened.fast_path.clear([data], NOBODY_LISTED, "370115").positions):
-            decode(screened.event, data)  # what is ordinary can be taken
+            decode(screened.event, data)  # a cleared event can be decoded
 
 
 def packed(parts: dict[str, bytes]) -> bytes:
@@ -145,8 +145,8 @@ def packed(parts: dict[str, bytes]) -> bytes:
     return whole.getvalue()
 
 
-def refused(kind: type[Exception], act: Callable[[], object]) -> None:
-    """A refusal has one line, and carries no other error that could quote what was read."""
+def expect_rejection(kind: type[Exception], act: Callable[[], object]) -> None:
+    """Runs `act`. Its error, if any, has one line and no cause or context that could quote the input."""
     try:
         act()
     except kind as error:

@@ -24,10 +24,10 @@ def attack(kafka: Broker, clickhouse_server: ClickHouseServer, tmp_path: Path) -
 
 @pytest.mark.server
 def test_each_hostile_record_has_one_letter_or_is_decided_and_nothing_stops(attack: Attack) -> None:
-    attack.spoil(more=20)
-    attack.begin()
+    attack.write_foreign_records(more=20)
+    attack.start_workers()
     for topic in FIELDS:
-        attack.throw(attack.cases(topic, share=0.12, mutations=40))
+        attack.send(attack.cases(topic, share=0.12, mutations=40))
     attack.too_large_for_kafka()
     print(attack.check())
-    attack.used()
+    attack.assert_commands_work()
