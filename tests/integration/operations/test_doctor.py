@@ -248,7 +248,9 @@ def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(
     text = deployment.report("lists", "clocks")
     assert "lists failed: no heartbeat" in text and "clocks could_not_check: the clock of Kafka" in text
     empty = deployment.report("lists", "clocks", "keys", NINEZERO_TOPIC_PREFIX=f"e{time.time_ns()}.")
-    assert "lists could_not_check: topics are missing on the broker" in empty and "-> run ninezero topics create" in empty
+    assert (
+        "lists could_not_check: topics are missing on the broker" in empty and "-> run ninezero topics create" in empty
+    )
     assert "keys could_not_check" in empty and "clocks could_not_check: topics are missing" in empty
     assert "unexpected" not in empty
     begun = settings.load({**deployment.system.env, "NINEZERO_TOPIC_PREFIX": f"b{time.time_ns()}."})
