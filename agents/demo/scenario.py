@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -65,34 +66,37 @@ class Scenario:
     def days(self) -> Iterator[Day]:
         """Yields the days in order."""
         spec, published = self._spec, self._spec.published
-        weights = [1 + 0.02 * n for n in range(spec.days)]
-        vehicles = split(published.vehicle_checks, weights)
-        walkers = split(spec.invented.pedestrians, weights)
-        even = [1.0] * spec.days
-        travellers, batches = split(published.delivered, even), split(published.push_batches, even)
+        rising, even = [1 + 0.02 * n for n in range(spec.days)], [1.0] * spec.days
+        vehicles, turned = split(published.vehicle_checks, rising), split(published.turned_back, rising)
+        pedestrians, travellers = split(spec.invented.pedestrians, rising), split(published.delivered, even)
+        batches = split(published.push_batches, even)
         passes = split(published.health_passes, [1.0] * 10 + [0.0] * (spec.days - 10))
-        turned = split(published.turned_back, weights)
-        lines = self._random.sample(range(1, published.person_times), published.push_batches - 1)
-        cuts = [0, *sorted(lines), published.person_times]
-        listed, holders, back, arriving = 0, 0, iter(self._turned), iter(self._travellers)
+        batch_sizes = iter(self._batch_sizes())
+        listed, holders, turned_back, arriving = 0, 0, iter(self._turned), iter(self._travellers)
         for n in range(spec.days):
             day = Day(spec.first_day + timedelta(days=n))
             for _ in range(batches[n]):
-                people = [self._listed[i % len(self._listed)] for i in range(cuts[listed], cuts[listed + 1])]
-                self._push(day, "watch", people)
-                listed += 1
+                size = next(batch_sizes)
+                self._push(day, "watch", [self._listed[i % len(self._listed)] for i in range(listed, listed + size)])
+                listed += size
             if passes[n]:
                 self._push(day, "passes", self._pass_holders[holders : holders + passes[n]])
                 holders += passes[n]
                 self._pushed_holders = self._pass_holders[:holders]
-            events = [self._turned_back(day, next(back)) for _ in range(turned[n])]
+            events = [self._turned_back(day, next(turned_back)) for _ in range(turned[n])]
             events += [self._vehicle(day) for _ in range(vehicles[n] - turned[n])]
-            events += [self._pedestrian(day.day) for _ in range(walkers[n])]
+            events += [self._pedestrian(day.day) for _ in range(pedestrians[n])]
             for _ in range(travellers[n]):
                 events += self._arrival(day.day, next(arriving))
             self._cases.add_to(day, n)
             self._disturb(day, events)
             yield day
+
+    def _batch_sizes(self) -> list[int]:
+        """Returns the number of lines of each pushed batch: random, at least one, and all person-times together."""
+        published = self._spec.published
+        cuts = sorted(self._random.sample(range(1, published.person_times), published.push_batches - 1))
+        return [end - first for first, end in pairwise([0, *cuts, published.person_times])]
 
     def _disturb(self, day: Day, events: list[Record]) -> None:
         """Adds the events to the day as they reach Kafka: slightly out of order, some of them twice, with malformed records."""
