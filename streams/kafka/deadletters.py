@@ -1,4 +1,4 @@
-"""Dead letters: where a rejected record is and why it was rejected, never a piece of its content."""
+"""Dead letters say where a rejected record is and why it was rejected. They contain no part of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from ninezero.streams.kafka.decoding import Rejected
 
 
 def dead_letter(topic: str, partition: int, record: Any, rejected: Rejected) -> bytes:
-    """Returns the encoded dead letter of a record. Its time is the record's own: a record read twice gives the same letter."""
+    """Returns the encoded dead letter of a record.
+
+    Its time is the timestamp of the record, so a record that is read twice gives the same dead letter.
+
+    Args:
+        topic: name of the source topic, without the prefix.
+        partition: number of its partition.
+        record: the record as a consumer returns it.
+        rejected: why it was rejected.
+    """
     value = record.value or b""
     return encode(
         DeadLetter(

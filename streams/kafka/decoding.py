@@ -1,6 +1,6 @@
-"""From the bytes of a record to a validated value, or to the reason and the path of its rejection.
+"""Decodes the bytes of a record to a validated value, or rejects them with a reason and the path of the fault.
 
-Every role decodes what devices and authorities send with these functions, so all of them apply the same limits.
+Every role decodes records from devices and authorities with these functions, so all roles apply the same limits.
 """
 
 from __future__ import annotations
@@ -32,8 +32,11 @@ EARLIEST_US = 86_400 * 1_000_000
 """Earliest `observed_at`, in µs: before 2 January 1970 a time may have no local day that ClickHouse can store."""
 
 _TIMES = {"observed_at", "issued_at", "valid_from", "valid_to", "at"}
+"""Fields that hold a time."""
 _LOOSE_TIME = re.compile(r".*:.*[+-][0-9]{4}")
+"""A time whose offset has no colon. msgspec accepts it; RFC 3339 does not."""
 
+# The messages of msgspec 0.20: it has no other way to report where a value is invalid.
 _AT = re.compile(r".* - at `\$([^`]*)`", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)` - at `\$([^`]*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `([a-z_]+)`")
@@ -47,7 +50,12 @@ _NAMES = {
 
 
 class Rejected(Exception):
-    """A record that is not accepted: the reason, and the JSON Pointer to the fault."""
+    """A record is not accepted.
+
+    Attributes:
+        reason: the reason code of its dead letter.
+        path: JSON Pointer to the fault; it contains field names of the contract and array indexes only.
+    """
 
     def __init__(self, reason: DeadReason, path: str = "") -> None:
         super().__init__(reason)
@@ -77,14 +85,14 @@ def decode(kind: Any, value: bytes | None) -> Any:
     message = ""
     try:
         decoded = decoder(kind).decode(value)
-        if LOOSE_TIME.search(value):  # after decoding, so that every name that a path may show is the contract's
+        if LOOSE_TIME.search(value):  # after decoding, so that a path contains field names of the contract only
             _check_times(msgspec.json.decode(value), "")
         return decoded
     except msgspec.ValidationError as error:
         message = str(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    # Raised outside the handler, so that the first error, which quotes the value, is not its context.
+    # Raised outside the handler: otherwise its context would be msgspec's error, which quotes the value.
     raise _rejected(value, message) if message else Rejected("not_json")
 
 
@@ -110,7 +118,7 @@ def decode_event(kind: Any, value: bytes | None, kafka_ms: int, *, replay: bool)
 
 
 def _check_times(item: Any, path: str) -> None:
-    """Rejects a time whose offset has no colon."""
+    """Rejects a decoded value with a time whose offset has no colon. `path` is the JSON Pointer of `item`."""
     for key, inner in item.items() if isinstance(item, dict) else enumerate(item):
         if isinstance(inner, dict | list):
             _check_times(inner, f"{path}/{key}")
@@ -133,23 +141,31 @@ def clock_in_range(observed_us: Array, kafka_ms: Array, replay: bool) -> Array:
 
 
 def _rejected(value: bytes, message: str) -> Rejected:
-    """Tells a value that is not JSON at all from one that breaks the schema (msgspec stops at the first fault)."""
+    """Returns `schema_invalid` with the path of the fault, or `not_json` if the value is not JSON beyond that fault.
+
+    Args:
+        value: the record's value.
+        message: the text of msgspec's error. msgspec stops at the first fault, so the rest of the value may be no JSON.
+    """
     content = None
     try:
         content = msgspec.json.decode(value)
     except msgspec.ValidationError:
-        pass  # a number out of range: JSON all the same
+        pass  # a number out of range is valid JSON
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Rejected("not_json")
     found, missing = _AT.match(message), _MISSING.match(message)
     if message.startswith("Object contains unknown field"):
-        found = _unknown(message, content)
-    parts = _real(re.split(r"[.\[\]]+", found[found.lastindex or 0]) if found else [], content)
+        found = _match_unknown_field(message, content)
+    parts = _valid_path(re.split(r"[.\[\]]+", found[found.lastindex or 0]) if found else [], content)
     return Rejected("schema_invalid", "".join(f"/{part}" for part in parts + ([missing.group(1)] if missing else [])))
 
 
-def _unknown(message: str, content: Any) -> re.Match[str] | None:
-    """Where the message says that a field is which nobody knows, if it really is there: its name may read like a place."""
+def _match_unknown_field(message: str, content: Any) -> re.Match[str] | None:
+    """Returns the match of a message about an unknown field, or None if the value has no such field at that place.
+
+    The name of the field is chosen by the sender, and may look like the end of a message of msgspec.
+    """
     found = _UNKNOWN.fullmatch(message)
     for part in filter(None, re.split(r"[.\[\]]+", found[2])) if found else ():
         try:
@@ -159,12 +175,12 @@ def _unknown(message: str, content: Any) -> re.Match[str] | None:
     return found if found and isinstance(content, dict) and found[1] in content else None
 
 
-def _real(parts: list[str], content: Any) -> list[str]:
-    """The path as far as it is one of the contract's, and of this value.
+def _valid_path(parts: list[str], content: Any) -> list[str]:
+    """Returns a path up to its first part that is not a field of the contract or an index of this value.
 
-    The message quotes an unknown field's name, which is the sender's text and may read like a path of msgspec's.
+    A message quotes the name of an unknown field, which is the sender's text and may look like a path of msgspec.
     """
-    real = []
+    valid = []
     for part in filter(None, parts):
         if isinstance(content, list) and part.isdecimal() and len(part) < 8 and int(part) < len(content):
             content = content[int(part)]
@@ -172,5 +188,5 @@ def _real(parts: list[str], content: Any) -> list[str]:
             content = None if content is None else content.get(part)
         else:
             break
-        real.append(part)
-    return real
+        valid.append(part)
+    return valid

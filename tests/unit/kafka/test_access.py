@@ -1,4 +1,4 @@
-"""The permissions as commands: the same as those that are granted, and safe to run whatever the users are called."""
+"""The printed commands grant the same permissions as the product does, and are safe for any user name."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def settings() -> Settings:
     return load(SETTINGS, edge=True)
 
 
-def test_the_commands_say_what_is_granted(settings: Settings) -> None:
-    said = set()
+def test_the_printed_commands_grant_the_same_permissions(settings: Settings) -> None:
+    printed = set()
     for line in commands(settings, USERS):  # type: ignore[arg-type]
         program, rest, add, allow, principal, *words = shlex.split(line)
         assert (program, rest, add, allow) == ("kafka-acls.sh", "$@", "--add", "--allow-principal")
@@ -34,26 +34,26 @@ def test_the_commands_say_what_is_granted(settings: Settings) -> None:
         operations = [value for option, value in given if option == "--operation"]
         for option, name in given:
             if option in ("--topic", "--group", "--transactional-id"):
-                said |= {
+                printed |= {
                     (principal, one.upper(), option[2:].replace("-", "_").upper(), name, prefixed) for one in operations
                 }
-    wanted = {
+    granted = {
         (g.principal, one, g.resource, g.name, g.prefixed) for g in grants(settings, USERS) for one in g.operations
     }  # type: ignore[arg-type]
-    assert said == wanted
+    assert printed == granted
     assert {g.principal for g in grants(settings, USERS)} == {  # type: ignore[arg-type]
-        *(f"User:ninezero-{who}" for who in ACCESS if who != "devices"), *(f"User:{name}" for name in USERS["devices"])
+        *(f"User:ninezero-{party}" for party in ACCESS if party != "devices"), *(f"User:{name}" for name in USERS["devices"])
     }  # fmt: skip
 
 
-def test_every_topic_has_its_prefix_and_somebody_who_writes_it(settings: Settings) -> None:
+def test_every_topic_has_the_prefix_and_a_writer(settings: Settings) -> None:
     assert all(grant.name.startswith("jy.") for grant in grants(settings))
     assert {topic for access in ACCESS.values() for topic in access.writes} == set(topics.ALL)
 
 
-def test_nobody_but_the_workers_reads_what_has_tokens_or_writes_what_they_write() -> None:
+def test_only_workers_read_topics_with_tokens_and_write_the_topics_of_workers() -> None:
     tokens = {topics.SCANS, topics.ARRIVALS, topics.PUSHES}
-    theirs = {topic for role in ROLES for topic in ACCESS[role].writes}
-    for who in set(ACCESS) - set(ROLES):
-        assert not tokens & set(ACCESS[who].reads) and not theirs & set(ACCESS[who].writes), who
+    written_by_workers = {topic for role in ROLES for topic in ACCESS[role].writes}
+    for party in set(ACCESS) - set(ROLES):
+        assert not tokens & set(ACCESS[party].reads) and not written_by_workers & set(ACCESS[party].writes), party
     assert topics.WATCHLIST not in ACCESS["devices"].reads

@@ -1,4 +1,4 @@
-"""Bad input: the reason, the path of the fault, and not a piece of the content."""
+"""A rejected record gets its reason and the path of the fault; a dead letter contains no part of the record."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +39,7 @@ BAD = [
     (b"[]", "schema_invalid", ""),
     (b"{}", "schema_invalid", "/device_id"),
     (changed(secret=SECRET), "schema_invalid", ""),
-    # A field's name may read like msgspec's own words: none of it gets into the path.
+    # The name of a field may look like a message of msgspec. No part of it may get into the path.
     (changed(**{f"x` - at `$.{SECRET}": 1}), "schema_invalid", ""),
     (changed(**{f"x` - at `$[{SECRET}]": 1}), "schema_invalid", ""),
     (changed(**{"x` - at `$[3701151][9900101]": 1}), "schema_invalid", ""),
@@ -70,14 +70,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("value", "reason", "path"), BAD)
-def test_bad_input_is_refused_with_its_reason_and_path(value: bytes | None, reason: str, path: str) -> None:
-    with pytest.raises(Rejected) as refused:
+def test_bad_input_is_rejected_with_its_reason_and_path(value: bytes | None, reason: str, path: str) -> None:
+    with pytest.raises(Rejected) as rejected:
         decode(Scan, value)
-    assert (refused.value.reason, refused.value.path) == (reason, path)
-    assert SECRET not in repr(refused.value)
+    assert (rejected.value.reason, rejected.value.path) == (reason, path)
+    assert SECRET not in repr(rejected.value)
 
 
-def test_a_dead_letter_says_where_and_how_big_and_nothing_of_what() -> None:
+def test_a_dead_letter_has_the_position_and_size_of_the_record_and_no_content() -> None:
     value = changed(device_id=SECRET)
     record = SimpleNamespace(value=value, offset=42, timestamp=1_700_000_000_000)
     letter = dead_letter("checkpoint-scans", 3, record, Rejected("schema_invalid", "/device_id"))
@@ -87,7 +87,7 @@ def test_a_dead_letter_says_where_and_how_big_and_nothing_of_what() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "replay", "refused"),
+    ("seconds", "replay", "rejected"),
     [
         (600, False, False),
         (601, False, True),
@@ -98,10 +98,12 @@ def test_a_dead_letter_says_where_and_how_big_and_nothing_of_what() -> None:
         (-1_700_000_000, True, True),
     ],
 )
-def test_the_clock_may_be_ten_minutes_ahead_and_thirteen_days_behind(seconds: int, replay: bool, refused: bool) -> None:
+def test_the_clock_may_be_ten_minutes_ahead_and_thirteen_days_behind(
+    seconds: int, replay: bool, rejected: bool
+) -> None:
     kafka_ms = 1_700_000_000_000
     try:
         check_clock((kafka_ms + seconds * 1000) * 1000, kafka_ms, replay)
-        assert not refused
+        assert not rejected
     except Rejected as error:
-        assert refused and error.reason == "clock_out_of_range"
+        assert rejected and error.reason == "clock_out_of_range"
