@@ -1,4 +1,4 @@
-"""What streams/transport/consumer.py delivers of a real partition, and delivers again."""
+"""The transport delivers the records of a real partition, and delivers them again after a seek."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.transport.consumer import RawSchema, chunks
 
 
-def test_what_was_fetched_and_dropped_is_read_again_though_nothing_was_ever_committed(kafka: Broker) -> None:
+def test_records_that_were_fetched_and_dropped_are_read_again_without_a_committed_offset(kafka: Broker) -> None:
     name = f"fresh-{time.time_ns()}"
     with contextlib.closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.create_topics([NewTopic(name, 1, 1)])

@@ -1,4 +1,4 @@
-"""The ledger on a real Kafka: what was written is read back, all of it, each time."""
+"""A ledger on a real Kafka returns everything that was written to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System
 
 
-def test_a_partition_is_read_back_whole_and_what_was_deleted_stays_away(kafka: Broker, tmp_path: Path) -> None:
+def test_a_partition_is_read_completely_and_without_deleted_keys(kafka: Broker, tmp_path: Path) -> None:
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path)
     system.run("topics", "create", "--partitions", "2")
 

@@ -1,4 +1,4 @@
-"""`ninezero dead-letters`: what could not be taken is found, and taken once more after the mend."""
+"""`ninezero dead-letters` lists rejected records, and sends them again after the cause is repaired."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support import System, wait_for
 PERSON = {"role": "driver", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5}
 
 
-def test_what_was_refused_is_listed_and_sent_once_more_after_the_mend(kafka: Broker, tmp_path: Path) -> None:
-    ended = {"NINEZERO_SUNSET": "2020-06-01T00:00:00+08:00"}  # so that screening waits for no list
+def test_rejected_records_are_listed_and_can_be_sent_again_after_the_repair(kafka: Broker, tmp_path: Path) -> None:
+    ended = {"NINEZERO_SUNSET": "2020-06-01T00:00:00+08:00"}  # after the sunset, screening does not wait for lists
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, **ended)
     system.prepare()
     old = datetime.now(UTC) - timedelta(days=20)
@@ -34,7 +34,7 @@ def test_what_was_refused_is_listed_and_sent_once_more_after_the_mend(kafka: Bro
                 orjson.dumps(event | {"seq": 1}),
             ):
                 producer.send(system.prefix + "checkpoint-scans", value, key=b"s").get(30)
-        wait_for(lambda: len(read_all(system, "dead-letters")) == 4, 60, "the letters")
+        wait_for(lambda: len(read_all(system, "dead-letters")) == 4, 60, "the dead letters")
 
         listed = system.run("dead-letters", "list", "--limit", "3").stdout.decode()
         assert listed.count("clock_out_of_range") == 2 and "1 older ones are not shown" in listed
@@ -44,13 +44,13 @@ def test_what_was_refused_is_listed_and_sent_once_more_after_the_mend(kafka: Bro
         assert (wrong.returncode, wrong.stderr.count(b"\n")) == (1, 1)
 
         system.kill("screening")
-        system.env["NINEZERO_REPLAY"] = "1"  # the mend: old events are welcome
+        system.env["NINEZERO_REPLAY"] = "1"  # the repair: old events are accepted
         system.start("screening")
         done = system.run("dead-letters", "redrive", "--reason", "clock_out_of_range")
         assert (done.returncode, done.stdout) == (0, b"sent again: 2 of checkpoint-scans\n"), done.stderr
         wait_for(lambda: len(read_all(system, "screening-outcomes")) > 0, 60, "the outcomes")
-        told = [tuple(one[:3]) for value in read_all(system, "screening-outcomes") for one in value["outcomes"]]
-        assert sorted(set(told)) == [("d", 0, "order_ended"), ("d", 1, "order_ended")]
+        outcomes = [tuple(one[:3]) for value in read_all(system, "screening-outcomes") for one in value["outcomes"]]
+        assert sorted(set(outcomes)) == [("d", 0, "order_ended"), ("d", 1, "order_ended")]
         assert len(read_all(system, "dead-letters")) == 4
 
         topic = system.prefix + "checkpoint-scans"

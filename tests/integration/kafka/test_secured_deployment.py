@@ -1,4 +1,4 @@
-"""A deployment whose Kafka asks for TLS, a password and rights, and whose ClickHouse asks for TLS: each does its whole work, and no more."""
+"""With TLS, SASL and an authorizer on Kafka and TLS on ClickHouse, every party can do all of its work and nothing else."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from tests.secured import ADMIN, BROKER, SecuredBroker, certificates
 from tests.support import NINEZERO, ClickHouseServer, System, wait_for
 
 ROLES = ("screening", "lists", "ledgers", "recording")
-WHO = (*ROLES, "devices", "authorities", "staff", "operators")
+PARTIES = (*ROLES, "devices", "authorities", "staff", "operators")
 
-READS = {  # CONTRACT §2, the last column, and what the pipeline itself needs; written here once more on purpose
+READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a second copy on purpose, to test the first
     "screening": "checkpoint-scans station-arrivals watchlist",
     "lists": "watchlist-pushes watchlist push-receipts screening-alerts",
     "ledgers": "dispositions quarantine-events followup-events quarantine-ledger followup-ledger",
@@ -48,7 +48,7 @@ WRITES = {
 
 
 class Secured(System):
-    """A system in which everybody logs in as who they are."""
+    """A system in which every party logs in as its own user."""
 
     def __init__(self, broker: SecuredBroker, server: ClickHouseServer, ca: Path, folder: Path) -> None:
         new_ring(folder / "keys.json")
@@ -57,22 +57,23 @@ class Secured(System):
             NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=str(folder / "outbox"),
         )  # fmt: skip
         self.broker, self._plain = broker, self.env
-        self.users = {f"{self.prefix}{who}": f"pw-{uuid.uuid4().hex}" for who in WHO}
+        self.users = {f"{self.prefix}{party}": f"pw-{uuid.uuid4().hex}" for party in PARTIES}
         broker.add_users(self.users)
 
-    def be(self, who: str) -> System:
-        """Whoever runs the next commands and workers."""
-        user = self.prefix + who
-        login = ("admin", ADMIN, "PLAIN") if who == "admin" else (user, self.users[user])
+    def log_in(self, party: str) -> System:
+        """Runs the next commands and workers as a party, or as `admin`."""
+        user = self.prefix + party
+        login = ("admin", ADMIN, "PLAIN") if party == "admin" else (user, self.users[user])
         self.env = self._plain | self.broker.login(*login)
         return self
 
-    def settings(self, who: str) -> Settings:
-        self.be(who)
+    def settings(self, party: str) -> Settings:
+        self.log_in(party)
         return load(self.env, edge=True)
 
-    def said(self, who: str, *arguments: str, stdin: bytes = b"", fails: bool = False) -> str:
-        done = self.be(who).run(*arguments, stdin=stdin)
+    def output(self, party: str, *arguments: str, stdin: bytes = b"", fails: bool = False) -> str:
+        """Runs a command as a party and returns its output."""
+        done = self.log_in(party).run(*arguments, stdin=stdin)
         text = (done.stdout + done.stderr).decode()
         assert bool(done.returncode) == fails and "Traceback" not in text, text
         return text
@@ -93,11 +94,11 @@ def system(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
     server = ClickHouseServer(folder / "clickhouse", folder / "certificates" / "broker.pem")
     server.start()
     made = Secured(broker, server, ca, folder)
-    users = [word for who in WHO for word in ("--user", f"{who}={made.prefix}{who}")]
-    assert "permissions are granted" in made.said("admin", "topics", "acls", "--grant", *users)
-    assert "created: " in made.said("operators", "topics", "create", "--partitions", "2")
+    users = [word for party in PARTIES for word in ("--user", f"{party}={made.prefix}{party}")]
+    assert "permissions are granted" in made.output("admin", "topics", "acls", "--grant", *users)
+    assert "created: " in made.output("operators", "topics", "create", "--partitions", "2")
     for role in ROLES:
-        made.be(role).start(role)
+        made.log_in(role).start(role)
     wait_for(lambda: all(made.ready(role) for role in ("lists", "ledgers", "recording")), 60, "the roles")
     yield made
     made.stop()
@@ -105,41 +106,34 @@ def system(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def values(settings: Settings, topic: str) -> list[Any]:
-    """What a user reads of a topic."""
-    with contextlib.closing(sync.consumer(settings, auto_offset_reset="earliest")) as reader:
-        name = settings.topic(topic)
-        tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
-        reader.assign(tps)
-        ends, found = reader.end_offsets(tps), []
-        while any(reader.position(tp) < ends[tp] for tp in tps):
-            for records in reader.poll(timeout_ms=200).values():
-                found += [json.loads(record.value) for record in records if record.value]
-        return found
+    """Returns the JSON values that a topic holds now."""
+    with contextlib.closing(sync.consumer(settings)) as reader:
+        return [json.loads(record.value) for record in sync.read_to_end(reader, settings.topic(topic)) if record.value]
 
 
 def send(settings: Settings, topic: str, *sent: bytes) -> None:
-    """What a user writes to a topic.
+    """Writes values to a topic.
 
     Raises:
-        KafkaError: it was refused.
+        KafkaError: the user may not write the topic.
     """
     with contextlib.closing(sync.producer(settings, enable_idempotence=False, max_block_ms=10_000)) as writer:
         for value in sent:
             writer.send(settings.topic(topic), value, key=b"road-01").get(20)
 
 
-def test_everyone_does_their_whole_work_over_tls_and_no_secret_shows(system: Secured) -> None:
+def test_every_party_can_do_all_of_its_work_over_tls_and_no_secret_is_shown(system: Secured) -> None:
     (system.folder / "contacts.csv").write_text("id\n11010519491231002X\n")
-    pushed = system.said(
+    pushed = system.output(
         "authorities", "push", "contacts.csv", "--authority", "cdc", "--list", "contacts", "--category", "close_contact",
         "--by", "wang", "--basis", "LAW-1", "--days", "5",
     )  # fmt: skip
     assert "applied: 1 accepted" in pushed
-    assert "contacts" in system.said("operators", "watchlist", "show")
+    assert "contacts" in system.output("operators", "watchlist", "show")
     wait_for(lambda: system.ready("screening"), 60, "screening")
     line = {"kind": "pedestrian", "people": [{"role": "pedestrian", "id": "11010519491231002X", "temperature_c": 36.4}]}
     scan = ("scan", "-", "--site", "road-01", "--device", "road-01-a")
-    assert "quarantine (person 0)" in system.said("devices", *scan, stdin=json.dumps(line).encode())
+    assert "quarantine (person 0)" in system.output("devices", *scan, stdin=json.dumps(line).encode())
     now = datetime.now(UTC)
     events = {
         "dispositions": {"device_id": "d", "seq": 0, "site_id": "road-01", "observed_at": now.isoformat(), "of": {"device_id": "road-01-a", "seq": 0}, "action": "referred", "override": None},
@@ -165,7 +159,7 @@ def test_everyone_does_their_whole_work_over_tls_and_no_secret_shows(system: Sec
     }  # fmt: skip
     for sql, number in counted.items():
         wait_for(lambda sql=sql, number=number: int(system.query(sql)[0]["n"]) == number, 60, sql)
-    assert "1 accepted" not in system.said(  # a withdrawal as a mistake: the lists role reads alerts, and writes a correction
+    assert "1 accepted" not in system.output(  # a withdrawal for `mistake`: the lists role reads alerts and writes a correction
         "authorities", "push", "contacts.csv", "--authority", "cdc", "--list", "contacts", "--category", "close_contact",
         "--by", "wang", "--basis", "LAW-1", "--withdraw", "--reason", "mistake",
     )  # fmt: skip
@@ -180,26 +174,28 @@ def _command_lines() -> str:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("who", WHO)
-def test_nobody_may_do_more_on_a_topic_than_the_contract_says(who: str, system: Secured) -> None:
-    settings = system.settings(who)
+@pytest.mark.parametrize("party", PARTIES)
+def test_no_party_has_more_permissions_than_the_contract_states(party: str, system: Secured) -> None:
+    settings = system.settings(party)
     with contextlib.closing(sync.admin(settings)) as client:
         seen = {
             t["name"].removeprefix(settings.topic_prefix): set(t["authorized_operations"])
             for t in client.describe_topics()
         }
     may = {what: {topic for topic, operations in seen.items() if what in operations} for what in ("READ", "WRITE")}
-    assert may == {"READ": set(READS[who].split()), "WRITE": set(WRITES[who].split())}
-    others = {"DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE"} | ({"CREATE", "DELETE"} if who == "operators" else set())
+    assert may == {"READ": set(READS[party].split()), "WRITE": set(WRITES[party].split())}
+    others = {"DESCRIBE", "DESCRIBE_CONFIGS", "READ", "WRITE"} | (
+        {"CREATE", "DELETE"} if party == "operators" else set()
+    )
     assert set().union(*seen.values()) <= others
 
 
 @pytest.mark.parametrize(
-    ("who", "topic"),
+    ("party", "topic"),
     [("devices", "checkpoint-scans"), ("authorities", "watchlist-pushes"), ("ledgers", "dead-letters"), ("operators", "station-arrivals")],
 )  # fmt: skip
-def test_a_topic_that_someone_may_only_see_cannot_be_read(who: str, topic: str, system: Secured) -> None:
-    settings = system.settings(who)
+def test_a_topic_that_a_party_may_only_write_cannot_be_read(party: str, topic: str, system: Secured) -> None:
+    settings = system.settings(party)
     with contextlib.closing(sync.consumer(settings, auto_offset_reset="earliest")) as reader:
         reader.assign([TopicPartition(settings.topic(topic), 0)])
         with pytest.raises(KafkaError, match=r"(?i)authoriz"):
@@ -208,29 +204,29 @@ def test_a_topic_that_someone_may_only_see_cannot_be_read(who: str, topic: str, 
 
 
 @pytest.mark.parametrize(
-    ("who", "topic"),
+    ("party", "topic"),
     [("devices", "watchlist"), ("devices", "screening-alerts"), ("authorities", "checkpoint-scans"), ("staff", "watchlist"),
      ("recording", "checkpoint-scans")],
 )  # fmt: skip
-def test_a_topic_that_is_not_for_someone_is_not_even_there(who: str, topic: str, system: Secured) -> None:
-    settings = system.settings(who)
+def test_a_topic_without_any_permission_is_not_visible(party: str, topic: str, system: Secured) -> None:
+    settings = system.settings(party)
     with contextlib.closing(sync.admin(settings)) as client:
-        said = client.describe_topics([settings.topic(topic)])[0]
-    assert said["error_code"] == TopicAuthorizationFailedError.errno and not said["partitions"]
+        described = client.describe_topics([settings.topic(topic)])[0]
+    assert described["error_code"] == TopicAuthorizationFailedError.errno and not described["partitions"]
 
 
 @pytest.mark.parametrize(
-    ("who", "topic"),
+    ("party", "topic"),
     [("devices", "watchlist"), ("devices", "watchlist-pushes"), ("devices", "screening-outcomes"), ("authorities", "watchlist"),
      ("authorities", "push-receipts"), ("staff", "watchlist-pushes"), ("recording", "screening-decisions"), ("operators", "watchlist-pushes")],
 )  # fmt: skip
-def test_a_topic_that_is_not_for_someone_cannot_be_written(who: str, topic: str, system: Secured) -> None:
+def test_a_topic_without_write_permission_cannot_be_written(party: str, topic: str, system: Secured) -> None:
     with pytest.raises(KafkaError, match=r"(?i)authoriz"):
-        send(system.settings(who), topic, b"{}")
+        send(system.settings(party), topic, b"{}")
 
 
-def test_a_role_with_anothers_rights_ends_with_a_line(system: Secured) -> None:
-    env = system.be("devices").env | {"NINEZERO_HTTP": "127.0.0.1:0"}
+def test_a_role_with_the_permissions_of_another_ends_with_one_line(system: Secured) -> None:
+    env = system.log_in("devices").env | {"NINEZERO_HTTP": "127.0.0.1:0"}
     done = subprocess.run(
         [NINEZERO, "worker", "lists"],
         env=env | {"NINEZERO_HTTP": f"127.0.0.1:{system.http + 100}"},
@@ -241,23 +237,21 @@ def test_a_role_with_anothers_rights_ends_with_a_line(system: Secured) -> None:
     assert done.returncode == 1 and "ninezero topics acls" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_what_is_not_granted_is_refused_in_a_line(system: Secured) -> None:
-    for who, arguments in (("devices", ("topics", "create")), ("operators", ("topics", "acls", "--grant"))):
-        system.be(who)
+def test_a_command_without_permission_fails_with_one_line(system: Secured) -> None:
+    for party, arguments in (("devices", ("topics", "create")), ("operators", ("topics", "acls", "--grant"))):
+        system.log_in(party)
         system.env["NINEZERO_TOPIC_PREFIX"] = "another."
         done = system.run(*arguments)
         assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done.stderr
         assert b"acls" in done.stderr or b"super.users" in done.stderr
 
 
-@pytest.mark.parametrize("wrong", ["password", "signer", "plain"])
-def test_a_worker_that_does_not_trust_or_is_not_trusted_says_so_in_a_line(
-    wrong: str, system: Secured, tmp_path: Path
-) -> None:
-    env = dict(system.be("screening").env)
+@pytest.mark.parametrize("wrong", ["password", "ca", "plain"])
+def test_a_worker_that_cannot_log_in_fails_with_one_line(wrong: str, system: Secured, tmp_path: Path) -> None:
+    env = dict(system.log_in("screening").env)
     if wrong == "password":
         env["NINEZERO_KAFKA_SASL_PASSWORD"] = "wrong-pass"
-    elif wrong == "signer":
+    elif wrong == "ca":
         env["NINEZERO_KAFKA_TLS_CA"] = str(certificates(tmp_path))
     else:
         env = {name: value for name, value in env.items() if "_KAFKA_" not in name}
@@ -266,19 +260,19 @@ def test_a_worker_that_does_not_trust_or_is_not_trusted_says_so_in_a_line(
     assert done.stderr.count("\n") == 1 and "wrong-pass" not in done.stderr
 
 
-@pytest.mark.parametrize("wrong", ["signer", "none", "name"])
-def test_a_clickhouse_that_is_not_to_be_trusted_is_refused_in_a_line(
+@pytest.mark.parametrize("wrong", ["ca", "none", "name"])
+def test_a_clickhouse_with_an_untrusted_certificate_is_rejected_with_one_line(
     wrong: str, system: Secured, tmp_path: Path
 ) -> None:
-    env = dict(system.be("recording").env)
-    if wrong == "signer":
+    env = dict(system.log_in("recording").env)
+    if wrong == "ca":
         env["NINEZERO_CLICKHOUSE_TLS_CA"] = str(certificates(tmp_path))
     elif wrong == "none":
         del env["NINEZERO_CLICKHOUSE_TLS_CA"]
     else:
         env["NINEZERO_CLICKHOUSE"] = env["NINEZERO_CLICKHOUSE"].replace("127.0.0.1", "localhost")
     env["NINEZERO_CLICKHOUSE"] = env["NINEZERO_CLICKHOUSE"].replace("default:@", "default:pw-never-shown@")
-    for arguments in (("query", "SELECT 1"), ("worker", "recording"))[: 2 if wrong == "signer" else 1]:
+    for arguments in (("query", "SELECT 1"), ("worker", "recording"))[: 2 if wrong == "ca" else 1]:
         done = subprocess.run(
             [NINEZERO, *arguments],
             env=env | {"NINEZERO_HTTP": f"127.0.0.1:{system.http + 100}"},
@@ -298,7 +292,7 @@ def test_the_workers_listen_on_loopback_only(system: Secured) -> None:
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
-    """Addresses at which a process takes connections."""
+    """Returns the TCP addresses at which a process listens."""
     mine = {link.readlink().name for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
     found = set()
     for family in ("tcp", "tcp6"):
