@@ -61,7 +61,7 @@ def _first_invalid_chunk(file: BinaryIO, encoding: str) -> int | None:
     while True:
         chunk = file.read(_CHUNK_BYTES)
         if encoding != "utf-16" and b"\0" in chunk:
-            raise EncodingError("it is no text: save it again as CSV UTF-8 or .xlsx")
+            raise EncodingError("it is not a text file: save it again as CSV UTF-8 or .xlsx")
         try:
             decoder.decode(chunk, not chunk)
         except UnicodeDecodeError:

@@ -49,9 +49,7 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
         except OSError:
             problem = "the mapping cannot be read: check its path and your rights to it"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            problem = (
-                f"the mapping is not understood: {MAPPING_EXAMPLE}; the fields are {', '.join(FIELDS)} and first_row"
-            )
+            problem = f"the mapping is not valid: {MAPPING_EXAMPLE}; the fields are {', '.join(FIELDS)} and first_row"
         if (
             mapping is None
         ):  # raised outside the handler, so that the first error, which quotes the file, is not attached

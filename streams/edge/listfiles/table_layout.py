@@ -57,7 +57,7 @@ def _recognised(head: Sequence[SparseRow]) -> TableLayout:
     named = [(row, _known_headers(row.cells)) for row in head]
     header, found = max(named, key=lambda pair: len(pair[1]))
     if not found:
-        raise UnreadableTable(f"no column is known by its header as an identity: {MAPPING_EXAMPLE}")
+        raise UnreadableTable(f"no header of an identity column is recognised: {MAPPING_EXAMPLE}")
     return TableLayout(_one_column_each(found), header.number + 1, max(header.cells) + 1)
 
 
@@ -83,7 +83,7 @@ def _mapped(head: Sequence[SparseRow], mapping: ColumnMapping) -> TableLayout:
     for field in given.keys() - found.keys():
         column = column_index(given[field])
         if column is None or (field in texts and column > widest):  # `tel` is a header that is missing, not column TEL
-            raise UnreadableTable(f"it has no such column for `{field}` as the mapping says: {MAPPING_EXAMPLE}")
+            raise UnreadableTable(f"it has no column for `{field}` as the mapping states: {MAPPING_EXAMPLE}")
         found[field] = [column]
     if header is None:  # all columns are given by position: a row of known headers is not a person
         header = next((row for row in head if _known_headers(row.cells)), None)

@@ -131,7 +131,7 @@ def test_files_of_an_authority_become_one_batch_and_the_result_of_every_line_is_
 
 def test_a_column_mapping_is_given_and_saved(lists: ListUnderTest) -> None:
     path, saved = lists.csv([f"{lists.people[0]},x"], "Nummer,sonst"), str(lists.system.folder / "map.json")
-    lists.push(path, "--days", "5", fails="file 1: no column is known")
+    lists.push(path, "--days", "5", fails="file 1: no header of an identity column")
     assert "1 accepted" in lists.push(path, "--days", "5", "--map", "id=Nummer", "--save-mapping", saved)
     assert "1 accepted" in lists.push(path, "--days", "6", "--mapping", saved)
 

@@ -24,7 +24,7 @@ from ninezero.streams.edge.listfiles.tables.sheet_rows import read_rows
 _MAX_SHEETS = 1000
 _LAST_HEAD_ROW = 1000
 """No header is searched after this row. Blank rows count."""
-_NO_WORKBOOK = "it is no .xlsx workbook: open it in Excel or WPS and save it as .xlsx or CSV UTF-8"
+_NO_WORKBOOK = "it is not an .xlsx workbook: open it in Excel or WPS and save it as .xlsx or CSV UTF-8"
 
 
 class Workbook:
@@ -102,7 +102,7 @@ def _read_sheets(archive: ZipFile, main: str) -> tuple[list[_SheetInfo], bool]:
 def _select_sheet(sheets: list[_SheetInfo], filled: list[_SheetInfo], wanted: str | None) -> _SheetInfo:
     if wanted is None:
         if not filled:
-            raise UnreadableTable("no visible sheet has anything on it: give the sheet's name if it is hidden")
+            raise UnreadableTable("every visible sheet is empty: give the sheet's name if it is hidden")
         return filled[0]
     for number, info in enumerate(sheets, 1):
         if info.name == wanted:

@@ -74,7 +74,7 @@ def test_an_archive_with_a_password_or_of_another_kind_is_rejected(tmp_path: Pat
     assert "damaged" in error_line(lambda: open_list_file(path))
     with zipfile.ZipFile(tmp_path / "ods", "w") as other:
         other.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
-    assert "no .xlsx workbook" in error_line(lambda: open_list_file(tmp_path / "ods"))
+    assert "not an .xlsx workbook" in error_line(lambda: open_list_file(tmp_path / "ods"))
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

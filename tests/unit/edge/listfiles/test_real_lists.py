@@ -141,8 +141,8 @@ def test_headers_with_remarks_and_in_two_languages_are_recognised(
     ("text", "expected"),
     [
         ("身份证号,姓名,身份证号\n1,张三,2\n", "columns A and C both look like `id`"),
-        ("姓名,证件号码（身份证/护照）\n张三,1\n", "no column is known by its header"),
-        (f"张三,{ID},{PHONE}\n李四,{OTHER},{PHONE}\n", "no column is known by its header"),
+        ("姓名,证件号码（身份证/护照）\n张三,1\n", "no header of an identity column"),
+        (f"张三,{ID},{PHONE}\n李四,{OTHER},{PHONE}\n", "no header of an identity column"),
         ("<html><table><tr><td>身份证号</td></tr></table></html>", "web page"),
     ],
 )

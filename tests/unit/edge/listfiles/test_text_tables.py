@@ -103,7 +103,7 @@ def test_a_quoted_cell_that_swallowed_rows_is_split_into_them(write_file: Any) -
 @pytest.mark.parametrize(
     "content,expected",
     [
-        (b"", "empty"), (b" \r\n\t\n", "empty"), (b"\xff\xfe\0\0i\0\0\0", "UTF-32"), (b"id\n\0\0\0\x01", "no text"),
+        (b"", "empty"), (b" \r\n\t\n", "empty"), (b"\xff\xfe\0\0i\0\0\0", "UTF-32"), (b"id\n\0\0\0\x01", "not a text file"),
         (b"id\n\xff\xff\xff", "neither UTF-8"), (b"\xff\xfei\0d\0\n\0\0\xd8", "neither UTF-8"),
         ("身份证号,车牌号\n,鲁A12345\n".encode() + b"\x81A\n", "damaged characters"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "old Excel"), (b"%PDF-1.7 id\n", "PDF"),

@@ -80,7 +80,7 @@ def test_the_first_visible_sheet_with_content_is_read_or_the_one_named(make_work
     assert [len(lines_of(path, sheet=sheet)) for sheet in (None, "表3", "4", "表0")] == [1, 2, 2, 1]
     assert open_list_file(path).unread_sheets == 1 and open_list_file(path, sheet="表3").unread_sheets == 0
     assert "one of its 4" in error_line(lambda: open_list_file(path, sheet="没有"))
-    assert "no visible sheet has anything" in error_line(lambda: open_list_file(make_workbook([], [])))
+    assert "every visible sheet is empty" in error_line(lambda: open_list_file(make_workbook([], [])))
 
 
 def test_merged_cells_errors_and_booleans_are_no_identities_and_hidden_rows_are_read(make_workbook: Any) -> None:
