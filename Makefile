@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PEERS := .cache/peers
 
-FUZZ ?= normalise check mrz check_documents moment sheet workbook mapping key_ring wire
+FUZZ ?= normalise check mrz check_documents parse_time list_file workbook mapping key_ring wire
 SECONDS ?= 60
 SEEDS ?= 3
 

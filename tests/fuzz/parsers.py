@@ -52,7 +52,7 @@ VALUES = [vector["value"].encode() for vector in VECTORS if "value" in vector]
 ZONES = ["\n".join(vector["lines"]).encode() for vector in VECTORS if "lines" in vector]
 NOBODY_LISTED = WatchlistIndex()
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
-TERMS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
+OPTIONS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
 
 
@@ -87,7 +87,7 @@ def fuzz_check_documents(data: bytes) -> None:
     assert all(kind in SHOWN and set(flags) <= FLAGS for _, kind, flags in rows)
 
 
-def fuzz_moment(data: bytes) -> None:
+def fuzz_parse_time(data: bytes) -> None:
     cells: list[str | float] = [text(data)]
     with suppress(ValueError):
         cells.append(float(data))
@@ -97,20 +97,20 @@ def fuzz_moment(data: bytes) -> None:
             assert found is None or found <= FOREVER
 
 
-def fuzz_sheet(data: bytes) -> None:
-    path = FOLDER / "sheet"
+def fuzz_list_file(data: bytes) -> None:
+    path = FOLDER / "list"
     path.write_bytes(data)
     for mapping in (None, ColumnMapping(id="A", plate="B", valid_to=3)):
         expect_rejection(
             ListFileError,
-            lambda mapping=mapping: [*read_lines([open_list_file(path, mapping=mapping)], RING, TERMS, check)],
+            lambda mapping=mapping: [*read_lines([open_list_file(path, mapping=mapping)], RING, OPTIONS, check)],
         )
 
 
 def fuzz_workbook(data: bytes) -> None:
     """The XML of one part, in a workbook that is valid otherwise; the first byte selects the part."""
     part = PARTS[data[0] % len(PARTS)] if data else PARTS[0]
-    fuzz_sheet(packed(BOOK | {part: data[1:]}))
+    fuzz_list_file(packed(BOOK | {part: data[1:]}))
 
 
 def fuzz_mapping(data: bytes) -> None:
@@ -199,8 +199,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], list[bytes]]] = {
     "check": (fuzz_check, VALUES),
     "mrz": (fuzz_mrz, ZONES),
     "check_documents": (fuzz_check_documents, [RECORDS, RECORDS.decode().encode("gb18030")]),
-    "moment": (fuzz_moment, ["2020年2月3日 14时".encode(), b"2020-02-03T10:00:00.5+08:00", b"43864.5", b"20200203"]),
-    "sheet": (fuzz_sheet, [packed(BOOK), SHEET, SHEET.decode().encode("gb18030"), SHEET.decode().encode("utf-16"), b'id;tel\n"1"""\n;2']),
+    "parse_time": (fuzz_parse_time, ["2020年2月3日 14时".encode(), b"2020-02-03T10:00:00.5+08:00", b"43864.5", b"20200203"]),
+    "list_file": (fuzz_list_file, [packed(BOOK), SHEET, SHEET.decode().encode("gb18030"), SHEET.decode().encode("utf-16"), b'id;tel\n"1"""\n;2']),
     "workbook": (fuzz_workbook, [bytes([number]) + BOOK[part] for number, part in enumerate(PARTS)]),
     "mapping": (fuzz_mapping, [b'{"id":"C","valid_to":4,"first_row":2}']),
     "key_ring": (fuzz_key_ring, [KEYS]),
