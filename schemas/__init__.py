@@ -1,1 +1,1 @@
-"""The contract in code: wire types, rows, SQL. Imports nothing else of ours."""
+"""The contract in code: wire types, rows and SQL. Imports neither streams nor agents."""

@@ -1,4 +1,4 @@
-"""Cases for tests: events by hand, events by chance, and the views of them against the oracle."""
+"""Case events for tests, written by hand or at random, and the comparison of the views with the oracle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def case(n: int) -> str:
 
 
 def q(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any) -> dict[str, Any]:
-    """A quarantine event of case n at a local time of Shanghai, such as `04 09:30` (February 2020)."""
+    """Returns a quarantine event of case n at a datetime or a local time of Shanghai, such as `04 09:30` (February 2020)."""
     when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
     empty = dict.fromkeys(("slot", "temperature_c", "symptoms", "to_site_id", "term_days", "reason"))
     return {
@@ -45,7 +45,7 @@ def q(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any)
 
 
 def f(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **more: Any) -> dict[str, Any]:
-    """Likewise a follow-up event."""
+    """Returns a follow-up event of case n; `at` is as for `q`."""
     when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
     empty = dict.fromkeys(("source", "batch_id", "visit", "closed"))
     return {
@@ -82,11 +82,11 @@ def place_of(event: dict[str, Any]) -> str:
 
 
 def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
-    """Events of some cases, most of them in a sensible order, all before now."""
+    """Returns (arrival in ms, event) pairs of random cases, most of them in a plausible order, all before now."""
     made: Events = []
     now = datetime.now(UTC)
 
-    def some(kind: str, n: int, at: datetime, *more: Any) -> None:
+    def add(kind: str, n: int, at: datetime, *more: Any) -> None:
         event = q(kind, at, *more[:1], n=n, **more[1]) if more[2] else f(kind, at, *more[:1], n=n, **more[1])
         event |= {"device_id": rng.choice("ab"), "seq": len(made)}
         made.append((int(at.timestamp() * 1000) + len(made), event))
@@ -96,7 +96,7 @@ def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
         here = rng.choice(["q1", "q2", "q3"])
         begin = now - timedelta(days=rng.randint(*reversed(days_ago)), minutes=rng.randrange(1440) + 2880)
         steps = sorted(rng.sample(range(1, 2880), rng.randrange(2, 14)))
-        some(
+        add(
             "admitted" if quarantined else "opened",
             n,
             begin,
@@ -108,21 +108,21 @@ def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
             at = begin + timedelta(minutes=step)
             if not quarantined:
                 seen = rng.choice(["seen_well", "seen_symptomatic", "not_reached", "refused"])
-                some("visit", n, at, here, {"visit": seen}, False)
+                add("visit", n, at, here, {"visit": seen}, False)
             elif rng.random() < 0.15:
                 there = rng.choice(["q1", "q2", "q3"])
-                some("transferred", n, at, here, {"to_site_id": there}, True)
-                here = rng.choice([there, there, "q1"])  # now and then the wrong site has the next word
+                add("transferred", n, at, here, {"to_site_id": there}, True)
+                here = rng.choice([there, there, "q1"])  # sometimes the next event is from the wrong site
             else:
-                taken = {
+                measured = {
                     "temperature_c": rng.choice([None, 36.5, 37.2, 37.3]),
                     "symptoms": rng.choice([None, False, True]),
                 }
-                some("reading", n, at, here, {"slot": rng.choice([None, "am", "pm"]), **taken}, True)
+                add("reading", n, at, here, {"slot": rng.choice([None, "am", "pm"]), **measured}, True)
         if rng.random() < 0.6:
             at = begin + timedelta(minutes=2881)
             end = {} if quarantined else {"closed": rng.choice(["completed", "lost", "quarantined"])}
-            some("released" if quarantined else "closed", n, at, here, end, quarantined)
+            add("released" if quarantined else "closed", n, at, here, end, quarantined)
     for number in range(5):
         ms, event = rng.choice(made)
         made.append((ms + 10**9 + number, event if rng.random() < 0.5 else event | {place_of(event): "q3"}))
@@ -139,20 +139,20 @@ def view(engine: Any, name: str, *keys: str) -> dict[Any, dict[str, Any]]:
             for k, v in row.items()
             if k not in keys
         }
-    assert len(found) == len(rows), "a key came twice"
+    assert len(found) == len(rows), "a key occurs twice"
     return found
 
 
 def check(engine: Any, events: Events) -> None:
-    """The views are what the oracle says."""
+    """Checks that the views equal the oracle."""
     zone, now, last = ZoneInfo(ZONE), datetime.now(UTC), today()
     first = case_oracle.first_contents(events)
     for kind, name, oracle in (
         ("quarantine", "quarantine_by_day", case_oracle.quarantine),
         ("followup", "followups_by_day", case_oracle.followups),
     ):
-        some = [event for event in first if PLACE[kind] in event]
-        rows = oracle(some, zone, last, now) if some else {}
+        of_kind = [event for event in first if PLACE[kind] in event]
+        rows = oracle(of_kind, zone, last, now) if of_kind else {}
         got = view(engine, name, "day", PLACE[kind])
         beside = ("anomalies", "misplaced")
         plain = {key: {k: v for k, v in row.items() if k not in beside} for key, row in rows.items()}

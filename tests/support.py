@@ -1,4 +1,4 @@
-"""Real engines for tests: Debian's clickhouse-server on loopback, and workers run as their user would."""
+"""Real engines for tests: Debian's clickhouse-server on loopback, and workers that are started by the command line."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ NINEZERO = str(Path(sys.executable).parent / "ninezero")
 
 
 def free_port(count: int = 1) -> int:
-    """The first of `count` loopback ports in a row that are free now.
+    """Returns the first of `count` consecutive loopback ports that are free now.
 
-    Below those of outgoing connections: none of these takes it before it is used, and a killed worker finds its own free again.
+    The ports are below those of outgoing connections, so no connection uses one before its server does, and a killed worker finds
+    its port free again.
     """
     while True:
         first = random.SystemRandom().randrange(10_000, 32_000)
@@ -43,7 +44,7 @@ def free_port(count: int = 1) -> int:
 
 
 class ClickHouseServer:
-    """Debian's server in a folder of its own, over the native protocol; with `tls` (a PEM file, key and certificate) only so."""
+    """Debian's server in a folder of its own, over the native protocol. With `tls` (a PEM file with key and certificate) over TLS only."""
 
     def __init__(self, folder: Path, tls: Path | None = None) -> None:
         self.folder, self.port, self.http, self.tls = folder, free_port(), free_port(), tls
@@ -66,11 +67,11 @@ class ClickHouseServer:
 
     @property
     def url(self) -> str:
-        """For NINEZERO_CLICKHOUSE."""
+        """The value for NINEZERO_CLICKHOUSE."""
         return f"{'clickhouses' if self.tls else 'clickhouse'}://default@127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Starts it and waits until it answers."""
+        """Starts the server and waits until it answers."""
         program = shutil.which("clickhouse-server")
         assert program, "clickhouse-server is missing: apt-get install clickhouse-server (make setup does it)"
         self._process = subprocess.Popen(
@@ -86,17 +87,17 @@ class ClickHouseServer:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Kills the server with SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
 
 class System:
-    """One deployment: settings and workers, used through the command line only."""
+    """A deployment: its settings and workers. Everything is done through the command line."""
 
     PROGRAM: ClassVar = [NINEZERO]
-    """What workers are started with."""
+    """The command that starts workers."""
 
     def __init__(self, kafka: str, clickhouse: str, folder: Path, **extra: str) -> None:
         self.folder = folder
@@ -116,13 +117,13 @@ class System:
         self.program = self.PROGRAM
 
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        """A command of ninezero."""
+        """Runs a command of ninezero."""
         return subprocess.run(
             [NINEZERO, *arguments], env=self.env, input=stdin, capture_output=True, cwd=self.folder, timeout=90
         )
 
     def prepare(self) -> None:
-        """Topics and schema."""
+        """Creates the topics and the schema."""
         for arguments in (("topics", "create", "--partitions", "4"), ("migrate",)):
             done = self.run(*arguments)
             assert done.returncode == 0, done.stderr
@@ -137,7 +138,7 @@ class System:
                 )
 
     def ready(self, role: str) -> bool:
-        """Whether the role's /readyz says so."""
+        """Returns whether the /readyz of a role answers with status 200."""
         port = self.http + {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}[role]
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
@@ -146,12 +147,12 @@ class System:
             return False
 
     def kill(self, role: str) -> None:
-        """kill -9 of a role."""
+        """Kills a role with SIGKILL."""
         self.workers[role].kill()
         self.workers[role].wait()
 
     def stop(self) -> None:
-        """Ends all roles."""
+        """Stops all roles with SIGTERM."""
         for process in self.workers.values():
             process.send_signal(signal.SIGTERM)
         for process in self.workers.values():
@@ -161,18 +162,18 @@ class System:
                 process.kill()
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """Rows of `ninezero query`."""
+        """Returns the rows of `ninezero query`."""
         done = self.run("query", sql, "--format", "json")
         assert done.returncode == 0, done.stderr
         return [orjson.loads(line) for line in done.stdout.splitlines()]
 
     def logs(self) -> str:
-        """What the workers said."""
+        """Returns the logs of all workers."""
         return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
 
 
 class Killed:
-    """An engine that dies at its n-th statement; what was done stays done."""
+    """An engine that fails from the n-th statement on. Earlier statements stay done."""
 
     def __init__(self, engine: Engine, statements: int) -> None:
         self._engine, self._left = engine, statements
@@ -198,11 +199,11 @@ class Killed:
 
 
 PATIENCE = 3
-"""How many times as long as on an idle machine something may take on a busy one, before a test says that it never comes."""
+"""How many times longer than on an idle machine something may take on a busy one before a test fails."""
 
 
 def wait_for(done: Any, seconds: float, what: str) -> None:
-    """Polls until `done()`; fails when it has waited PATIENCE times the `seconds` that should do."""
+    """Polls until `done()`. Fails after PATIENCE times `seconds`, which is enough on an idle machine."""
     deadline = time.monotonic() + PATIENCE * seconds
     while not done():
         assert time.monotonic() < deadline, f"waited {PATIENCE * seconds} s for {what}"

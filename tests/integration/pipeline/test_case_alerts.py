@@ -1,4 +1,4 @@
-"""Quarantine and follow-up on a real Kafka: events in, alerts and the views of every day out, workers killed in between."""
+"""Quarantine and follow-up on a real Kafka: events give alerts and daily views, although workers are killed meanwhile."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def send(system: System, producer: KafkaProducer, records: list[Sent]) -> None:
 
 
 def garbage() -> list[Sent]:
-    """Bad records, each of its own kind."""
+    """Returns bad records, each bad in a different way."""
     old = q("admitted", datetime.now(UTC) - timedelta(days=14), n=77)
     bad = [b"{", b"{}", b" " * 1_100_000, orjson.dumps(old), orjson.dumps(old | {"case_id": "c.370115199001011234"})]
     return [(topic, b"c.0", value) for topic in TOPICS.values() for value in bad]
 
 
-def told(system: System) -> tuple[case_oracle.Told, dict[str, Counter[str]]]:
-    """What the alerts say, and how often each came."""
-    found: case_oracle.Told = set()
+def alerts(system: System) -> tuple[case_oracle.Alerts, dict[str, Counter[str]]]:
+    """Returns the alerts, and for each alert id how often each content occurred."""
+    found: case_oracle.Alerts = set()
     times: dict[str, Counter[str]] = {}
     for alert in read_all(system, "screening-alerts"):
         place = alert["site_id"] or alert["district"]
@@ -64,19 +64,19 @@ def told(system: System) -> tuple[case_oracle.Told, dict[str, Counter[str]]]:
     return found, times
 
 
-def expected(events: list[dict[str, Any]]) -> case_oracle.Told:
+def expected(events: list[dict[str, Any]]) -> case_oracle.Alerts:
     zone, now = ZoneInfo(ZONE), datetime.now(UTC)
     some = [[event for event in events if place in event] for place in PLACE.values()]
     return case_oracle.quarantine_alerts(some[0], zone, now) | case_oracle.followup_alerts(some[1], zone, now)
 
 
-def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
+def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_takeover(
     kafka: Broker, producer: KafkaProducer, tmp_path: Path
 ) -> None:
     seed = int(os.environ.get("FAULT_SEED", "1"))
     print("seed", seed)
     made = make(random.Random(seed), (8, 0))
-    limit = int(datetime.now(UTC).timestamp() * 1000) + 10**8  # what arrives after it comes a second time
+    limit = int(datetime.now(UTC).timestamp() * 1000) + 10**8  # events after it are resends
     originals = [event for ms, event in made if ms < limit]
     first = case_oracle.first_contents(made)
     cases = sorted({event["case_id"] for event in first})
@@ -90,7 +90,7 @@ def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
         wait_for(lambda: system.ready("ledgers"), 40, "the ledgers role")
         send(system, producer, parts[0] + garbage()[:5])
         early = [event for event in first if cases.index(event["case_id"]) % 3 == 0]
-        wait_for(lambda: told(system)[0] == expected(early), 30, "the alerts of the first part")
+        wait_for(lambda: alerts(system)[0] == expected(early), 30, "the alerts of the first part")
         with (tmp_path / "second.log").open("ab") as log:
             env = system.env | {"NINEZERO_HTTP": f"127.0.0.1:{free_port(4)}"}
             second = subprocess.Popen([NINEZERO, "worker", "ledgers"], env=env, stdout=log, stderr=log)
@@ -99,17 +99,17 @@ def test_events_become_views_and_each_alert_comes_through_kills_and_a_takeover(
         system.kill("ledgers")
         system.kill("recording")
         send(system, producer, parts[2] + garbage()[5:])
-        time.sleep(0.05)  # of two contents in one millisecond none is the first
+        time.sleep(0.05)  # two contents within one millisecond have no first one
         send(system, producer, again)
         system.start("recording")
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: told(system)[0] == expected(first), 60, "every alert")
-        assert told(system)[0] == expected(first)
+            wait_for(lambda: alerts(system)[0] == expected(first), 60, "every alert")
+        assert alerts(system)[0] == expected(first)
         wait_for(lambda: _recorded(system) == len(first), 60, "every fact")
         wait_for(lambda: _dead(system) == 10, 30, "every dead letter")
         check(system, made)
-        time.sleep(2)  # the second worker has read the cases of the first back, and tells of none again
-        _, times = told(system)
+        time.sleep(2)  # the second worker has read the cases of the first one, and raises no alert again
+        _, times = alerts(system)
         assert {n for contents in times.values() for n in contents.values()} == {1}
         assert all(len(contents) == 1 for contents in times.values())
         print("alerts", len(times), "records", sum(sum(c.values()) for c in times.values()))

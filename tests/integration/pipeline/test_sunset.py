@@ -1,4 +1,4 @@
-"""Past the sunset nothing is matched, nobody is held, no count moves, and what staff report is discarded and counted."""
+"""After the sunset nothing is matched, nobody is held, no count changes, and all events are discarded and counted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENTS: dict[str, dict[str, Any]] = {
 
 
 def discarded(system: System) -> dict[str, int]:
-    """Events by topic that the screening and ledgers roles counted as `order_ended`; any other outcome fails."""
+    """Returns how many events of each topic were counted as `order_ended`. Any other outcome fails."""
     found: dict[str, int] = {}
     for role in (0, 2):
         page = urllib.request.urlopen(f"http://127.0.0.1:{system.http + role}/metrics", timeout=5).read().decode()
@@ -41,7 +41,7 @@ def discarded(system: System) -> dict[str, int]:
     return found
 
 
-def test_past_the_sunset_the_outcome_is_order_ended_and_nothing_else_happens(kafka: Broker, tmp_path: Path) -> None:
+def test_after_the_sunset_the_outcome_is_order_ended_and_nothing_else_happens(kafka: Broker, tmp_path: Path) -> None:
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_SUNSET="2020-06-01T00:00:00+08:00")
     system.prepare()
     system.start("screening", "ledgers", "recording")
@@ -57,7 +57,7 @@ def test_past_the_sunset_the_outcome_is_order_ended_and_nothing_else_happens(kaf
         assert outcomes == [["d", 0, "order_ended", []], ["d", 1, "order_ended", []]]
         for topic in ("screening-alerts", "screening-decisions", "dead-letters"):
             assert read_all(system, topic) == []
-        wait_for(lambda: "dispositions" in recorded(system), 40, "the recorder to have read what there was")
+        wait_for(lambda: "dispositions" in recorded(system), 40, "the recording role to have read everything")
     finally:
         system.stop()
     tables = system.query(
@@ -71,6 +71,6 @@ def test_past_the_sunset_the_outcome_is_order_ended_and_nothing_else_happens(kaf
 
 
 def recorded(system: System) -> set[str]:
-    """Topics of which the recorder noted progress."""
+    """Returns the topics for which the recording role has stored progress."""
     rows = system.query("SELECT DISTINCT topic FROM ninezero_data.recorder_progress")
     return {row["topic"].removeprefix(system.prefix) for row in rows}

@@ -1,4 +1,4 @@
-"""Cases in the real embedded engine: the views of every day agree with the oracle, and go on to after a case has gone."""
+"""Views of cases in the embedded engine: they agree with the oracle, also after closed cases were removed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 @pytest.fixture
 def engine(chdb: Engine) -> Engine:
-    """The engine, with no case in it."""
+    """The engine without any case."""
     empty(chdb)
     return chdb
 
@@ -66,7 +66,7 @@ def write(engine: Engine, events: Events) -> None:
 
 
 def everything(engine: Engine) -> dict[str, Any]:
-    """All views of cases as they stand."""
+    """Returns the rows of all views of cases."""
     return {
         name: view(engine, name, *keys)
         for name, keys in {
@@ -83,7 +83,7 @@ def everything(engine: Engine) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_order_and_repetition_of_inserts_gives_the_views_of_the_oracle(engine: Engine, seed: int) -> None:
+def test_inserts_in_any_order_and_repeated_give_the_views_of_the_oracle(engine: Engine, seed: int) -> None:
     rng = random.Random(seed)
     events = make(rng)
     order = events + rng.sample(events, 20)
@@ -96,7 +96,7 @@ def test_any_order_and_repetition_of_inserts_gives_the_views_of_the_oracle(engin
     assert everything(engine) == before
 
 
-def test_an_early_admission_that_comes_late_moves_the_case_and_leaves_nothing_behind(engine: Engine) -> None:
+def test_an_earlier_admission_that_arrives_late_moves_the_case_completely(engine: Engine) -> None:
     now = datetime.now(UTC)
     first = [(10, q("admitted", now - timedelta(days=3), "q1") | {"seq": 5})]
     late = [(20, q("admitted", now - timedelta(days=5), "q2") | {"seq": 4})]
@@ -106,7 +106,7 @@ def test_an_early_admission_that_comes_late_moves_the_case_and_leaves_nothing_be
     assert {site for _, site in view(engine, "quarantine_by_day", "day", "site_id")} == {"q2"}
 
 
-def test_a_writer_that_was_put_aside_and_writes_late_changes_nothing(engine: Engine) -> None:
+def test_a_late_write_of_a_replaced_worker_changes_nothing(engine: Engine) -> None:
     events = make(random.Random(9))
     write(engine, events[: len(events) // 2])
     names = ", ".join(TABLES["quarantine_cases"]._fields)
@@ -118,7 +118,7 @@ def test_a_writer_that_was_put_aside_and_writes_late_changes_nothing(engine: Eng
 
 
 def old_and_new(engine: Engine) -> Events:
-    """Cases closed long ago and lately, and cases that are open, with what the views of them join."""
+    """Inserts cases that were closed long ago, cases that were closed lately, and open cases, with the rows that views join."""
     old, new = make(random.Random(4), (40, 20)), make(random.Random(5))
     renumbered = [
         (ms, event | {"case_id": "c." + "f" * 30 + event["case_id"][-2:], "device_id": "z"}) for ms, event in new
@@ -134,13 +134,13 @@ def counts(engine: Engine, table: str) -> int:
     return int(engine.query(f"SELECT count() AS n FROM ninezero_data.{table}")[0]["n"])
 
 
-def departs(engine: Engine) -> None:
+def check_removal(engine: Engine) -> None:
     events = old_and_new(engine)
     before = everything(engine)
     assert len(before["followup_delay_by_day"]) > 3 and len(before["followup_closings_by_day"]) > 3
     cases = counts(engine, "quarantine_cases") + counts(engine, "followup_cases")
-    gone = delete_closed_cases(engine, today() - timedelta(days=14))
-    assert gone > 4
+    removed = delete_closed_cases(engine, today() - timedelta(days=14))
+    assert removed > 4
     assert everything(engine) == before
     assert delete_closed_cases(engine, today() - timedelta(days=14)) == 0
     assert everything(engine) == before
@@ -151,8 +151,8 @@ def departs(engine: Engine) -> None:
     assert int(left[0]["n"]) == 0
     for kind in PLACE:
         engine.execute(f"OPTIMIZE TABLE ninezero_data.{kind}_cases FINAL")
-    assert counts(engine, "quarantine_cases") + counts(engine, "followup_cases") <= cases - gone
-    # what was closed since leaves later, and a stray resend of a case that has gone counts no more
+    assert counts(engine, "quarantine_cases") + counts(engine, "followup_cases") <= cases - removed
+    # cases that were closed later are removed later, and a resend of a removed case does not count
     assert delete_closed_cases(engine, today() - timedelta(days=1)) >= 0
     after = everything(engine)
     for name in before:
@@ -169,19 +169,19 @@ def departs(engine: Engine) -> None:
 
 
 def check_days(engine: Engine, before: dict[str, Any]) -> None:
-    """Of cases that have gone only those that look open again count: nothing that was closed is counted twice."""
+    """Checks that no closing and no release is counted twice. A removed case can only look open again."""
     closings = view(engine, "followup_closings_by_day", "day", "district", "closed")
     assert closings == before["followup_closings_by_day"]
     released = {k: r["released"] for k, r in view(engine, "quarantine_by_day", "day", "site_id").items()}
     assert all(released.get(k, 0) == r["released"] for k, r in before["quarantine_by_day"].items())
 
 
-def test_cases_closed_long_ago_leave_and_their_counts_stay(engine: Engine) -> None:
-    departs(engine)
+def test_cases_that_were_closed_long_ago_are_removed_and_their_counts_stay(engine: Engine) -> None:
+    check_removal(engine)
 
 
 class Failing:
-    """A real engine whose connection is lost before its n-th statement."""
+    """A real engine whose connection is lost before the n-th statement."""
 
     def __init__(self, engine: Engine, after: int) -> None:
         self._engine, self._left = engine, after
@@ -206,7 +206,7 @@ class Failing:
         pass
 
 
-def test_a_departure_that_is_stopped_anywhere_counts_nothing_twice_and_ends_the_next_time(engine: Engine) -> None:
+def test_a_removal_that_is_stopped_at_any_statement_counts_nothing_twice_and_is_completed_later(engine: Engine) -> None:
     limit = today() - timedelta(days=14)
     events = old_and_new(engine)
     before = everything(engine)
@@ -222,16 +222,16 @@ def test_a_departure_that_is_stopped_anywhere_counts_nothing_twice_and_ends_the_
             delete_closed_cases(engine, limit)
         assert everything(engine) == before
         for kind in PLACE:
-            gone = f"SELECT count() AS n FROM ninezero_data.{kind}_cases WHERE open = 0 AND closed_on < '{limit}'"
-            assert int(engine.query(gone)[0]["n"]) == counts(engine, f"{kind}_departing") == 0
+            removed = f"SELECT count() AS n FROM ninezero_data.{kind}_cases WHERE open = 0 AND closed_on < '{limit}'"
+            assert int(engine.query(removed)[0]["n"]) == counts(engine, f"{kind}_departing") == 0
     assert statements > 12
 
 
-def test_at_the_end_every_case_leaves_and_the_counts_stay_as_they_stand(engine: Engine) -> None:
-    ends(engine)
+def test_erase_removes_every_case_and_the_counts_stay(engine: Engine) -> None:
+    check_erase(engine)
 
 
-def ends(engine: Engine) -> None:
+def check_erase(engine: Engine) -> None:
     events = old_and_new(engine)
     delete_closed_cases(engine, today() - timedelta(days=14))
     before = everything(engine)
@@ -247,7 +247,7 @@ def ends(engine: Engine) -> None:
     assert {name: rows for name, rows in everything(engine).items() if name in before} == before
 
 
-def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> None:
+def test_the_report_warns_of_a_full_site_and_the_view_shows_free_places(engine: Engine) -> None:
     now = datetime.now(UTC)
     engine.insert(
         "ninezero_data.site_register",
@@ -268,8 +268,9 @@ def test_a_full_site_is_warned_of_and_free_places_are_shown(engine: Engine) -> N
     assert quarantine_warnings(engine.query)[0].startswith("the quarantine balance is wrong on 2 days")
 
 
-def test_the_line_list_of_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None:
-    """Opened at onset, visited every other day; who died is withdrawn, who recovered completes 14 days, the rest are lost."""
+def test_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None:
+    """Line list of MERS in Al-Hofuf, 2013. A case is opened at its onset and visited every other day. It is closed as `withdrawn`
+    if the person died, as `completed` after 14 days if the person recovered, and as `lost` otherwise."""
     zone, made, ends = ZoneInfo(ZONE), [], []
     for line in (Path(__file__).parents[2] / "data" / "mers_al_hofuf_2013.csv").read_text().splitlines():
         if line.startswith("#"):
@@ -300,11 +301,11 @@ def test_the_line_list_of_a_real_outbreak_replayed_as_follow_ups_balances(engine
     assert {row["closed"]: int(row["n"]) for row in closings} == {"withdrawn": 10, "completed": 8, "lost": 3}
 
 
-def alerted(engine: Engine) -> None:
-    """Fever and symptoms once a case, day and slot; what is missed and overdue as the other views have it."""
+def check_alerts(engine: Engine) -> None:
+    """Checks that fever and symptoms count once per case, day and slot, and missed and overdue reports as in the other views."""
     a_day = timedelta(days=1)
     noon = datetime.combine(today(), datetime.min.time(), ZoneInfo(ZONE)) - 2 * a_day + timedelta(hours=9)
-    told = [
+    events = [
         q("admitted", noon),
         q("reading", noon, seq=1, slot="am", temperature_c=38.1, symptoms=True),
         q("reading", noon + timedelta(hours=1), site="q2", seq=2, slot="am", temperature_c=38.4),
@@ -313,7 +314,7 @@ def alerted(engine: Engine) -> None:
         f("opened", noon - a_day, seq=5, n=2, source="push"),
         f("visit", noon + a_day, seq=6, n=2, visit="seen_symptomatic"),
     ]
-    write(engine, [(n, event) for n, event in enumerate(told)])
+    write(engine, [(n, event) for n, event in enumerate(events)])
     day, yesterday = str(noon.date()), str(noon.date() + a_day)
     rows = {
         (r["day"], r["rule"], r["site_id"]): int(r["count"])
@@ -328,12 +329,12 @@ def alerted(engine: Engine) -> None:
     }
 
 
-def test_what_staff_are_told_of_cases_is_counted_by_rule_and_place(engine: Engine) -> None:
-    alerted(engine)
+def test_case_alerts_are_counted_by_rule_and_place(engine: Engine) -> None:
+    check_alerts(engine)
 
 
 @pytest.mark.server
-def test_the_same_on_a_server(clickhouse_server: ClickHouseServer) -> None:
+def test_all_of_this_holds_on_a_server(clickhouse_server: ClickHouseServer) -> None:
     engine = clickhouse.connect(clickhouse_server.url)
     clickhouse.migrate(engine, ZONE)
     for seed in range(2):
@@ -343,9 +344,9 @@ def test_the_same_on_a_server(clickhouse_server: ClickHouseServer) -> None:
             write(engine, events[start : start + 40])
         check(engine, events)
     empty(engine)
-    departs(engine)
+    check_removal(engine)
     empty(engine)
-    ends(engine)
+    check_erase(engine)
     empty(engine)
-    alerted(engine)
+    check_alerts(engine)
     engine.close()

@@ -1,4 +1,4 @@
-"""The views of dispositions and of completeness against a naive count, before and after days are sealed, on both engines."""
+"""The views of dispositions and completeness equal a naive count, before and after days are sealed, on both engines."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made.close()
 
 
-class World:
-    """Devices that scan and tell what was done, with gaps, repeats, conflicts and odd days; and what was written of it."""
+class Deployment:
+    """Scans and dispositions of three devices, with gaps, repetitions, conflicts and wrong days, and the rows of them."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.scans: list[ScreeningFact] = []
-        self.told: list[DispositionFact] = []
+        self.disposition_facts: list[DispositionFact] = []
         self.events: list[DeviceEvent] = []
         self._version = FIRST_WINS - 1_000
         for device in ("d1", "d2", "d3"):
@@ -55,21 +55,21 @@ class World:
         rng, numbers = self.rng, []
         for seq in range(120):
             if rng.random() < 0.2:
-                continue  # lost, dead-lettered
+                continue  # lost or dead-lettered
             day = FIRST + timedelta(days=min(DAYS - 1, max(0, seq // 20 + rng.choice([0, 0, 0, 0, -1, 1]))))
             site, digest = rng.choice(["s1", "s2"]), rng.randrange(2**32)
             self._version -= 1
             event = DeviceEvent(day, device, seq, site, digest, int(rng.random() < 0.1), self._version)
             self.events += [event] * rng.choice([1, 1, 1, 2])
-            if rng.random() < 0.05:  # the same number again, with another content on the same day
+            if rng.random() < 0.05:  # the same number with another content on the same day
                 self._version -= 1
                 self.events.append(event._replace(digest=digest ^ 1, site_id="s1", version=self._version))
             if numbers and rng.random() < 0.4:
-                # Of any scan of the device, of one that never was, or of one still to come.
+                # About any scan of the device, one that never existed, or one that follows.
                 of = rng.choice([*numbers, 5000 + rng.randrange(3), seq + 1])
-                told = DispositionFact(day, device, seq, site, device, of, rng.choice(["released", "referred"]),
+                disposition = DispositionFact(day, device, seq, site, device, of, rng.choice(["released", "referred"]),
                                        rng.choice(["", "", "other"]), self._version)  # fmt: skip
-                self.told += [told] * rng.choice([1, 2])
+                self.disposition_facts += [disposition] * rng.choice([1, 2])
             else:
                 numbers.append(seq)
                 minute = 1_772_300_000 // 60 * 60 + (day - FIRST).days * 86_400
@@ -80,9 +80,9 @@ class World:
     def dispositions(self) -> dict[tuple[str, str, str, str], tuple[int, int]]:
         kinds = {(s.device_id, s.seq): s.kind for s in self.scans}
         found: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
-        for told in {(t.device_id, t.seq): t for t in self.told}.values():
-            cell = found[str(told.day), told.site_id, kinds.get((told.of_device, told.of_seq), ""), told.action]
-            cell[0] += told.override != ""
+        for fact in {(t.device_id, t.seq): t for t in self.disposition_facts}.values():
+            cell = found[str(fact.day), fact.site_id, kinds.get((fact.of_device, fact.of_seq), ""), fact.action]
+            cell[0] += fact.override != ""
             cell[1] += 1
         return {key: (a, b) for key, (a, b) in found.items()}
 
@@ -107,7 +107,7 @@ class World:
 
 
 def write(engine: Engine, rows: list[Any]) -> None:
-    """As the sink does."""
+    """Inserts rows as the recording role does."""
     kinds = {ScreeningFact: "screening_facts", DeviceEvent: "device_events", DispositionFact: "disposition_facts"}
     sealed = {row["day"] for row in engine.query("SELECT DISTINCT day FROM ninezero_data.sealed_days")}
     for kind, table in kinds.items():
@@ -121,7 +121,7 @@ AGED = "SELECT day, print, made - 61 AS made, device_id, site_id, late, starts, 
 
 
 def age(engine: Engine) -> None:
-    """What was rolled up is a minute older, and used from now on."""
+    """Makes the rollup a minute older, so that the views use it."""
     engine.execute("CREATE TABLE ninezero_data.aged AS ninezero_data.device_rolled")
     engine.execute(f"INSERT INTO ninezero_data.aged {AGED}")
     engine.execute("TRUNCATE TABLE ninezero_data.device_rolled")
@@ -129,44 +129,44 @@ def age(engine: Engine) -> None:
     engine.execute("DROP TABLE ninezero_data.aged")
 
 
-def check(engine: Engine, world: World) -> None:
+def check(engine: Engine, deployment: Deployment) -> None:
     got = {
         (r["day"], r["site_id"], r["kind"], r["action"]): (int(r["overrides"]), int(r["count"]))
         for r in engine.query("SELECT * FROM ninezero.dispositions_by_day")
     }
-    assert got == world.dispositions()
+    assert got == deployment.dispositions()
     rows = engine.query("SELECT * FROM ninezero.device_completeness")
     names = ("first_seq", "last_seq", "received", "missing", "conflicts", "late")
     complete = {(r["device_id"], r["day"], r["site_id"]): {n: int(r[n]) for n in names} for r in rows}
-    assert complete == world.completeness()
+    assert complete == deployment.completeness()
     assert len(rows) == len(complete)
     passages = engine.query("SELECT sum(passages) AS n FROM ninezero.screening_by_day")[0]["n"]
-    assert int(passages) == len({(s.device_id, s.seq) for s in world.scans})
+    assert int(passages) == len({(s.device_id, s.seq) for s in deployment.scans})
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_views_equal_a_naive_count_in_any_order_and_when_days_were_dropped(engine: Engine, seed: int) -> None:
-    world = World(seed)
-    rows: list[Any] = [*world.scans, *world.told, *world.events]
-    world.rng.shuffle(rows)
+def test_the_views_equal_a_naive_count_in_any_order_and_after_days_are_dropped(engine: Engine, seed: int) -> None:
+    deployment = Deployment(seed)
+    rows: list[Any] = [*deployment.scans, *deployment.disposition_facts, *deployment.events]
+    deployment.rng.shuffle(rows)
     for start in range(0, len(rows), 150):
         write(engine, rows[start : start + 150])
-        roll_up_devices(engine, FIRST + timedelta(days=DAYS - 1))  # any of its days, and the next rows make it stale
+        roll_up_devices(engine, FIRST + timedelta(days=DAYS - 1))  # the next rows make the rollup stale
         age(engine)
-    check(engine, world)
-    for days in (2, 4, DAYS):  # retention goes on from day to day
+    check(engine, deployment)
+    for days in (2, 4, DAYS):  # retention continues day by day
         before = FIRST + timedelta(days=days)
         assert retention.seal(engine, before) == 2
         assert retention.drop(engine, before) == []
         assert retention.freeze(engine, before) == 2
-        check(engine, world)
+        check(engine, deployment)
         assert [d.day for d in retention.drop(engine, before)] == [
             before - timedelta(days=2),
             before - timedelta(days=1),
         ]
-        check(engine, world)
+        check(engine, deployment)
         write(engine, rows)  # a replay from the beginning
-        check(engine, world)
+        check(engine, deployment)
         assert retention.retain(engine, before) == []
     for table in retention.FACT_TABLES:
         assert engine.query(f"SELECT count() AS n FROM ninezero_data.{table}")[0]["n"] in (0, "0")
@@ -176,56 +176,56 @@ def test_the_views_equal_a_naive_count_in_any_order_and_when_days_were_dropped(e
 def test_completeness_is_the_same_whether_days_are_rolled_up_or_not(
     request: pytest.FixtureRequest, engine: Engine, seed: int
 ) -> None:
-    world = World(100 + seed)
-    for event in world.rng.sample(world.events, 12):  # the same number on another day, with another content
-        day = FIRST + timedelta(days=world.rng.randrange(DAYS))
-        world.events.append(
-            event._replace(day=day, digest=event.digest ^ 3, version=event.version - world.rng.choice([-900, 900]))
+    deployment = Deployment(100 + seed)
+    for event in deployment.rng.sample(deployment.events, 12):  # the same number with another content on another day
+        day = FIRST + timedelta(days=deployment.rng.randrange(DAYS))
+        deployment.events.append(
+            event._replace(day=day, digest=event.digest ^ 3, version=event.version - deployment.rng.choice([-900, 900]))
         )
-    world.rng.shuffle(world.events)
-    write(engine, [*world.scans, *world.told, *world.events])
-    check(engine, world)
+    deployment.rng.shuffle(deployment.events)
+    write(engine, [*deployment.scans, *deployment.disposition_facts, *deployment.events])
+    check(engine, deployment)
     if (
         request.node.callspec.params["engine"] == "server"
-    ):  # a restarted one has read its views again, and 18.16 takes them otherwise then
+    ):  # a restarted server reads its views again, and 18.16 then interprets them differently
         for view in engine.query(
             "SELECT database, name FROM system.tables WHERE database LIKE 'ninezero%' AND engine = 'View'"
         ):
             for word in ("DETACH", "ATTACH"):
                 engine.execute(f"{word} TABLE {view['database']}.{view['name']}")
-        check(engine, world)
+        check(engine, deployment)
     past = FIRST + timedelta(days=DAYS - 2)
     while roll_up_devices(engine, past):
-        check(engine, world)
+        check(engine, deployment)
         age(engine)
-        check(engine, world)
-    engine.execute("OPTIMIZE TABLE ninezero_data.device_events")  # the same facts in other parts
+        check(engine, deployment)
+    engine.execute("OPTIMIZE TABLE ninezero_data.device_events")  # the facts stay, in other parts
     rolled = "SELECT count() AS n, max(day) AS last FROM ninezero_data.device_rolled_days"
     assert [(int(r["n"]), r["last"]) for r in engine.query(rolled)] == [(DAYS - 2, str(past - timedelta(days=1)))]
 
     late = DeviceEvent(FIRST, "d9", 4, "s1", 1, 1, FIRST_WINS - 1)
-    world.events += [late]
+    deployment.events += [late]
     write(engine, [late])
-    check(engine, world)  # the day is stale, and so is what was rolled up of it
+    check(engine, deployment)  # the day is stale, and so is its rollup
     assert roll_up_devices(engine, past) and not roll_up_devices(engine, past)
-    check(engine, world)
+    check(engine, deployment)
     age(engine)
-    check(engine, world)
+    check(engine, deployment)
 
 
 @pytest.mark.server
-def test_the_views_tell_the_same_whenever_they_are_asked(
+def test_the_views_show_the_same_counts_at_every_moment_of_a_change(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the same facts come again, parts are merged, days are rolled up and dropped: each of them changes what a query finds where."""
+    """Facts are repeated, parts are merged, days are rolled up and dropped. Each of these changes where a query finds its data."""
     engine = clickhouse.connect(clickhouse_server.url)
     clickhouse.migrate(engine)
-    world = World(3)
-    rows: list[Any] = [*world.scans, *world.told, *world.events]
+    deployment = Deployment(3)
+    rows: list[Any] = [*deployment.scans, *deployment.disposition_facts, *deployment.events]
     write(engine, rows)
     monkeypatch.setattr(retention, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(retention, "READ_SECONDS", 1)
-    over, asked = threading.Event(), 0
+    over, queries = threading.Event(), 0
 
     def change() -> None:
         try:
@@ -245,16 +245,16 @@ def test_the_views_tell_the_same_whenever_they_are_asked(
     with ThreadPoolExecutor(1) as pool:
         changes = pool.submit(change)
         while not over.is_set():
-            check(engine, world)
-            asked += 1
+            check(engine, deployment)
+            queries += 1
         changes.result()
     engine.close()
-    assert asked > 20
+    assert queries > 20
 
 
-def test_retention_that_is_killed_anywhere_leaves_every_count_as_it_was(engine: Engine) -> None:
-    world = World(7)
-    write(engine, [*world.scans, *world.told, *world.events])
+def test_retention_that_is_killed_at_any_statement_changes_no_count(engine: Engine) -> None:
+    deployment = Deployment(7)
+    write(engine, [*deployment.scans, *deployment.disposition_facts, *deployment.events])
     before = FIRST + timedelta(days=3)
     for statements in range(30):
         killed = Killed(engine, statements)
@@ -263,17 +263,17 @@ def test_retention_that_is_killed_anywhere_leaves_every_count_as_it_was(engine: 
             retention.freeze(killed, before)
             retention.drop(killed, before)
         except ClickHouseError:
-            check(engine, world)
+            check(engine, deployment)
         else:
             break
     else:
-        raise AssertionError("it never came to its end")
-    check(engine, world)
+        raise AssertionError("retention did not finish")
+    check(engine, deployment)
     left = engine.query("SELECT DISTINCT day FROM ninezero_data.device_events ORDER BY day")
     assert [row["day"] for row in left] == [str(before + timedelta(days=n)) for n in range(3)]
 
 
-def test_a_disposition_of_a_scan_whose_day_is_long_dropped_has_no_kind(engine: Engine) -> None:
+def test_a_disposition_of_a_scan_whose_day_was_dropped_has_no_kind(engine: Engine) -> None:
     scan = ScreeningFact(FIRST, 1_772_300_040, "s", "d", 0, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - 1)
     write(engine, [scan])
     retention.seal(engine, FIRST + timedelta(days=1))
@@ -284,7 +284,7 @@ def test_a_disposition_of_a_scan_whose_day_is_long_dropped_has_no_kind(engine: E
     assert [(row["kind"], int(row["count"])) for row in rows] == [("", 1)]
 
 
-def test_a_device_that_was_heard_today_but_not_just_now_is_silent(engine: Engine) -> None:
+def test_a_device_that_sent_an_event_today_but_not_recently_is_silent(engine: Engine) -> None:
     now_ms = time.time_ns() // 1_000_000
     today = date.fromtimestamp(now_ms / 1000)
     minutes = {"awake": [600, 5], "silent": [700, 45], "gone": [26 * 60], "resent": [50, 40]}
@@ -301,24 +301,24 @@ def test_a_device_that_was_heard_today_but_not_just_now_is_silent(engine: Engine
     ]
 
 
-def test_every_table_is_either_kept_at_the_end_or_meant_to_go(engine: Engine) -> None:
-    """A new table of counts has to be named in KEPT, or `erase` empties it."""
+def test_every_table_is_either_kept_by_erase_or_emptied_on_purpose(engine: Engine) -> None:
+    """A new table of counts must be named in KEPT, or `erase` empties it."""
     rows = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
-    going = {"recorder_progress", *retention.FACT_TABLES}
+    emptied = {"recorder_progress", *retention.FACT_TABLES}
     cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
-    assert {row["name"] for row in rows} - KEPT - going <= cases
+    assert {row["name"] for row in rows} - KEPT - emptied <= cases
 
 
-def test_the_end_takes_every_fact_and_no_count(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "READ_SECONDS", 0)  # nobody asks
-    world = World(11)
-    write(engine, [*world.scans, *world.told, *world.events])
+def test_erase_removes_every_fact_and_no_count(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "READ_SECONDS", 0)  # no query is running
+    deployment = Deployment(11)
+    write(engine, [*deployment.scans, *deployment.disposition_facts, *deployment.events])
     lines = {line.what.removeprefix("table ninezero_data."): line for line in erase_tables(engine, "Asia/Shanghai")}
-    check(engine, world)
+    check(engine, deployment)
     for table in retention.FACT_TABLES:
         assert engine.query(f"SELECT * FROM ninezero_data.{table}") == []
         assert lines[table].state == "erased"
     assert lines["screening_facts"].number != "0 rows"
     assert lines["screening_rollup"].state == lines["device_days"].state == "stays"
     assert {line.state for line in erase_tables(engine, "Asia/Shanghai")} == {"erased", "stays"}  # again
-    check(engine, world)
+    check(engine, deployment)

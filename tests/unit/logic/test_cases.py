@@ -1,4 +1,4 @@
-"""Quarantine and follow-up as pure functions: the rules one by one, then anything at all against an oracle."""
+"""Quarantine and follow-up as pure functions: each rule by an example, then random events against an oracle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests import case_oracle
 from tests.case_events import case, f, facts, q
 
 SHANGHAI = "Asia/Shanghai"
-ZONES = {  # a week each; all but the first change their clocks in it, São Paulo at midnight
+ZONES = {  # the start of a week; all but the first change their clocks in it, São Paulo at midnight
     SHANGHAI: datetime(2020, 2, 3, 16, tzinfo=UTC),
     "Europe/Berlin": datetime(2020, 3, 26, 23, tzinfo=UTC),
     "America/Sao_Paulo": datetime(2018, 11, 1, 3, tzinfo=UTC),
@@ -28,7 +28,7 @@ ZONES = {  # a week each; all but the first change their clocks in it, São Paul
 
 
 def of(events: list[dict[str, Any]]) -> list[Any]:
-    """The facts of one case in Shanghai, numbered in the order given."""
+    """Returns the facts of one case. Its events are numbered in the given order."""
     numbered = [(1000 + n, event | {"seq": n}) for n, event in enumerate(events)]
     return facts(numbered)[case(1)]
 
@@ -41,7 +41,7 @@ COUNTS = {
 
 
 def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]) -> case_oracle.Counts:
-    """The counts of a case's row, its tail extended to the day `last`."""
+    """Returns the counts of a case's row. If the case is open, each day up to `last` adds the counts `tail`."""
     rows: case_oracle.Counts = defaultdict(Counter)
     for n, key in enumerate(zip(found.days, getattr(found, places), strict=True)):
         for name in COUNTS & set(found._fields):
@@ -51,14 +51,14 @@ def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]
     return {key: +row for key, row in rows.items() if +row}
 
 
-def stay(*events: dict[str, Any], last: int = 6) -> dict[tuple[int, str], dict[str, int]]:
+def count_stay(*events: dict[str, Any], last: int = 6) -> dict[tuple[int, str], dict[str, int]]:
     found = quarantine.summarise(case(1), of(list(events)), Days(SHANGHAI))
     rows = totals(found, "sites", "site_id", date(2020, 2, last), {"present": 1, "due_am": 1, "due_pm": 1})
     return {(day.day, site): dict(row) for (day, site), row in rows.items()}
 
 
 def test_a_stay_counts_from_the_first_admission_to_the_release() -> None:
-    assert stay(
+    assert count_stay(
         q("admitted", "04 09:00"),
         q("admitted", "04 10:00", "q2"),
         q("reading", "04 11:00"),
@@ -74,35 +74,35 @@ def test_a_stay_counts_from_the_first_admission_to_the_release() -> None:
     }
 
 
-def test_days_without_any_event_are_open_to_today() -> None:
+def test_an_open_case_counts_on_days_without_an_event() -> None:
     day = {"present": 1, "due_am": 1, "due_pm": 1}
-    assert stay(q("admitted", "04 12:00")) == {
+    assert count_stay(q("admitted", "04 12:00")) == {
         (4, "q1"): {"admitted": 1, "present": 1, "due_pm": 1},
         (5, "q1"): day,
         (6, "q1"): day,
     }
 
 
-def test_a_transfer_is_out_here_and_in_there_and_the_reading_is_due_where_the_case_is_when_the_slot_ends() -> None:
-    assert stay(q("admitted", "04 08:00"), q("transferred", "04 13:00", to_site_id="q2"), q("reading", "04 12:30"), last=4) == {
+def test_a_transfer_counts_at_both_sites_and_the_reading_is_due_where_the_case_is_at_the_end_of_the_slot() -> None:
+    assert count_stay(q("admitted", "04 08:00"), q("transferred", "04 13:00", to_site_id="q2"), q("reading", "04 12:30"), last=4) == {
         (4, "q1"): {"admitted": 1, "transferred_out": 1, "due_am": 1},
         (4, "q2"): {"transferred_in": 1, "present": 1, "due_pm": 1, "done_pm": 1},
     }  # fmt: skip
 
 
-def test_a_release_by_the_wrong_site_is_taken_at_its_word_there_and_marked() -> None:
-    assert stay(q("admitted", "04 08:00"), q("released", "05 08:00", "q2")) == {
+def test_a_release_by_the_wrong_site_counts_there_and_is_marked() -> None:
+    assert count_stay(q("admitted", "04 08:00"), q("released", "05 08:00", "q2")) == {
         (4, "q1"): {"admitted": 1, "present": 1, "due_am": 1, "due_pm": 1},
         (5, "q2"): {"released": 1, "misplaced": 1},
     }
 
 
-def test_a_transfer_to_nowhere_keeps_the_case_in_sight() -> None:
-    rows = stay(q("admitted", "04 08:00"), q("transferred", "04 13:00"), last=5)
+def test_a_transfer_without_a_destination_leaves_the_case_where_it_is() -> None:
+    rows = count_stay(q("admitted", "04 08:00"), q("transferred", "04 13:00"), last=5)
     assert rows[4, "q1"]["anomalies"] == rows[5, "q1"]["present"] == 1
 
 
-def test_a_case_that_was_never_admitted_counts_in_nothing_but_anomalies() -> None:
+def test_a_case_that_was_never_admitted_counts_as_anomalies_only() -> None:
     found = quarantine.summarise(case(1), of([q("reading", "04 08:00"), q("released", "05 09:00")]), Days(SHANGHAI))
     assert (found.open, found.closed_on, found.anomalies) == (0, date(2020, 2, 5), [1, 1])
 
@@ -111,43 +111,43 @@ def at(local: str) -> int:
     return int(datetime.fromisoformat(f"2020-02-{local}+08:00").timestamp()) * 1_000_000
 
 
-def told(events: list[dict[str, Any]], now: str) -> list[tuple[str, int, str | None, str]]:
-    look = quarantine.status if "site_id" in events[0] else followups.status
-    return [(a.rule, a.day.day, a.slot, a.place) for a in look(of(events), Days(SHANGHAI), at(now)).alarms]  # type: ignore[operator]
+def alarms(events: list[dict[str, Any]], now: str) -> list[tuple[str, int, str | None, str]]:
+    status_of = quarantine.status if "site_id" in events[0] else followups.status
+    return [(a.rule, a.day.day, a.slot, a.place) for a in status_of(of(events), Days(SHANGHAI), at(now)).alarms]  # type: ignore[operator]
 
 
-def test_a_reading_is_missed_ten_minutes_after_its_slot_has_closed() -> None:
+def test_a_reading_is_missed_ten_minutes_after_the_end_of_its_slot() -> None:
     events = [q("admitted", "04 08:00"), q("reading", "04 20:00")]
-    assert told(events, "04 12:09:59") == []
-    assert told(events, "04 12:10:00") == [("reading_missed", 4, "am", "q1")]
-    assert told(events, "05 12:09:00") == [("reading_missed", 4, "am", "q1")]
-    look = quarantine.status(of(events), Days(SHANGHAI), at("04 12:10:00"))
-    assert look.next_us == at("05 00:10:00")
+    assert alarms(events, "04 12:09:59") == []
+    assert alarms(events, "04 12:10:00") == [("reading_missed", 4, "am", "q1")]
+    assert alarms(events, "05 12:09:00") == [("reading_missed", 4, "am", "q1")]
+    status_of = quarantine.status(of(events), Days(SHANGHAI), at("04 12:10:00"))
+    assert status_of.next_us == at("05 00:10:00")
 
 
-def test_nothing_is_asked_for_after_the_release() -> None:
+def test_no_reading_is_missed_after_the_release() -> None:
     events = [q("admitted", "04 08:00"), q("released", "04 12:05")]
-    assert told(events, "09 12:00:00") == []
+    assert alarms(events, "09 12:00:00") == []
     assert quarantine.status(of(events), Days(SHANGHAI), at("09 12:00:00")).closed_us == at("04 12:05:00")
 
 
 @pytest.mark.parametrize(("celsius", "alarmed"), [(37.2, False), (37.3, True), (41.0, True), (None, False)])
-def test_fever_begins_at_37_3(celsius: float | None, alarmed: bool) -> None:
-    found = told([q("admitted", "04 08:00"), q("reading", "04 09:00", temperature_c=celsius)], "04 09:00:01")
+def test_a_temperature_of_37_3_or_more_is_fever(celsius: float | None, alarmed: bool) -> None:
+    found = alarms([q("admitted", "04 08:00"), q("reading", "04 09:00", temperature_c=celsius)], "04 09:00:01")
     assert found == ([("fever", 4, "am", "q1")] if alarmed else [])
 
 
-def test_symptoms_raise_an_alarm_and_what_comes_after_the_release_does_not() -> None:
+def test_symptoms_raise_an_alarm_and_events_after_the_release_do_not() -> None:
     events = [
         q("admitted", "04 08:00"),
         q("reading", "04 09:00", "q1", symptoms=True),
         q("released", "04 10:00"),
         q("reading", "04 11:00", temperature_c=39.0),
     ]
-    assert told(events, "04 12:30:00") == [("symptoms", 4, "am", "q1")]
+    assert alarms(events, "04 12:30:00") == [("symptoms", 4, "am", "q1")]
 
 
-def test_a_follow_up_is_overdue_the_day_after_it_was_opened_and_lost_is_not_completed() -> None:
+def test_a_follow_up_is_overdue_from_the_day_after_its_opening_and_the_first_closing_counts() -> None:
     events = [f("opened", "04 09:00", source="push", batch_id="b1"), f("visit", "06 10:00", visit="not_reached")]
     rows = totals(
         followups.summarise(case(1), of(events), Days(SHANGHAI)),
@@ -159,8 +159,8 @@ def test_a_follow_up_is_overdue_the_day_after_it_was_opened_and_lost_is_not_comp
         6: {"visits": 1, "open_at_end": 1},
         7: {"open_at_end": 1, "overdue": 1},
     }
-    assert told(events, "08 00:09:59") == [("visit_overdue", 5, None, "jiyang")]
-    assert told(events, "08 00:10:00")[1:] == [("visit_overdue", 7, None, "jiyang")]
+    assert alarms(events, "08 00:09:59") == [("visit_overdue", 5, None, "jiyang")]
+    assert alarms(events, "08 00:10:00")[1:] == [("visit_overdue", 7, None, "jiyang")]
     closed = of([*events, f("closed", "07 10:00", closed="lost"), f("closed", "08 10:00", closed="completed")])
     found = followups.summarise(case(1), closed, Days(SHANGHAI))
     assert (found.open, found.closed_as, found.closed_on) == (0, "lost", date(2020, 2, 7))
@@ -169,7 +169,7 @@ def test_a_follow_up_is_overdue_the_day_after_it_was_opened_and_lost_is_not_comp
 
 def test_a_symptomatic_visit_raises_an_alarm() -> None:
     events = [f("opened", "04 09:00"), f("visit", "04 10:00", visit="seen_symptomatic")]
-    assert told(events, "04 10:00:00") == [("symptoms", 4, None, "jiyang")]
+    assert alarms(events, "04 10:00:00") == [("symptoms", 4, None, "jiyang")]
 
 
 def test_an_alert_has_one_id_for_a_case_rule_day_and_slot() -> None:
@@ -188,7 +188,7 @@ SITES = st.sampled_from(["q1", "q2", "q3"])
 
 @st.composite
 def arrivals(draw: st.DrawFn, start: datetime, kind: str) -> list[tuple[int, dict[str, Any]]]:
-    """(arrival, event) of up to three cases: in any order, some under a number that was used before."""
+    """Draws (arrival, event) pairs of up to three cases in any order. Some reuse the number of another event."""
     made = []
     for n in range(draw(st.integers(1, 25))):
         when = (start + timedelta(minutes=draw(MINUTES))).astimezone(UTC)
@@ -263,10 +263,10 @@ def test_any_events_in_any_order_agree_with_the_oracle(zone: str, kind: str) -> 
 
 @settings(max_examples=100, deadline=None)
 @given(events=arrivals(ZONES[SHANGHAI], "quarantine"), until=st.integers(0, 9 * 1440))
-def test_whoever_looks_when_and_how_often_tells_the_same_of_an_open_case(
+def test_the_alarms_of_an_open_case_do_not_depend_on_when_it_was_checked(
     events: list[tuple[int, dict[str, Any]]], until: int
 ) -> None:
-    """What was told early is told later as well, unless the case is closed by then; and each miss is due by the row."""
+    """Every early alarm is also among the later ones, and each missed reading is due and not done in the row of the case."""
     days = Days(SHANGHAI)
     start = int(ZONES[SHANGHAI].timestamp()) * 1_000_000
     for case_id, some in facts(events).items():
