@@ -73,7 +73,12 @@ SET_BY: dict[MetricWrapperBase, str] = {
 
 
 def quantile(steps: list[tuple[float, float]], q: float) -> float:
-    """Quantile of a cumulative histogram, linear within a bucket (as PromQL's histogram_quantile)."""
+    """Returns a quantile of a cumulative histogram, linear within a bucket, as PromQL's `histogram_quantile` does.
+
+    Args:
+        steps: (upper bound, cumulative count) of each bucket.
+        q: the quantile, 0 to 1.
+    """
     total = steps[-1][1] if steps else 0.0
     low, below = 0.0, 0.0
     for bound, count in steps:

@@ -15,11 +15,11 @@ BOOTSTRAP_MS = 10_000
 
 
 class KafkaUnreachable(UserError):
-    """Kafka does not answer, or refuses what was asked."""
+    """Kafka does not answer, lacks a topic, or does not permit the request."""
 
 
 def unreachable(settings: Settings) -> KafkaUnreachable:
-    """Returns the error for a broker that does not answer. Clients cannot tell a refused login from a missing answer."""
+    """Returns the error for a broker that does not answer. Clients cannot distinguish a rejected login from a missing answer."""
     if settings.kafka_security:
         return KafkaUnreachable(
             "Kafka does not answer at NINEZERO_KAFKA, or the TLS or SASL login fails: check the address, the broker's"

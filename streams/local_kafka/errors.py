@@ -34,7 +34,7 @@ def last_error(output: str) -> str:
     if "No space left on device" in output:
         return "the disk is full: free some space"
     if "Address already in use" in output:
-        return "its port was taken in the meantime: try again"
+        return "another program has opened its port: try again"
     found = re.findall(r"(?m)^\S+ \S+ (?:ERROR|FATAL) (.+)((?:\n(?!\d{4}-).*)*)", output)
     if found:
         line, trace = found[-1]

@@ -18,7 +18,7 @@ def check_port(port: int) -> None:
     """Checks that a server can listen on a port.
 
     Raises:
-        BrokerError: the port is taken, or cannot be opened.
+        BrokerError: the port is in use, or cannot be opened.
     """
     try:
         with socket.socket() as probe:
@@ -29,7 +29,7 @@ def check_port(port: int) -> None:
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise BrokerError(
-                f"port {port} is taken: stop the program that listens there, or give another port"
+                f"port {port} is in use: stop the program that listens there, or give another port"
             ) from None
         raise BrokerError(f"port {port} cannot be opened: give one from 1024 to 65535") from None
 

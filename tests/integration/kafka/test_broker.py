@@ -42,11 +42,11 @@ def test_a_broker_keeps_its_data_and_port_after_a_kill(tmp_path: Path) -> None:
     assert not broker.running()
 
 
-def test_the_error_names_a_port_that_is_taken(tmp_path: Path) -> None:
+def test_the_error_names_a_port_that_is_in_use(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with pytest.raises(BrokerError, match=f"port {other.getsockname()[1]} is taken"):
+        with pytest.raises(BrokerError, match=f"port {other.getsockname()[1]} is in use"):
             Broker(tmp_path / "kafka", other.getsockname()[1]).start()
 
 

@@ -199,12 +199,12 @@ def test_an_incomplete_state_file_is_ignored(make: Make, tmp_path: Path) -> None
     assert not make(folder).status().running
 
 
-def test_the_error_names_a_port_that_is_taken(make: Make, tmp_path: Path) -> None:
+def test_the_error_names_a_port_that_is_in_use(make: Make, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(BrokerError, match=f"port {port} is taken"):
+        with pytest.raises(BrokerError, match=f"port {port} is in use"):
             make(tmp_path / "kafka", port).start()
 
 
