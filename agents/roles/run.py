@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from ninezero.agents.roles import ledgers, lists, recording, screening
 from ninezero.agents.roles.http import serve
-from ninezero.agents.roles.logs.formats import LogFormat
-from ninezero.agents.roles.logs.output import set_up
+from ninezero.agents.roles.logs.output import LogOutput
 from ninezero.agents.roles.metrics import measure_lag, start_counters_at_zero
 from ninezero.agents.roles.role import Role
 from ninezero.agents.roles.topics import watch_topics
@@ -28,13 +27,17 @@ BUILDERS: dict[str, Callable[[Role], Awaitable[None]]] = {
 """What adds agents, components and background work to a role, by the name of the role."""
 
 
-async def run(name: str, settings: Settings, log_format: LogFormat = "text") -> str | None:
-    """Runs a role until a signal or a failure ends it. Sets up the log output of the process.
+async def run(name: str, settings: Settings, output: LogOutput) -> str | None:
+    """Runs a role until a signal or a failure ends it.
+
+    Args:
+        name: the role.
+        settings: the settings of the process.
+        output: the log output, which is told when Kafka answers.
 
     Returns:
         The failure in one line, or None after a signal.
     """
-    output = set_up(name, log_format)
     start_counters_at_zero()
     role = Role(name, settings)
     role.topic_ids = await asyncio.to_thread(topic_ids, settings)

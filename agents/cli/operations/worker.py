@@ -45,9 +45,11 @@ def _run(role: str, settings: settings_.Settings, log_format: LogFormat) -> None
     """Runs a role and exits, with status 1 if it failed. The last line of its log has the reason."""
     from msgspec import convert
 
+    from ninezero.agents.roles.logs.output import set_up
     from ninezero.streams.kafka.access import ACCESS, Party
     from ninezero.streams.kafka.client import require_topics
 
+    output = set_up(role, log_format)
     asyncio.run(require_topics(settings, ACCESS[convert(role, Party)].topics))
     import uvloop
 
@@ -56,7 +58,7 @@ def _run(role: str, settings: settings_.Settings, log_format: LogFormat) -> None
     from ninezero.streams.transport.loop import Loop
 
     tune_garbage_collector()
-    failure = uvloop.run(run(role, settings, log_format), loop_factory=Loop)
+    failure = uvloop.run(run(role, settings, output), loop_factory=Loop)
     if failure is not None and log_format == "text":
         print(f"ninezero: the {role} role ended: {failure}", file=sys.stderr, flush=True)
     os._exit(0 if failure is None else 1)  # a client's thread may still wait for what failed
