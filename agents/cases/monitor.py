@@ -23,6 +23,7 @@ from ninezero.agents.cases.kinds import CaseKind
 from ninezero.agents.cases.partition_cases import Changes, PartitionCases
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.rows import FIRST_WINS
+from ninezero.streams.kafka.client import outage_mark
 from ninezero.streams.kafka.compacted import CompactedTable
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
@@ -149,7 +150,8 @@ class CaseMonitor:
         try:
             return await self._consumer().end_offsets(tps)
         except KafkaError as error:
-            log.warning("cases cannot be checked for missing reports: Kafka does not answer (%s)", type(error).__name__)
+            name = type(error).__name__
+            log.warning("cases cannot be checked for missing reports (%s); retrying", name, extra=outage_mark(error))
             return {}
 
     # -- the cases of a partition ------------------------------------------------------------------------------------

@@ -14,6 +14,9 @@ from ninezero.agents.roles.logs.formats import LogFormat, formatter
 
 SWEEP_SECONDS = 1.0
 
+_ERRORS_ONLY = ("aiokafka", "faust", "kafka.admin", "kafka.net.selector", "mode")
+"""Loggers whose warnings report normal operation, such as a rebalance or a step of the client that took 0.1 s."""
+
 
 class LogOutput(logging.StreamHandler[TextIO]):
     """Writes condensed log records to stderr, one line each."""
@@ -60,12 +63,7 @@ def set_up(role: str, kind: LogFormat) -> LogOutput:
     logging.basicConfig(level=logging.WARNING, handlers=[output], force=True)
     logging.captureWarnings(True)
     logging.getLogger("ninezero").setLevel(logging.INFO)
-    for name in (
-        "aiokafka",
-        "faust",
-        "kafka.admin",
-        "mode",
-    ):  # their warnings report normal operation, such as a rebalance
+    for name in _ERRORS_ONLY:
         logging.getLogger(name).setLevel(logging.ERROR)
     # mode logs the lifecycle of a service at INFO under the module of its class, and two of these modules are ours.
     logging.getLogger("ninezero.streams.transport").setLevel(logging.WARNING)
