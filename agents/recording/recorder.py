@@ -42,9 +42,6 @@ MAX_BUFFERED_ROWS = 400_000
 IDLE_CHECK_SECONDS = 5.0
 """Time between two checks that the rows of idle partitions still exist."""
 
-REMINDER_SECONDS = 60.0
-"""Time between two log lines about the same failure."""
-
 
 class Recorder:
     """Records topics in ClickHouse with one connection.
@@ -65,7 +62,6 @@ class Recorder:
         self._connection, self._consumer, self._writer = connection, consumer, writer
         self._checkpoint = Checkpoint(connection, consumer, timezone)
         self._buffers: dict[str, TopicBuffer] = defaultdict(TopicBuffer)
-        self._outages: dict[str, Outage] = defaultdict(Outage)
         self._full = asyncio.Event()
         self._room = asyncio.Condition()
 
@@ -135,9 +131,13 @@ class Recorder:
             await self._checkpoint.commit(buffer.next_batch())
         except (ClickHouseError, KafkaError) as error:
             metrics.sink_retries.labels("all").inc()
-            self._outages[topic].failed(topic, _describe(error), buffer.retry_later())
+            # Repeated lines are condensed by the log output of the worker (agents/roles/logs/condenser.py).
+            log.warning(
+                "%s cannot be recorded: %s; trying again in %.1f s", topic, _describe(error), buffer.retry_later()
+            )
             return
-        self._outages[topic].succeeded(topic)
+        if buffer.failed:
+            log.info("%s is recorded again", topic)
         async with self._room:
             buffer.finish_batch()
             self._measure()
@@ -176,27 +176,6 @@ class Recorder:
             return tracker.watermark
         position: int | None = await self._consumer.position(tp)
         return position
-
-
-class Outage:
-    """Logs the failures of a topic: one line when it begins or its cause changes, a reminder a minute, and one at the end."""
-
-    def __init__(self) -> None:
-        self._cause = ""
-        self._logged_at = 0.0
-
-    def failed(self, topic: str, cause: str, pause: float) -> None:
-        """Logs a failure unless the same one was logged within the last minute. `pause` is the time to the next try in s."""
-        now = time.monotonic()
-        if cause != self._cause or now - self._logged_at >= REMINDER_SECONDS:
-            self._cause, self._logged_at = cause, now
-            log.warning("%s cannot be recorded: %s; trying again, next in %.1f s", topic, cause, pause)
-
-    def succeeded(self, topic: str) -> None:
-        """Logs the end of the outage, if there was one."""
-        if self._cause:
-            self._cause = ""
-            log.warning("%s is recorded again", topic)
 
 
 def _describe(error: Exception) -> str:

@@ -47,6 +47,11 @@ class TopicBuffer:
         """Whether something waits and the pause after the last failure is over."""
         return not self.empty and self._retry_at <= time.monotonic()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the batch has failed before."""
+        return self._pause > FIRST_RETRY_SECONDS
+
     def append(self, chunk: Chunk, rows: Mapping[str, Block | Sequence[tuple[Any, ...]]]) -> None:
         """Adds a chunk and its rows by table."""
         self._chunks.append(chunk)
