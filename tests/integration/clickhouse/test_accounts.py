@@ -1,4 +1,4 @@
-"""The three accounts, each trying what it must not do: by GRANT in the embedded engine, by users.xml on Debian's server."""
+"""The rights of the three accounts: by GRANT in the embedded engine, by users.xml on Debian's server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FORBIDDEN = [
     "SELECT 1 WHERE ('', 0) IN (SELECT device_id, seq FROM ninezero_data.device_events)",
 ]
 
-# One process an account: the embedded engine reads its users once. `default` is given the rights of the account in question.
+# One process per account, because the embedded engine reads its users once. `default` gets the rights of the account.
 TRY = """
 import sys
 import orjson
@@ -57,29 +57,29 @@ from chdb.session import Session
 from ninezero.streams import clickhouse
 
 class Embedded(clickhouse.Embedded):
-    def __init__(self, where):
-        self._session = Session(where)
+    def __init__(self, folder):
+        self._session = Session(folder)
 
 engine = Embedded(sys.argv[1])
-said = {}
+answers = {}
 for statement in orjson.loads(sys.stdin.buffer.read()):
     try:
         clickhouse.migrate(engine) if statement == "migrate" else engine.query(statement)
-        said[statement] = ""
+        answers[statement] = ""
     except clickhouse.ClickHouseError as error:
-        said[statement] = str(error)
-print(orjson.dumps(said).decode())
+        answers[statement] = str(error)
+print(orjson.dumps(answers).decode())
 """
 
 
 def accounts() -> list[str]:
-    """Statements of accounts.sql."""
+    """Returns the statements of accounts.sql."""
     text = re.sub(r"^--.*$", "", (DEPLOY / "accounts.sql").read_text(), flags=re.M)
     return [statement.strip() for statement in text.split(";\n") if statement.strip()]
 
 
 def attempt(folder: Path, account: str, statements: list[str]) -> dict[str, str]:
-    """What the embedded engine says to each statement under the grants of an account; `administrator` may do all."""
+    """Returns the error of each statement, empty if it succeeded, under the grants of an account; `administrator` may do all."""
     grants = [
         g.removesuffix(f" TO {account}") for g in accounts() if g.startswith("GRANT") and g.endswith(f" TO {account}")
     ]
@@ -98,49 +98,49 @@ def attempt(folder: Path, account: str, statements: list[str]) -> dict[str, str]
         input=orjson.dumps(statements), capture_output=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()[-500:]
-    said: dict[str, str] = orjson.loads(done.stdout.splitlines()[-1])
-    return said
+    answers: dict[str, str] = orjson.loads(done.stdout.splitlines()[-1])
+    return answers
 
 
 def reads(names: list[str]) -> list[str]:
     return [f"SELECT * FROM {name} LIMIT 1" for name in names]
 
 
-def test_accounts_sql_gives_every_view_a_definer() -> None:
+def test_accounts_sql_sets_a_definer_for_every_view() -> None:
     defined = sorted(re.findall(r"ALTER TABLE (\S+) MODIFY SQL SECURITY", "\n".join(accounts())))
     assert defined == VIEWS
 
 
-def test_by_grant_each_account_does_what_it_is_for_and_nothing_else(tmp_path: Path) -> None:
+def test_with_grants_each_account_can_do_its_work_and_nothing_else(tmp_path: Path) -> None:
     asts = [f"EXPLAIN AST {statement}" for statement in accounts() if not statement.startswith("ALTER")]
     definers = [statement for statement in accounts() if statement.startswith("ALTER")]
     assert set(attempt(tmp_path, "administrator", ["migrate", *asts, *definers]).values()) == {""}
     for account, allowed in (("ninezero_reader", VIEWS), ("ninezero_public", PUBLISHED)):
-        said = attempt(tmp_path, account, [*reads(VIEWS + PUBLISHED + TABLES), *FORBIDDEN])
-        assert {s for s, error in said.items() if not error} == set(reads(allowed)), account
-        refused = [e for s, e in said.items() if s not in reads(allowed) and "merge(" not in s]
-        assert [e for e in refused if "ACCESS_DENIED" not in e] == []
+        answers = attempt(tmp_path, account, [*reads(VIEWS + PUBLISHED + TABLES), *FORBIDDEN])
+        assert {s for s, error in answers.items() if not error} == set(reads(allowed)), account
+        errors = [e for s, e in answers.items() if s not in reads(allowed) and "merge(" not in s]
+        assert [e for e in errors if "ACCESS_DENIED" not in e] == []
     work = ["INSERT INTO ninezero_data.site_register (site_id) SELECT 's'", "CREATE TABLE ninezero_data.no_screening_facts AS ninezero_data.screening_facts",
             "ALTER TABLE ninezero_data.screening_facts REPLACE PARTITION '2026-01-01' FROM ninezero_data.no_screening_facts",
             "DROP TABLE ninezero_data.no_screening_facts", "TRUNCATE TABLE ninezero_data.recorder_progress"]  # fmt: skip
-    said = attempt(
+    answers = attempt(
         tmp_path, "ninezero_writer", ["migrate", *work, *reads(VIEWS), "SELECT * FROM file('x.csv', 'CSV', 'x String')"]
     )
-    assert [s for s, error in said.items() if error] == ["SELECT * FROM file('x.csv', 'CSV', 'x String')"]
+    assert [s for s, error in answers.items() if error] == ["SELECT * FROM file('x.csv', 'CSV', 'x String')"]
 
 
-def test_the_writer_makes_the_schema_of_an_empty_server_and_the_definers_come_after_it(tmp_path: Path) -> None:
-    """The order on Kubernetes, where an administrator can be used on the server alone."""
+def test_the_writer_creates_the_schema_before_the_definers_are_set(tmp_path: Path) -> None:
+    """The order on Kubernetes, where the administrator can be used only on the server itself."""
     assert attempt(tmp_path, "ninezero_writer", ["migrate"]) == {"migrate": ""}
     definers = [statement for statement in accounts() if statement.startswith("ALTER")]
     assert set(attempt(tmp_path, "administrator", definers).values()) == {""}
-    said = attempt(tmp_path, "ninezero_reader", reads(VIEWS + TABLES))
-    assert {s for s, error in said.items() if not error} == set(reads(VIEWS))
+    answers = attempt(tmp_path, "ninezero_reader", reads(VIEWS + TABLES))
+    assert {s for s, error in answers.items() if not error} == set(reads(VIEWS))
 
 
 @pytest.mark.server
-def test_without_grant_the_databases_are_fences_and_the_facts_stay_behind_them(tmp_path: Path) -> None:
-    """On 18.16 a view asks for its reader's right on the tables: the reader has none, and so no view either."""
+def test_without_grants_accounts_are_limited_to_their_databases(tmp_path: Path) -> None:
+    """On 18.16 reading a view needs rights on its tables. `ninezero_reader` has none, so it cannot read the views either."""
     server = ClickHouseServer(tmp_path)
     (tmp_path / "users.d").mkdir()
     text = (DEPLOY / "users.d" / "ninezero.xml").read_text().replace("set this", hashlib.sha256(b"secret").hexdigest())

@@ -71,7 +71,7 @@ async def until(condition: Any, seconds: float = 15) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_a_server_that_is_away_at_the_start_is_waited_for(clickhouse_server: ClickHouseServer) -> None:
+def test_a_server_that_is_down_at_the_start_is_waited_for(clickhouse_server: ClickHouseServer) -> None:
     clickhouse_server.kill()
 
     async def check() -> None:
@@ -86,7 +86,7 @@ def test_a_server_that_is_away_at_the_start_is_waited_for(clickhouse_server: Cli
     asyncio.run(check())
 
 
-def test_a_missing_table_holds_up_its_own_topic_only(clickhouse_server: ClickHouseServer) -> None:
+def test_a_missing_table_stops_only_the_topics_that_write_into_it(clickhouse_server: ClickHouseServer) -> None:
     engine = clickhouse.connect(clickhouse_server.url)
 
     async def check() -> None:
@@ -105,7 +105,7 @@ def test_a_missing_table_holds_up_its_own_topic_only(clickhouse_server: ClickHou
     engine.close()
 
 
-def test_a_full_buffer_of_one_topic_leaves_room_for_another(
+def test_a_full_buffer_of_one_topic_does_not_stop_another(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder, "MAX_BUFFERED_ROWS", 1)
@@ -120,7 +120,7 @@ def test_a_full_buffer_of_one_topic_leaves_room_for_another(
     asyncio.run(check())
 
 
-def test_a_server_that_falls_silent_is_given_up_and_called_again(clickhouse_server: ClickHouseServer) -> None:
+def test_the_connection_to_a_server_that_hangs_is_replaced(clickhouse_server: ClickHouseServer) -> None:
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
@@ -129,14 +129,14 @@ def test_a_server_that_falls_silent_is_given_up_and_called_again(clickhouse_serv
             one = chunk(SITES[0])
             await made.append(one, SITES[1])
             await asyncio.sleep(2)
-            link.silent = False  # and the connection that hangs stays dead
+            link.silent = False  # the old connection stays dead
             await until(lambda: done(one))
 
     asyncio.run(check())
     link.close()
 
 
-def test_a_database_that_hangs_does_not_keep_the_process_from_ending(
+def test_a_server_that_hangs_does_not_delay_the_end_of_the_process(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.5)
@@ -154,7 +154,7 @@ def test_a_database_that_hangs_does_not_keep_the_process_from_ending(
     link.close()
 
 
-def test_an_account_that_the_server_does_not_know_stops_the_start(clickhouse_server: ClickHouseServer) -> None:
+def test_an_unknown_account_stops_the_start(clickhouse_server: ClickHouseServer) -> None:
     with pytest.raises(ClickHouseDenied):
         asyncio.run(recorder_on(f"clickhouse://nobody:wrong@127.0.0.1:{clickhouse_server.port}").start())
 
@@ -164,19 +164,19 @@ def test_an_embedded_database_that_cannot_be_opened_stops_the_start() -> None:
         asyncio.run(recorder_on("chdb:///proc/none").start())
 
 
-def test_nobody_at_the_address_does_not_stop_the_start() -> None:
+def test_an_address_without_a_server_does_not_stop_the_start() -> None:
     asyncio.run(recorder_on(f"clickhouse://default@127.0.0.1:{free_port()}").start())
 
 
 def rewritten(server: ClickHouseServer, name: str, old: str, new: str) -> Callable[[], None]:
-    """Changes a file of the server's configuration; what is returned puts it back."""
+    """Changes a file of the server's configuration. Returns a function that restores it."""
     path = server.folder / name
     before, written = path.read_text(), path.stat().st_mtime
     assert old in before
 
     def write(text: str, later: int) -> None:
         path.write_text(text)
-        os.utime(path, (written + later, written + later))  # the server tells changes by the second
+        os.utime(path, (written + later, written + later))  # the server compares modification times in whole seconds
 
     write(before.replace(old, new), 10)
     return lambda: write(before, 20)
@@ -193,7 +193,7 @@ def read_only(server: ClickHouseServer) -> Callable[[], None]:
     )
 
 
-def shut_out(server: ClickHouseServer) -> Callable[[], None]:
+def with_wrong_password(server: ClickHouseServer) -> Callable[[], None]:
     return rewritten(server, "users.xml", "<password></password>", "<password>another</password>")
 
 
@@ -204,25 +204,25 @@ def without_table(server: ClickHouseServer) -> Callable[[], None]:
 
 def without_progress(server: ClickHouseServer) -> Callable[[], None]:
     _statement(server, "DROP TABLE ninezero_data.recorder_progress")
-    return lambda: None  # the sink makes it again
+    return lambda: None  # the recorder creates it again
 
 
 def too_many_parts(server: ClickHouseServer) -> Callable[[], None]:
     server.kill()
     limits = "<parts_to_delay_insert>0</parts_to_delay_insert><parts_to_throw_insert>1</parts_to_throw_insert>"
-    put_back = rewritten(server, "config.xml", "</yandex>", f"<merge_tree>{limits}</merge_tree></yandex>")
+    restore_file = rewritten(server, "config.xml", "</yandex>", f"<merge_tree>{limits}</merge_tree></yandex>")
     server.start()
     _statement(server, "SYSTEM STOP MERGES")
     for number in range(2):
         with contextlib.suppress(ClickHouseError):
             _statement(server, f"INSERT INTO ninezero_data.site_register SELECT 'x', 'road', '370115', 1, {number}")
 
-    def mend() -> None:
+    def restore() -> None:
         server.kill()
-        put_back()
+        restore_file()
         server.start()
 
-    return mend
+    return restore
 
 
 def _statement(server: ClickHouseServer, sql: str) -> None:
@@ -232,42 +232,42 @@ def _statement(server: ClickHouseServer, sql: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hinder", "said"),
+    ("disturb", "cause"),
     [
         (killed, "Connection refused"),
         (read_only, "readonly"),
-        (shut_out, "assword"),
+        (with_wrong_password, "assword"),
         (without_table, "doesn't exist"),
         (without_progress, ""),
         (too_many_parts, "Too many parts"),
     ],
 )
-def test_what_is_refused_is_tried_again_until_it_is_taken(
-    clickhouse_server: ClickHouseServer, caplog: pytest.LogCaptureFixture, hinder: Any, said: str
+def test_a_rejected_insert_is_repeated_until_it_succeeds(
+    clickhouse_server: ClickHouseServer, caplog: pytest.LogCaptureFixture, disturb: Any, cause: str
 ) -> None:
     async def check() -> None:
         async with running(recorder_on(clickhouse_server.url)) as made:
             chunks = [chunk(SITES[0])]
             await made.append(chunks[0], SITES[1])
             await until(lambda: done(chunks[0]))
-            mend = await asyncio.to_thread(hinder, clickhouse_server)
+            restore = await asyncio.to_thread(disturb, clickhouse_server)
             async with asyncio.timeout(40):
-                while said not in caplog.text or len(chunks) < 2:
+                while cause not in caplog.text or len(chunks) < 2:
                     chunks.append(chunk(SITES[0]))
                     await made.append(chunks[-1], SITES[1])
                     await made._connection.call(
                         lambda engine: engine.close()
-                    )  # what an account may holds from the next connection on
+                    )  # rights of an account change with the next connection
                     await asyncio.sleep(0.2)
-            assert not said or not done(chunks[-1])
-            await asyncio.to_thread(mend)
+            assert not cause or not done(chunks[-1])
+            await asyncio.to_thread(restore)
             await until(lambda: all(map(done, chunks)), 40)
 
     asyncio.run(check())
     assert "Traceback" not in caplog.text
 
 
-def test_a_reply_that_is_lost_does_not_lose_the_rows(clickhouse_server: ClickHouseServer) -> None:
+def test_a_lost_reply_loses_no_row(clickhouse_server: ClickHouseServer) -> None:
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
@@ -286,8 +286,10 @@ def test_a_reply_that_is_lost_does_not_lose_the_rows(clickhouse_server: ClickHou
     link.close()
 
 
-def test_a_broker_that_does_not_know_is_asked_again(clickhouse_server: ClickHouseServer, kafka: Broker) -> None:
-    """The chunk begins after what is recorded, so Kafka is asked for its oldest record; the topic is not there yet."""
+def test_a_broker_that_cannot_tell_the_oldest_offset_is_asked_again(
+    clickhouse_server: ClickHouseServer, kafka: Broker
+) -> None:
+    """The chunk begins after what is recorded, so the recorder asks Kafka for its oldest record. The topic does not exist yet."""
     topic, rewound = f"late-{time.time_ns()}", []
 
     async def check() -> None:

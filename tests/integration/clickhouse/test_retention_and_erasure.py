@@ -1,6 +1,6 @@
-"""What must go goes, and what must stay stays: sealed days, publishing and the end, by command, on a real Kafka.
+"""`retain`, `publish` and `erase` on a real Kafka.
 
-The embedded engine is held by the recording role all the while: the commands go through it.
+The recording role holds the embedded engine meanwhile, so the commands send their statements to it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support import System, wait_for
 
 NUMBER = "11010519491231002X"
 GHOST = "a-device-that-nobody-has"
-"""Named in one disposition, and so in one fact and in no count."""
+"""A device that is named in one disposition only: in one fact, and in no count."""
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def disposition(seq: int, of: int, at: datetime, device: str = "d") -> tuple[str
 
 
 def ask(system: System, *queries: str) -> list[list[dict[str, Any]]]:
-    """Rows of queries: through the process that holds the database, or from the database that none holds any more."""
+    """Returns the rows of queries, through the process that holds the database if there is one."""
     engine = clickhouse.connect(system.env["NINEZERO_CLICKHOUSE"])
     try:
         return [engine.query(sql) for sql in queries]
@@ -65,7 +65,7 @@ def ask(system: System, *queries: str) -> list[list[dict[str, Any]]]:
 
 
 def counts(system: System) -> dict[str, Any]:
-    """Every count of the days in question."""
+    """Returns every count of the days of this test."""
     found = ask(
         system,
         "SELECT * FROM ninezero.screening_by_day ORDER BY day, site_id, kind",
@@ -76,7 +76,7 @@ def counts(system: System) -> dict[str, Any]:
     return dict(zip(("screening", "dispositions", "completeness", "reasons"), found, strict=True))
 
 
-def told(system: System) -> int:
+def disposition_count(system: System) -> int:
     return sum(int(row["count"]) for row in ask(system, "SELECT count FROM ninezero.dispositions_by_day")[0])
 
 
@@ -88,8 +88,8 @@ def sealed_letters(system: System) -> list[str]:
     return sorted(letter["topic"] for letter in read_all(system, "dead-letters") if letter["reason"] == "day_sealed")
 
 
-def holding(folder: Path, needle: str) -> list[str]:
-    """Files under a folder that hold a text. What the broker has already given up is renamed, and goes within a minute."""
+def files_with(folder: Path, needle: str) -> list[str]:
+    """Returns the files under a folder that contain a text, except files that the broker has marked for deletion."""
     return [
         str(path)
         for path in folder.rglob("*")
@@ -97,7 +97,7 @@ def holding(folder: Path, needle: str) -> list[str]:
     ]
 
 
-def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
+def test_a_sealed_day_keeps_its_counts_and_so_does_erase(
     kafka: Broker, producer: KafkaProducer, tmp_path: Path
 ) -> None:
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_REPLAY="1",
@@ -118,12 +118,14 @@ def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
             disposition(18, 0, now, GHOST),
         ]
         send(system, producer, records)
-        wait_for(lambda: (passages(system), told(system)) == (13, 3), 60, "the counts")
+        wait_for(lambda: (passages(system), disposition_count(system)) == (13, 3), 60, "the counts")
         line = json.dumps(
             {"kind": "pedestrian", "people": [{"role": "pedestrian", "id": NUMBER, "temperature_c": 36.4}]}
         )
-        said = system.run("scan", "-", "--site", "s", "--device", "edge", stdin=line.encode())
-        assert b"edge 0: hold" in said.stdout, said  # the list has tokens of another ring, whose first key is k1, too
+        scanned = system.run("scan", "-", "--site", "s", "--device", "edge", stdin=line.encode())
+        assert b"edge 0: hold" in scanned.stdout, (
+            scanned
+        )  # the list has tokens of another key ring, whose first key is also k1
         wait_for(lambda: passages(system) == 14, 30, "the passage of the device")
         before = counts(system)
         assert [int(r["missing"]) for r in before["completeness"] if r["device_id"] == "d"] == [0, 0, 3]
@@ -154,17 +156,17 @@ def test_a_sealed_day_keeps_its_counts_and_the_end_leaves_counts_alone(
         assert [(int(r["passages"]), int(r["refer"])) for r in frozen] == [(10, 0)]
         assert system.run("publish").stdout.startswith(b"nothing to publish")
 
-        refused = system.run("erase", "--yes")
-        assert refused.returncode == 1 and b"still run" in refused.stderr
+        rejected = system.run("erase", "--yes")
+        assert rejected.returncode == 1 and b"still run" in rejected.stderr
     finally:
         system.stop()
-    at_the_end(kafka, system, key, counts(system))
+    check_erase(kafka, system, key, counts(system))
 
 
-def at_the_end(kafka: Broker, system: System, key: str, before: dict[str, Any]) -> None:
-    """`erase`, and a search of every store for what should be gone."""
-    refused = system.run("erase")
-    assert refused.returncode == 1 and b"nothing was erased" in refused.stderr and b"key ring" in refused.stdout
+def check_erase(kafka: Broker, system: System, key: str, before: dict[str, Any]) -> None:
+    """Runs `erase` and searches every store for what should be gone."""
+    rejected = system.run("erase")
+    assert rejected.returncode == 1 and b"nothing was erased" in rejected.stderr and b"key ring" in rejected.stdout
     token = next(
         iter(
             {
@@ -175,8 +177,8 @@ def at_the_end(kafka: Broker, system: System, key: str, before: dict[str, Any]) 
             }
         )
     )
-    assert holding(kafka.folder / "data", token) and holding(system.folder, key)
-    assert holding(system.folder / "ch", GHOST)
+    assert files_with(kafka.folder / "data", token) and files_with(system.folder, key)
+    assert files_with(system.folder / "ch", GHOST)
 
     done = system.run("erase", "--yes")
     assert done.returncode == 0, done.stderr
@@ -188,8 +190,13 @@ def at_the_end(kafka: Broker, system: System, key: str, before: dict[str, Any]) 
     for line in ("key ring", "outbox", "topic", "consumer group", "screening_facts", "backups and snapshots"):
         assert line in certificate
 
-    assert holding(kafka.folder / "data", token) == holding(system.folder, token) == holding(system.folder, key) == []
-    assert holding(system.folder / "ch", GHOST) == []
+    assert (
+        files_with(kafka.folder / "data", token)
+        == files_with(system.folder, token)
+        == files_with(system.folder, key)
+        == []
+    )
+    assert files_with(system.folder / "ch", GHOST) == []
     assert not (system.folder / "keys.json").exists() and not list((system.folder / "outbox").glob("*"))
     client = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     assert not [name for name in client.list_topics() if name.startswith(system.prefix)]
@@ -198,10 +205,10 @@ def at_the_end(kafka: Broker, system: System, key: str, before: dict[str, Any]) 
     for table in ("screening_facts", "device_events", "disposition_facts", "sealed_kinds", "recorder_progress"):
         assert int(ask(system, f"SELECT count() AS n FROM ninezero_data.{table}")[0][0]["n"]) == 0
     assert counts(system) == before
-    assert system.run("erase", "--yes").returncode == 0  # again: nothing is there, nothing remains
+    assert system.run("erase", "--yes").returncode == 0  # again: there is nothing left to erase
 
 
-def test_what_cannot_be_erased_is_written_down_and_the_rest_is_erased(tmp_path: Path) -> None:
+def test_the_certificate_lists_what_could_not_be_erased_and_the_rest_is_erased(tmp_path: Path) -> None:
     system = System("127.0.0.1:9", f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_KEYS=str(tmp_path / "keys.json"),
                     NINEZERO_OUTBOX=str(tmp_path / "outbox"), NINEZERO_SUNSET="2020-06-01T00:00:00+08:00")  # fmt: skip
     assert system.run("keys", "new").returncode == 0
@@ -223,7 +230,7 @@ main()
 """
 
 
-def test_a_device_erases_its_own_key_ring_and_outbox_without_the_workers_packages(tmp_path: Path) -> None:
+def test_a_device_erases_its_key_ring_and_outbox_without_the_packages_of_the_workers(tmp_path: Path) -> None:
     system = System("127.0.0.1:9", "", tmp_path, NINEZERO_KEYS=str(tmp_path / "keys.json"),
                     NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
     assert system.run("keys", "new").returncode == 0

@@ -1,4 +1,4 @@
-"""What is lost is noticed, and what follows from facts is computed again: in the real embedded engine."""
+"""Lost rows are noticed, and lost counts are recomputed from their facts, in the real embedded engine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(engine: Engine, tp: TP, reached: Progress) -> None:
     )
 
 
-def test_progress_lasts_and_its_rows_prove_it(engine: Engine) -> None:
+def test_progress_is_stored_with_the_rows_that_prove_it(engine: Engine) -> None:
     written = {name: Block(name, rows) for name, rows in (("screening_facts", FACTS), ("dead_letter_facts", [HOSTILE]))}
     for table, rows in written.items():
         engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
@@ -54,36 +54,36 @@ def test_progress_lasts_and_its_rows_prove_it(engine: Engine) -> None:
         "screening_facts"
     }
     assert progress.tables_with_lost_rows(engine, {ONE: reached}, {DAY}, DAY) == set(), (
-        "the facts of a sealed day may go"
+        "retention may drop the facts of a sealed day"
     )
 
 
-def test_the_facts_of_a_case_may_go_with_it(engine: Engine) -> None:
-    held = {"followup_facts": ["2026-01-01", "d", 1]}
-    for days, missing in ((13, {"followup_facts"}), (14, set())):
+def test_the_facts_of_a_deleted_case_prove_nothing_after_thirteen_days(engine: Engine) -> None:
+    proof = {"followup_facts": ["2026-01-01", "d", 1]}
+    for age_days, missing in ((13, {"followup_facts"}), (14, set())):
         assert (
-            progress.tables_with_lost_rows(engine, {ONE: Progress(7, 0, held)}, {DAY}, DAY + timedelta(days=days))
+            progress.tables_with_lost_rows(engine, {ONE: Progress(7, 0, proof)}, {DAY}, DAY + timedelta(days=age_days))
             == missing
         )
 
 
-def test_a_refill_begins_at_nothing_and_what_was_known_before_it_counts_no_more(engine: Engine) -> None:
+def test_a_rebuild_starts_from_nothing_and_earlier_progress_no_longer_counts(engine: Engine) -> None:
     before = Progress(9, 0, {"screening_facts": ["2026-01-01", MINUTE, "s", "d", 4]})
     write(engine, ONE, before)
-    begun = progress.restarted({ONE: before, OTHER: Progress(3)}, {"screening_facts"})
-    assert begun.keys() == {ONE}
-    write(engine, ONE, begun[ONE])
-    write(engine, ONE, before._replace(next_offset=12))  # of a process that was asleep
+    restarted = progress.restarted({ONE: before, OTHER: Progress(3)}, {"screening_facts"})
+    assert restarted.keys() == {ONE}
+    write(engine, ONE, restarted[ONE])
+    write(engine, ONE, before._replace(next_offset=12))  # written late by a process that was suspended
     engine.execute("OPTIMIZE TABLE ninezero_data.recorder_progress FINAL")
-    assert progress.read(engine) == {(ONE, "id"): begun[ONE]}
+    assert progress.read(engine) == {(ONE, "id"): restarted[ONE]}
 
 
-def test_the_keys_that_prove_progress_are_columns_of_their_tables_and_no_case_number() -> None:
+def test_key_columns_are_columns_of_their_table_and_never_a_case_number() -> None:
     for table, key in KEY_COLUMNS.items():
         assert set(key) <= set(TABLES[table]._fields) - {"case_id"}
 
 
-def test_counts_that_were_lost_are_computed_from_their_facts(engine: Engine) -> None:
+def test_lost_counts_are_recomputed_from_their_facts(engine: Engine) -> None:
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, FACTS)
     roll_up(engine, {"screening_facts": Block("screening_facts", FACTS)})
     assert repair_rollups(engine) == []
@@ -93,13 +93,13 @@ def test_counts_that_were_lost_are_computed_from_their_facts(engine: Engine) -> 
     assert repair_rollups(engine) == []
 
 
-def test_counts_of_a_sealed_day_stand(engine: Engine) -> None:
+def test_counts_of_a_sealed_day_are_not_recomputed(engine: Engine) -> None:
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, FACTS)
     engine.insert("ninezero_data.sealed_days", ("day", "attempt", "at"), [(DAY, 0, 1)])
     assert repair_rollups(engine) == []
 
 
-def test_cases_that_were_lost_are_computed_from_their_facts(engine: Engine) -> None:
+def test_lost_cases_are_recomputed_from_their_facts(engine: Engine) -> None:
     days = Days("Asia/Shanghai")
     fact = QuarantineFactRow("c." + "0" * 32, MINUTE * 1_000_000, DAY, "d", 1, "q", "admitted", "", "", 0, 0, "", 1)
     engine.insert("ninezero_data.quarantine_facts", QuarantineFactRow._fields, [fact])
@@ -110,19 +110,19 @@ def test_cases_that_were_lost_are_computed_from_their_facts(engine: Engine) -> N
     assert before and engine.query("SELECT * FROM ninezero_data.quarantine_cases FINAL") == before
 
 
-def test_migrate_makes_again_what_is_missing_of_tables_and_views_and_touches_nothing_else(engine: Engine) -> None:
+def test_migrate_creates_missing_tables_and_views_again_and_changes_nothing_else(engine: Engine) -> None:
     columns = "SELECT table, name, type FROM system.columns WHERE database LIKE 'ninezero%' ORDER BY table, name"
     before = engine.query(columns)
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, FACTS)
-    gone = ["ninezero.sites", "ninezero_data.dead_letter_facts", "ninezero_data.recorder_progress"]
-    for name in gone:
+    dropped = ["ninezero.sites", "ninezero_data.dead_letter_facts", "ninezero_data.recorder_progress"]
+    for name in dropped:
         engine.execute(f"DROP TABLE {name}")
-    assert clickhouse.migrate(engine) == gone
+    assert clickhouse.migrate(engine) == dropped
     assert engine.query(columns) == before
     assert len(engine.query("SELECT * FROM ninezero_data.screening_facts")) == 5
 
 
-def test_every_statement_of_a_migration_names_what_it_makes() -> None:
+def test_every_statement_of_a_migration_creates_one_named_object() -> None:
     for path in migrations.SQL_FOLDER.glob("*.sql"):
         for statement in migrations.statements(path, "UTC"):
             assert migrations.CREATED_OBJECT.match(statement), f"{path.name}: {statement[:60]}"

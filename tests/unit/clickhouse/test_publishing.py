@@ -1,4 +1,4 @@
-"""A day is published once, as it was then, whatever kills the run or arrives later; on both engines."""
+"""A day is published once and then stays as it is, on both engines."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_day_is_summed_by_division_then_suppressed_then_frozen(engine: Engine)
     assert screening(engine)[:2] == expected
 
 
-def test_a_table_without_a_row_on_the_day_it_was_published_stays_without(engine: Engine) -> None:
+def test_a_table_that_had_no_rows_when_the_day_was_published_gets_none_later(engine: Engine) -> None:
     passages(engine, "s1", 20)
     publishing.publish(engine, DAY, 11)
     passages(engine, "s1", 30, stage="boarded")  # late
@@ -87,10 +87,12 @@ def test_a_table_without_a_row_on_the_day_it_was_published_stays_without(engine:
     assert engine.query("SELECT * FROM ninezero_published.arrivals_by_day") == []
 
 
-def test_a_run_that_is_killed_is_finished_with_the_numbers_that_it_began_with(engine: Engine) -> None:
+def test_an_interrupted_run_is_finished_with_its_first_numbers(engine: Engine) -> None:
     passages(engine, "s1", 20)
     passages(engine, "s1", 30, stage="boarded")
-    for n, statements in enumerate((0, 1, 1)):  # before anything, after it was written down, between the two tables
+    for n, statements in enumerate(
+        (0, 1, 1)
+    ):  # before the first insert, after the publication is stored, between the two tables
         with pytest.raises(ClickHouseError):
             publishing.publish(Killed(engine, statements), DAY, 11)
         if n:
@@ -109,6 +111,6 @@ def test_a_run_that_is_killed_is_finished_with_the_numbers_that_it_began_with(en
         ("2026-03-04T15:59:59", "2026-03-01"),
     ],
 )
-def test_a_day_waits_until_48_hours_after_its_local_end(now: str, last: str) -> None:
+def test_a_day_is_published_48_hours_after_its_local_end(now: str, last: str) -> None:
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
     assert str(publishing.last_publishable_day(at, "Asia/Shanghai")) == last

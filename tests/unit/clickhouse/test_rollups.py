@@ -84,13 +84,13 @@ def test_migrating_twice_changes_nothing(engine: Engine) -> None:
     assert clickhouse.migrate(engine) == []
 
 
-def test_a_refused_statement_is_one_line_without_a_trace(engine: Engine) -> None:
+def test_a_rejected_statement_is_reported_in_one_line(engine: Engine) -> None:
     with pytest.raises(ClickHouseError) as error:
         engine.query("SELECT nothing FROM nowhere")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("sql", ["DROP TABLE x", "insert into x values (1)", ";", ""])
-def test_query_takes_reads_only(sql: str) -> None:
+def test_only_statements_that_read_are_accepted(sql: str) -> None:
     with pytest.raises(ClickHouseError):
         clickhouse.check_read_only(sql)

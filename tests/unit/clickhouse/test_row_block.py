@@ -1,4 +1,4 @@
-"""Rows by the column, and rows that have most of what they say in common."""
+"""Columnar rows, and the rows of decisions."""
 
 from datetime import date, timedelta
 
@@ -39,7 +39,9 @@ LISTS = st.lists(
 
 
 @given(EVENTS, EVENTS, st.sets(DAYS))
-def test_a_block_holds_the_rows_it_was_given(one: list[DeviceEvent], other: list[DeviceEvent], days: set[date]) -> None:
+def test_a_block_contains_the_rows_that_were_added(
+    one: list[DeviceEvent], other: list[DeviceEvent], days: set[date]
+) -> None:
     block = Block("device_events", one)
     block.extend(Block("device_events", other))
     assert [DeviceEvent(*row) for row in block] == one + other and len(block) == len(one + other)
@@ -49,7 +51,7 @@ def test_a_block_holds_the_rows_it_was_given(one: list[DeviceEvent], other: list
         assert [block.last_value(name) for name in DeviceEvent._fields] == list((one + other)[-1])
 
 
-def test_a_table_without_varied_columns_is_a_block_as_well() -> None:
+def test_a_block_of_a_table_without_varying_columns_has_one_group_per_row() -> None:
     block = Block("recorder_progress", [("t", "id", 0, 1, 2, "")])
     block.extend([("t", "id", 1, 5, 2, "")])
     assert list(block) == [("t", "id", 0, 1, 2, ""), ("t", "id", 1, 5, 2, "")] and (
@@ -59,24 +61,28 @@ def test_a_table_without_varied_columns_is_a_block_as_well() -> None:
 
 
 @given(LISTS)
-def test_decisions_are_the_facts_of_each_event(events: list[tuple[str, str, int, int, int]]) -> None:
+def test_a_decisions_record_becomes_one_row_per_event_grouped_by_day(
+    events: list[tuple[str, str, int, int, int]],
+) -> None:
     day_of, start = Days("Asia/Shanghai").of_second, 1_772_300_000_000
     sites, devices, seqs, after, digests = map(list, zip(*events, strict=True))
     times = [start + ms for ms in after]
-    alike = DecisionGroup(
+    group = DecisionGroup(
         "vehicle", "in", "", 2, "hold", True, ["fever"], list(map("st".index, sites)), devices, seqs, times, digests
     )
-    made = split_by_day(Decisions(1, 7, 1, ["s", "t"], [alike]), day_of)
+    decisions = split_by_day(Decisions(1, 7, 1, ["s", "t"], [group]), day_of)
     minutes = [ms // 60_000 * 60 for ms in times]
     rows = zip(map(day_of, minutes), minutes, sites, devices, seqs, digests, strict=True)
     expected = sorted(rows, key=lambda row: row[0])
     version = FIRST_WINS - 7
-    facts, told = screening_facts([made]), device_events([made])
+    facts, device_rows = screening_facts([decisions]), device_events([decisions])
     assert list(facts) == [
         ScreeningFact(day, at, site, d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
         for day, at, site, d, n, _ in expected
     ]
-    assert list(told) == [DeviceEvent(day, d, n, site, digest, 1, version) for day, _, site, d, n, digest in expected]
+    assert list(device_rows) == [
+        DeviceEvent(day, d, n, site, digest, 1, version) for day, _, site, d, n, digest in expected
+    ]
     days = set(map(day_of, minutes))
-    assert made.days == days
-    assert len(facts) == len(told) == len(events) and len(list(facts.groups())) == len(days)
+    assert decisions.days == days
+    assert len(facts) == len(device_rows) == len(events) and len(list(facts.groups())) == len(days)

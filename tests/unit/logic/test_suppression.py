@@ -1,4 +1,4 @@
-"""What may be told of a count, and what a reader can learn all the same."""
+"""Suppression of small counts, and what a reader can still conclude."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ K = st.integers(11, 60)
     ("count", "cell"),
     [(0, 0), (1, None), (10, None), (11, 10), (12, 10), (13, 15), (17, 15), (18, 20), (1_002, 1_000), (1_003, 1_005)],
 )
-def test_zero_stays_small_goes_the_rest_is_rounded(count: int, cell: int | None) -> None:
+def test_zero_stays_small_counts_are_suppressed_and_others_are_rounded(count: int, cell: int | None) -> None:
     assert publishable(count) == cell
 
 
 @given(COUNTS, K)
-def test_a_cell_tells_a_count_to_within_two_or_that_it_is_small(count: int, k: int) -> None:
+def test_a_cell_states_a_count_to_within_two_or_that_it_is_small(count: int, k: int) -> None:
     cell = publishable(count, k)
     low, high = bounds(cell, k)
     assert low <= count <= high
@@ -43,8 +43,8 @@ def test_a_greater_count_never_has_a_smaller_cell(one: int, two: int, k: int) ->
 
 
 @given(st.integers(1, 10**6), st.integers(1, 4))
-def test_whoever_knows_all_but_a_few_of_a_day_cannot_tell_them_from_its_one_publication(known: int, more: int) -> None:
-    """Every published cell but 0 stands for two counts at least, so one more or less of them need not show."""
+def test_a_reader_who_knows_most_of_a_count_cannot_conclude_the_rest(known: int, more: int) -> None:
+    """Every published cell except 0 stands for at least two counts, so one event more or less may not change it."""
     for cell in (publishable(known), publishable(known + more)):
         low, high = bounds(cell)
         assert high > low
@@ -59,30 +59,28 @@ outcomes = st.lists(st.one_of(st.just(0), st.integers(0, 30), st.integers(0, 500
 
 
 @given(outcomes, K)
-def test_a_row_never_says_anything_false_and_a_suppressed_cell_stays_within_what_the_docstring_says(
-    counts: list[int], k: int
-) -> None:
-    """Differencing within a row: the total less the rounded parts narrows a suppressed part, and this is by how much."""
+def test_the_implied_bounds_always_contain_the_true_counts(counts: list[int], k: int) -> None:
+    """Differencing within a row: subtracting the rounded parts from the total narrows a suppressed part."""
     cells = [publishable(n, k) for n in counts]
-    known = implied_bounds(publishable(sum(counts), k), cells, k)
-    assert all(low <= n <= high for n, (low, high) in zip(counts, known, strict=True))
+    concluded = implied_bounds(publishable(sum(counts), k), cells, k)
+    assert all(low <= n <= high for n, (low, high) in zip(counts, concluded, strict=True))
     hidden = [i for i, cell in enumerate(cells) if cell is None]
-    if len(hidden) > 1:  # two hidden cells hide each other: their sum is what is narrowed
-        lows = sum(known[i][0] for i in hidden)
+    if len(hidden) > 1:  # with two suppressed cells only their sum is narrowed
+        lows = sum(concluded[i].least for i in hidden)
         assert lows <= sum(counts[i] for i in hidden)
 
 
-def test_the_worst_case_is_known_one_suppressed_cell_beside_zeros_at_the_very_edge_of_k() -> None:
+def test_in_the_worst_case_a_suppressed_cell_beside_zeros_is_exact() -> None:
     cells = [publishable(n) for n in (11, 0, 0, 0, 1)]
     assert (publishable(12), cells) == (10, [10, 0, 0, 0, None])
     assert implied_bounds(10, cells) == [(11, 11), (0, 0), (0, 0), (0, 0), (1, 1)]  # exact: the residual risk
 
 
-def test_a_hundred_passages_with_one_referred_tell_one_to_four() -> None:
+def test_one_referral_among_a_hundred_passages_is_narrowed_to_one_to_four() -> None:
     assert implied_bounds(publishable(100), [publishable(n) for n in (99, 0, 0, 0, 1)])[4] == (1, 4)
 
 
-def test_divisions_sum_their_sites_before_anything_is_suppressed_and_unknown_sites_are_kept() -> None:
+def test_sites_are_summed_by_division_and_unregistered_sites_are_kept() -> None:
     rows = [
         SiteCounts("a", ("rail",), (6, 0)),
         SiteCounts("b", ("rail",), (6, 1)),
