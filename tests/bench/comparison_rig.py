@@ -302,13 +302,6 @@ class Bench:
 
 
 async def _read(settings: settings_.Settings, topic: str, partitions: int) -> list[bytes]:
-    reader = kafka.consumer(settings, auto_offset_reset="earliest", isolation_level="read_committed")
-    await reader.start()
     tps = [kafka.TopicPartition(topic, p) for p in range(partitions)]
-    reader.assign(tps)
-    ends, found = await reader.end_offsets(tps), []
-    while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
-        for records in (await reader.getmany(timeout_ms=200)).values():
-            found += [record.value for record in records]
-    await reader.stop()
-    return found
+    async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
+        return [record.value async for record in kafka.read_to_end(reader, tps)]

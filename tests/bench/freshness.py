@@ -124,19 +124,13 @@ async def read_outcomes(system: System, count: int) -> dict[int, str]:
 async def read(system: System, topic: topics.Topic, kind: Any) -> list[tuple[Any, int]]:
     """Returns (value, Kafka timestamp in ms) of all records of a topic."""
     made = settings_.load(system.env)
-    reader = kafka.consumer(made, isolation_level="read_committed", auto_offset_reset="earliest")
-    await reader.start()
     name = made.topic(topic.name)
-    tps = [
-        kafka.TopicPartition(name, p) for p in sorted(reader.partitions_for_topic(name) or range(topic.partitions or 4))
-    ]
-    reader.assign(tps)
-    ends, found = await reader.end_offsets(tps), []
-    while [tp for tp in tps if await reader.position(tp) < ends[tp]]:
-        for records in (await reader.getmany(timeout_ms=200)).values():
-            found += [(decoder(kind).decode(record.value), record.timestamp) for record in records]
-    await reader.stop()
-    return found
+    async with kafka.connected(kafka.consumer(made, isolation_level="read_committed")) as reader:
+        partitions = sorted(reader.partitions_for_topic(name) or range(topic.partitions or 4))
+        tps = [kafka.TopicPartition(name, p) for p in partitions]
+        return [
+            (decoder(kind).decode(record.value), record.timestamp) async for record in kafka.read_to_end(reader, tps)
+        ]
 
 
 if __name__ == "__main__":

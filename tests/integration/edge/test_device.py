@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 
 import orjson
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer
 
 from ninezero import Answer, Device, DeviceError, OutboxError, Traveller
 from ninezero.schemas.events import Disposition, EventRef
@@ -24,6 +25,7 @@ from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.clock import Clock
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring, rotate
 from ninezero.streams.edge.documents.normal_forms import normalise
+from ninezero.streams.kafka.sync import read_to_end
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, free_port, wait_for
 
@@ -74,15 +76,8 @@ def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str
 
 def read(system: System, topic: str) -> list[dict[str, Any]]:
     """Returns all values that are on a topic now, without tombstones."""
-    consumer = KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"], auto_offset_reset="earliest")
-    name = system.prefix + topic
-    tps = [TopicPartition(name, p) for p in consumer.partitions_for_topic(name) or ()]
-    consumer.assign(tps)
-    ends, found = consumer.end_offsets(tps), []
-    while any(consumer.position(tp) < ends[tp] for tp in tps):
-        found += [orjson.loads(r.value) for some in consumer.poll(timeout_ms=200).values() for r in some if r.value]
-    consumer.close()
-    return found
+    with contextlib.closing(KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"])) as reader:
+        return [orjson.loads(record.value) for record in read_to_end(reader, system.prefix + topic) if record.value]
 
 
 def counted(system: System) -> int:

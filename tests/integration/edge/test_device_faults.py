@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from ninezero import Device, OutboxError, Traveller
 from ninezero.schemas.events import Disposition, EventRef, Outcomes, encode
@@ -67,15 +66,8 @@ def arrived(settings: Settings, topic: str = "checkpoint-scans") -> list[int]:
 def records(settings: Settings, topic: str) -> list[dict[str, Any]]:
     import json
 
-    reader = KafkaConsumer(bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
-    name = settings.topic(topic)
-    tps = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
-    reader.assign(tps)
-    ends, found = reader.end_offsets(tps), []
-    while any(reader.position(tp) < ends[tp] for tp in tps):
-        found += [json.loads(r.value) for some in reader.poll(timeout_ms=200).values() for r in some]
-    reader.close()
-    return found
+    with contextlib.closing(sync.consumer(settings)) as reader:
+        return [json.loads(record.value) for record in sync.read_to_end(reader, settings.topic(topic))]
 
 
 def answer(settings: Settings, *seqs: int, device: str = "gate-a") -> None:
