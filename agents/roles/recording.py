@@ -84,7 +84,7 @@ async def count_silent_devices(connection: Connection) -> None:
         metrics.devices_silent.set(int(rows[0]["n"]))
 
     while True:
-        await _try("silent devices cannot be counted", count)
+        await attempt("silent devices cannot be counted", count)
         await asyncio.sleep(SILENT_SECONDS)
 
 
@@ -101,7 +101,7 @@ async def repair_counts(connection: Connection, days: Days) -> None:
 
     while True:
         began = time.monotonic()
-        await _try("counts cannot be compared with their facts", repair)
+        await attempt("counts cannot be compared with their facts", repair)
         await asyncio.sleep(max(REPAIR_SECONDS, 50 * (time.monotonic() - began)))
 
 
@@ -110,7 +110,7 @@ async def roll_up_finished_days(connection: Connection, timezone: str) -> None:
     while True:
         began = time.monotonic()
         roll_up_before = partial(roll_up_devices, before=datetime.now(ZoneInfo(timezone)).date())
-        await _try("device events cannot be rolled up", partial(connection.call, roll_up_before))
+        await attempt("device events cannot be rolled up", partial(connection.call, roll_up_before))
         await asyncio.sleep(max(REPAIR_SECONDS, 100 * (time.monotonic() - began)))
 
 
@@ -127,12 +127,12 @@ async def apply_retention(connection: Connection, timezone: str) -> None:
             log.info("retention: %s", dropped)
 
     while True:
-        await _try("retention cannot be applied", apply)
+        await attempt("retention cannot be applied", apply)
         await asyncio.sleep(RETAIN_SECONDS)
 
 
-async def _try(problem: str, work: Callable[[], Awaitable[Any]]) -> None:
-    """Does periodic work. While ClickHouse is away it logs the problem; the next period tries again."""
+async def attempt(problem: str, work: Callable[[], Awaitable[Any]]) -> None:
+    """Does periodic work. If ClickHouse does not answer, logs the problem; the next period tries again."""
     try:
         await work()
     except ClickHouseError as error:

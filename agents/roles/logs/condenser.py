@@ -36,7 +36,7 @@ Kind = tuple[str, int, str]
 class _Repeated(NamedTuple):
     outage: Outage
     record: logging.LogRecord
-    """The first record of its kind."""
+    """The first record of its kind, without its traceback, which would keep the objects of its frames alive."""
 
 
 class Condenser:
@@ -91,7 +91,9 @@ class Condenser:
         if known is None:
             if len(self._repeated) >= MAX_KINDS:
                 del self._repeated[next(iter(self._repeated))]
-            known = self._repeated[kind] = _Repeated(Outage(REPEAT_QUIET_SECONDS), record)
+            known = self._repeated[kind] = _Repeated(
+                Outage(REPEAT_QUIET_SECONDS), _changed(record, record.getMessage())
+            )
         notice = known.outage.failed(now)
         if notice is None:
             return []

@@ -27,7 +27,12 @@ class LogOutput(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes what is to be written for a record. `logging` holds the handler's lock meanwhile."""
-        self._write(self._condenser.condense(record, time.monotonic()))
+        try:
+            records = self._condenser.condense(record, time.monotonic())
+        except Exception:  # a message that does not fit its arguments must not fail the code that logs it
+            self.handleError(record)
+        else:
+            self._write(records)
 
     def kafka_answered(self) -> None:
         """Ends an outage of Kafka. Call it whenever a request to Kafka has succeeded."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ninezero.agents.roles.logs.condenser import REPEAT_QUIET_SECONDS, Condenser
 from ninezero.agents.roles.logs.formats import JsonFormatter, TextFormatter, redact
 from ninezero.agents.roles.logs.kafka_failures import kafka_failure
+from ninezero.agents.roles.logs.output import LogOutput
 from ninezero.streams.errors import DEPENDENCY
 
 TOKEN = "k1xbtq.9f86d081884c7d659a2feaa0c55ad015"
@@ -145,6 +146,23 @@ def test_a_repetition_that_ends_is_reported_with_its_count() -> None:
     assert condenser.sweep(10.0 + REPEAT_QUIET_SECONDS - 0.1) == []
     ended = condenser.sweep(10.0 + REPEAT_QUIET_SECONDS)
     assert written(ended) == ["INFO ninezero.sink: no longer repeated after 2 times in 10 s: lost"]
+
+
+def test_a_message_that_does_not_fit_its_arguments_does_not_fail_the_caller(capsys: pytest.CaptureFixture[str]) -> None:
+    output = LogOutput()
+    output.handle(record("x", "%d", "text"))
+    assert "Logging error" in capsys.readouterr().err
+
+
+def test_a_repeated_record_keeps_no_traceback_alive() -> None:
+    condenser = Condenser()
+    try:
+        raise ValueError("reason")
+    except ValueError:
+        failure = record("asyncio", "failed")
+        failure.exc_info = sys.exc_info()
+    assert condenser.condense(failure, 0.0) == [failure]
+    assert all(repeated.record.exc_info is None for repeated in condenser._repeated.values())
 
 
 def test_a_json_line_has_time_level_logger_message_and_role() -> None:

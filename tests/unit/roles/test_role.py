@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from ninezero.agents.roles.recording import _try
+from ninezero.agents.roles.recording import attempt
 from ninezero.agents.roles.role import describe
 from ninezero.streams.clickhouse import ClickHouseError
 
@@ -40,7 +40,7 @@ def test_periodic_work_logs_that_clickhouse_does_not_answer(caplog: pytest.LogCa
     async def work() -> None:
         raise ClickHouseError("the connection was lost")
 
-    asyncio.run(_try("silent devices cannot be counted", work))
+    asyncio.run(attempt("silent devices cannot be counted", work))
     assert caplog.record_tuples == [
         ("ninezero.roles", logging.WARNING, "silent devices cannot be counted: the connection was lost")
     ]
@@ -51,4 +51,4 @@ def test_periodic_work_does_not_hide_another_error() -> None:
         raise ValueError
 
     with pytest.raises(ValueError):
-        asyncio.run(_try("silent devices cannot be counted", work))
+        asyncio.run(attempt("silent devices cannot be counted", work))
