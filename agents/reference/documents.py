@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ninezero.agents.reference import asyncapi, commands, events, metrics, settings, tables, topics
+from ninezero.agents.reference import asyncapi, commands, events, metrics, rules, settings, tables, topics
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -14,6 +14,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "docs/reference/metrics.md": metrics.page,
     "docs/reference/topics.md": topics.page,
     "docs/reference/events.md": events.page,
+    "docs/reference/rules.md": rules.page,
     "docs/reference/tables.md": tables.page,
     "docs/reference/commands.md": commands.page,
     "schemas/asyncapi.json": asyncapi.text,

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-from ninezero.agents.reference import tables
+from ninezero.agents.logic.policy.rules import RULES
+from ninezero.agents.reference import rules, tables
 from ninezero.agents.reference.channels import CHANNELS
 from ninezero.agents.reference.documents import CHECKOUT, DOCUMENTS
 from ninezero.schemas.events import Alert, MatchedEntry, Outcomes, Reason, Scan, decoder, encode
@@ -32,6 +33,10 @@ def document() -> Any:
 @pytest.mark.parametrize("path", DOCUMENTS)
 def test_each_generated_document_is_current(path: str) -> None:
     assert (CHECKOUT / path).read_text() == DOCUMENTS[path](), "out of date: run python -m ninezero.agents.reference"
+
+
+def test_every_rule_is_explained() -> None:
+    assert list(rules.MEANINGS) == list(RULES)
 
 
 def test_every_metric_names_the_roles_that_set_it() -> None:
