@@ -1,15 +1,16 @@
--- Facts and rollups live in ninezero_data, the views that analysts read in ninezero: separate databases can be fenced
--- off on every server. Everything here runs on ClickHouse 18.16 and later, and embedded.
+-- Facts and rollups are in ninezero_data, the views for analysts in ninezero: on every server, rights can be limited to a
+-- database. All statements run on ClickHouse 18.16 and later, and embedded.
 CREATE DATABASE IF NOT EXISTS ninezero_data;
 CREATE DATABASE IF NOT EXISTS ninezero;
 
--- One row an event, with its first decision: version = 2^43 - decided_at in ms, so the earliest wins in any order.
+-- One row for each screened event, with its first decision: version = 2^43 - decided_at in ms, so the earliest decision
+-- survives whatever the order of inserts.
 CREATE TABLE IF NOT EXISTS ninezero_data.screening_facts (
     day Date, minute DateTime('UTC'), site_id String, device_id String, seq UInt64, kind String, direction String,
     stage String, people UInt16, outcome String, late UInt8, reasons Array(String), version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (minute, site_id, device_id, seq);
 
--- Absolute counts, recomputed from the facts of a touched minute; version = sum of the facts' versions, which only grows.
+-- Absolute counts of a minute, recomputed from all its facts; version = sum of the facts' versions, which only grows.
 CREATE TABLE IF NOT EXISTS ninezero_data.screening_rollup (
     day Date, minute DateTime('UTC'), site_id String, kind String, direction String, stage String, version UInt64,
     n_events UInt32, n_people UInt32, n_clear UInt32, n_refer UInt32, n_quarantine UInt32, n_turn_back UInt32, n_hold UInt32,
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS ninezero_data.push_receipts (
     issued_at DateTime('UTC'), version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (authority, batch_id);
 
--- Who pushed, withdrew or confirmed. A receipt that is read twice gives the same row.
+-- Who pushed, withdrew or confirmed a batch. A receipt that is recorded twice gives the same row.
 CREATE TABLE IF NOT EXISTS ninezero_data.push_audit (
     at DateTime('UTC'), who String, action String, batch_id String, authority String, list String, lines UInt32
 ) ENGINE = ReplacingMergeTree ORDER BY (authority, batch_id, action, at, who);
@@ -35,8 +36,9 @@ CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
     site_id String, kind String, division String, capacity UInt32, version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY site_id;
 
--- How far each topic is recorded, in which refill, with the keys of the last rows that were written: where those are gone,
--- facts are lost (streams/clickhouse/progress.py). A topic that was deleted and made again has another id.
+-- How far each partition is recorded, in which rebuild (refill), and the keys of the last rows that were inserted (held):
+-- if those rows are gone, facts were lost (streams/clickhouse/progress.py). A topic that was deleted and created again has
+-- another id.
 CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
     topic String, topic_id String, partition UInt32, next_offset UInt64, refill UInt64, held String
 ) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, refill);

@@ -1,5 +1,5 @@
--- Every event of every device, on whatever topic, by its number: what completeness is counted from. Two contents under one
--- number are two rows. The first one by its version stays.
+-- Every event of every device, from all topics, by sequence number: completeness is computed from these rows. Two contents
+-- under one number are two rows. Of rows with the same content, the earliest survives.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_events (
     day Date, device_id String, seq UInt64, site_id String, digest UInt32, late UInt8, version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq, digest);

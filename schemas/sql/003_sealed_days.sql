@@ -1,6 +1,6 @@
--- Retention: a day is sealed (attempt 0: nothing of it is taken any more), its sums are frozen under a number of their own,
--- and only then, when no query is under way that began before it, are its facts dropped. Of several frozen attempts the first one
--- holds: it saw the facts before any drop.
+-- Retention (agents/recording/retention.py): a day is sealed (attempt 0: nothing of it is recorded any more), then its counts
+-- are frozen under the number of an attempt, then its facts are dropped, after every query that began earlier has ended.
+-- Of several attempts the first one counts: it read the facts before they were dropped.
 CREATE TABLE IF NOT EXISTS ninezero_data.sealed_days (
     day Date, attempt UInt64, at UInt64
 ) ENGINE = MergeTree ORDER BY day;
@@ -12,7 +12,7 @@ SELECT day, held AS attempt FROM (
 
 -- Dispositions ------------------------------------------------------------------------------------------------------------
 
--- The kinds of scans whose day is dropped, for dispositions whose day is not: `day` is the disposition's.
+-- The kinds of scans whose facts are dropped, for dispositions of later days; `day` is the day of the disposition.
 CREATE TABLE IF NOT EXISTS ninezero_data.sealed_kinds (
     day Date, device_id String, seq UInt64, kind String, version UInt64
 ) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, seq);
@@ -41,7 +41,7 @@ FROM (
 ) AS scanned USING (of_device, of_seq)
 GROUP BY day, site_id, kind, action;
 
--- A day that is frozen counts as it was then, whether its facts are there still, in part, or no more.
+-- A frozen day keeps its counts, whether its facts still exist, exist in part, or are gone.
 CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day AS
 SELECT day, site_id, kind, action, argMax(overrides, attempt) AS overrides, argMax(count, attempt) AS count
 FROM (
@@ -54,27 +54,29 @@ GROUP BY day, site_id, kind, action;
 
 -- Completeness ------------------------------------------------------------------------------------------------------------
 
--- What a device sent of a day at a site, as runs of numbers without a gap: enough to find the gaps of any later day.
+-- What a device sent on a day at a site, as runs of consecutive sequence numbers. The runs are enough to find the gaps of
+-- every later day.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
     day Date, attempt UInt64, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64),
     ends Array(UInt64)
 ) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
 
--- The same of days that still have their facts, so that a question about devices reads those of the last days only (agents/recording/completeness.py).
--- `print` says which facts a row was made from: all that the day had then, and maybe more.
+-- The runs of days that still have their facts, so that a query about devices reads the facts of the latest days only
+-- (agents/recording/completeness.py). `print` identifies the facts of the day that a row was computed from; the row may also
+-- contain later ones.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
     day Date, print UInt64, made DateTime, device_id String, site_id String, late UInt64, starts Array(UInt64), ends Array(UInt64)
 ) ENGINE = ReplacingMergeTree(print) PARTITION BY day ORDER BY (device_id, site_id);
 
--- A part has its number from when it can be read, so the highest one grows with whatever comes, and with nothing else.
+-- The highest block number of a day's parts. It grows with each insert of that day, and with nothing else.
 CREATE VIEW IF NOT EXISTS ninezero_data.device_prints AS
 SELECT toDate(partition) AS day, toUInt64(max(max_block_number)) AS print
 FROM system.parts WHERE database = 'ninezero_data' AND table = 'device_events' AND active = 1 AND rows > 0 GROUP BY partition;
 
--- A query reads its tables one after the other, and meanwhile facts come and days are rolled up. So what may be true is read from both
--- sides, and the later of the two holds: facts of every day but those that were rolled up with all of their facts a minute ago (which
--- this query then finds rolled up, whenever it looks), and everything that was ever rolled up. Facts are only added, so a
--- row made of more of them is the better one.
+-- A query reads its tables one after the other, while facts arrive and days are rolled up. Therefore it reads both: the facts of
+-- every day, except days that were rolled up with all their facts at least a minute ago, and all rolled-up rows. Of two rows
+-- for the same cell, the one computed from more facts counts. A day that the query skips in the facts is found rolled up,
+-- because it was rolled up before the query began.
 CREATE VIEW IF NOT EXISTS ninezero_data.device_rolled_days AS
 SELECT DISTINCT day FROM ninezero_data.device_rolled
 WHERE made < now() - 60 AND (day, print) IN (SELECT day, print FROM ninezero_data.device_prints);
@@ -96,14 +98,14 @@ FROM (
 )
 GROUP BY day, device_id, site_id;
 
--- A device is tangled if it has a number with two contents: its runs overlap.
+-- Devices whose runs overlap, because a sequence number arrived with two contents ("tangled" devices).
 CREATE VIEW IF NOT EXISTS ninezero_data.devices_tangled AS
 SELECT device_id FROM ninezero_data.device_cells GROUP BY device_id
 HAVING arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends))));
 
--- What is told of a tangled device is told from its every event, and then its runs are not. The first content of a number tells its
--- row; of two in one millisecond, the higher digest does. (`concat` keeps the set out of the index, for which 18.16 would make it
--- several times.)
+-- Tangled devices are counted from all their events instead of their runs. The first content of a number determines its row;
+-- of two contents in the same millisecond, the one with the higher digest. (`concat` prevents 18.16 from using the set for the
+-- index, for which it would compute the set several times.)
 CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
 SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, tupleElement(run, 3) AS conflicts,
     tupleElement(run, 4) AS late, tupleElement(run, 5) AS starts, tupleElement(run, 6) AS ends
@@ -145,9 +147,9 @@ FROM (
 )
 GROUP BY day, device_id, site_id;
 
--- What no run covers is missing, in the row of the run that comes next: by then all earlier runs have ended, the last of them with
--- the end that has the same place among the ends as its own start among the starts. A number whose second content came after the
--- day of its first was sealed is in two runs, and is no gap.
+-- A number that no run covers is missing; it is counted in the row of the next run. The gap before the n-th run, in the order
+-- of the starts, begins after the end at position n - 1 in the order of the ends. A number whose second content arrived after
+-- the day of the first was sealed is in two runs; it is no gap.
 CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
 SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
     sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
@@ -171,7 +173,7 @@ FROM (
 )
 GROUP BY device_id, day, site_id;
 
--- Devices that were heard in the last 24 hours, but not in the last 30 minutes. version = 2^43 - the time it was heard, in ms.
+-- Devices that sent an event in the last 24 hours, but none in the last 30 minutes. version = 2^43 - Kafka timestamp in ms.
 CREATE VIEW IF NOT EXISTS ninezero.devices_silent AS
 SELECT device_id, site_id, toDateTime(heard, 'UTC') AS last_heard, intDiv(toUInt32(now()) - heard, 60) AS minutes
 FROM (
@@ -183,7 +185,8 @@ WHERE heard > toUInt32(now()) - 86400 AND heard <= toUInt32(now()) - 1800;
 -- Publishing --------------------------------------------------------------------------------------------------------------
 CREATE DATABASE IF NOT EXISTS ninezero_published;
 
--- What is published of a day, in one row, before any of it is: what was begun is finished with the same numbers.
+-- Everything that is published of a day, stored in one row before it is published: an interrupted run is finished with the same
+-- numbers (agents/recording/publishing.py).
 CREATE TABLE IF NOT EXISTS ninezero_data.publications (
     day Date, at UInt64, k UInt32, screening String, arrivals String
 ) ENGINE = MergeTree ORDER BY day;

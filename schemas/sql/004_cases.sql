@@ -1,4 +1,4 @@
--- Quarantine and follow-up. One row an event, with the content that came first.
+-- Quarantine and follow-up: one row for each event, with the content that arrived first.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_facts (
     case_id String, observed_us Int64, day Date, device_id String, seq UInt64, site_id String, type String, slot String,
     to_site_id String, fever UInt8, symptoms UInt8, reason String, version UInt64
@@ -9,8 +9,8 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_facts (
     source String, batch_id String, visit String, closed String, version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY (case_id, device_id, seq);
 
--- One row a case, recomputed from all its facts and replaced as a whole: what it adds to each (day, site) up to its last
--- event, and where it is from the day `since` on. version = sum of the facts' versions, which only grows.
+-- One row for each case, recomputed from all its facts and replaced as a whole: its counts for each (day, site) up to its last
+-- event, and the site where an open case is from the day `since` on. version = sum of the facts' versions, which only grows.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_cases (
     case_id String, version UInt64, open UInt8, closed_on Date, site_id String, since Date,
     days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
@@ -25,10 +25,10 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
     closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
--- What remains of cases that were closed long ago: sums, and no case number. Only folds that `case_folds` names count, and
--- a case that was closed before the last of those counts in them alone: both change with the one row of `case_folds`.
--- A fold begins where the one before it ended; of two that begin together one survives. One that ends in 2100 is the last:
--- open cases are in it, too.
+-- Counts of cases that were deleted 14 days after they closed, without case numbers (agents/recording/case_deletion.py). A fold
+-- adds the counts of the cases that closed in its period. Only folds in `case_folds` count, and a case that closed before the
+-- end of the last fold counts only there: one row of `case_folds` changes both. A fold begins where the previous one ended; of
+-- two that begin at the same day one survives. A fold that ends in 2100 is the last one and includes open cases.
 CREATE TABLE IF NOT EXISTS ninezero_data.case_folds (
     cases String, begins Date, ends Date, fold UInt64
 ) ENGINE = ReplacingMergeTree(fold) ORDER BY (cases, begins);
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_delays_kept (
     fold UInt64, day Date, district String, seconds Int64
 ) ENGINE = MergeTree ORDER BY (day, district, fold);
 
--- Cases whose rows are being deleted, part by part: out of every view until they are gone, then out of here.
+-- Cases whose rows are being deleted. No view counts them; the table is emptied when the deletion is complete.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
@@ -68,7 +68,7 @@ WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'follo
     AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup'))
     AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_departing);
 
--- Every (day, site) of every case: by its events, then day by day to today as things stand, and what was kept.
+-- The counts of every (day, site): of the events of each case, and, for open cases, of each day since then up to today.
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live_days AS
 SELECT day, site_id,
     sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
@@ -142,7 +142,7 @@ FROM (
     WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
 ) GROUP BY day, district;
 
--- A slot that has not ended is due as things stand, and never missed.
+-- A slot that has not ended yet is due, and is never missed.
 CREATE VIEW IF NOT EXISTS ninezero.quarantine_by_day AS
 SELECT day, site_id, n_admitted AS admitted, n_released AS released, n_in AS transferred_in, n_out AS transferred_out,
     n_present AS present, n_due_am + n_due_pm AS readings_due, n_done_am + n_done_pm AS readings_done,
@@ -151,8 +151,8 @@ SELECT day, site_id, n_admitted AS admitted, n_released AS released, n_in AS tra
 FROM ninezero_data.quarantine_days
 WHERE n_admitted + n_released + n_in + n_out + n_present + n_due_am + n_due_pm > 0;
 
--- present = present the day before + admitted + in - released - out, or something is wrong: only what is wrong is here.
--- `misplaced` are transfers and releases that name the site while the case is elsewhere: two of them can hide each other.
+-- Days on which present is not present of the day before + admitted + in - released - out. Empty if all events agree.
+-- `misplaced` counts transfers and releases that name a site where the case is not; two of them can cancel each other out.
 CREATE VIEW IF NOT EXISTS ninezero.quarantine_balance AS
 SELECT day, site_id, is_present AS present, should_be AS expected, is_present - should_be AS difference, misplaced
 FROM (
@@ -167,7 +167,7 @@ FROM (
     ) GROUP BY day, site_id
 ) WHERE (is_present != should_be OR misplaced > 0) AND day <= toDate(now(), '{timezone}');
 
--- Events of cases that are not open, and transfers to nowhere: they count in nothing else.
+-- Events of cases that are not open, and transfers without a destination. They count nowhere else.
 CREATE VIEW IF NOT EXISTS ninezero.quarantine_anomalies_by_day AS
 SELECT day, site_id, n_anomalies AS anomalies FROM ninezero_data.quarantine_days WHERE n_anomalies > 0;
 
@@ -198,7 +198,7 @@ FROM (
     WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
 ) GROUP BY day, district, closed;
 
--- From a push (its issued_at) to the first visit, by the day on which the case was opened; visited cases only.
+-- Time from a push (its issued_at) to the first visit, by the day on which the case was opened; visited cases only.
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_delays AS
 SELECT opened_on AS day, district, closed_on, open, first_visit - issued AS seconds
 FROM (

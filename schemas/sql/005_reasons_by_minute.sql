@@ -1,5 +1,5 @@
--- What the board shows of the last hour: how often each rule applied in a minute, and at how many sites, over all sites. With the
--- site it would say when and where: rule and site together are told by the day only (reasons_by_day).
+-- For the board: how often each rule applied in a minute over all sites, and at how many sites. Rule and site together are shown
+-- by day only (reasons_by_day), because with the minute they could identify a person.
 CREATE VIEW IF NOT EXISTS ninezero.reasons_by_minute AS
 SELECT minute, tupleElement(reason, 1) AS rule, sum(tupleElement(reason, 2)) AS count, uniqExact(site_id) AS sites
 FROM (

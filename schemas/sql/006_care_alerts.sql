@@ -1,5 +1,6 @@
--- What health staff are told of cases, in numbers: fever and symptoms as long as the facts of the case are there (14 days after its
--- closing), once a case, day and slot. `site_id` is the district for follow-ups. No case number, and no finer than the day.
+-- Number of alerts about cases, by day, rule and place; `site_id` is the district for follow-ups. Fever and symptoms count once for
+-- each case, day and slot, until the facts of the case are deleted (14 days after its closure). No case number, nothing finer
+-- than the day.
 CREATE VIEW IF NOT EXISTS ninezero.care_alerts_by_day AS
 SELECT day, rule, site_id, sum(n) AS count
 FROM (
