@@ -1,4 +1,4 @@
-"""Measures what a million events cost the workers as one dimension of the deployment grows: `make bench-axes`.
+"""Measures the CPU time per million events as one dimension of the deployment grows: `make bench-axes`.
 
 One axis is changed at a time: entries of the watchlist, partitions, checkpoints, records in a chunk, screening workers. At each point
 screening and recording are started, become idle, and then do the job of the comparison with peers several times. CPU seconds are user

@@ -1,4 +1,4 @@
-"""Measures what the board costs the workers, and how far it is behind, while scans are processed.
+"""Measures the CPU time that the board takes from the workers, and how far it is behind, while scans are processed.
 
 Rounds with PAGES open pages and rounds without alternate.
 

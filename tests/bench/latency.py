@@ -1,8 +1,8 @@
-"""Measures how long a device waits: from the Kafka timestamp of a scan until a consumer has its outcome, and its alert.
+"""Measures latency: from the Kafka timestamp of a scan until a consumer has its outcome, and its alert.
 
 A separate process sends scans at a steady rate, in batches that it made before. This process reads outcomes and alerts as a device
 does, notes when each record arrived, and decodes them afterwards. The Kafka timestamps (whole milliseconds) of scans and outcomes, and
-the time of the decision that an outcome states, divide the wait into three stages. The first seconds, in which the agents warm up, do
+the time of the decision that an outcome states, divide the latency into three stages. The first seconds, in which the agents warm up, do
 not count. The watchlist has a million entries; the time until a worker is ready with it is reported too.
 
 python -m tests.bench.latency [SCANS_PER_SECOND …]
@@ -126,8 +126,10 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
         ("until in Kafka", noted["decided"], noted["written"]),
         ("until read", noted["written"], noted["outcomes"]),
     ):
-        waits = (until - since)[counted & (until > 0)] * 1000
-        found[name] = {"count": len(waits)} | {q: float(np.quantile(waits, part)) for q, part in QUANTILES.items()}
+        latencies = (until - since)[counted & (until > 0)] * 1000
+        found[name] = {"count": len(latencies)} | {
+            q: float(np.quantile(latencies, part)) for q, part in QUANTILES.items()
+        }
     return found
 
 
@@ -219,8 +221,10 @@ def show(found: dict[str, Any]) -> None:
     print(f"        {chunks['a_second']:,.0f} chunks per second of {chunks['records']:.1f} records, {chunks['decide_ms']:.1f} ms to decide, "
           f"{chunks['write_ms']:.1f} ms to write; the sender was up to {found['sender_late_ms']:.0f} ms late")  # fmt: skip
     for what in ("outcomes", "alerts", "until decided", "until in Kafka", "until read"):
-        waits = found[what]
-        print(f"        {what:14} {', '.join(f'{q} {waits[q]:,.0f} ms' for q in QUANTILES)}  ({waits['count']:,})")
+        latencies = found[what]
+        print(
+            f"        {what:14} {', '.join(f'{q} {latencies[q]:,.0f} ms' for q in QUANTILES)}  ({latencies['count']:,})"
+        )
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def short(value: int) -> str:
     )
 
 
-def costs(axes: dict[str, Any]) -> str:
+def cost_tables(axes: dict[str, Any]) -> str:
     """Returns the axes as Markdown tables."""
     lines = [
         "| | from | to | CPU seconds per million events, lowest to highest | screening | recording |",
@@ -140,14 +140,14 @@ def costs(axes: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def latency(found: dict[str, Any]) -> str:
-    """Returns the waits as a Markdown table."""
+def latency_table(found: dict[str, Any]) -> str:
+    """Returns the latencies as a Markdown table."""
     lines = ["| scans per second | outcome p50 | p99 | p99.9 | alert p99 | until decided p99 | until in Kafka p99 | until read p99 | cores: screening, broker |", "|" + "---|" * 9]  # fmt: skip
     for one in found["rates"]:
-        waits = [one["outcomes"][q] for q in ("p50", "p99", "p99.9")]
-        waits += [one[what]["p99"] for what in ("alerts", "until decided", "until in Kafka", "until read")]
+        latencies = [one["outcomes"][q] for q in ("p50", "p99", "p99.9")]
+        latencies += [one[what]["p99"] for what in ("alerts", "until decided", "until in Kafka", "until read")]
         cores = one["cores"]
-        lines.append(f"| {one['rate']:,} | {' | '.join(f'{wait:.0f} ms' for wait in waits)} | {cores['screening']:.2f}, {cores['broker']:.2f} |")  # fmt: skip
+        lines.append(f"| {one['rate']:,} | {' | '.join(f'{latency:.0f} ms' for latency in latencies)} | {cores['screening']:.2f}, {cores['broker']:.2f} |")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -167,9 +167,9 @@ def main() -> None:
     page = PAGE.read_text()
     if axes := results.read("axes"):
         PICTURE.write_text(picture(axes))
-        page = put(page, "costs", costs(axes))
-    if waits := results.read("latency"):
-        page = put(page, "latency", latency(waits))
+        page = put(page, "costs", cost_tables(axes))
+    if latencies := results.read("latency"):
+        page = put(page, "latency", latency_table(latencies))
     PAGE.write_text(page)
 
 
