@@ -1,1 +1,1 @@
-"""Topics to ClickHouse tables, and everything that happens to those tables later."""
+"""Recording: Kafka topics become ClickHouse tables; rollups, completeness, retention, publishing and erasure of those tables."""

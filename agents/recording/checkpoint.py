@@ -41,7 +41,7 @@ class Checkpoint:
         self._connection, self._consumer = connection, consumer
         self._timezone, self._days = timezone, Days(timezone)
         self.sealed_days: frozenset[date] = frozenset()
-        """The sealed days as of the last look at the database."""
+        """The sealed days when they were last read."""
 
     async def commit(self, batch: Batch) -> None:
         """Makes a batch durable and finishes its chunks. Each step begins after the step before it has succeeded.
@@ -85,7 +85,7 @@ class Checkpoint:
             if len(block):
                 inserts.insert(engine, table, block)
 
-        # 2. Recompute what follows from them.
+        # 2. Recompute the rollups.
         roll_up(engine, batch.rows)
         roll_up_cases(engine, batch.rows, self._days)
 
@@ -97,7 +97,7 @@ class Checkpoint:
                 proof = progress.proof_after(before.proof, batch.rows)
                 reached[chunk.tp] = Progress(max(before.next_offset, chunk.next), before.rebuild, proof)
         lost = self._restart_lost(engine, {tp: recorded[tp] for tp in reached})
-        self._write_progress(engine, {tp: progress for tp, progress in reached.items() if tp not in lost})
+        self._write_progress(engine, {tp: reached[tp] for tp in reached.keys() - lost.keys()})
         return lost.keys()
 
     async def recorded(self, tps: Set[TP]) -> PartitionProgress:
@@ -117,7 +117,7 @@ class Checkpoint:
         self.sealed_days = await self._connection.call(self._read_sealed_days)
 
     def rewind(self, tp: TP, offset: int) -> None:
-        """Records a partition again from an offset, because ClickHouse does not hold what follows."""
+        """Reads a partition again from an offset, because ClickHouse does not hold the rows that follow."""
         log.warning("ClickHouse holds %s-%d up to offset %d only: recording from there", tp.topic, tp.partition, offset)
         self._consumer.rewind(tp, offset)
 
@@ -174,7 +174,7 @@ class Checkpoint:
 
     def _write_progress(self, engine: Engine, reached: PartitionProgress) -> None:
         if reached:
-            rows = [progress.row(tp, self._topic_id(tp), one) for tp, one in reached.items()]
+            rows = [progress.row(tp, self._topic_id(tp), reached[tp]) for tp in reached]
             inserts.insert(engine, "recorder_progress", rows)
 
     def _read_sealed_days(self, engine: Engine) -> frozenset[date]:

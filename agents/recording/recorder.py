@@ -147,7 +147,7 @@ class Recorder:
         metrics.sink_buffered.set(sum(buffer.row_count for buffer in self._buffers.values()))
 
     async def _check_idle(self) -> None:
-        """Rewinds idle partitions whose rows were lost. Of the others, the next flush notices it."""
+        """Rewinds idle partitions whose rows were lost. For partitions with waiting rows, the next flush notices the loss."""
         consumer = self._consumer
         try:
             idle = {tp for tp in consumer.assignment() if self._buffers[tp.topic].empty}

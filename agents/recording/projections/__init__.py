@@ -1,1 +1,1 @@
-"""Kafka records → ClickHouse rows: plain functions, one file for what is decoded how and two for the rows."""
+"""Projections: how Kafka records become ClickHouse rows. Plain functions, without I/O."""
