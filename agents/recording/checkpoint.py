@@ -14,8 +14,8 @@ from ninezero.agents.recording.case_tables import roll_up_cases
 from ninezero.agents.recording.rollups import roll_up
 from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
 from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts, migrate, progress
-from ninezero.streams.clickhouse.connection import Connection
 from ninezero.streams.clickhouse.progress import PartitionProgress, Progress
+from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.clickhouse.topic_buffer import Batch, RowsByTable
 from ninezero.streams.transport.consumer import Consumer
 from ninezero.streams.transport.offset_tracker import Chunk
@@ -30,7 +30,7 @@ class Checkpoint:
     Kafka. So a database that was emptied, or restored from an older backup, is noticed and filled again from Kafka.
     """
 
-    def __init__(self, connection: Connection, consumer: Consumer, timezone: str) -> None:
+    def __init__(self, connection: ThreadedConnection, consumer: Consumer, timezone: str) -> None:
         """Prepares the checkpoint.
 
         Args:

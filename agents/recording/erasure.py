@@ -35,7 +35,7 @@ LOCAL_RUN_FILES = ("worker.log", "demo.json", "report.json", "keys.json", "keys.
 
 
 class OutOfReach(NamedTuple):
-    """Something that this command cannot erase, where it is, and what erases it or when it ends."""
+    """Data that this command cannot erase, where it is, and how or when it is erased."""
 
     what: str
     where: str
@@ -69,8 +69,8 @@ State = Literal["erased", "absent", "remains", "stays", "not reached"]
 """`remains` should have been erased and was not; `stays` is kept on purpose; `not reached` is out of reach."""
 
 
-class Line(NamedTuple):
-    """One line of the certificate: the state of a thing, where it is or was, how many there were, and when it was checked."""
+class CertificateLine(NamedTuple):
+    """A line of the certificate: what became of the data, what and where it is, its number, and the time of the check."""
 
     state: State
     what: str
@@ -98,22 +98,20 @@ class Erasure:
         self._unreachable: UserError | None = None
 
     def plan(self) -> list[str]:
-        """Returns a line for each thing that `erase` would erase."""
+        """Returns a description of everything that `erase` would erase."""
         keys = self._settings.keys
         edge = [
             f"the key ring {keys}" if keys else "no key ring: NINEZERO_KEYS is not set",
             f"the outboxes in {self._settings.outbox}",
         ]
-        return (
-            edge
-            if not self._roles
-            else [
-                *edge,
-                f"the topics and consumer groups of this deployment on Kafka (prefix {self._settings.topic_prefix or 'none'})",
-                "facts, progress and case facts in ClickHouse (counts stay)",
-                f"files of Faust and of local runs in {self._settings.state} and {self._run}",
-            ]
-        )
+        if not self._roles:
+            return edge
+        return [
+            *edge,
+            f"the topics and consumer groups of this deployment on Kafka (prefix {self._settings.topic_prefix or 'none'})",
+            "facts, progress and case facts in ClickHouse (counts stay)",
+            f"files of Faust and of local runs in {self._settings.state} and {self._run}",
+        ]
 
     def running(self) -> list[str]:
         """Returns the consumer groups that have members: workers still run. Empty if Kafka does not answer."""
@@ -125,8 +123,8 @@ class Erasure:
             self._unreachable = error  # `_kafka` reports it without waiting ten seconds for Kafka again
             return []
 
-    def erase(self) -> list[Line]:
-        """Erases every store. Returns a line for each thing, including what is out of reach."""
+    def erase(self) -> list[CertificateLine]:
+        """Erases every store. Returns the lines of the certificate, including data that is out of reach."""
         lines = _attempt("key ring", self._keys) + _attempt("outboxes", self._outboxes)
         if self._roles:
             lines += (
@@ -135,9 +133,9 @@ class Erasure:
                 + _attempt("local runs", self._files)
             )
         now = datetime.now(UTC)
-        return lines + [Line("not reached", thing.what, thing.where, "unknown", now) for thing in OUT_OF_REACH]
+        return lines + [CertificateLine("not reached", data.what, data.where, "unknown", now) for data in OUT_OF_REACH]
 
-    def _keys(self) -> Iterator[Line]:
+    def _keys(self) -> Iterator[CertificateLine]:
         path = self._settings.keys
         if path is None:
             yield _line("absent", "key ring", "NINEZERO_KEYS is not set", "0")
@@ -146,14 +144,14 @@ class Erasure:
         else:
             yield _line("erased", "key ring", str(path), f"{key_ring.erase(path)} keys")
 
-    def _outboxes(self) -> Iterator[Line]:
+    def _outboxes(self) -> Iterator[CertificateLine]:
         found = sorted(self._settings.outbox.glob("*.sqlite"))
         if not found:
             yield _line("absent", "outboxes", str(self._settings.outbox), "0")
         for path in found:
             yield from _attempt("outbox", partial(_erase_outbox, path))
 
-    def _kafka(self) -> Iterator[Line]:
+    def _kafka(self) -> Iterator[CertificateLine]:
         if self._unreachable is not None:
             raise self._unreachable
         done = administration.erase(self._settings, self._roles)
@@ -167,7 +165,7 @@ class Erasure:
         if not (done.topics or done.groups or done.left):
             yield _line("absent", "topics and consumer groups", where, "0")
 
-    def _facts(self) -> Iterator[Line]:
+    def _facts(self) -> Iterator[CertificateLine]:
         from ninezero.streams import clickhouse
 
         engine = clickhouse.connect(self._settings.clickhouse)
@@ -176,7 +174,7 @@ class Erasure:
         finally:
             engine.close()
 
-    def _files(self) -> Iterator[Line]:
+    def _files(self) -> Iterator[CertificateLine]:
         found = [path for name in LOCAL_RUN_FILES if (path := self._run / name).exists()]
         for path in found:
             path.unlink()
@@ -193,7 +191,7 @@ class Erasure:
                 yield _line("erased", "data of the local Kafka", str(broker), "1")
 
 
-def erase_tables(engine: Engine, timezone: str) -> Iterator[Line]:
+def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
     """Freezes the counts of every day and case, as retention does, then erases every table that holds no counts.
 
     Yields:
@@ -232,7 +230,7 @@ def _rows_by_table(engine: Engine) -> dict[str, int]:
     }
 
 
-def certificate(settings: Settings, lines: list[Line], began: datetime) -> str:
+def certificate(settings: Settings, lines: list[CertificateLine], began: datetime) -> str:
     """Returns the text of the certificate. Its last line is the SHA-256 of everything above it.
 
     Args:
@@ -252,13 +250,13 @@ def certificate(settings: Settings, lines: list[Line], began: datetime) -> str:
     return f"{body}sha256 {hashlib.sha256(body.encode()).hexdigest()}\n"
 
 
-def complete(lines: list[Line]) -> bool:
+def complete(lines: list[CertificateLine]) -> bool:
     """Returns whether everything that should be erased is erased."""
     return all(line.state != "remains" for line in lines)
 
 
-def _attempt(what: str, step: Callable[[], Iterable[Line]]) -> list[Line]:
-    lines: list[Line] = []
+def _attempt(what: str, step: Callable[[], Iterable[CertificateLine]]) -> list[CertificateLine]:
+    lines: list[CertificateLine] = []
     try:
         lines.extend(step())
     except UserError as error:
@@ -268,9 +266,9 @@ def _attempt(what: str, step: Callable[[], Iterable[Line]]) -> list[Line]:
     return lines
 
 
-def _erase_outbox(path: Path) -> list[Line]:
+def _erase_outbox(path: Path) -> list[CertificateLine]:
     return [_line("erased", "outbox", str(path), f"{outbox.erase(path)} events waiting")]
 
 
-def _line(state: State, what: str, where: str, number: str) -> Line:
-    return Line(state, what, where, number, datetime.now(UTC))
+def _line(state: State, what: str, where: str, number: str) -> CertificateLine:
+    return CertificateLine(state, what, where, number, datetime.now(UTC))

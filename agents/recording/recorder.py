@@ -19,7 +19,7 @@ from ninezero.agents.recording.projections.topics import Projection, project
 from ninezero.schemas.row_block import Block
 from ninezero.streams import metrics
 from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError
-from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.clickhouse.topic_buffer import TopicBuffer
 from ninezero.streams.kafka.deadletters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected
@@ -50,7 +50,7 @@ class Recorder:
     buffer is full, the recorder takes no more chunks of its topic.
     """
 
-    def __init__(self, connection: Connection, consumer: Consumer, writer: Writer, timezone: str) -> None:
+    def __init__(self, connection: ThreadedConnection, consumer: Consumer, writer: Writer, timezone: str) -> None:
         """Prepares the recorder.
 
         Args:

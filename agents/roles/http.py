@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from ninezero.agents.roles.role import Role
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError
-from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.settings import SettingsError
 
 MAX_STATEMENT_BYTES = 64 << 20
@@ -51,7 +51,7 @@ async def serve(role: Role) -> None:
         ) from None
 
 
-def offer_embedded_database(role: Role, connection: Connection) -> None:
+def offer_embedded_database(role: Role, connection: ThreadedConnection) -> None:
     """Lets other processes of this user read and write an embedded database, which only one process can open.
 
     They find the address and a secret in the folder of the database. Does nothing if ClickHouse is a server.

@@ -24,7 +24,7 @@ from ninezero.agents.roles.http import offer_embedded_database
 from ninezero.agents.roles.role import Role
 from ninezero.streams import metrics
 from ninezero.streams.clickhouse import ClickHouseError, Engine
-from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import ROLES, Settings, WorkerAddress, reachable_host
 
@@ -46,7 +46,7 @@ async def build(role: Role) -> None:
     consumer = role.app.consumer
     consumer.prefers_large_fetches = True  # rows are inserted about once a second
     writer = await role.start_component(Writer(role.settings))
-    connection = Connection(role.settings.clickhouse, timezone)
+    connection = ThreadedConnection(role.settings.clickhouse, timezone)
     recorder = await role.start_component(Recorder(connection, consumer, writer, timezone))
 
     def add(projection: Projection) -> None:
@@ -76,7 +76,7 @@ def _workers(settings: Settings) -> list[WorkerAddress]:
     return list(settings.workers) or [WorkerAddress(role, reachable_host(host), port + n) for role, n in ROLES.items()]
 
 
-async def count_silent_devices(connection: Connection) -> None:
+async def count_silent_devices(connection: ThreadedConnection) -> None:
     """Sets the number of silent devices, once a minute."""
 
     async def count() -> None:
@@ -88,7 +88,7 @@ async def count_silent_devices(connection: Connection) -> None:
         await asyncio.sleep(SILENT_SECONDS)
 
 
-async def repair_counts(connection: Connection, days: Days) -> None:
+async def repair_counts(connection: ThreadedConnection, days: Days) -> None:
     """Recomputes counts that were lost while their facts stayed. It takes at most a fiftieth of the connection's time."""
 
     def repair_in(engine: Engine) -> list[str]:
@@ -105,7 +105,7 @@ async def repair_counts(connection: Connection, days: Days) -> None:
         await asyncio.sleep(max(REPAIR_SECONDS, 50 * (time.monotonic() - began)))
 
 
-async def roll_up_finished_days(connection: Connection, timezone: str) -> None:
+async def roll_up_finished_days(connection: ThreadedConnection, timezone: str) -> None:
     """Rolls up the device events of finished days, one day at a time. It takes at most a hundredth of the connection's time."""
     while True:
         began = time.monotonic()
@@ -114,7 +114,7 @@ async def roll_up_finished_days(connection: Connection, timezone: str) -> None:
         await asyncio.sleep(max(REPAIR_SECONDS, 100 * (time.monotonic() - began)))
 
 
-async def apply_retention(connection: Connection, timezone: str) -> None:
+async def apply_retention(connection: ThreadedConnection, timezone: str) -> None:
     """Seals, freezes and drops due days once an hour, with the pauses of `retention.retain` between the steps."""
 
     async def apply() -> None:

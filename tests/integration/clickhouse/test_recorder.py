@@ -19,8 +19,8 @@ from ninezero.agents.recording import recorder
 from ninezero.agents.recording.recorder import Recorder
 from ninezero.schemas.rows import DeadLetterRow, SiteRow
 from ninezero.streams import clickhouse
-from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, connection, topic_buffer
-from ninezero.streams.clickhouse.connection import Connection
+from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, threaded_connection, topic_buffer
+from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 from tests.faults.proxy import Link
@@ -53,7 +53,7 @@ def recorder_on(url: str, consumer: Any = None) -> Recorder:
     """A recorder; without a consumer, one that has no partition assigned."""
     idle: Any = SimpleNamespace(assignment=set, trackers={}, topic_ids={})
     writer: Any = None  # nothing here is of a sealed day
-    return Recorder(Connection(url, "Asia/Shanghai"), consumer or idle, writer, "Asia/Shanghai")
+    return Recorder(ThreadedConnection(url, "Asia/Shanghai"), consumer or idle, writer, "Asia/Shanghai")
 
 
 @contextlib.asynccontextmanager
@@ -139,7 +139,7 @@ def test_the_connection_to_a_server_that_hangs_is_replaced(clickhouse_server: Cl
 def test_a_server_that_hangs_does_not_delay_the_end_of_the_process(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(threaded_connection, "CLOSE_SECONDS", 0.5)
     link = Link(clickhouse_server.port)
 
     async def check() -> None:

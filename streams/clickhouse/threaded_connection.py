@@ -20,7 +20,7 @@ CLOSE_SECONDS = 5.0
 _T = TypeVar("_T")
 
 
-class Connection:
+class ThreadedConnection:
     """One connection to ClickHouse on one thread. Statements run one after the other, in the order of the calls.
 
     The first statement opens the connection and applies the migrations.
