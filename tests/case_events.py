@@ -28,7 +28,7 @@ def case(n: int) -> str:
     return f"c.{n:032x}"
 
 
-def q(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any) -> dict[str, Any]:
+def quarantine_event(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any) -> dict[str, Any]:
     """Returns a quarantine event of case n at a datetime or a local time of Shanghai, such as `04 09:30` (February 2020)."""
     when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
     empty = dict.fromkeys(("slot", "temperature_c", "symptoms", "to_site_id", "term_days", "reason"))
@@ -44,8 +44,8 @@ def q(type_: str, at: str | datetime, site: str = "q1", n: int = 1, **more: Any)
     }
 
 
-def f(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **more: Any) -> dict[str, Any]:
-    """Returns a follow-up event of case n; `at` is as for `q`."""
+def followup_event(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **more: Any) -> dict[str, Any]:
+    """Returns a follow-up event of case n; `at` is as for `quarantine_event`."""
     when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
     empty = dict.fromkeys(("source", "batch_id", "visit", "closed"))
     return {
@@ -87,7 +87,11 @@ def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
     now = datetime.now(UTC)
 
     def add(kind: str, n: int, at: datetime, *more: Any) -> None:
-        event = q(kind, at, *more[:1], n=n, **more[1]) if more[2] else f(kind, at, *more[:1], n=n, **more[1])
+        event = (
+            quarantine_event(kind, at, *more[:1], n=n, **more[1])
+            if more[2]
+            else followup_event(kind, at, *more[:1], n=n, **more[1])
+        )
         event |= {"device_id": rng.choice("ab"), "seq": len(made)}
         made.append((int(at.timestamp() * 1000) + len(made), event))
 

@@ -20,7 +20,7 @@ from kafka import KafkaProducer
 
 from ninezero.streams.local_kafka.broker import Broker
 from tests import case_oracle
-from tests.case_events import PLACE, ZONE, check, make, q
+from tests.case_events import PLACE, ZONE, check, make, quarantine_event
 from tests.integration.pipeline.test_pipeline import read_all
 from tests.support import NINEZERO, System, free_port, wait_for
 
@@ -48,7 +48,7 @@ def send(system: System, producer: KafkaProducer, records: list[Sent]) -> None:
 
 def garbage() -> list[Sent]:
     """Returns bad records, each bad in a different way."""
-    old = q("admitted", datetime.now(UTC) - timedelta(days=14), n=77)
+    old = quarantine_event("admitted", datetime.now(UTC) - timedelta(days=14), n=77)
     bad = [b"{", b"{}", b" " * 1_100_000, orjson.dumps(old), orjson.dumps(old | {"case_id": "c.370115199001011234"})]
     return [(topic, b"c.0", value) for topic in TOPICS.values() for value in bad]
 

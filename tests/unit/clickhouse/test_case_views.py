@@ -19,7 +19,19 @@ from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import TABLES, PushReceiptRow, SiteRow
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError, Engine
-from tests.case_events import DAYS, PLACE, ZONE, Events, check, f, facts, make, q, today, view
+from tests.case_events import (
+    DAYS,
+    PLACE,
+    ZONE,
+    Events,
+    check,
+    facts,
+    followup_event,
+    make,
+    quarantine_event,
+    today,
+    view,
+)
 from tests.support import ClickHouseServer
 
 
@@ -98,8 +110,8 @@ def test_inserts_in_any_order_and_repeated_give_the_views_of_the_oracle(engine: 
 
 def test_an_earlier_admission_that_arrives_late_moves_the_case_completely(engine: Engine) -> None:
     now = datetime.now(UTC)
-    first = [(10, q("admitted", now - timedelta(days=3), "q1") | {"seq": 5})]
-    late = [(20, q("admitted", now - timedelta(days=5), "q2") | {"seq": 4})]
+    first = [(10, quarantine_event("admitted", now - timedelta(days=3), "q1") | {"seq": 5})]
+    late = [(20, quarantine_event("admitted", now - timedelta(days=5), "q2") | {"seq": 4})]
     write(engine, first)
     write(engine, late)
     check(engine, first + late)
@@ -258,13 +270,13 @@ def test_the_report_warns_of_a_full_site_and_the_view_shows_free_places(engine: 
             SiteRow("road", "checkpoint", "370115", 0, 1),
         ],
     )
-    write(engine, [(n, q("admitted", now - timedelta(days=2), "q1", n=n) | {"seq": n}) for n in (1, 2)])
+    write(engine, [(n, quarantine_event("admitted", now - timedelta(days=2), "q1", n=n) | {"seq": n}) for n in (1, 2)])
     assert view(engine, "quarantine_occupancy", "site_id") == {
         ("q1",): {"capacity": 1, "present": 2, "free": -1},
         ("q2",): {"capacity": 40, "present": 0, "free": 40},
     }
     assert quarantine_warnings(engine.query) == ["q1 holds 2 people and has room for 1"]
-    write(engine, [(9, q("released", now - timedelta(days=1), "q2", n=1) | {"seq": 9})])
+    write(engine, [(9, quarantine_event("released", now - timedelta(days=1), "q2", n=1) | {"seq": 9})])
     assert quarantine_warnings(engine.query)[0].startswith("the quarantine balance is wrong on 2 days")
 
 
@@ -288,7 +300,7 @@ def test_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None
             *(("visit", at, {"visit": "seen_well"}) for at in visits),
             ("closed", closed, {"closed": how}),
         ]
-        made += [(len(made) + n, f(kind, at, "al-hofuf", n=int(number), **more) | {"device_id": number, "seq": n})
+        made += [(len(made) + n, followup_event(kind, at, "al-hofuf", n=int(number), **more) | {"device_id": number, "seq": n})
                  for n, (kind, at, more) in enumerate(steps)]  # fmt: skip
     random.Random(1).shuffle(made)
     write(engine, made)
@@ -306,13 +318,13 @@ def check_alerts(engine: Engine) -> None:
     a_day = timedelta(days=1)
     noon = datetime.combine(today(), datetime.min.time(), ZoneInfo(ZONE)) - 2 * a_day + timedelta(hours=9)
     events = [
-        q("admitted", noon),
-        q("reading", noon, seq=1, slot="am", temperature_c=38.1, symptoms=True),
-        q("reading", noon + timedelta(hours=1), site="q2", seq=2, slot="am", temperature_c=38.4),
-        q("reading", noon + timedelta(hours=6), seq=3, temperature_c=37.3),
-        q("reading", noon + timedelta(hours=7), seq=4, temperature_c=36.3),
-        f("opened", noon - a_day, seq=5, n=2, source="push"),
-        f("visit", noon + a_day, seq=6, n=2, visit="seen_symptomatic"),
+        quarantine_event("admitted", noon),
+        quarantine_event("reading", noon, seq=1, slot="am", temperature_c=38.1, symptoms=True),
+        quarantine_event("reading", noon + timedelta(hours=1), site="q2", seq=2, slot="am", temperature_c=38.4),
+        quarantine_event("reading", noon + timedelta(hours=6), seq=3, temperature_c=37.3),
+        quarantine_event("reading", noon + timedelta(hours=7), seq=4, temperature_c=36.3),
+        followup_event("opened", noon - a_day, seq=5, n=2, source="push"),
+        followup_event("visit", noon + a_day, seq=6, n=2, visit="seen_symptomatic"),
     ]
     write(engine, [(n, event) for n, event in enumerate(events)])
     day, yesterday = str(noon.date()), str(noon.date() + a_day)

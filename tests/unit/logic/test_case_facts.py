@@ -17,7 +17,7 @@ from ninezero.schemas.events import FollowupEvent, QuarantineEvent, encode
 from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord
 from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.kafka.decoding import Rejected, decode
-from tests.case_events import f, q
+from tests.case_events import followup_event, quarantine_event
 
 ARRIVED_MS = 1_580_779_801_500
 DAY = date(2020, 2, 4)
@@ -25,21 +25,23 @@ DAY = date(2020, 2, 4)
 # Each event with the bytes that the ledger topic holds for it. Records stay in the topic across upgrades.
 QUARANTINE = [
     (
-        q("transferred", "04 09:30", slot="am", temperature_c=37.3, symptoms=True, to_site_id="q2", reason="hospital"),
+        quarantine_event(
+            "transferred", "04 09:30", slot="am", temperature_c=37.3, symptoms=True, to_site_id="q2", reason="hospital"
+        ),
         b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","transferred","am","q2",1,1,"hospital",7215313220708]',
     ),
     (
-        q("admitted", "04 09:30", term_days=14),
+        quarantine_event("admitted", "04 09:30", term_days=14),
         b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","admitted","","",0,0,"",7215313220708]',
     ),
 ]
 FOLLOW_UP = [
     (
-        f("visit", "04 09:30", source="push", batch_id="b1", visit="seen_well", closed="lost"),
+        followup_event("visit", "04 09:30", source="push", batch_id="b1", visit="seen_well", closed="lost"),
         b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","visit","push","b1","seen_well","lost",7215313220708]',
     ),
     (
-        f("opened", "04 09:30"),
+        followup_event("opened", "04 09:30"),
         b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","opened","","","","",7215313220708]',
     ),
 ]
@@ -99,8 +101,10 @@ def test_fact_record_and_row_hold_the_same_values(fact: Any, day: date) -> None:
 
 
 def test_facts_keep_what_the_event_holds() -> None:
-    admitted = fact_of(q("admitted", "04 09:00", slot="am", symptoms=True, temperature_c=37.3, reason=None))
+    admitted = fact_of(
+        quarantine_event("admitted", "04 09:00", slot="am", symptoms=True, temperature_c=37.3, reason=None)
+    )
     assert (admitted.fever, admitted.symptoms, admitted.slot, admitted.reason, admitted.to_site_id) == (
         True, True, "am", "", "",
     )  # fmt: skip
-    assert fact_of(f("visit", "04 09:00", visit="refused")).visit == "refused"
+    assert fact_of(followup_event("visit", "04 09:00", visit="refused")).visit == "refused"

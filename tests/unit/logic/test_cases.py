@@ -15,7 +15,7 @@ from ninezero.agents.logic.cases import followups, quarantine
 from ninezero.agents.logic.cases.alarms import Alarm, alert_id
 from ninezero.agents.logic.days import Days, date_range
 from tests import case_oracle
-from tests.case_events import case, f, facts, q
+from tests.case_events import case, facts, followup_event, quarantine_event
 
 SHANGHAI = "Asia/Shanghai"
 ZONES = {  # the start of a week; all but the first change their clocks in it, São Paulo at midnight
@@ -27,7 +27,7 @@ ZONES = {  # the start of a week; all but the first change their clocks in it, S
 }
 
 
-def of(events: list[dict[str, Any]]) -> list[Any]:
+def facts_of(events: list[dict[str, Any]]) -> list[Any]:
     """Returns the facts of one case. Its events are numbered in the given order."""
     numbered = [(1000 + n, event | {"seq": n}) for n, event in enumerate(events)]
     return facts(numbered)[case(1)]
@@ -52,20 +52,20 @@ def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]
 
 
 def count_stay(*events: dict[str, Any], last: int = 6) -> dict[tuple[int, str], dict[str, int]]:
-    found = quarantine.summarise(case(1), of(list(events)), Days(SHANGHAI))
+    found = quarantine.summarise(case(1), facts_of(list(events)), Days(SHANGHAI))
     rows = totals(found, "sites", "site_id", date(2020, 2, last), {"present": 1, "due_am": 1, "due_pm": 1})
     return {(day.day, site): dict(row) for (day, site), row in rows.items()}
 
 
 def test_a_stay_counts_from_the_first_admission_to_the_release() -> None:
     assert count_stay(
-        q("admitted", "04 09:00"),
-        q("admitted", "04 10:00", "q2"),
-        q("reading", "04 11:00"),
-        q("reading", "05 15:00"),
-        q("reading", "05 16:00"),
-        q("released", "06 12:00"),
-        q("reading", "06 12:30"),
+        quarantine_event("admitted", "04 09:00"),
+        quarantine_event("admitted", "04 10:00", "q2"),
+        quarantine_event("reading", "04 11:00"),
+        quarantine_event("reading", "05 15:00"),
+        quarantine_event("reading", "05 16:00"),
+        quarantine_event("released", "06 12:00"),
+        quarantine_event("reading", "06 12:30"),
     ) == {
         (4, "q1"): {"admitted": 1, "present": 1, "due_am": 1, "due_pm": 1, "done_am": 1},
         (4, "q2"): {"anomalies": 1},
@@ -76,7 +76,7 @@ def test_a_stay_counts_from_the_first_admission_to_the_release() -> None:
 
 def test_an_open_case_counts_on_days_without_an_event() -> None:
     day = {"present": 1, "due_am": 1, "due_pm": 1}
-    assert count_stay(q("admitted", "04 12:00")) == {
+    assert count_stay(quarantine_event("admitted", "04 12:00")) == {
         (4, "q1"): {"admitted": 1, "present": 1, "due_pm": 1},
         (5, "q1"): day,
         (6, "q1"): day,
@@ -84,26 +84,30 @@ def test_an_open_case_counts_on_days_without_an_event() -> None:
 
 
 def test_a_transfer_counts_at_both_sites_and_the_reading_is_due_where_the_case_is_at_the_end_of_the_slot() -> None:
-    assert count_stay(q("admitted", "04 08:00"), q("transferred", "04 13:00", to_site_id="q2"), q("reading", "04 12:30"), last=4) == {
+    assert count_stay(quarantine_event("admitted", "04 08:00"), quarantine_event("transferred", "04 13:00", to_site_id="q2"), quarantine_event("reading", "04 12:30"), last=4) == {
         (4, "q1"): {"admitted": 1, "transferred_out": 1, "due_am": 1},
         (4, "q2"): {"transferred_in": 1, "present": 1, "due_pm": 1, "done_pm": 1},
     }  # fmt: skip
 
 
 def test_a_release_by_the_wrong_site_counts_there_and_is_marked() -> None:
-    assert count_stay(q("admitted", "04 08:00"), q("released", "05 08:00", "q2")) == {
+    assert count_stay(quarantine_event("admitted", "04 08:00"), quarantine_event("released", "05 08:00", "q2")) == {
         (4, "q1"): {"admitted": 1, "present": 1, "due_am": 1, "due_pm": 1},
         (5, "q2"): {"released": 1, "misplaced": 1},
     }
 
 
 def test_a_transfer_without_a_destination_leaves_the_case_where_it_is() -> None:
-    rows = count_stay(q("admitted", "04 08:00"), q("transferred", "04 13:00"), last=5)
+    rows = count_stay(quarantine_event("admitted", "04 08:00"), quarantine_event("transferred", "04 13:00"), last=5)
     assert rows[4, "q1"]["anomalies"] == rows[5, "q1"]["present"] == 1
 
 
 def test_a_case_that_was_never_admitted_counts_as_anomalies_only() -> None:
-    found = quarantine.summarise(case(1), of([q("reading", "04 08:00"), q("released", "05 09:00")]), Days(SHANGHAI))
+    found = quarantine.summarise(
+        case(1),
+        facts_of([quarantine_event("reading", "04 08:00"), quarantine_event("released", "05 09:00")]),
+        Days(SHANGHAI),
+    )
     assert (found.open, found.closed_on, found.anomalies) == (0, date(2020, 2, 5), [1, 1])
 
 
@@ -113,44 +117,50 @@ def at(local: str) -> int:
 
 def alarms(events: list[dict[str, Any]], now: str) -> list[tuple[str, int, str | None, str]]:
     status_of = quarantine.status if "site_id" in events[0] else followups.status
-    return [(a.rule, a.day.day, a.slot, a.place) for a in status_of(of(events), Days(SHANGHAI), at(now)).alarms]  # type: ignore[operator]
+    return [(a.rule, a.day.day, a.slot, a.place) for a in status_of(facts_of(events), Days(SHANGHAI), at(now)).alarms]
 
 
 def test_a_reading_is_missed_ten_minutes_after_the_end_of_its_slot() -> None:
-    events = [q("admitted", "04 08:00"), q("reading", "04 20:00")]
+    events = [quarantine_event("admitted", "04 08:00"), quarantine_event("reading", "04 20:00")]
     assert alarms(events, "04 12:09:59") == []
     assert alarms(events, "04 12:10:00") == [("reading_missed", 4, "am", "q1")]
     assert alarms(events, "05 12:09:00") == [("reading_missed", 4, "am", "q1")]
-    status_of = quarantine.status(of(events), Days(SHANGHAI), at("04 12:10:00"))
+    status_of = quarantine.status(facts_of(events), Days(SHANGHAI), at("04 12:10:00"))
     assert status_of.next_us == at("05 00:10:00")
 
 
 def test_no_reading_is_missed_after_the_release() -> None:
-    events = [q("admitted", "04 08:00"), q("released", "04 12:05")]
+    events = [quarantine_event("admitted", "04 08:00"), quarantine_event("released", "04 12:05")]
     assert alarms(events, "09 12:00:00") == []
-    assert quarantine.status(of(events), Days(SHANGHAI), at("09 12:00:00")).closed_us == at("04 12:05:00")
+    assert quarantine.status(facts_of(events), Days(SHANGHAI), at("09 12:00:00")).closed_us == at("04 12:05:00")
 
 
 @pytest.mark.parametrize(("celsius", "alarmed"), [(37.2, False), (37.3, True), (41.0, True), (None, False)])
 def test_a_temperature_of_37_3_or_more_is_fever(celsius: float | None, alarmed: bool) -> None:
-    found = alarms([q("admitted", "04 08:00"), q("reading", "04 09:00", temperature_c=celsius)], "04 09:00:01")
+    found = alarms(
+        [quarantine_event("admitted", "04 08:00"), quarantine_event("reading", "04 09:00", temperature_c=celsius)],
+        "04 09:00:01",
+    )
     assert found == ([("fever", 4, "am", "q1")] if alarmed else [])
 
 
 def test_symptoms_raise_an_alarm_and_events_after_the_release_do_not() -> None:
     events = [
-        q("admitted", "04 08:00"),
-        q("reading", "04 09:00", "q1", symptoms=True),
-        q("released", "04 10:00"),
-        q("reading", "04 11:00", temperature_c=39.0),
+        quarantine_event("admitted", "04 08:00"),
+        quarantine_event("reading", "04 09:00", "q1", symptoms=True),
+        quarantine_event("released", "04 10:00"),
+        quarantine_event("reading", "04 11:00", temperature_c=39.0),
     ]
     assert alarms(events, "04 12:30:00") == [("symptoms", 4, "am", "q1")]
 
 
 def test_a_follow_up_is_overdue_from_the_day_after_its_opening_and_the_first_closing_counts() -> None:
-    events = [f("opened", "04 09:00", source="push", batch_id="b1"), f("visit", "06 10:00", visit="not_reached")]
+    events = [
+        followup_event("opened", "04 09:00", source="push", batch_id="b1"),
+        followup_event("visit", "06 10:00", visit="not_reached"),
+    ]
     rows = totals(
-        followups.summarise(case(1), of(events), Days(SHANGHAI)),
+        followups.summarise(case(1), facts_of(events), Days(SHANGHAI)),
         "districts", "district", date(2020, 2, 7), {"open_at_end": 1, "overdue": 1},
     )  # fmt: skip
     assert {day.day: dict(row) for (day, _), row in rows.items()} == {
@@ -161,14 +171,20 @@ def test_a_follow_up_is_overdue_from_the_day_after_its_opening_and_the_first_clo
     }
     assert alarms(events, "08 00:09:59") == [("visit_overdue", 5, None, "jiyang")]
     assert alarms(events, "08 00:10:00")[1:] == [("visit_overdue", 7, None, "jiyang")]
-    closed = of([*events, f("closed", "07 10:00", closed="lost"), f("closed", "08 10:00", closed="completed")])
+    closed = facts_of(
+        [
+            *events,
+            followup_event("closed", "07 10:00", closed="lost"),
+            followup_event("closed", "08 10:00", closed="completed"),
+        ]
+    )
     found = followups.summarise(case(1), closed, Days(SHANGHAI))
     assert (found.open, found.closed_as, found.closed_on) == (0, "lost", date(2020, 2, 7))
     assert followups.status(closed, Days(SHANGHAI), at("20 12:00:00")).alarms == []
 
 
 def test_a_symptomatic_visit_raises_an_alarm() -> None:
-    events = [f("opened", "04 09:00"), f("visit", "04 10:00", visit="seen_symptomatic")]
+    events = [followup_event("opened", "04 09:00"), followup_event("visit", "04 10:00", visit="seen_symptomatic")]
     assert alarms(events, "04 10:00:00") == [("symptoms", 4, None, "jiyang")]
 
 
@@ -197,7 +213,7 @@ def arrivals(draw: st.DrawFn, start: datetime, kind: str) -> list[tuple[int, dic
             type_ = draw(
                 st.sampled_from(["admitted", "reading", "reading", "reading", "released", "transferred", "extended"])
             )
-            event = q(
+            event = quarantine_event(
                 type_,
                 when,
                 draw(SITES),
@@ -208,7 +224,7 @@ def arrivals(draw: st.DrawFn, start: datetime, kind: str) -> list[tuple[int, dic
         else:
             type_ = draw(st.sampled_from(["opened", "visit", "visit", "visit", "closed"]))
             visit = draw(st.sampled_from([None, "seen_well", "seen_symptomatic", "not_reached", "refused"]))
-            event = f(type_, when, draw(SITES), **who, visit=visit)
+            event = followup_event(type_, when, draw(SITES), **who, visit=visit)
         event |= {"device_id": draw(st.sampled_from(["a", "b"])), "seq": n}
         made.append((draw(st.integers(0, 999)) * 1000 + n, event))
     for n in range(draw(st.integers(0, 5))):
