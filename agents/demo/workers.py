@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ninezero.streams.kafka.sync import KafkaUnreachable
+from ninezero.streams.errors import UserError
 
 MAX_RESTARTS = 5
 STOP_SECONDS = 40
@@ -36,13 +36,13 @@ class Workers:
         """Starts the workers again if they ended.
 
         Raises:
-            KafkaUnreachable: they ended more than `MAX_RESTARTS` times.
+            UserError: they ended more than `MAX_RESTARTS` times.
         """
         if self._process.poll() is None:
             return
         self.restarts += 1
         if self.restarts > MAX_RESTARTS:
-            raise KafkaUnreachable(f"the workers ended {self.restarts} times: see {self._log}")
+            raise UserError(f"the workers ended {self.restarts} times: see {self._log}")
         self._process = self._start()
 
     def stop(self) -> None:

@@ -119,7 +119,7 @@ class Erasure:
             return []
         try:
             return administration.active_groups(self._settings, self._roles)
-        except sync.KafkaUnreachable as error:
+        except sync.KafkaProblem as error:
             self._unreachable = error  # `_kafka` reports it without waiting ten seconds for Kafka again
             return []
 

@@ -36,7 +36,8 @@ async def read_snapshot(settings: Settings, which: str = "") -> WatchlistSnapsho
         which: a token, or the id of an entry; no entries are returned without it.
 
     Raises:
-        KafkaUnreachable: the broker does not answer, or the topic is missing.
+        KafkaUnreachable: the broker does not answer.
+        TopicsMissing: the topic is missing.
     """
     manifests: dict[ListName, Manifest] = {}
     matching: dict[bytes, WatchlistEntry] = {}

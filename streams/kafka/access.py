@@ -127,8 +127,9 @@ def grant_all(settings: Settings, names: Mapping[Party, Sequence[str]] | None = 
         The number of permissions.
 
     Raises:
-        KafkaUnreachable: no broker answers within ten seconds, or it does not permit the request.
-        UserError: the broker has no authorizer, or this user may not alter the cluster.
+        KafkaUnreachable: no broker answers within ten seconds.
+        KafkaForbidden: this user may not alter the cluster.
+        UserError: the broker did not grant all of them.
     """
     from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 

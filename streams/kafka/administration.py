@@ -130,7 +130,8 @@ def erase(settings: Settings, roles: Iterable[str], seconds: float = 30.0) -> Er
         seconds: how long to wait until the broker no longer lists them.
 
     Raises:
-        KafkaUnreachable: no broker answers within ten seconds, or it does not permit the request.
+        KafkaUnreachable: no broker answers within ten seconds.
+        KafkaForbidden: this user may not delete them.
     """
     with contextlib.closing(admin(settings)) as client, explained_errors(settings):
         found = _owned(settings, roles, client)

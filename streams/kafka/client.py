@@ -14,13 +14,7 @@ from aiokafka.errors import KafkaError
 
 from ninezero.streams.errors import DEPENDENCY
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.sync import (
-    TOPICS_MISSING,
-    KafkaUnreachable,
-    sasl_arguments,
-    security_protocol,
-    unreachable,
-)
+from ninezero.streams.kafka.sync import TopicsMissing, sasl_arguments, security_protocol, unreachable
 from ninezero.streams.settings import Settings, SettingsError
 
 __all__ = [
@@ -128,7 +122,8 @@ async def require_topics(settings: Settings, needed: Collection[topics.Topic]) -
     """Checks that the broker answers and shows the topics.
 
     Raises:
-        KafkaUnreachable: the broker does not answer within ten seconds, a topic is missing, or this user may not see it.
+        KafkaUnreachable: the broker does not answer within ten seconds.
+        TopicsMissing: a topic is missing, or this user may not see it.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error below says the same in one line
     try:
@@ -140,4 +135,4 @@ async def require_topics(settings: Settings, needed: Collection[topics.Topic]) -
     except (KafkaError, OSError, TimeoutError):
         raise unreachable(settings) from None
     if not {settings.topic(topic.name) for topic in needed} <= present:
-        raise KafkaUnreachable(TOPICS_MISSING)
+        raise TopicsMissing

@@ -121,7 +121,7 @@ def _login_fault(settings: Settings) -> Fault | None:
     """Returns why a client cannot log in, from what it logs; None if it can."""
     with _captured_log() as logged:
         for seconds in LOGIN_SECONDS:
-            with suppress(sync.KafkaUnreachable):
+            with suppress(sync.KafkaProblem):
                 sync.admin(settings, bootstrap_timeout_ms=int(seconds * 1000), reconnect_backoff_max_ms=200).close()
                 return None
             for name, fault in _LOGIN_FAULTS.items():

@@ -14,8 +14,26 @@ BOOTSTRAP_MS = 10_000
 """How long a client waits for its first answer from a broker."""
 
 
-class KafkaUnreachable(UserError):
-    """Kafka does not answer, lacks a topic, or does not permit the request."""
+class KafkaProblem(UserError):
+    """Kafka cannot do what was asked."""
+
+
+class KafkaUnreachable(KafkaProblem):
+    """No broker answers, or the TLS or SASL login fails."""
+
+
+class KafkaForbidden(KafkaProblem):
+    """This user may not do what was asked."""
+
+
+class TopicsMissing(KafkaProblem):
+    """A topic does not exist, or this user may not see it. Kafka does not tell which."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "topics are missing on the broker, or this user may not see them: run ninezero topics create, or ninezero topics"
+            " acls"
+        )
 
 
 def unreachable(settings: Settings) -> KafkaUnreachable:
@@ -29,9 +47,6 @@ def unreachable(settings: Settings) -> KafkaUnreachable:
         "Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start), correct the address, or set TLS and SASL"
         " if the broker requires them"
     )
-
-
-TOPICS_MISSING = "topics are missing on the broker, or this user may not see them: run ninezero topics create, or ninezero topics acls"
 
 
 def security_protocol(settings: Settings) -> str:
@@ -116,13 +131,13 @@ def read_to_end(reader: Any, topic: str) -> Iterator[Any]:
         topic: the topic's name on the broker.
 
     Raises:
-        KafkaUnreachable: the topic is missing, or this user may not see it.
+        TopicsMissing: the topic is missing, or this user may not see it.
     """
     from kafka import TopicPartition
 
     partitions = [TopicPartition(topic, number) for number in reader.partitions_for_topic(topic) or ()]
     if not partitions:
-        raise KafkaUnreachable(TOPICS_MISSING)
+        raise TopicsMissing
     reader.assign(partitions)
     ends = reader.end_offsets(partitions)
     for tp, first in reader.beginning_offsets(partitions).items():
@@ -139,13 +154,14 @@ def explained_errors(settings: Settings) -> Iterator[None]:
     """Turns the errors of kafka-python into errors that say in one line what to do.
 
     Raises:
-        KafkaUnreachable: the broker does not answer, or does not permit the request.
+        KafkaUnreachable: the broker does not answer.
+        KafkaForbidden: this user may not do what was asked.
     """
     from kafka.errors import AuthorizationError, KafkaError
 
     try:
         yield
     except AuthorizationError as error:
-        raise KafkaUnreachable("Kafka does not permit this user to do that: see ninezero topics acls") from error
+        raise KafkaForbidden("Kafka does not permit this user to do that: see ninezero topics acls") from error
     except (KafkaError, OSError, ValueError) as error:
         raise unreachable(settings) from error

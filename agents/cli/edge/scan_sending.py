@@ -18,7 +18,7 @@ from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.device.travellers import Passage
 from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.sync import TOPICS_MISSING, KafkaUnreachable, consumer, producer
+from ninezero.streams.kafka.sync import TopicsMissing, consumer, producer
 from ninezero.streams.kafka.topics import OUTCOMES, SCANS
 from ninezero.streams.settings import Settings
 
@@ -58,7 +58,8 @@ def send_events(settings: Settings, events: list[Event]) -> int:
         The number of events that had no outcome after `WAIT_SECONDS`.
 
     Raises:
-        KafkaUnreachable: no broker answers, or the topics are missing.
+        KafkaUnreachable: no broker answers.
+        TopicsMissing: the topics are missing.
     """
     from kafka import TopicPartition
     from kafka.errors import KafkaTimeoutError
@@ -70,7 +71,7 @@ def send_events(settings: Settings, events: list[Event]) -> int:
     ):
         name = settings.topic(OUTCOMES.name)
         if not {name, settings.topic(SCANS.name)} <= reader.topics():
-            raise KafkaUnreachable(TOPICS_MISSING)
+            raise TopicsMissing
         partitions = [TopicPartition(name, p) for p in reader.partitions_for_topic(name) or ()]
         reader.assign(partitions)
         for partition in partitions:

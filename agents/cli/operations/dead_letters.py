@@ -76,7 +76,8 @@ def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]
 
     Raises:
         CommandError: there is no such topic.
-        KafkaUnreachable: no broker answers, or the topic is missing.
+        KafkaUnreachable: no broker answers.
+        TopicsMissing: the topic is missing.
     """
     if topic and topic not in SOURCES:
         raise CommandError(f"no such topic: choose one of {', '.join(SOURCES)}")

@@ -18,7 +18,7 @@ from ninezero.streams.edge.listfiles.push_lines import CheckedLine
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.sync import KafkaUnreachable, consumer, producer, read_to_end
+from ninezero.streams.kafka.sync import KafkaProblem, consumer, producer, read_to_end
 from ninezero.streams.settings import Settings
 
 RECEIPT_TIMEOUT_SECONDS = 30.0
@@ -52,7 +52,7 @@ def push_batch(
         progress: is called with the number of lines written so far, after each part.
 
     Raises:
-        KafkaUnreachable: no broker answers, or the topic of the receipts cannot be read.
+        KafkaProblem: no broker answers, or the topic of the receipts cannot be read.
         PushError: Kafka has not acknowledged the batch, or there is no receipt in time.
     """
     with _receipts(settings) as receipts, contextlib.closing(producer(settings, linger_ms=0)) as kafka:
@@ -75,7 +75,7 @@ def confirm_batch(settings: Settings, batch_id: str, confirmed_by: str, authorit
     `authority` is needed only if several authorities have pushed a batch of this id.
 
     Raises:
-        KafkaUnreachable: no broker answers, or the topic of the receipts cannot be read.
+        KafkaProblem: no broker answers, or the topic of the receipts cannot be read.
         PushError: there is no receipt of such a batch, Kafka has not acknowledged the confirmation, or there is no answer in time.
     """
     with _receipts(settings) as receipts, contextlib.closing(producer(settings, linger_ms=0)) as kafka:
@@ -138,7 +138,7 @@ def _receipts(settings: Settings) -> Iterator[_Receipts]:
         try:
             receipts = _Receipts(settings, reader)
         except Exception:  # the client's own message can name hosts, and states no remedy
-            raise KafkaUnreachable(
+            raise KafkaProblem(
                 "the topic of the receipts is missing, or this user may not read it: ninezero topics create, ninezero topics acls"
             ) from None
         yield receipts
