@@ -106,11 +106,11 @@ class BatchResult:
         self.late += decoded.late
         if decision.hits:
             alert = build_alert(event, decision, decoded.late, self._decided_at, self._version)
-            self._records.append(OutputRecord(topics.ALERTS, event.site_id.encode(), encode(alert)))
+            self._records.append((topics.ALERTS, event.site_id.encode(), encode(alert)))
             self._alert_kafka_ms.append(int(self._batch.kafka_ms[position]))
         device, seq, digest = event.device_id, event.seq, self._digests[position]
         if self._seen is None or self._is_new(device, seq, digest):
-            rules = tuple(hit.rule for hit in decision.hits)
+            rules = tuple([hit.rule for hit in decision.hits])
             [key] = self._kind.group_keys([event], decision.outcome, [decoded.late], rules)
             site = self._sites[event.site_id]
             site.decisions.groups[key].append((site.number, device, seq, decoded.observed_us // 1000, digest))
@@ -127,7 +127,7 @@ class BatchResult:
         """Adds the dead letter of a record that was rejected."""
         topic = self._kind.topic.name
         letter = dead_letter(topic, int(self._batch.partitions[position]), self._batch.records[position], rejected)
-        self._records.append(OutputRecord(topics.DEAD_LETTERS, topic.encode(), letter))
+        self._records.append((topics.DEAD_LETTERS, topic.encode(), letter))
         self.dead_letter_counts[rejected.reason] += 1
 
     def output(self) -> BatchOutput:
@@ -136,7 +136,7 @@ class BatchResult:
         for site_id, site in self._sites.items():
             make = partial(Outcomes, site_id, self._decided_at, self._version)
             for value in encode_within_limit(make, site.outcomes):
-                records.append(OutputRecord(topics.OUTCOMES, site_id.encode(), value))
+                records.append((topics.OUTCOMES, site_id.encode(), value))
         decided_ms = int(self._decided_at.timestamp() * 1000)
         for decisions in self._partitions.values():
             records += decisions.records(decided_ms, self._version)

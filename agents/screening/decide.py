@@ -68,6 +68,7 @@ def _take_slow_path(
     kind: EventKind, batch: Batch, conditions: Conditions, undecided: Array, result: BatchResult
 ) -> None:
     """Decodes and decides the events that are still undecided, one by one."""
+    index, home, stale, ended = conditions.index, conditions.home, conditions.stale, conditions.ended
     for position in np.flatnonzero(undecided).tolist():
         record = batch.records[position]
         try:
@@ -76,8 +77,8 @@ def _take_slow_path(
             # The traceback refers to this frame and the frame to the exception. Without it, no cycle keeps the batch in memory.
             result.add_dead_letter(position, rejected.with_traceback(None))
             continue
-        if conditions.ended:
+        if ended:
             result.add_outcome(position, decoded.event, "order_ended", NOBODY)
             continue
-        decision = kind.decide(decoded.event, decoded.observed_us, conditions.index, conditions.home, conditions.stale)
+        decision = kind.decide(decoded.event, decoded.observed_us, index, home, stale)
         result.add_decided(position, decoded, decision)

@@ -68,7 +68,7 @@ class PartitionDecisions:
         if groups:
             make = partial(Decisions, TABLE_VERSION, decided_ms, watchlist_version, self.sites)
             for value in encode_within_limit(make, groups):
-                yield OutputRecord(topics.DECISIONS, self.sites[0].encode(), value)
+                yield topics.DECISIONS, self.sites[0].encode(), value
 
 
 def _group(key: GroupKey, rows: list[EventRow]) -> DecisionGroup:

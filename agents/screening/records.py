@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ninezero.schemas.events import encode
 from ninezero.streams.kafka.topics import Topic
@@ -13,13 +13,8 @@ RECORD_BYTES = 400_000
 
 _T = TypeVar("_T")
 
-
-class OutputRecord(NamedTuple):
-    """One record to write to Kafka."""
-
-    topic: Topic
-    key: bytes
-    value: bytes
+OutputRecord = tuple[Topic, bytes, bytes]
+"""(topic, key, value), as `Writer.write` takes it."""
 
 
 def encode_within_limit(make: Callable[[list[_T]], Any], items: list[_T]) -> list[bytes]:
