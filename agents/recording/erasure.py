@@ -24,7 +24,7 @@ from ninezero.streams.settings import Settings
 if TYPE_CHECKING:  # the packages of ClickHouse are not installed on a device
     from ninezero.streams.clickhouse import Engine
 
-KEPT = frozenset({
+KEPT_TABLES = frozenset({
     "schema_migrations", "screening_rollup", "push_receipts", "push_audit", "dead_letter_facts", "site_register", "sealed_days",
     "case_folds", "quarantine_kept", "followup_kept", "followup_closings_kept", "followup_delays_kept", "disposition_days", "device_days", "publications",
 })  # fmt: skip
@@ -208,7 +208,7 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
     before = _rows_by_table(engine)
     delete_all_cases(engine)
     retain(engine, datetime.now(UTC).date() + _PAST_EVERY_DAY)
-    erased = sorted(before.keys() - KEPT)
+    erased = sorted(before.keys() - KEPT_TABLES)
     for table in erased:
         engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # the files are deleted when it returns
     left = _rows_by_table(engine)
@@ -219,7 +219,7 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
             "ClickHouse",
             f"{before[table]} rows",
         )
-    for table in sorted(left.keys() & KEPT):
+    for table in sorted(left.keys() & KEPT_TABLES):
         yield _line("stays", f"table ninezero_data.{table}", "ClickHouse", f"{left[table]} rows")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from ninezero.agents.recording import retention
 from ninezero.agents.recording.completeness import roll_up_devices, runs_of_day
-from ninezero.agents.recording.erasure import KEPT, erase_tables
+from ninezero.agents.recording.erasure import KEPT_TABLES, erase_tables
 from ninezero.agents.recording.rollups import roll_up
 from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FIRST_WINS, DeviceEvent, DispositionFact, ScreeningFact
@@ -315,11 +315,11 @@ def test_a_device_that_sent_an_event_today_but_not_recently_is_silent(engine: En
 
 
 def test_every_table_is_either_kept_by_erase_or_emptied_on_purpose(engine: Engine) -> None:
-    """A new table of counts must be named in KEPT, or `erase` empties it."""
+    """A new table of counts must be named in KEPT_TABLES, or `erase` empties it."""
     rows = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
     emptied = {"recorder_progress", *retention.FACT_TABLES}
     cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
-    assert {row["name"] for row in rows} - KEPT - emptied <= cases
+    assert {row["name"] for row in rows} - KEPT_TABLES - emptied <= cases
 
 
 def test_erase_removes_every_fact_and_no_count(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
