@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import ROLES
-from tests.integration.pipeline.test_pipeline import Model, answered, push, send
+from tests.integration.pipeline.test_pipeline import Model, push, send, with_outcome
 from tests.support import System, wait_for
 
 OUTAGE_SECONDS = 70
@@ -51,7 +51,7 @@ def test_an_outage_of_kafka_is_a_handful_of_lines_in_the_log_of_each_role(broker
             wait_for(lambda role=role: any(ENDS in line for line in lines(role)), 60, f"the end of it, from {role}")
         send(system, producer, model.sent)
         producer.close()
-        wait_for(lambda: answered(system) == set(model.outcomes), 60, "every outcome after the outage")
+        wait_for(lambda: with_outcome(system) == set(model.outcomes), 60, "every outcome after the outage")
         outage = {role: lines(role)[before[role] :] for role in ROLES}
     finally:
         system.stop()

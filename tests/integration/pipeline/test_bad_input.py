@@ -1,4 +1,4 @@
-"""Hostile records on every topic, and names in every field that reaches SQL, logs, CSV or HTML, against live workers."""
+"""Hostile records on every topic, and hostile names in every field that reaches SQL, logs, CSV or HTML, sent to live workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def attack(kafka: Broker, clickhouse_server: ClickHouseServer, tmp_path: Path) -
 
 
 @pytest.mark.server
-def test_each_hostile_record_has_one_letter_or_is_decided_and_nothing_stops(attack: Attack) -> None:
+def test_every_hostile_record_is_dead_lettered_once_or_decided_and_no_worker_stops(attack: Attack) -> None:
     attack.write_foreign_records(more=20)
     attack.start_workers()
     for topic in FIELDS:

@@ -1,4 +1,4 @@
-"""Could not check is never clear: each way in which the lists can fall silent, broken for real."""
+"""What could not be checked is never clear: the watchlist topic is stopped, emptied and deleted on a real broker."""
 
 from __future__ import annotations
 
@@ -37,33 +37,35 @@ def gate(system: System) -> Iterator[Device]:
         yield made
 
 
-def told(gate: Device, person: str = NOBODY, wait: float = 60) -> str:
-    """What the checkpoint is told."""
+def outcome_of(gate: Device, person: str = NOBODY, wait: float = 60) -> str:
+    """Scans a person and returns the outcome that the device shows."""
     passer = Traveller(role="pedestrian", id=person, temperature_c=36.5)
     return gate.scan("pedestrian", [passer]).wait(wait).outcome
 
 
-def test_nothing_is_decided_before_there_is_a_list_and_everyone_is_held_once_the_lists_fall_silent(
+def test_nothing_is_decided_without_a_list_and_everyone_is_held_without_a_heartbeat(
     system: System, gate: Device
 ) -> None:
     system.start("screening")
-    assert told(gate, wait=8) == "not_checked", "a topic without a manifest is no list of nobody"
+    assert outcome_of(gate, wait=8) == "not_checked", "a topic without a manifest does not mean that nobody is listed"
     assert not system.ready("screening")
     system.start("lists")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
-    assert (told(gate), told(gate, LISTED)) == ("clear", "refer")
+    assert (outcome_of(gate), outcome_of(gate, LISTED)) == ("clear", "refer")
     system.kill("lists")
-    wait_for(lambda: told(gate) == "hold", 30, "list_stale")
-    assert told(gate, LISTED) == "refer", "the last good list serves on"
+    wait_for(lambda: outcome_of(gate) == "hold", 30, "list_stale")
+    assert outcome_of(gate, LISTED) == "refer", "the last complete list is still used"
     system.start("lists")
-    wait_for(lambda: told(gate) == "clear", 30, "the heartbeat")
+    wait_for(lambda: outcome_of(gate) == "clear", 30, "the heartbeat")
 
 
 @pytest.mark.parametrize("how", ["emptied", "deleted"])
-def test_a_list_topic_that_was_emptied_is_not_ready_and_never_nobody(system: System, gate: Device, how: str) -> None:
+def test_a_worker_is_not_ready_after_the_watchlist_topic_was_emptied_or_deleted(
+    system: System, gate: Device, how: str
+) -> None:
     system.start("lists", "screening")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
-    assert (told(gate), told(gate, LISTED)) == ("clear", "refer")
+    assert (outcome_of(gate), outcome_of(gate, LISTED)) == ("clear", "refer")
     system.kill("lists")  # it would write a manifest again at the next push
     admin = KafkaAdminClient(bootstrap_servers=system.env["NINEZERO_KAFKA"])
     topic = system.prefix + "watchlist"
@@ -78,10 +80,10 @@ def test_a_list_topic_that_was_emptied_is_not_ready_and_never_nobody(system: Sys
     admin.close()
     system.kill("screening")
     system.start("screening", "lists")
-    assert told(gate, LISTED, wait=8) == "not_checked"
+    assert outcome_of(gate, LISTED, wait=8) == "not_checked"
     line = {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", NOBODY)]}
     send(system, line, sequence=2)
-    wait_for(lambda: read(system, "dead-letters"), 20, "the delta to be refused")
-    assert not system.ready("screening"), "what is left of a list must not pass for the whole"
+    wait_for(lambda: read(system, "dead-letters"), 20, "the dead letter of the delta")
+    assert not system.ready("screening"), "the rest of a list must not count as the complete list"
     push(system, line, sequence=3, mode="full")
-    assert told(gate, NOBODY) == "refer"
+    assert outcome_of(gate, NOBODY) == "refer"

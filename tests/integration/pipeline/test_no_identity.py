@@ -1,5 +1,5 @@
-"""No identity past the edge: identities are planted wherever a device, an authority or a user could put one, and then every
-byte that the system wrote is searched for them."""
+"""No identity past the edge. The test puts identities wherever a device, an authority or a user could put one, then searches
+every byte that the system wrote for them."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ STEMS = {
     "id": "37018119490217", "old_id": "370181490217", "phone": "1990756", "passport": "QZ7Q", "plate": "鲁Z9Q", "pass": "JZQ7-",
     "name": "扎布耶", "latin": "ZABUYE",
 }  # fmt: skip
-"""How the identities of this test begin: a search for the beginnings is quick, and finds them all."""
+"""Beginnings of the identities of this test. Searching for the beginnings is fast and finds all of them."""
 
 
 SOURCES = ("checkpoint-scans", "station-arrivals", "watchlist-pushes")
-"""Where hostile records are sent to: Kafka keeps them, as they came, until their retention is over."""
+"""The topics to which hostile records are sent. Kafka keeps them unchanged until their retention ends."""
 
 
 class Planted:
-    """Makes identities that no other test has, and remembers them."""
+    """Makes identities that no other test uses, and remembers them."""
 
     def __init__(self) -> None:
         self.values: list[str] = []
@@ -75,7 +75,7 @@ class Planted:
 
 @cache
 def variants(value: str) -> set[bytes]:
-    """A value as it might be written anywhere; what is searched has lower case and, once, no separators."""
+    """Returns every form in which a value might be written. The searched text is in lower case, with and without separators."""
     found: set[bytes] = set()
     for text in {value, value[::-1], re.sub("[^0-9a-zA-Z\u4e00-\u9fff]", "", value)}:
         text = text.lower()
@@ -96,7 +96,7 @@ def variants(value: str) -> set[bytes]:
 
 
 def searched(blob: bytes) -> Iterator[bytes]:
-    """Lower case; without separators; and UTF-16 as if it were ASCII."""
+    """Yields a text in lower case, without separators, and with UTF-16 reduced to ASCII."""
     low = blob.lower()
     yield low
     yield low.replace(b"\0", b"")
@@ -104,7 +104,7 @@ def searched(blob: bytes) -> Iterator[bytes]:
 
 
 def leaks(blobs: Blobs, values: list[str]) -> dict[str, set[str]]:
-    """Which identities are where: whatever is near the beginning or the reversed end of one is looked at closely."""
+    """Returns where identities occur. Bytes near the beginning or the reversed end of an identity are compared completely."""
     begins = {v for stem in STEMS.values() for v in variants(stem) if len(v) > 3}
     begins |= {
         v for value in values for v in (value[::-1].lower().encode(), value[::-1].lower().encode().hex().encode())
@@ -136,7 +136,7 @@ def test_the_search_finds_an_identity_in_every_writing(kind: str) -> None:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    """A deployment whose every file, Kafka's too, lies in one folder."""
+    """A deployment that keeps all its files in one folder, those of Kafka included."""
     broker = Broker(tmp_path / "kafka")
     broker.start()
     new_ring(tmp_path / "keys.json")
@@ -153,7 +153,7 @@ def system(tmp_path: Path) -> Iterator[System]:
 def test_no_identity_is_anywhere_past_the_edge(system: System) -> None:
     planted = Planted()
     system.start("lists", "screening", "recording")
-    list_somebody(system)
+    push_a_list(system)
     wait_for(lambda: system.ready("screening") and system.ready("recording"), 60, "the workers")
     said, running = use_a_device(system, planted)
     said += use_the_commands(system, planted)
@@ -199,7 +199,7 @@ def test_no_identity_is_anywhere_past_the_edge(system: System) -> None:
 
 
 def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
-    """Good passages, and such as the device refuses; what it said, and its files while it runs."""
+    """Sends passages, valid and rejected ones. Returns the messages of the device, and its files while it runs."""
     said: list[bytes] = []
     settings = settings_.load(system.env, edge=True)
 
@@ -262,7 +262,7 @@ def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
 
 
 def use_the_commands(system: System, planted: Planted) -> list[bytes]:
-    """`scan`, `device` and `check-document` with good input and bad, wrong command lines, wrong settings; what they said."""
+    """Runs `scan`, `device` and `check-document` with valid and invalid input, arguments and settings. Returns their output."""
 
     def lines(*some: Any) -> bytes:
         return "\n".join(one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in some).encode()
@@ -364,8 +364,8 @@ def use_the_commands(system: System, planted: Planted) -> list[bytes]:
     return [*wrong, *(one.stdout + one.stderr for one in done)]
 
 
-def list_somebody(system: System) -> None:
-    """A list, so that screening begins."""
+def push_a_list(system: System) -> None:
+    """Pushes a list, so that screening begins."""
     now = datetime.now(UTC)
     token = KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", "11010519491231002X")
     batch = {
@@ -379,7 +379,7 @@ def list_somebody(system: System) -> None:
 
 
 def send_hostile_records(system: System, planted: Planted) -> Hostile:
-    """Records such as a broken or malicious client sends, past the device and its checks; where they lie, and what they hold."""
+    """Sends records as a broken or malicious client does, without a device. Returns their positions and contents."""
     one = planted.one
     now = datetime.now(UTC)
     person = {"role": "driver", "tokens": {}, "temperature_c": 36.5}
@@ -447,7 +447,7 @@ def send_hostile_records(system: System, planted: Planted) -> Hostile:
 
 
 def settled(system: System) -> bool:
-    """Whether every record of a source topic is answered, receipted or dead-lettered, and the dead letters are counted."""
+    """Returns whether every source record has an outcome, a receipt or a dead letter, and the dead letters are counted."""
     lag = [
         text
         for port in (0, 1, 3)
@@ -456,7 +456,7 @@ def settled(system: System) -> bool:
     ]
     letters = len([name for name in kafka_records(system) if name.startswith("dead-letters")])
     rows = system.query("SELECT toUInt64(sum(records)) AS n FROM ninezero.dead_letters_by_hour")
-    read = all(float(text.rsplit(" ", 1)[1]) <= 1 for text in lag)  # a transaction's marker is no record
+    read = all(float(text.rsplit(" ", 1)[1]) <= 1 for text in lag)  # the marker of a transaction counts as one offset
     return letters > 120 and bool(lag) and read and int(rows[0]["n"]) == letters
 
 
@@ -466,7 +466,7 @@ def page(system: System, port: int) -> bytes:
 
 
 def kafka_records(system: System) -> Blobs:
-    """Every record on every topic: key, headers and value, by topic, partition and offset."""
+    """Returns key, headers and value of every record on every topic, by topic, partition and offset."""
     reader = KafkaConsumer(bootstrap_servers=system.env["NINEZERO_KAFKA"], max_partition_fetch_bytes=4 << 20)
     names = [system.prefix + topic.name for topic in topics_.ALL]
     tps = [TopicPartition(name, p) for name in names for p in reader.partitions_for_topic(name) or ()]
@@ -487,7 +487,7 @@ def kafka_records(system: System) -> Blobs:
 
 
 def everything(system: System) -> Blobs:
-    """Every file of the run folder (Kafka's indexes end in megabytes of zeros), and every row of every table (in the files they are compressed)."""
+    """Returns every file of the folder, and every row of every table, because the files of tables are compressed."""
     files = {
         str(p.relative_to(system.folder)): p.read_bytes().rstrip(b"\0") for p in system.folder.rglob("*") if p.is_file()
     }
@@ -501,7 +501,7 @@ def everything(system: System) -> Blobs:
 
 
 def without(name: str, blob: bytes, hostile: Hostile) -> bytes:
-    """Takes the hostile records themselves, and nothing else, out of the files where Kafka keeps their topics."""
+    """Removes the hostile records themselves, and nothing else, from the files of their topics."""
     if name.startswith("kafka/data/") and any(f".{topic}-" in name for topic in SOURCES):
         for parts in hostile.values():
             for part in sorted(parts, key=len, reverse=True):
@@ -510,7 +510,7 @@ def without(name: str, blob: bytes, hostile: Hostile) -> bytes:
 
 
 def leak(system: System, first: str, second: str) -> None:
-    """What must never happen."""
+    """Leaks an identity on purpose, so that the test shows that the search works."""
     with (system.folder / "screening.log").open("a") as log:
         log.write(f"ERROR cannot match {first}\n")
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])

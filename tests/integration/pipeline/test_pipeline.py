@@ -1,6 +1,6 @@
-"""The whole way on real engines: random passages, resends and garbage in; outcomes, alerts and counts out.
+"""The whole pipeline on real engines: random passages, resends and malformed records in; outcomes, alerts and counts out.
 
-What is expected of each passage is fixed when it is made, from the contract, without any code of the pipeline.
+The expected result of each passage is computed when the passage is made, from the contract, without any code of the pipeline.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def t(n: int, key: str = "k1") -> str:
     return f"{key}.{n:032x}"
 
 
-# what a person shows → (rules, in any order); tokens 1.. are listed, 1000.. are nobody's
+# What a person shows, and the rules that apply, in any order. Tokens from 1 on are listed, tokens from 1000 on are not.
 PEOPLE: list[tuple[dict[str, Any], list[str]]] = [
     ({"tokens": {"id": t(1000)}, "temperature_c": 36.5}, []),
     ({"tokens": {"id": t(1001), "phone": t(1002)}, "temperature_c": 37.2, "origin": "370115"}, []),
@@ -63,7 +63,7 @@ GARBAGE = [
 
 
 class Model:
-    """What was sent, and what must come of it."""
+    """What was sent, and the results that must follow."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -81,7 +81,9 @@ class Model:
         for _ in range(count):
             self._arrival() if self.rng.random() < 0.1 else self._scan()
             if self.rng.random() < 0.05:
-                self.sent.append(self.rng.choice(self.sent))  # a resend; garbage again is a record of its own
+                self.sent.append(
+                    self.rng.choice(self.sent)
+                )  # a resend; a malformed record that is sent again counts again
             if self.rng.random() < 0.02:
                 value, reason = self.rng.choice(GARBAGE)
                 self.sent.append(("checkpoint-scans", b"s0", value))
@@ -145,7 +147,7 @@ class Model:
 
 
 def push(system: System, producer: KafkaProducer) -> None:
-    """A batch for each list, and their receipts."""
+    """Pushes a batch for each list and checks the receipts."""
     now = datetime.now(UTC)
     window = {"valid_from": (now - timedelta(days=20)).isoformat(), "valid_to": (now + timedelta(days=5)).isoformat()}
     batches = [
@@ -161,7 +163,7 @@ def push(system: System, producer: KafkaProducer) -> None:
         producer.send(system.prefix + "watchlist-pushes", key=b"health", value=orjson.dumps(batch))
         producer.send(
             system.prefix + "watchlist-pushes", key=b"health", value=orjson.dumps(batch)
-        )  # again: same receipt
+        )  # a batch that is sent again gets the same receipt
     producer.flush()
     seen: list[dict[str, Any]] = []
     reader = KafkaConsumer(system.prefix + "push-receipts", bootstrap_servers=system.env["NINEZERO_KAFKA"], auto_offset_reset="earliest",
@@ -196,7 +198,7 @@ def read_all(system: System, topic: str) -> list[dict[str, Any]]:
     return found
 
 
-def answered(system: System) -> set[tuple[str, int]]:
+def with_outcome(system: System) -> set[tuple[str, int]]:
     return {(d, s) for record in read_all(system, "screening-outcomes") for d, s, _, _ in record["outcomes"]}
 
 
@@ -206,7 +208,7 @@ def counted(system: System) -> int:
     return int(one or 0) + int(two or 0)
 
 
-def check_answers(system: System, model: Model) -> None:
+def check_outcomes_and_alerts(system: System, model: Model) -> None:
     for record in read_all(system, "screening-outcomes"):
         for device, seq, outcome, people in record["outcomes"]:
             assert (outcome, people) == model.outcomes[device, seq], (device, seq)
@@ -254,7 +256,7 @@ def producer(kafka: Broker) -> Iterator[KafkaProducer]:
     made.close()
 
 
-def test_embedded_engine_with_a_read_while_the_worker_holds_it(
+def test_results_are_right_with_the_embedded_engine_that_is_queried_meanwhile(
     kafka: Broker, producer: KafkaProducer, tmp_path: Path
 ) -> None:
     seed = 20200124
@@ -267,7 +269,7 @@ def test_embedded_engine_with_a_read_while_the_worker_holds_it(
     try:
         push(system, producer)
         send(system, producer, model.sent)
-        wait_for(lambda: answered(system) == set(model.outcomes), 60, "every outcome")
+        wait_for(lambda: with_outcome(system) == set(model.outcomes), 60, "every outcome")
         wait_for(lambda: counted(system) == len(model.outcomes), 60, "every count")
         wait_for(
             lambda: (
@@ -277,17 +279,17 @@ def test_embedded_engine_with_a_read_while_the_worker_holds_it(
             30,
             "dead letters",
         )
-        check_answers(system, model)
+        check_outcomes_and_alerts(system, model)
         check_counts(system, model)
     finally:
         system.stop()
-    check_counts(system, model)  # and after the worker has gone
+    check_counts(system, model)  # also after the worker has ended
     assert "Traceback" not in system.logs()
     assert "370115199001011234" not in system.logs()
 
 
 @pytest.mark.server
-def test_server_engine_through_kills_an_outage_and_an_emptied_database(
+def test_results_are_right_after_kills_an_outage_and_an_emptied_database(
     kafka: Broker, producer: KafkaProducer, clickhouse_server: ClickHouseServer, tmp_path: Path
 ) -> None:
     seed = 20200124
@@ -306,11 +308,13 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
         system.kill("recording")
         send(system, producer, parts[1])
         system.start("screening", "recording")
-        wait_for(lambda: system.ready("recording"), 60, "the recorder to be back")
-        clickhouse_server.kill()  # screening must not notice
+        wait_for(lambda: system.ready("recording"), 60, "the recorder to be ready again")
+        clickhouse_server.kill()  # screening must not be affected
         send(system, producer, parts[2])
         wait_for(
-            lambda: len(answered(system)) >= len({v for _, _, v in model.sent[: cuts[3]] if v not in dict(GARBAGE)}),
+            lambda: (
+                len(with_outcome(system)) >= len({v for _, _, v in model.sent[: cuts[3]] if v not in dict(GARBAGE)})
+            ),
             90,
             "outcomes while ClickHouse is down",
         )
@@ -318,10 +322,10 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
         system.kill("lists")
         system.start("lists")
         send(system, producer, parts[3])
-        wait_for(lambda: answered(system) == set(model.outcomes), 60, "every outcome")
+        wait_for(lambda: with_outcome(system) == set(model.outcomes), 60, "every outcome")
         wait_for(lambda: counted(system) == len(model.outcomes), 90, "every count")
         time.sleep(2)
-        check_answers(system, model)
+        check_outcomes_and_alerts(system, model)
         check_counts(system, model)
         from ninezero.streams import clickhouse
 
@@ -329,14 +333,14 @@ def test_server_engine_through_kills_an_outage_and_an_emptied_database(
         engine.execute("DROP DATABASE ninezero_data")
         engine.execute("DROP DATABASE ninezero")
         engine.close()
-        wait_for(lambda: refilled(system, model), 90, "the refill")
+        wait_for(lambda: rebuilt(system, model), 90, "the rebuild")
         check_counts(system, model)
     finally:
         system.stop()
     assert "Traceback" not in system.logs()
 
 
-def refilled(system: System, model: Model) -> bool:
+def rebuilt(system: System, model: Model) -> bool:
     done = system.run("query", "SELECT sum(passages) AS n FROM ninezero.screening_by_day", "--format", "json")
     if done.returncode or counted(system) != len(model.outcomes):
         return False

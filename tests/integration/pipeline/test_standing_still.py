@@ -1,4 +1,4 @@
-"""Workers that stand still, that cannot follow the lists, and that are killed and started again."""
+"""Workers that are suspended, that cannot follow the watchlist topic, and that are killed and restarted."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ asyncio.run(main())
 
 
 MATCHES_SECONDS = 2.1
-"""So long after its receipt a batch matches on every worker (CONTRACT §5)."""
+"""Time after its receipt in which a batch begins to match on every worker (contract §5), with a margin."""
 
 HINDERED = """
 import asyncio, sys
@@ -78,11 +78,11 @@ async def asked(replica):
 kafka.consumer, WatchlistReplica.wait_until_current = consumer, asked
 main()
 """
-"""A worker whose replica cannot read while there is a file `unread`, and hears no end of the topic while there is `unasked`."""
+"""A worker whose replica reads nothing while a file `unread` exists, and gets no end offset while a file `unasked` exists."""
 
 
 class Lane:
-    """One authority with one list, and one gate, of a deployment whose screening worker can be hindered."""
+    """A deployment with one list and one device, whose screening worker can be kept from reading the watchlist topic."""
 
     def __init__(self, kafka: str, folder: Path) -> None:
         self.folder, self.system = folder, System(kafka, f"chdb://{folder}/unused", folder)
@@ -101,7 +101,7 @@ class Lane:
         assert self.decided(self.scan("anybody")) == "clear"
 
     def hinder(self, *hindrances: str) -> None:
-        """From now on; it is felt when this returns."""
+        """Begins hindrances. Returns when the worker is affected."""
         for hindrance in hindrances:
             (self.folder / f"{hindrance}-now").unlink(missing_ok=True)
             (self.folder / hindrance).touch()
@@ -112,7 +112,7 @@ class Lane:
             (self.folder / hindrance).unlink(missing_ok=True)
 
     def list(self, who: str) -> None:
-        """Puts someone on the list; returns when the batch has its receipt."""
+        """Adds a person to the list. Returns when the batch has its receipt."""
         self.batches += 1
         now = datetime.now(UTC)
         window = {"valid_from": (now - timedelta(1)).isoformat(), "valid_to": (now + timedelta(1)).isoformat()}
@@ -125,7 +125,7 @@ class Lane:
         wait_for(lambda: len(read_all(self.system, "push-receipts")) == self.batches, 60, "the receipt")
 
     def scan(self, who: str) -> int:
-        """Sends a scan; its seq."""
+        """Sends a scan and returns its sequence number."""
         self.scans += 1
         self._send("checkpoint-scans", {
             "device_id": "d1", "seq": self.scans, "site_id": "s1", "observed_at": datetime.now(UTC).isoformat(),
@@ -134,21 +134,21 @@ class Lane:
         return self.scans
 
     def decided(self, seq: int) -> str:
-        """What is said of a scan, in the end."""
-        said: dict[int, str] = {}
+        """Waits for the outcome of a scan and returns it."""
+        outcomes: dict[int, str] = {}
 
-        def all_said() -> bool:
-            said.update(
+        def has_outcome() -> bool:
+            outcomes.update(
                 {
                     n: outcome
                     for some in read_all(self.system, "screening-outcomes")
                     for _, n, outcome, _ in some["outcomes"]
                 }
             )
-            return seq in said
+            return seq in outcomes
 
-        wait_for(all_said, 60, "the outcome")
-        return said[seq]
+        wait_for(has_outcome, 60, "the outcome")
+        return outcomes[seq]
 
     def _send(self, topic: str, value: dict[str, Any]) -> None:
         self.producer.send(self.system.prefix + topic, key=b"k", value=json.dumps(value).encode()).get(timeout=30)
@@ -174,16 +174,16 @@ def lane(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
         lane.stop()
 
 
-def test_a_worker_that_stood_still_decides_by_the_lists_of_now(lane: Lane) -> None:
+def test_a_worker_that_was_suspended_decides_by_the_current_lists(lane: Lane) -> None:
     lane.worker.send_signal(signal.SIGSTOP)
-    seq = lane.scan("stopped")  # in the answer to the fetch that waits, before anything of the list
+    seq = lane.scan("stopped")  # delivered to the fetch that waits, before any record of the list
     lane.list("stopped")
     time.sleep(MATCHES_SECONDS)
     lane.worker.send_signal(signal.SIGCONT)
     assert lane.decided(seq) == "quarantine"
 
 
-def test_a_worker_that_reads_too_slowly_decides_by_the_lists_of_now(lane: Lane) -> None:
+def test_a_worker_that_reads_too_slowly_decides_by_the_current_lists(lane: Lane) -> None:
     lane.hinder("unread")
     lane.list("unread")
     time.sleep(MATCHES_SECONDS)
@@ -194,39 +194,39 @@ def test_a_worker_that_reads_too_slowly_decides_by_the_lists_of_now(lane: Lane) 
     assert lane.decided(seq) == "quarantine"
 
 
-def test_a_watchlist_that_says_nothing_is_not_waited_for_without_end(lane: Lane) -> None:
+def test_a_worker_does_not_wait_forever_for_a_watchlist_topic_that_does_not_answer(lane: Lane) -> None:
     lane.hinder("unasked", "unread")
     lane.list("unheard of")
     time.sleep(MATCHES_SECONDS)
     assert [lane.decided(lane.scan("unheard of")) for _ in range(2)] == ["clear", "clear"]
     assert lane.system.logs().count("the watchlist topic does not answer") == 1
     lane.free()
-    wait_for(lambda: lane.decided(lane.scan("unheard of")) == "quarantine", 20, "the lists of now")
+    wait_for(lambda: lane.decided(lane.scan("unheard of")) == "quarantine", 20, "the current lists")
 
 
-def test_a_spare_worker_is_alive_and_takes_over(kafka: Broker, tmp_path: Path) -> None:
-    """Of the pushes there is one partition: a second worker of `lists` has nothing to do until the first is gone."""
+def test_a_standby_worker_is_alive_and_takes_over(kafka: Broker, tmp_path: Path) -> None:
+    """`watchlist-pushes` has one partition, so a second worker of the lists role is idle until the first one ends."""
     first = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path)
-    spare = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_TOPIC_PREFIX=first.prefix)
+    standby = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_TOPIC_PREFIX=first.prefix)
     first.prepare()
     try:
         first.start("lists")
         wait_for(lambda: first.ready("lists"), 20, "the first worker")
-        spare.start("lists")
-        wait_for(lambda: alive(spare), 20, "the spare one")
+        standby.start("lists")
+        wait_for(lambda: alive(standby), 20, "the standby worker")
         for _ in range(20):  # through the rebalance and after it
             time.sleep(0.1)
-            assert alive(spare), "its loop stands"
-            assert not (first.ready("lists") and spare.ready("lists"))
-        active, idle = (first, spare) if first.ready("lists") else (spare, first)
+            assert alive(standby), "its event loop is blocked"
+            assert not (first.ready("lists") and standby.ready("lists"))
+        active, idle = (first, standby) if first.ready("lists") else (standby, first)
         before = cpu_seconds(idle)
         time.sleep(2)
-        assert cpu_seconds(idle) - before < 1, "it has nothing to do"
+        assert cpu_seconds(idle) - before < 1, "an idle worker uses no CPU time"
         active.kill("lists")
-        wait_for(lambda: idle.ready("lists"), 20, "the other to take over")
+        wait_for(lambda: idle.ready("lists"), 20, "the standby worker to take over")
     finally:
         first.stop()
-        spare.stop()
+        standby.stop()
 
 
 def alive(system: System) -> bool:
@@ -238,12 +238,12 @@ def alive(system: System) -> bool:
 
 
 def cpu_seconds(system: System) -> float:
-    """Of its worker of `lists`."""
+    """Returns the CPU time of its lists worker in seconds."""
     fields = Path(f"/proc/{system.workers['lists'].pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_worker_started_again_need_not_wait_for_the_session_of_its_former_life(kafka: Broker) -> None:
+def test_a_restarted_worker_does_not_wait_for_the_session_of_its_predecessor(kafka: Broker) -> None:
     name = f"again-{time.time_ns()}"
     settings = load({
         "NINEZERO_KAFKA": kafka.bootstrap, "NINEZERO_CLICKHOUSE": "chdb:///unused", "NINEZERO_ORDER": "TEST-2026-1",
@@ -251,27 +251,27 @@ def test_a_worker_started_again_need_not_wait_for_the_session_of_its_former_life
     })  # fmt: skip
     with contextlib.closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:
         admin.create_topics([NewTopic(name, 1, 1)])
-    lives = []
+    processes: list[subprocess.Popen[str]] = []
 
     def start(client_id: str) -> None:
         command = [sys.executable, "-c", MEMBER, kafka.bootstrap, name, client_id]
-        lives.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
 
     def assigned() -> str:
-        assert lives[-1].stdout is not None
-        return lives[-1].stdout.readline().strip()
+        assert processes[-1].stdout is not None
+        return processes[-1].stdout.readline().strip()
 
     try:
         start("here:1/first")
         assert assigned() == "assigned"
-        lives[0].kill()
-        lives[0].wait()
+        processes[0].kill()
+        processes[0].wait()
         start("here:1/second")
-        watchdog = threading.Timer(60, lives[-1].kill)
+        watchdog = threading.Timer(60, processes[-1].kill)
         watchdog.start()
         remove_former_members(settings, name, "here:1/", "here:1/second", 60)
         assert assigned() == "assigned"
         watchdog.cancel()
     finally:
-        for process in lives:
+        for process in processes:
             process.kill()
