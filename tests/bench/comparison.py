@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -100,6 +100,19 @@ def main() -> None:
     report(found)
 
 
+class Row(NamedTuple):
+    """One row of the table, as text. Fields that do not apply are empty."""
+
+    name: str
+    events_per_cpu_second: str
+    ninezero_is: str = ""
+    events_per_second: str = ""
+    peak_mb: str = ""
+    durable: str = ""
+    dead_letters: str = ""
+    outcomes: str = ""
+
+
 def report(found: dict[str, list[RunResult]]) -> None:
     """Prints the table and stores the figures. A candidate whose results differ from those of ninezero has no figure."""
     ours = found[NINEZERO]
@@ -107,39 +120,27 @@ def report(found: dict[str, list[RunResult]]) -> None:
     assert {(one.rows.number, one.alerts.number, one.dead_letters) for one in ours} == {tuple(due)}, (
         "ninezero did not do the job"
     )
-    mine = statistics.median(one.events_per_cpu_second for one in ours)
-    lines: list[tuple[str, ...]] = []
+    rows: list[Row] = []
     stored: dict[str, Any] = {}
     for candidate in CANDIDATES:
         runs = found.get(candidate.name)
         if runs is None:
             continue
-        wrong = len(runs) < len(ours) or any(not same(candidate, one, ours[0]) for one in runs)
-        parts = {candidate.name: [one.events_per_cpu_second for one in runs]}
+        if len(runs) < len(ours) or any(not same(candidate, one, ours[0]) for one in runs):
+            rows.append(with_promises(Row(candidate.name, "other results: not shown"), candidate))
+            continue
+        rows.append(candidate_row(candidate, runs, ours))
+        stored[candidate.name] = rate_figures([one.events_per_cpu_second for one in runs], ours) | {
+            "events_per_second": [one.events / one.seconds for one in runs],
+            "peak_mb": [one.peak_mb for one in runs],
+            "events": runs[0].events,
+        }
         if candidate.name == NINEZERO:
-            parts |= {f"ninezero {part} alone": [one.events / one.cpu[part] for one in runs] for part in ours[0].cpu}
-        for name, rates in parts.items():
-            alone = name != candidate.name
-            promises = (
-                ("", "", "")
-                if candidate.floor or alone
-                else (candidate.durable, candidate.dead_letters, candidate.outcomes)
-            )
-            if wrong:
-                lines.append((name, "other results: not shown", "", "", "", *promises))
-                continue
-            seconds = [one.events / one.seconds for one in runs]
-            theirs = statistics.median(rates)
-            lines.append((
-                name, spread(rates), f"{mine / theirs:.2f} x" if name != NINEZERO else "", "" if alone else spread(seconds),
-                "" if alone else f"{statistics.median(one.peak_mb for one in runs):,.0f}", *promises,
-            ))  # fmt: skip
-            stored[name] = {"events_per_cpu_second": rates, "ours_is": mine / theirs} | (
-                {}
-                if alone
-                else {"events_per_second": seconds, "peak_mb": [one.peak_mb for one in runs], "events": runs[0].events}
-            )
-    show(lines, len(ours))
+            for role in ours[0].cpu:
+                rates = [one.events / one.cpu[role] for one in runs]
+                rows.append(Row(f"ninezero {role} alone", spread(rates), ratio(rates, ours)))
+                stored[f"ninezero {role} alone"] = rate_figures(rates, ours)
+    show(rows, len(ours))
     if FLOOR in stored:
         alone, floor = (
             statistics.median(stored[name]["events_per_cpu_second"]) for name in ("ninezero screening alone", FLOOR)
@@ -148,15 +149,50 @@ def report(found: dict[str, list[RunResult]]) -> None:
     results.store("peers", stored)
 
 
-def show(lines: list[tuple[str, ...]], rounds: int) -> None:
+def candidate_row(candidate: Candidate, runs: list[RunResult], ours: list[RunResult]) -> Row:
+    """Returns the row of a candidate whose results are right."""
+    rates = [one.events_per_cpu_second for one in runs]
+    row = Row(
+        candidate.name,
+        spread(rates),
+        ratio(rates, ours) if candidate.name != NINEZERO else "",
+        spread([one.events / one.seconds for one in runs]),
+        f"{statistics.median(one.peak_mb for one in runs):,.0f}",
+    )
+    return with_promises(row, candidate)
+
+
+def with_promises(row: Row, candidate: Candidate) -> Row:
+    """Adds what a candidate promises. A floor promises nothing."""
+    if candidate.floor:
+        return row
+    return row._replace(durable=candidate.durable, dead_letters=candidate.dead_letters, outcomes=candidate.outcomes)
+
+
+def rate_figures(rates: list[float], ours: list[RunResult]) -> dict[str, Any]:
+    """Returns the stored figures of these events per CPU second."""
+    return {"events_per_cpu_second": rates, "ours_is": median_rate(ours) / statistics.median(rates)}
+
+
+def ratio(rates: list[float], ours: list[RunResult]) -> str:
+    """Returns how many times as many events per CPU second ninezero processes."""
+    return f"{median_rate(ours) / statistics.median(rates):.2f} x"
+
+
+def median_rate(runs: list[RunResult]) -> float:
+    """Returns the median of the events per CPU second of these runs."""
+    return statistics.median(one.events_per_cpu_second for one in runs)
+
+
+def show(rows: list[Row], rounds: int) -> None:
     """Prints a table for people on a terminal, otherwise one in Markdown."""
     if not sys.stdout.isatty():
-        for line in (HEADER, ("---",) * len(HEADER), *lines):
-            print(f"| {' | '.join(line)} |")
+        for row in (HEADER, ("---",) * len(HEADER), *rows):
+            print(f"| {' | '.join(row)} |")
         return
     table = Table(*HEADER, title=f"One job by ninezero and its peers, {rounds} rounds: median (lowest to highest)")
-    for line in lines:
-        table.add_row(*line)
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 
