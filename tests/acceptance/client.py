@@ -1,4 +1,4 @@
-"""A random client of the pipeline: health authorities that push lists, devices that send scans, arrivals and garbage.
+"""A random client of the pipeline: health authorities that push lists, devices that send scans, arrivals and malformed records.
 
 It knows Kafka and the contract, nothing else. Everything random comes from one seed; the clock and the offsets do
 not, so a seed repeats the cases, not the bytes. Cases that the contract leaves open are not sent (see oracle.py).
@@ -22,17 +22,17 @@ from .oracle import ARRIVALS, CATEGORIES, DAY, MIB, MINUTE, PUSHES, SCANS, SECON
 MS = 1000
 TOKEN_KINDS = ("id", "passport", "phone", "pass")
 SHORT = 9 * MINUTE
-"""When the short windows end, counted from the start of the pushes: everything must be decided before."""
+"""Time from the start of the pushes to the end of the short windows. Everything must be decided before."""
 
 TEMPERATURES = (None, None, 29.9, 30.0, 30, 36.5, 36.5, 36.6, 37, 37.2, 37.3, 37.3, 38.4, 45.0, 45, 45.1)
 MAD_TEMPERATURES = (-400, 0, -0.5, 1e3, 1e300, 99999999)
 ORIGINS = (None, "370115", "370115", "370102", "370181", "370199", "420106", "999999", "000000", "CN", "US", "HK", "TW")
 CANARY = "CanaryField"
-"""In every name and text that must never come back in a dead letter."""
+"""Part of every name and text that must never appear in a dead letter."""
 
 
 def rfc3339(moment: int, rng: random.Random | None = None) -> str:
-    """A time in one of the forms RFC 3339 allows: any offset, no more digits than needed or all three."""
+    """Returns a time in a form that RFC 3339 allows: any offset, and as few fraction digits as possible or three."""
     shift = rng.choice((0, 0, 480, -330, 345)) if rng else 0
     zone = timezone(timedelta(minutes=shift))
     text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(zone)
@@ -41,7 +41,7 @@ def rfc3339(moment: int, rng: random.Random | None = None) -> str:
 
 
 def render(value: Any, rng: random.Random) -> str:
-    """JSON as odd as it may be: any key order, white space, escapes, and keys given twice with the same value."""
+    """Returns unusual but valid JSON: any key order, white space, escapes, and keys that occur twice with the same value."""
     gap = " " * (rng.random() < 0.05) + "\n" * (rng.random() < 0.02)
     if isinstance(value, dict):
         items = list(value.items())
@@ -57,12 +57,12 @@ def render(value: Any, rng: random.Random) -> str:
     return json.dumps(value, ensure_ascii=rng.random() < 0.5)
 
 
-# --- the people and what the lists say of them ------------------------------------------------------------------
+# --- people and the lists that they are on ------------------------------------------------------------------
 
 
 @dataclass
 class Crowd:
-    """People and plates, each with a text per kind, from which tokens of any key are made."""
+    """People and plates. Each has a text for each kind of identity, from which tokens under any key are made."""
 
     rng: random.Random
     people: list[dict[str, str]] = field(default_factory=list)
@@ -109,7 +109,7 @@ class PushedList:
 
 @dataclass
 class Window:
-    """A pushed line that was good, kept so that scans can be aimed at the edges of its window."""
+    """A valid line that was pushed, kept so that scans can be made at the ends of its window."""
 
     tokens: dict[str, list[str]]
     valid_from: int
@@ -152,7 +152,7 @@ class Authorities:
             keys = ("k1", "k2") if category == "suspected_case" else ("k1",)
             people = rng.sample(everyone, 50)
             found.append(PushedList(rng.choice(names), f"l-{category}", category, people, self.crowd.plates[:40], keys))
-        # A list that several categories share, each with people and plates of its own.
+        # A list of several categories, each with people and plates of its own.
         mixed = rng.sample(everyone, 48)
         authority = rng.choice(names)
         for number, category in enumerate(CATEGORIES):
@@ -213,7 +213,7 @@ class Authorities:
             {"tokens": tokens, "valid_from": later, "valid_to": later},
             {"tokens": tokens, "valid_from": window["valid_from"], "valid_to": past},
             {"tokens": tokens, **long},  # good for a health pass, and then an entry like any other
-            # Two faults in one line: the first code in the order of §5 counts.
+            # A line with two faults gets the first code in the order of §5.
             {"tokens": {}},
             {"tokens": {kind: [bad]}, "valid_to": past},
             {"tokens": tokens, "valid_to": past},
@@ -252,7 +252,7 @@ class Authorities:
         ]
 
     def _refused(self, target: PushedList, sequence: int) -> Iterator[dict[str, Any]]:
-        """Batches that are rejected whole, and records that are dead-lettered and have no receipt."""
+        """Batches that are rejected as a whole, and records that are dead-lettered and get no receipt."""
         rng = self.rng
         lines = [self._line(target, []) for _ in range(3)]
         good = self._batch(target, sequence, lines)[:1]
@@ -313,7 +313,7 @@ class Authorities:
             yield empty.authority, render(part, rng).encode()
 
 
-# --- scans, arrivals and garbage --------------------------------------------------------------------------------
+# --- scans, arrivals and malformed records --------------------------------------------------------------------------------
 
 Spoiled = tuple[tuple[str | int, ...], tuple[Any, ...]]
 _BAD_IDS: tuple[Any, ...] = (
@@ -441,7 +441,7 @@ def _put(event: dict[str, Any], where: tuple[str | int, ...], value: Any) -> dic
 
 
 def _not_json(text: str) -> Iterator[bytes]:
-    """Broken forms of a good event's text."""
+    """Returns malformed forms of the text of a valid event."""
     raw = text.encode()
     yield from (
         b"",
@@ -481,7 +481,7 @@ def _not_json(text: str) -> Iterator[bytes]:
 
 
 def garbage(topic: str, make: Callable[[], dict[str, Any]], rng: random.Random) -> Iterator[bytes]:
-    """Every kind of bad record for one topic, each with one fault."""
+    """Returns every kind of malformed record for one topic, each with one fault."""
 
     def plain() -> str:
         event = make()
@@ -525,7 +525,7 @@ def garbage(topic: str, make: Callable[[], dict[str, Any]], rng: random.Random) 
 
 @dataclass
 class Devices:
-    """Devices at checkpoints and stations, each with its counter over all topics."""
+    """Devices at checkpoints and stations. Each has one counter for all topics."""
 
     rng: random.Random
     run: str
@@ -551,7 +551,7 @@ class Devices:
         return {"device_id": device, "seq": seq, "site_id": site, "observed_at": rfc3339(observed_at, rng)}
 
     def when(self) -> int:
-        """A time that the clock bounds allow: mostly now, often late, sometimes ahead; whole milliseconds."""
+        """Returns a time within the clock limits: mostly now, often late, sometimes ahead. Whole milliseconds."""
         rng, now = self.rng, int(time.time() * 1000) * MS
         chance = rng.random()
         if chance < 0.65:
@@ -565,7 +565,7 @@ class Devices:
         return now + rng.randrange(9 * MINUTE) // MS * MS
 
     def never(self) -> int:
-        """A time that the clock bounds forbid."""
+        """Returns a time outside the clock limits."""
         rng, now = self.rng, int(time.time() * 1000) * MS
         ahead = now + 16 * MINUTE + rng.randrange(3 * DAY) // SECOND * SECOND
         behind = now - 13 * DAY - MINUTE - rng.randrange(3 * DAY) // SECOND * SECOND
@@ -628,7 +628,7 @@ class Devices:
         }
 
     def at_an_edge(self) -> tuple[str, dict[str, Any]] | None:
-        """A scan or arrival by someone who is listed, a millisecond before, at or after an edge of the window."""
+        """Returns a scan or arrival of a listed person, a millisecond before, at or after an end of the window."""
         rng, now = self.rng, int(time.time() * 1000) * MS
         window = rng.choice(self.good)
         edges = [e for e in (window.valid_from, window.valid_to) if now - 12 * DAY < e < now + 9 * MINUTE + 30 * SECOND]
@@ -651,7 +651,7 @@ class Devices:
         return (SCANS, self.scan()) if chance < 0.8 else (ARRIVALS, self.arrival())
 
     def records(self, count: int) -> Iterator[tuple[str, str, bytes]]:
-        """(topic, site, value) of about `count` good events and every kind of bad one, out of order, some twice."""
+        """Returns (topic, site, value) of about `count` valid events and every kind of malformed one, out of order, some twice."""
         rng = self.rng
         sent: list[tuple[str, str, bytes]] = []
         for _ in range(count):
@@ -670,7 +670,7 @@ class Devices:
             spoiled = list(garbage(topic, make, rng))
             site = self.checkpoints()[0] if topic == SCANS else self.stations()[0]
             sent.extend((topic, site, value) for value in spoiled)
-        # Neighbours change places, bad records fall anywhere, and one in twelve comes again some time later.
+        # Neighbours are swapped, malformed records are inserted anywhere, and one record in twelve is sent again later.
         order = sorted(range(len(sent)), key=lambda n: n + rng.randrange(40) if n < count else rng.randrange(count))
         resends = [(place + rng.randrange(1, 400), n) for place, n in enumerate(order) if rng.random() < 0.08]
         placed = sorted([(place, n) for place, n in enumerate(order)] + resends)
@@ -704,7 +704,7 @@ class Tail:
         self._consumer.seek_to_beginning(*assigned)
 
     def poll(self) -> int:
-        """Fetch what has come; how many records."""
+        """Fetches new records. Returns their number."""
         fetched = self._consumer.poll(timeout_ms=500, max_records=5000)
         for where, records in fetched.items():
             topic = where.topic.removeprefix(self._prefix)
@@ -714,7 +714,7 @@ class Tail:
         return sum(len(records) for records in fetched.values())
 
     def until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Poll until `done`, at most so long; whether it was."""
+        """Polls until `done()` or the time is over. Returns whether it was done."""
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:
@@ -728,7 +728,7 @@ class Tail:
 
 @dataclass
 class Client:
-    """One run: pushes, then scans; `records` is what was sent, as the broker keeps it, in the order sent."""
+    """One run: pushes, then scans. `records` holds what was sent, as the broker stores it, in the order of sending."""
 
     bootstrap: str
     prefix: str
@@ -751,7 +751,7 @@ class Client:
         return self.devices.checkpoints() + self.devices.stations()
 
     def _send(self, messages: Iterable[tuple[str, str, bytes]], chunks: tuple[int, ...] = (500,)) -> None:
-        """Send, in chunks of these sizes, then read back: only the broker knows the timestamp that the rules use."""
+        """Sends values in chunks of these sizes, then reads them back: only the broker knows the timestamp that the rules use."""
         futures, room = [], 0
         for topic, key, value in messages:
             futures.append((self.producer.send(self.prefix + topic, key=key.encode(), value=value), value))
@@ -774,7 +774,7 @@ class Client:
         self.records.extend(read[place] for place in wanted)
 
     def push(self, seconds: float = 180) -> list[Record]:
-        """Push every batch and wait for their receipts, then two seconds more (§5); the receipts."""
+        """Pushes every batch and waits for the receipts, then two seconds more (§5). Returns the receipts."""
         self.base = int(time.time()) * SECOND
         self.authorities.base = self.devices.base = self.base
         self._send((PUSHES, authority, value) for authority, value in self.authorities.pushes())
@@ -787,7 +787,7 @@ class Client:
         return receipts
 
     def send(self) -> None:
-        """Send every event, in chunks of all sizes so that the workers meet small and large fetches."""
+        """Sends every event in chunks of many sizes, so that the workers get small and large fetches."""
         self._send(list(self.devices.records(self.count)), (0, 1, 20, 500, 2000))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A deployment with two screening workers, and an independent pusher and device beside it, all following one model."""
+"""A deployment with two screening workers, a pusher and a device that share no code with it, and one model of all of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Reasons = tuple[tuple[int | None, str, tuple[Any, ...]], ...]
 
 
 class Fleet(System):
-    """Roles as processes of their own; screening runs twice, in one group."""
+    """One process for each role. Screening has two processes in one group."""
 
     def __init__(self, kafka: str, folder: Path) -> None:
         super().__init__(kafka, f"chdb://{folder}/ch", folder)
@@ -51,14 +51,14 @@ class Fleet(System):
             return False
 
     def wait_ready(self, seconds: float = 40) -> None:
-        """Until both screening workers have lists and partitions."""
+        """Waits until both screening workers have lists and partitions."""
         for role in ("screening", SECOND_WORKER):
             wait_for(lambda role=role: self.ready(role), seconds, f"{role} to be ready")
 
 
 @dataclass
 class World:
-    """The fleet, what was sent to it, and what the model makes of that."""
+    """The fleet, the records that were sent to it, and the results of the model."""
 
     fleet: Fleet
     seed: int
@@ -66,7 +66,7 @@ class World:
     receipts: list[dict[str, Any]] = field(default_factory=list)
     dead: dict[tuple[str, int, int], Fault] = field(default_factory=dict)
     scans: dict[int, tuple[dict[str, Any], Record]] = field(default_factory=dict)
-    """By seq; all are of one device."""
+    """By sequence number; all are of one device."""
 
     def __post_init__(self) -> None:
         kafka, prefix = self.fleet.env["NINEZERO_KAFKA"], self.fleet.prefix
@@ -75,17 +75,17 @@ class World:
         self.tail = Tail(kafka, prefix, ("push-receipts", "dead-letters", "screening-outcomes", "screening-alerts"))
         self._read = dict.fromkeys(self.tail.records, 0)
         self.outcomes: dict[int, tuple[str, int]] = {}
-        """What was said of a scan, and when, by seq."""
+        """Outcome of each scan and its time, by sequence number."""
         self.alerts: dict[int, list[dict[str, Any]]] = {}
         self.corrections: list[tuple[bytes | None, dict[str, Any]]] = []
         self.answers: list[dict[str, Any]] = []
         self.answered_ms: dict[tuple[str, str], int] = {}
-        """The Kafka timestamp of a batch's first receipt."""
+        """Kafka timestamp of the first receipt of each batch."""
 
     # --- sending ------------------------------------------------------------------------------------------------
 
     def push(self, value: bytes | dict[str, Any]) -> Record:
-        """Sends a record to the topic of pushes, and tells the model when the broker has it."""
+        """Sends a record to the topic of pushes, and passes it to the model when the broker has acknowledged it."""
         raw = value if isinstance(value, bytes) else json.dumps(value).encode()
         meta = self.producer.send(self.fleet.prefix + PUSHES, key=b"office", value=raw).get(30)
         record = Record(PUSHES, meta.partition, meta.offset, meta.timestamp, b"office", raw)
@@ -97,7 +97,7 @@ class World:
         return record
 
     def batch(self, authority: str, name: str, mode: str, *lines: dict[str, Any], **given: Any) -> dict[str, Any]:
-        """A batch of one part, with the next sequence of its list."""
+        """Returns a batch of one part, with the next sequence number of its list."""
         return {
             "batch_id": f"{name}-{len(self.lists.batches)}",
             "authority": authority,
@@ -114,13 +114,13 @@ class World:
         } | given
 
     def scan(self, event: dict[str, Any], partition: int) -> Any:
-        """Sends a scan to a partition; its future."""
+        """Sends a scan to a partition and returns the future."""
         raw = json.dumps(event).encode()
         key = event["site_id"].encode()
         return self.producer.send(self.fleet.prefix + SCANS, key=key, value=raw, partition=partition)
 
     def scan_all(self, events: Iterable[dict[str, Any]]) -> list[int]:
-        """Sends scans, to every partition in turn; their seqs."""
+        """Sends scans to every partition in turn and returns their sequence numbers."""
         sent = [(event, self.scan(event, n % PARTITIONS)) for n, event in enumerate(events)]
         self.producer.flush()
         for event, future in sent:
@@ -128,7 +128,7 @@ class World:
         return [event["seq"] for event, _ in sent]
 
     def note(self, event: dict[str, Any], future: Any) -> Record:
-        """Keeps a scan that the broker has."""
+        """Stores a scan that the broker has acknowledged."""
         meta = future.get(30)
         record = Record(SCANS, meta.partition, meta.offset, meta.timestamp, None, b"")
         self.scans[event["seq"]] = (event, record)
@@ -137,7 +137,7 @@ class World:
     # --- reading ------------------------------------------------------------------------------------------------
 
     def poll(self) -> None:
-        """Reads what has come."""
+        """Reads new records."""
         self.tail.poll()
         for topic, records in self.tail.records.items():
             for record in records[self._read[topic] :]:
@@ -166,13 +166,13 @@ class World:
         wait_for(polled, seconds, what)
 
     def rest(self, seconds: float) -> None:
-        """Reads for so long."""
+        """Reads for a number of seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self.poll()
 
     def wait_answered(self, seconds: float = 30) -> None:
-        """Until every batch has the receipts that the model gave it, and two seconds more (§5)."""
+        """Waits until every batch has the receipts of the model, and two seconds more (§5)."""
         try:
             self.until(lambda: not self.missing_receipts(), seconds, f"receipts (seed {self.seed})")
         except AssertionError as error:
@@ -189,7 +189,7 @@ class World:
         return [one for one in self.receipts if not found & _allowed(one)]
 
     def unexpected_receipts(self, batch_id: str = "") -> list[str]:
-        """Receipts (of one batch) that the model did not give, each with those that it gave for the batch."""
+        """Returns the receipts that the model does not have, each with those that it has for the batch."""
         allowed = {said for one in self.receipts for said in _allowed(one) | _when_heard_again(one)}
         lines = []
         for answer in self.answers:
@@ -202,7 +202,7 @@ class World:
         return lines
 
     def changed_receipts(self) -> list[str]:
-        """Receipts of a batch that say the same of it, and are not the same (§5)."""
+        """Returns receipts of a batch that have the same status but different contents (§5)."""
         first: dict[Any, dict[str, Any]] = {}
         return [
             f"{first[_said(answer)]}\n  and {answer}"
@@ -211,7 +211,7 @@ class World:
         ]
 
     def decided(self, seq: int) -> tuple[str, Reasons]:
-        """What was said of a scan: its outcome, and the reasons of its alert."""
+        """Returns the outcome of a scan and the reasons of its alert."""
         outcome = self.outcomes[seq][0]
         if outcome == "clear":
             return outcome, ()
@@ -219,7 +219,7 @@ class World:
         return outcome, tuple((r["person"], r["rule"], tuple(_entry(e) for e in r["entries"])) for r in reasons)
 
     def expected(self, seq: int) -> tuple[str, Reasons]:
-        """What the model says of a scan, when it was decided.
+        """Returns what the model decides about a scan, at the time at which it was decided.
 
         Raises:
             Ambiguous: it depends on what had just expired.
@@ -230,7 +230,7 @@ class World:
         return outcome, tuple((r.person, r.rule, r.entries) for r in reasons)
 
     def wait_decided(self, seqs: Iterable[int], seconds: float = 40) -> None:
-        """Until every scan has its outcome, and its alert if it needs one."""
+        """Waits until every scan has its outcome, and its alert if it needs one."""
         wanted = set(seqs)
 
         def all_there() -> bool:
@@ -242,12 +242,12 @@ class World:
 
 
 def now() -> int:
-    """Microseconds since 1970."""
+    """Returns the Unix time in µs."""
     return int(time.time() * 1000) * 1000
 
 
 def window(seconds: float = 86_400) -> dict[str, str]:
-    """A window that began a day ago and lasts so long from now."""
+    """Returns a window that began a day ago and ends after this time from now."""
     moment = now()
     return {"valid_from": rfc3339(moment - 86_400 * SECOND), "valid_to": rfc3339(moment + int(seconds * SECOND))}
 
@@ -264,10 +264,10 @@ def _said(answer: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _allowed(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
-    """A receipt as the model gives it, once for every code that a refused confirmation may name (R26)."""
+    """Returns a receipt of the model, once for every code that a rejected confirmation may have (R26)."""
     return {_said(receipt | {"confirmation": code}) for code in receipt["confirmation"] or (None,)}
 
 
 def _when_heard_again(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
-    """What else is said of a confirmed batch if its confirmation is delivered twice, as after a kill (R26)."""
+    """Returns the other receipts of a confirmed batch whose confirmation is delivered twice, as after a kill (R26)."""
     return {_said(receipt | {"confirmation": "not_held"})} if receipt["confirmed"] else set()

@@ -1,4 +1,4 @@
-"""A random health office: batches of every mode, in parts, twice, stale, held, spoilt; and second persons' words.
+"""A random health office: batches of every mode, in parts, repeated, stale, held and malformed, and confirmations.
 
 It looks at the model to aim well (at live entries, at held batches), never at the pipeline. It sends nothing that the
 contract leaves open.
@@ -21,32 +21,32 @@ MS = 1000
 
 
 def token(kind: str, subject: int, key_id: str = "k1") -> str:
-    """A subject's token; two neighbours share a phone, three a plate."""
+    """Returns a token of a subject. Two neighbours have the same phone, three the same plate."""
     shared = {"phone": subject // 2, "plate": subject // 3}.get(kind, subject)
     return f"{key_id}.{KINDS.index(kind):x}{shared:031x}"
 
 
 @dataclass
 class Office:
-    """Writes the next records for the topic of pushes; `clock` gives microseconds since 1970."""
+    """Makes the next records for the topic of pushes. `clock` returns the Unix time in µs."""
 
     rng: random.Random
     run: str
     lists: Lists
     clock: Callable[[], int]
     soon: int = 20 * MINUTE
-    """The shortest time that a line stays valid, in microseconds."""
+    """Shortest time for which a line is valid, in µs."""
     numbers: int = 0
     sequences: dict[tuple[str, str], int] = field(default_factory=dict)
     lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    """(category, line) of good lines, to be sent again."""
+    """(category, line) of valid lines, to be sent again."""
 
     @property
     def names(self) -> list[tuple[str, str]]:
         return [(f"{self.run}-{authority}", name) for authority in ("cdc", "port") for name in ("cases", "mixed")]
 
     def act(self) -> list[bytes]:
-        """The records of one act: a batch or two, a repetition, a confirmation, or something spoilt."""
+        """Returns the records of one action: a batch or two, a repetition, a confirmation, or a malformed record."""
         rng = self.rng
         chance = rng.random()
         if chance < 0.12 and (again := self._again()):
@@ -62,10 +62,10 @@ class Office:
     # --- batches ------------------------------------------------------------------------------------------------
 
     def batch(self, **given: Any) -> list[dict[str, Any]]:
-        """The parts of a new batch, in order."""
+        """Returns the parts of a new batch, in order."""
         rng = self.rng
         authority, name = where = rng.choice(self.names)
-        # The two authorities count their batches alike, so that a batch_id of one is often one of the other's too.
+        # Both authorities number their batches in the same way, so a batch_id is often used by both.
         self.numbers += rng.random() < 0.6
         while (authority, f"b{self.numbers}") in self.lists.batches:
             self.numbers += 1
@@ -176,10 +176,10 @@ class Office:
             return {"tokens": found if rng.random() < 0.6 else {k: sorted(some) for k, some in tokens.items()}}
         return {"tokens": self._tokens() if rng.random() < 0.8 else {}}
 
-    # --- in which order and how often ---------------------------------------------------------------------------
+    # --- order and repetition ---------------------------------------------------------------------------
 
     def _interleaved(self, one: list[dict[str, Any]], other: list[dict[str, Any]], whole: bool) -> list[bytes]:
-        """The parts of one or two batches in any order, some twice; not `whole`: one part is missing."""
+        """Returns the parts of one or two batches in any order, some twice. Unless `whole`, one part is missing."""
         records = [*one, *other]
         if len({(r["authority"], r["batch_id"]) for r in records}) < bool(one) + bool(other):
             records = one  # the same batch_id twice
@@ -193,12 +193,12 @@ class Office:
         return [_bytes(record) for record in records]
 
     def _answered(self) -> list[Batch]:
-        """Batches of this office that have their receipt."""
+        """Returns the batches of this office that have a receipt."""
         own = dict.fromkeys(authority for authority, _ in self.names)
         return [batch for (who, _), batch in self.lists.batches.items() if who in own and batch.receipt is not None]
 
     def _again(self) -> list[bytes]:
-        """A batch that was answered, again: all its parts, or one of them."""
+        """Returns a batch that has a receipt again: all its parts, or one of them."""
         answered = self._answered()
         if not answered:
             return []
@@ -207,7 +207,7 @@ class Office:
         return [_bytes(record) for record in records[: self.rng.choice((1, len(records)))]]
 
     def _word(self) -> dict[str, Any] | None:
-        """A confirmation, mostly of a batch that is held, mostly by another person."""
+        """Returns a confirmation, mostly of a held batch, mostly by another person."""
         rng = self.rng
         answered = self._answered()
         held = [batch for batch in answered if batch.receipt is not None and batch.receipt["status"] == "held"]
@@ -221,14 +221,14 @@ class Office:
         return confirmation(batch, who, now)
 
     def _settled(self, batch: Batch, now: int) -> bool:
-        """Whether it is the same for a confirmation when the batch counts as judged: no window ends in between."""
+        """Returns whether the time at which the batch is decided makes no difference to a confirmation: no window ends in between."""
         try:
             return self.lists.trial(batch, batch.at) == self.lists.trial(batch, now + self.soon // 2)
         except Ambiguous:
             return False
 
     def _spoilt(self) -> bytes:
-        """A record that is dead-lettered; what it was meant to be is never sent."""
+        """Returns a record that is dead-lettered. Its valid form is never sent."""
         rng = self.rng
         record = self.batch()[0] | {"batch_id": "spoilt", "part": 1, "parts": 1}
         line = {"line": 1, "tokens": {"id": [token("id", 1)]}}
@@ -253,12 +253,12 @@ class Office:
 
 
 def parts_of(batch: Batch) -> list[dict[str, Any]]:
-    """The records of a batch as they were first sent."""
+    """Returns the records of a batch as they were first sent."""
     return [batch.head | {"part": number, "lines": lines} for number, lines in sorted(batch.parts.items())]
 
 
 def confirmation(batch: Batch, who: str, now: int) -> dict[str, Any]:
-    """A second person's word for a batch."""
+    """Returns the confirmation of a batch."""
     head = batch.head
     return {
         "confirms": head["batch_id"],
@@ -269,7 +269,7 @@ def confirmation(batch: Batch, who: str, now: int) -> dict[str, Any]:
 
 
 def person(rng: random.Random) -> dict[str, Any]:
-    """Somebody who may be listed."""
+    """Returns a person who may be listed."""
     subject = rng.randrange(SUBJECTS + 3)
     kinds = [kind for kind in KINDS[:4] if rng.random() < 0.5]
     key_id = rng.choices(("k1", "k2"), (9, 1))[0]
@@ -282,7 +282,7 @@ def person(rng: random.Random) -> dict[str, Any]:
 
 
 def scan(rng: random.Random, device_id: str, seq: int, site_id: str, at: int) -> dict[str, Any]:
-    """A passage, observed at `at` (microseconds since 1970)."""
+    """Returns a passage that was observed at `at` (Unix time in µs)."""
     return {
         "device_id": device_id,
         "seq": seq,

@@ -1,4 +1,4 @@
-"""What the contract says must come out, worked out slowly and plainly from what went in.
+"""The results that the contract requires, computed slowly and plainly from the records that were sent.
 
 Nothing here is imported from the pipeline; section numbers (§) are those of the contract. Instants are whole
 microseconds since 1970. Where the contract leaves a case open, `Ambiguous` is raised, so that no test can
@@ -97,12 +97,12 @@ FLAGS = (
 
 
 class Ambiguous(Exception):
-    """The contract does not settle this case; a client must not send it."""
+    """The contract does not define this case. A client must not send it."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One record as it lies in Kafka; the topic is without its prefix, the timestamp is the broker's."""
+    """One record as it is in Kafka. The topic has no prefix, the timestamp is the broker's."""
 
     topic: str
     partition: int
@@ -172,7 +172,7 @@ def instant(text: str) -> int | None:
     return since - shift if offset[0] == "+" else since + shift
 
 
-# --- §2 and §4: which records are bad, and where ----------------------------------------------------------------
+# --- §2 and §4: malformed records and their paths ----------------------------------------------------------------
 
 Paths = set[str | None]
 Check = Callable[[Any, str, Paths], None]
@@ -363,7 +363,7 @@ _CONFIRMATION = _object(
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a record must be dead-lettered: the reasons and the paths that the contract allows."""
+    """The reasons and paths that the contract allows for the dead letter of a record."""
 
     reasons: frozenset[str]
     paths: frozenset[str | None]
@@ -378,7 +378,7 @@ def _only(reason: str, paths: Iterable[str | None] = _NOWHERE) -> Fault:
 
 
 class _Constant(ValueError):
-    """NaN and its kin, which Python would read and JSON does not know."""
+    """Rejects NaN and infinities, which Python reads and JSON does not allow."""
 
 
 def _refuse(name: str) -> Any:
@@ -394,7 +394,7 @@ def _has_huge_integer(value: Any) -> bool:
 
 
 def read(record: Record) -> dict[str, Any] | Fault:
-    """The record's value as an event, or the fault for which it is dead-lettered (§4)."""
+    """Returns the record's value as an event, or the fault for which it is dead-lettered (§4)."""
     if len(record.value) > MIB:
         return _only("too_large")
     try:
@@ -432,7 +432,7 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of a list that was accepted; the window is half open."""
+    """One accepted line of a list. The window is half open."""
 
     authority: str
     list: str
@@ -460,7 +460,7 @@ class Entry:
 
 
 def line_code(line: Mapping[str, Any], category: str, now: int, mode: str = "delta") -> str | None:
-    """The first code of §5, in its order, for which a line is rejected; None for a good line."""
+    """Returns the first code of §5 that applies to a line, or None for a valid line."""
     tokens = [text for texts in line["tokens"].values() for text in texts]
     if not tokens:
         return "no_token"
@@ -482,7 +482,7 @@ def line_code(line: Mapping[str, Any], category: str, now: int, mode: str = "del
 
 @dataclass
 class Trial:
-    """What a batch would do to a list: the entries after it, and what its receipt would count."""
+    """The effect of a batch on a list: the entries after it, and the counts of its receipt."""
 
     after: list[Entry]
     counts: dict[str, int] = field(
@@ -491,7 +491,7 @@ class Trial:
     rejects: list[dict[str, Any]] = field(default_factory=list)
     withdrawn: list[Entry] = field(default_factory=list)
     meant: set[str] = field(default_factory=set)
-    """The entry_ids that some line of the batch is."""
+    """The ids of the entries that a line of the batch matches."""
 
     def reject(self, line: int, code: str) -> None:
         self.counts["rejected"] += 1
@@ -529,7 +529,7 @@ class Trial:
 
 @dataclass
 class Batch:
-    """A batch as far as it has come: the first head, the parts by number, and its last receipt."""
+    """A batch so far: the first head, the parts by number, and its last receipt."""
 
     head: dict[str, Any]
     parts: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
@@ -562,23 +562,23 @@ def _head(record: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Lists:
-    """Every list as it stands, and what is remembered of the batches."""
+    """Every list as it is now, and the state of the batches."""
 
     entries: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
     applied: dict[tuple[str, str], int] = field(default_factory=dict)
     batches: dict[tuple[str, str], Batch] = field(default_factory=dict)
     audit: list[tuple[str, str, str, str, str, int]] = field(default_factory=list)
     expired: dict[tuple[str, str], list[Entry]] = field(default_factory=dict)
-    """What had expired when its list was changed: only `decide` sees it, where it is open whether it is still there."""
+    """Entries that had expired when their list was changed. Only `decide` uses them, where the contract does not define whether they are still there."""
     mistakes: list[Entry] = field(default_factory=list)
-    """Entries that a withdrawal for `mistake` took off, in order."""
+    """Entries that a withdrawal for `mistake` removed, in order."""
 
     def take(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
-        """Take one record of the topic of pushes; the receipt that answers it, or None."""
+        """Processes one record of the topic of pushes. Returns its receipt, or None."""
         return self.confirm(record, value) if "confirms" in value else self.push(record, value)
 
     def push(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
-        """Take a batch or a part of one; the receipt after the last part, else None."""
+        """Processes a batch or a part of one. Returns the receipt after the last part, else None."""
         batch = self.batches.setdefault((value["authority"], value["batch_id"]), Batch(value))
         if batch.receipt is not None:
             return batch.receipt  # R17
@@ -592,7 +592,7 @@ class Lists:
         return self._answer(batch, status, code)
 
     def confirm(self, record: Record, word: dict[str, Any]) -> dict[str, Any]:
-        """Take a second person's word for a held batch; the receipt that answers it.
+        """Processes the confirmation of a held batch. Returns the receipt that answers it.
 
         Its `confirmation` is the set of codes that may be named (R26), empty where the batch is applied.
         """
@@ -642,7 +642,7 @@ class Lists:
         return [entry for entry in self.entries.get(where, []) if entry.valid_to > now]
 
     def trial(self, batch: Batch, now: int) -> Trial:
-        """What the batch would do now; nothing is changed."""
+        """Returns the effect that the batch would have now. Changes nothing."""
         head = batch.head
         where = (head["authority"], head["list"])
         trial = Trial(self.live(where, now))
@@ -704,7 +704,7 @@ class Lists:
 
 
 def _lacks(entries: list[Entry], key_id: str, now: int) -> bool | None:
-    """Whether a list is not empty and lacks a key; None where it depends on which of its expired entries remain."""
+    """Returns whether a list is not empty and lacks a key; None where this depends on which of its expired entries remain."""
     live = [entry for entry in entries if entry.valid_to > now]
     if any(key_id in key_ids(entry) for entry in live) or all(key_id in key_ids(entry) for entry in entries):
         return False
@@ -827,14 +827,14 @@ def decide(event: Mapping[str, Any], lists: Lists, decided_at: int, home: str = 
 
 @dataclass
 class Decided:
-    """A screened event: what its outcome, its alert and its facts must say."""
+    """A screened event: the expected outcome, alert and facts."""
 
     topic: str
     event: dict[str, Any]
     value: bytes
     reasons: tuple[Reason, ...]
     late: set[bool]
-    """One value for each of its records: a resend may be late where the first was not."""
+    """One value for each of its records: a resend may be late although the first was not."""
 
     @property
     def outcome(self) -> str:
@@ -858,7 +858,7 @@ class Dead:
 
 @dataclass
 class Expected:
-    """Everything that must come out of what was sent."""
+    """All results that must follow from the records that were sent."""
 
     lists: Lists = field(default_factory=Lists)
     events: dict[tuple[str, int], Decided] = field(default_factory=dict)
@@ -866,7 +866,7 @@ class Expected:
     receipts: list[dict[str, Any]] = field(default_factory=list)
 
     def take(self, record: Record) -> None:
-        """Work out one record, in the order sent; lists must stand still before scans are sent."""
+        """Processes one record, in the order of sending. Lists must not change any more when scans are sent."""
         event = read(record)
         if isinstance(event, Fault):
             where = (record.topic, record.partition, record.offset)
@@ -890,7 +890,7 @@ class Expected:
 
 
 def expect(records: Iterable[Record]) -> Expected:
-    """What must come out of these records, sent in this order."""
+    """Returns the results that must follow from these records, sent in this order."""
     expected = Expected()
     for record in records:
         expected.take(record)
@@ -957,7 +957,7 @@ def arrivals_by_day(events: Iterable[Decided], timezone: str = "Asia/Shanghai") 
 
 
 def dead_letters_by_hour(letters: Iterable[tuple[int, str, str]]) -> Rows:
-    """From dead letters already checked, as (at, topic, reason): the reason of some records is open (R3)."""
+    """Counts dead letters that were checked before, as (at, topic, reason): some records may have several reasons (R3)."""
     rows: Counter[tuple[Any, ...]] = Counter()
     for moment, topic, reason in letters:
         rows[moment // (60 * MINUTE) * 3600, topic, reason] += 1
@@ -980,7 +980,7 @@ def push_batches(lists: Lists) -> Rows:
 
 
 def watchlist_audit(lists: Lists) -> Rows:
-    """How often each (who, action, batch_id, authority, list, lines) was kept (R27)."""
+    """Returns how often each (who, action, batch_id, authority, list, lines) was recorded (R27)."""
     return dict(Counter(lists.audit))
 
 
@@ -988,7 +988,7 @@ def watchlist_audit(lists: Lists) -> Rows:
 
 
 def difference(expected: Mapping[Any, Any], actual: Mapping[Any, Any], most: int = 10) -> list[str]:
-    """The first differences in a few lines, and how many more there are; empty when equal."""
+    """Returns the first differences in a few lines and the number of the others, or an empty text if there are none."""
     lines = []
     for key in [*expected, *(k for k in actual if k not in expected)]:
         if key not in actual:

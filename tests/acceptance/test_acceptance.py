@@ -1,4 +1,4 @@
-"""The whole system, through its command line and Kafka alone, against the oracle.
+"""The whole system, used through its command line and Kafka only, against the oracle.
 
 Run one engine:      .venv/bin/pytest tests/acceptance -k chdb
 Try another run:     ACCEPTANCE_SEED=123 .venv/bin/pytest tests/acceptance -k chdb   (or many: make explore)
@@ -48,11 +48,11 @@ COMMAND = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "ninezero"
 OUTPUTS = ("screening-outcomes", "screening-alerts", "dead-letters")
 WAIT = 240
 QUIET = 15
-"""Once nothing has changed for so many seconds, what is missing is not waited for: the difference is reported."""
+"""When nothing has changed for this many seconds, the test stops waiting and reports the difference."""
 
 
 def free_port() -> int:
-    """A port that is free together with the next three; below those of outgoing connections, so that none of these takes one first."""
+    """Returns the first of four free ports. They are below the ports of outgoing connections, so that none of these takes one first."""
     for _ in range(100):
         base = random.randrange(10_000, 32_000)
         with ExitStack() as held:
@@ -67,7 +67,7 @@ def free_port() -> int:
 
 @dataclass
 class System:
-    """One deployment, driven by the command line and the environment of §8 only."""
+    """One deployment, controlled by the command line and the environment of §8 only."""
 
     env: dict[str, str]
     folder: Path
@@ -89,7 +89,7 @@ class System:
             )
 
     def stop(self) -> None:
-        """SIGTERM; a group that is still there after half a minute is killed (it is ours: a session of its own)."""
+        """Sends SIGTERM, and kills the process group after half a minute. The group is a session of its own."""
         if self.worker is None:
             return
         self.worker.terminate()
@@ -107,7 +107,7 @@ class System:
         return (self.folder / "worker.log").read_text(errors="replace")[-3000:]
 
     def query(self, sql: str) -> list[dict[str, Any]] | None:
-        """Rows as objects (R10); None if the command refused."""
+        """Returns rows as objects (R10), or None if the command failed."""
         done = self.run("query", sql, "--format", "json", check=False)
         if done.returncode != 0:
             assert done.returncode == 1
@@ -148,7 +148,7 @@ def system(kafka: Any, clickhouse: str, tmp_path: Path) -> Iterator[System]:
     system.stop()
 
 
-# --- reading what came out --------------------------------------------------------------------------------------
+# --- reading the results --------------------------------------------------------------------------------------
 
 
 def _json(record: Record) -> dict[str, Any]:
@@ -167,7 +167,7 @@ Identity = tuple[str, int]
 
 
 def _sent(records: list[Record], expected: Expected) -> Counter[Identity]:
-    """How many good records each event was sent in."""
+    """Returns the number of valid records of each event."""
     found: Counter[Identity] = Counter()
     for record in records:
         if record.topic != oracle.PUSHES and (record.topic, record.partition, record.offset) not in expected.dead:
@@ -177,7 +177,7 @@ def _sent(records: list[Record], expected: Expected) -> Counter[Identity]:
 
 
 def outcomes_of(records: list[Record]) -> dict[Identity, list[tuple[Any, ...]]]:
-    """(site, outcome, people) of each event, as often as it was said."""
+    """Returns (site, outcome, people) of each event, once for each outcome record."""
     found: dict[Identity, list[tuple[Any, ...]]] = {}
     for record in records:
         said = _json(record)
@@ -296,7 +296,7 @@ def check_receipts(expected: Expected, records: list[Record]) -> list[str]:
 
 
 def check_privacy(sent: list[Record], came: list[Record]) -> list[str]:
-    """No token that was sent, and no piece of a bad value, comes back on any topic (SCOPE 1, §2)."""
+    """Checks that no token that was sent, and no part of a malformed value, is on any topic (SCOPE 1, §2)."""
     tokens = {match for record in sent for match in re.findall(rb"\.([0-9a-f]{32})", record.value)}
     lines = []
     for record in came:
@@ -309,13 +309,13 @@ def check_privacy(sent: list[Record], came: list[Record]) -> list[str]:
 
 @dataclass(frozen=True)
 class View:
-    """One view of §6: how to read it, how many of the first columns are its key, and what it must hold."""
+    """One view of §6: its query, the number of its key columns, and its expected rows."""
 
     sql: str
     keys: int
     expected: Rows
     numbers: frozenset[str]
-    """Columns that are whole numbers, which JSON may give as text (R10)."""
+    """Columns of whole numbers, which JSON may contain as text (R10)."""
 
     def rows(self, answer: list[dict[str, Any]]) -> Rows:
         rows: Rows = {}
@@ -405,7 +405,7 @@ def check_dead_letters_by_hour(system: System, letters: list[Record], before: di
 
 
 def _dead_letters_before(system: System) -> dict[tuple[str, str], int]:
-    """A ClickHouse server may have seen other tests: its dead letters carry no name of ours."""
+    """A ClickHouse server may hold dead letters of other tests, which have no name of this one."""
     rows = system.query(
         "SELECT topic, reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY topic, reason"
     )
@@ -414,7 +414,7 @@ def _dead_letters_before(system: System) -> dict[tuple[str, str], int]:
 
 
 def check_views(system: System, expected: Expected, run: str, more: Callable[[], list[str]]) -> list[str]:
-    """Every view's differences, once the recorder had its time (R9)."""
+    """Returns the differences of every view, after the time that the recorder may take (R9)."""
     found: list[str] = ["  not read"]
     until = time.monotonic() + WAIT
     before, changed = found, time.monotonic()
@@ -453,7 +453,7 @@ def _differences(system: System, expected: Expected, run: str, more: Callable[[]
 
 
 def _load_sites(system: System, sites: list[str]) -> None:
-    """`sites load`, and what the view shows of it; the last site is left out (R8)."""
+    """Loads sites with `sites load` and checks the view. The last site is left out (R8)."""
     rows = [
         (site, "station" if "-st" in site else "checkpoint", "370115", 100 + n) for n, site in enumerate(sites[:-1])
     ]
@@ -508,7 +508,7 @@ def _wait_until_processed(system: System, expected: Expected, tail: Tail) -> Non
 
 
 def _decided_in_time(client: Client, outcomes: list[Record], expected: Expected) -> None:
-    """The oracle takes lists as still standing: no window may have ended before the last decision."""
+    """The oracle assumes lists that do not change: no window may have ended before the last decision."""
     last = max((_instant(_json(record)["at"]) for record in outcomes), default=0)
     ends = [e.valid_to for e in expected.lists.all() if e.valid_to > client.base]
     if last >= min(ends, default=last + 1):
@@ -516,7 +516,7 @@ def _decided_in_time(client: Client, outcomes: list[Record], expected: Expected)
 
 
 @pytest.mark.timeout(1200)
-def test_everything_that_comes_out_is_what_the_contract_says(system: System) -> None:
+def test_all_results_are_what_the_contract_requires(system: System) -> None:
     seed = int(os.environ.get("ACCEPTANCE_SEED") or 20200206)
     run = f"r{secrets.token_hex(3)}"
     print(f"ACCEPTANCE_SEED={seed}, run {run}")

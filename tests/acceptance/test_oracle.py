@@ -1,4 +1,4 @@
-"""The oracle against small cases worked out by hand from the contract."""
+"""The oracle against small cases that were computed by hand from the contract."""
 
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ def test_normalising_removes_spaces_dashes_dots_and_marks(text: str, normal: str
 
 
 @pytest.mark.parametrize("text", [AT, "2026-11-24T08:00:00+08:00", "2026-11-23T18:30:00.000-05:30"])
-def test_a_time_is_an_instant_whatever_its_offset(text: str) -> None:
+def test_times_with_different_offsets_are_the_same_instant(text: str) -> None:
     assert oracle.instant(text) == NOW
 
 
 @pytest.mark.parametrize("text", ["2026-11-24", "2026-11-24T00:00:00", "2026-02-30T00:00:00Z", "x", AT + "\n"])
-def test_what_is_not_rfc_3339_with_an_offset_is_no_time(text: str) -> None:
+def test_a_text_that_is_not_rfc_3339_with_an_offset_is_no_time(text: str) -> None:
     assert oracle.instant(text) is None
 
 
@@ -169,7 +169,7 @@ def test_a_phone_alone_is_a_weak_match() -> None:
     assert (reason.rule, reason.outcome, reason.entries[0][0]) == ("weak_match", "hold", "phone")
 
 
-def test_an_exact_match_of_any_of_the_five_silences_the_weak_one_of_that_person_only() -> None:
+def test_an_exact_match_suppresses_the_weak_match_of_that_person_only() -> None:
     lists = listed(
         batch(entry_line(tokens={"id": [tok("f")], "phone": [PHONE]})),
         batch(entry_line(), batch_id="b2", list="l2", category="close_contact"),
@@ -178,14 +178,14 @@ def test_an_exact_match_of_any_of_the_five_silences_the_weak_one_of_that_person_
     assert rules(family, lists) == [(0, "close_contact"), (1, "weak_match")]
 
 
-def test_a_health_pass_neither_silences_nor_makes_a_weak_match() -> None:
+def test_a_health_pass_neither_suppresses_nor_makes_a_weak_match() -> None:
     someone = scan(person(tokens={"id": ID, "phone": PHONE}))
     passes = batch(entry_line(tokens={"id": [ID], "phone": [PHONE]}), category="health_pass", list="p", batch_id="b2")
     assert rules(someone, listed(passes)) == []
     assert rules(someone, listed(batch(entry_line(tokens={"phone": [PHONE]})), passes)) == [(0, "weak_match")]
 
 
-def test_a_listed_plate_is_a_weak_match_of_nobody_whoever_sits_in_it() -> None:
+def test_a_listed_plate_is_a_weak_match_of_no_person() -> None:
     lists = listed(batch(entry_line(tokens={"id": [ID], "plate": [PLATE]})))
     assert rules(scan(plate=PLATE), lists) == [(0, "confirmed_case"), (None, "weak_match")]
     assert rules(scan(person(tokens={"id": tok("0")}), plate=PLATE), lists) == [(None, "weak_match")]
@@ -269,7 +269,7 @@ def test_origins(origin: str | None, expected: list[str]) -> None:
         ({"id": ID, "phone": PHONE}, {"phone": [PHONE]}, ["outside_district_without_pass"]),
     ],
 )
-def test_only_a_pass_or_id_token_of_a_health_pass_lets_in(
+def test_only_a_pass_or_id_token_of_a_health_pass_exempts_a_person(
     tokens: dict[str, str], passes: dict[str, list[str]], expected: list[str]
 ) -> None:
     lists = listed(batch(entry_line(tokens=passes), category="health_pass"))
@@ -283,7 +283,7 @@ def test_an_arrival_has_no_plate_and_needs_no_temperature() -> None:
     assert rules(arrival(person(temperature_c=50))) == [(0, "temperature_implausible")]
 
 
-def test_the_most_severe_wins_and_reasons_are_sorted() -> None:
+def test_the_most_severe_reason_decides_and_reasons_are_sorted() -> None:
     event = scan(person(), person(tokens={}, health_code="red", origin="370102", temperature_c=None))
     assert rules(event) == [
         (1, "health_code_red"),
@@ -308,11 +308,11 @@ GOOD = json.dumps(scan()).encode()
 
 
 @pytest.mark.parametrize("value", [b"", b" ", b"{", GOOD[:-1], GOOD + b"x", b"\xff", GOOD.replace(b"36.5", b"NaN")])
-def test_what_is_not_json(value: bytes) -> None:
+def test_a_value_that_is_not_json(value: bytes) -> None:
     assert faults(value) == ({"not_json"}, {None, ""})
 
 
-def test_too_large_goes_before_everything_else_and_one_mib_is_allowed() -> None:
+def test_too_large_has_priority_and_one_mib_is_allowed() -> None:
     assert faults(b"x" * (MIB + 1)) == ({"too_large"}, {None, ""})
     assert faults(GOOD + b" " * (MIB - len(GOOD))) == (set(), set())
 
@@ -346,7 +346,7 @@ def test_a_missing_field_is_at_the_field_or_at_its_object() -> None:
     assert faults(lacking) == ({"schema_invalid"}, {"/people/0", "/people/0/temperature_c"})
 
 
-def test_eighty_people_a_repeated_key_and_defaults_are_good() -> None:
+def test_eighty_people_a_repeated_key_and_defaults_are_valid() -> None:
     assert faults(scan(*[person()] * 80)) == (set(), set())
     assert faults(GOOD.replace(b'"seq": 0', b'"seq": 0, "seq": 0')) == (set(), set())
     assert faults(arrival(), ARRIVALS) == (set(), set())
@@ -391,7 +391,7 @@ def test_the_same_line_again_is_a_duplicate_and_keeps_its_entry() -> None:
     assert [e.entry_id for e in lists.all()] == ["b1:1"]
 
 
-def test_another_window_or_more_tokens_replace_all_entries_that_fit() -> None:
+def test_another_window_or_more_tokens_replace_all_entries_that_match() -> None:
     both = {"id": [ID], "passport": [PASSPORT]}
     lists = listed(
         batch(entry_line(1), entry_line(2, tokens={"passport": [PASSPORT]})),
@@ -401,7 +401,7 @@ def test_another_window_or_more_tokens_replace_all_entries_that_fit() -> None:
     assert [e.entry_id for e in lists.all()] == ["b2:3"]
 
 
-def test_a_phone_identifies_only_where_neither_has_more() -> None:
+def test_a_phone_matches_only_where_neither_side_has_a_document() -> None:
     phone = entry_line(1, tokens={"phone": [PHONE]})
     lists = listed(batch(phone, entry_line(2, tokens={"id": [ID], "phone": [PHONE]}), phone | {"line": 3}))
     assert counts(lists, "b1") == (2, 1, 0)
@@ -474,7 +474,7 @@ def test_two_authorities_may_use_the_same_batch_id() -> None:
     assert [e.authority for e in lists.all()] == ["cdc", "port"]
 
 
-def test_a_full_keeps_what_it_names_and_removes_the_rest() -> None:
+def test_a_full_keeps_the_entries_that_it_names_and_removes_the_others() -> None:
     kept, changed = lines(3)[0], lines(3, days=5)[1] | {"line": 7}
     lists = listed(batch(*lines(3)), batch(kept, changed, batch_id="b2", mode="full", sequence=2))
     assert counts(lists, "b2") == (1, 1, 0)
@@ -493,13 +493,15 @@ def test_a_full_keeps_what_it_names_and_removes_the_rest() -> None:
         (0, [], None),
     ],
 )
-def test_a_full_that_takes_too_much_is_held(before: int, after: list[dict[str, Any]], code: str | None) -> None:
+def test_a_full_that_removes_too_many_entries_is_held(
+    before: int, after: list[dict[str, Any]], code: str | None
+) -> None:
     lists = listed(batch(*lines(before)), batch(*after, batch_id="b2", mode="full", sequence=2))
     assert receipt_of(lists, "b2")["code"] == code
     assert len(lists.all()) == (before if code else len(after))
 
 
-def test_withdrawing_takes_off_whole_entries_and_is_never_held() -> None:
+def test_a_withdrawal_removes_complete_entries_and_is_never_held() -> None:
     gone = batch({"line": 1, "tokens": {"id": [ID]}}, {"line": 2, "tokens": {"id": [ID]}}, batch_id="b2", sequence=2)
     both = entry_line(tokens={"id": [ID], "phone": [PHONE]})
     lists = listed(batch(both), gone | {"mode": "withdraw", "declared_lines": 9, "withdraw_reason": "mistake"})
@@ -525,7 +527,7 @@ def test_only_a_second_person_confirms_and_only_until_a_higher_sequence_was_appl
     assert "not_held" in lists.confirm(record(b"", PUSHES), word)["confirmation"]
 
 
-def test_what_has_expired_is_not_on_the_list_any_more() -> None:
+def test_an_expired_entry_is_not_on_the_list() -> None:
     brief = batch(entry_line(valid_to="2026-11-24T00:01:00Z"))
     again = batch({"line": 1, "tokens": {"id": [ID]}}, batch_id="b2", sequence=2, mode="withdraw")
     sent = [record(brief, PUSHES), record(again, PUSHES, 1, NOW_MS + 60_000)]
@@ -559,7 +561,7 @@ def test_views_count_a_passage_once_and_a_person_once_a_rule() -> None:
     assert oracle.arrivals_by_day(events) == {("2026-11-24", "st1", "rail", "boarded"): 1}
 
 
-def test_one_identity_with_two_contents_is_open() -> None:
+def test_one_event_id_with_two_contents_is_undefined() -> None:
     with pytest.raises(Ambiguous):
         oracle.expect([record(scan()), record(scan(kind="pedestrian"), offset=1)])
 
@@ -577,18 +579,18 @@ def test_reasons_without_a_list_have_no_entries() -> None:
     assert oracle.decide(scan(person(tokens={})), Lists(), NOW) == (Reason(0, "no_identity", "hold"),)
 
 
-# --- the client sends nothing that is open ----------------------------------------------------------------------
+# --- the client sends nothing that is undefined ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("topic", [SCANS, ARRIVALS])
-def test_all_garbage_is_garbage(topic: str) -> None:
+def test_every_malformed_record_of_the_client_has_a_fault(topic: str) -> None:
     make = scan if topic == SCANS else arrival
     for value in client.garbage(topic, lambda: json.loads(json.dumps(make())), random.Random(1)):
         assert isinstance(oracle.read(record(value, topic)), Fault), value[:300]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_client_sends_only_what_the_contract_settles(seed: int) -> None:
+def test_the_client_sends_only_what_the_contract_defines(seed: int) -> None:
     rng = random.Random(seed)
     base = int(time.time()) * SECOND
     crowd = client.Crowd.born(rng)

@@ -1,4 +1,4 @@
-"""The pipeline's logic against an oracle that was written from the contract alone and shares no code with it."""
+"""The logic of the pipeline against an oracle that was written from the contract alone and has no code in common with it."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_refusals_agree_with_the_oracle(seed: int) -> None:
-    """One mutation of a good scan: refused or not, and why."""
+def test_rejections_agree_with_the_oracle(seed: int) -> None:
+    """One mutation of a valid scan: both accept it, or both reject it for the same reason."""
     rng = random.Random(seed)
     for n in range(100):
         event = scan(rng, n)
@@ -152,7 +152,7 @@ def test_refusals_agree_with_the_oracle(seed: int) -> None:
 
 
 @pytest.mark.parametrize("text", [time for time in client._BAD_TIMES if isinstance(time, str)])
-def test_a_time_that_is_not_rfc_3339_is_refused(text: str) -> None:
+def test_a_time_that_is_not_rfc_3339_is_rejected(text: str) -> None:
     with pytest.raises(Rejected) as refused:
         decode(Scan, orjson.dumps(scan(random.Random(1), 0) | {"observed_at": text}))
     assert (refused.value.reason, refused.value.path) == ("schema_invalid", "/observed_at")

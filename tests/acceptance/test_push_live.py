@@ -1,8 +1,8 @@
-"""Pushes on real engines: two screening workers, kill -9 in between, and the model that knows what must come of it.
+"""Pushes on real engines: two screening workers, kill -9 in between, and a model of the expected results.
 
 Try another run:  PUSH_SEED=123 .venv/bin/pytest tests/acceptance/test_push_live.py   (or many: make explore)
 
-The tests share one deployment and one model, in this order: a list that one leaves behind is there for the next.
+The tests use one deployment and one model, in this order. A list that one test leaves is there for the next.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def world(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[W
 def listed(
     subject: int, kind: str = "id", keys: tuple[str, ...] = ("k1", "k2"), seconds: float = 86_400
 ) -> dict[str, Any]:
-    """A good line about a subject that the office does not know."""
+    """Returns a valid line about a subject that the office does not use."""
     return {"tokens": {kind: [token(kind, subject, key) for key in keys]}, **window(seconds)}
 
 
 def passages(world: World, *who: tuple[int, ...]) -> list[dict[str, Any]]:
-    """Scans of people who show their identity cards, and are well."""
+    """Returns scans of healthy people who show their identity cards."""
     first = len(world.scans)
     return [passage(world, first + n, subjects, f"s{n % 5}") for n, subjects in enumerate(who)]
 
@@ -66,14 +66,14 @@ def passage(world: World, seq: int, subjects: tuple[int, ...], site_id: str) -> 
 
 
 def check_all(world: World, *who: tuple[int, ...], seconds: float = 40) -> list[int]:
-    """Scans of these people are all decided as the model says, on every partition; their seqs."""
+    """Checks on every partition that scans of these people are decided as in the model. Returns their sequence numbers."""
     seqs = world.scan_all(passages(world, *who))
     assert check_scans(world, seqs, seconds) == len(seqs)
     return seqs
 
 
 def check_scans(world: World, seqs: list[int], seconds: float = 40) -> int:
-    """Every scan is decided as the model says; how many of them the contract settles."""
+    """Checks that every scan is decided as in the model. Returns the number of scans that the contract defines."""
     world.wait_decided(seqs, seconds)
     settled = 0
     for seq in seqs:
@@ -87,30 +87,30 @@ def check_scans(world: World, seqs: list[int], seconds: float = 40) -> int:
 
 
 def check_receipts(world: World, batch_id: str = "") -> None:
-    """Every receipt (of one batch) is one that the model gave, and the same as the first."""
+    """Checks that every receipt is one of the model, and equal to the first one of its batch."""
     lines = world.unexpected_receipts(batch_id) + world.changed_receipts()
     assert not lines, "\n".join([f"seed {world.seed}", *lines])
 
 
 def random_scans(world: World, count: int) -> list[int]:
-    """Scans of the office's people, on every partition."""
+    """Sends scans of the people of the office to every partition."""
     first = len(world.scans)
     return world.scan_all(scan(world.rng, "d", first + n, f"s{n % 7}", now()) for n in range(count))
 
 
 @dataclass(frozen=True)
 class Held:
-    """Batches that wait for a second person when the lists worker dies."""
+    """Batches that are held when the lists worker is killed."""
 
     sent_again: dict[str, Any]
-    """It came again with other contents: answered with the same receipt, that changes nothing (§5)."""
+    """It was sent again with other contents. It gets the same receipt, and its content does not change (§5)."""
     fresh: dict[str, Any]
-    """It had just got its receipt."""
+    """It had its receipt for a moment only."""
 
 
 @pytest.fixture(scope="module")
 def held(world: World) -> Held:
-    """Two batches that are held, and a lists worker that is killed and starts anew."""
+    """Two batches are held, then the lists worker is killed and restarted."""
     full = [listed(120 + n) for n in range(12)]
     world.push(world.batch("cdc", "held", "full", *full))
     held = Held(
@@ -131,7 +131,7 @@ def held(world: World) -> Held:
 
 
 @pytest.mark.usefixtures("held")  # what it has done to the lists worker is the first kill
-def test_random_pushes_through_kills_come_out_as_the_model_says(world: World) -> None:
+def test_random_pushes_give_the_results_of_the_model_despite_kills(world: World) -> None:
     print(f"PUSH_SEED={world.seed}")
     fleet, rng = world.fleet, world.rng
     office = Office(rng, "r", world.lists, now, soon=25 * SECOND)
@@ -155,13 +155,13 @@ def test_random_pushes_through_kills_come_out_as_the_model_says(world: World) ->
     for authority, name in office.names:  # so that every list has both keys, whatever ends from here on
         world.push(world.batch(authority, name, "delta", listed(91)))
     world.wait_answered()
-    # While the only entry of a list with some key is just ending, the contract settles no scan at all; from here on it
-    # leaves open but those of people whose own entry ends that moment.
+    # While the only entry of a list with some key is about to expire, the contract defines no scan. From here on it
+    # leaves only those undefined whose person's own entry expires at that moment.
     settled += check_scans(world, random_scans(world, 60))
     assert settled > 30
 
 
-def test_a_second_person_confirms_from_the_command_line(world: World) -> None:
+def test_a_second_person_confirms_a_batch_on_the_command_line(world: World) -> None:
     full = [listed(100 + n) for n in range(12)]
     world.push(world.batch("cdc", "confirmed", "full", *full))
     held = world.batch("cdc", "confirmed", "full", full[0])
@@ -180,7 +180,7 @@ def test_a_second_person_confirms_from_the_command_line(world: World) -> None:
     check_all(world, *((100 + n,) for n in range(12)))
 
 
-def test_the_views_hold_one_row_a_batch_and_the_whole_audit(world: World) -> None:
+def test_the_views_have_one_row_for_each_batch_and_the_complete_audit(world: World) -> None:
     names = ["list", "category", "mode", "status", "code", "lines_declared", "accepted", "duplicate", "rejected"]
     sql = f"SELECT batch_id, authority, {', '.join(names)}, withdrawn, toUnixTimestamp(issued_at) AS i FROM ninezero.push_batches"
 
@@ -217,7 +217,7 @@ def test_exactly_the_malformed_records_are_dead_lettered(world: World) -> None:
 
 @pytest.fixture(scope="module")
 def repeated(world: World) -> dict[str, Any]:
-    """A withdrawal by mistake, of a list that also has an entry with an alert, which ends some seconds later."""
+    """An entry that is withdrawn as a mistake, on a list with another alerted entry that expires some seconds later."""
     world.push(world.batch("cdc", "brief", "delta", listed(220, seconds=9), listed(221)))
     world.wait_answered()
     check_all(world, (220,))
@@ -227,8 +227,8 @@ def repeated(world: World) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("repeated")  # an entry of it ends while this test and the next run
-def test_a_withdrawal_by_mistake_takes_back_each_alert_that_named_the_entry_once(world: World) -> None:
-    # Two authorities chose the same batch_id, so the two entries have the same entry_id.
+def test_a_withdrawal_for_mistake_corrects_each_alert_that_names_the_entry_once(world: World) -> None:
+    # Two authorities use the same batch_id, so both entries have the same entry_id.
     mine = world.batch("cdc", "wrong", "delta", listed(200), listed(201), batch_id="same-name")
     world.push(mine)
     world.push(world.batch("port", "wrong", "delta", listed(202), batch_id="same-name"))
@@ -250,7 +250,7 @@ def test_a_withdrawal_by_mistake_takes_back_each_alert_that_named_the_entry_once
     for _ in range(4):
         world.push(mistake)
         time.sleep(0.05)  # so that the lists worker does not fetch them all together
-    # Neither what expires nor what another withdrawal takes off is a mistake.
+    # An expired entry is no mistake, and neither is one that another withdrawal removes.
     cleared = world.batch("cdc", "wrong", "withdraw", {"tokens": {"id": [token("id", 201)]}}, withdraw_reason="cleared")
     world.push(cleared)
     world.wait_answered()
@@ -262,8 +262,8 @@ def test_a_withdrawal_by_mistake_takes_back_each_alert_that_named_the_entry_once
         assert said["why"] == "mistake"
 
 
-def test_scans_that_stream_by_follow_each_batch_and_a_replacement_is_never_seen_half_done(world: World) -> None:
-    """Person 300 is put on a list and taken off; person 301 is on another under entries that replace each other."""
+def test_a_stream_of_scans_follows_each_batch_and_never_sees_half_of_a_replacement(world: World) -> None:
+    """Person 300 is added to a list and removed. Person 301 is on another list under entries that replace each other."""
     world.push(world.batch("cdc", "swap", "full", listed(301)))
     world.wait_answered()
     futures: list[tuple[dict[str, Any], Any]] = []
@@ -280,7 +280,7 @@ def test_scans_that_stream_by_follow_each_batch_and_a_replacement_is_never_seen_
     streaming = threading.Thread(target=stream)
     streaming.start()
     changes: list[tuple[str, int, int]] = []
-    """What the scans of person 300 must say after a change, its Kafka timestamp, and its receipt's, in ms."""
+    """Expected result for person 300 after a change, the Kafka timestamp of the change and that of its receipt, in ms."""
     try:
         for turn in range(2):
             for mode, outcome in (("delta", "quarantine"), ("withdraw", "clear")):
@@ -313,7 +313,7 @@ def test_scans_that_stream_by_follow_each_batch_and_a_replacement_is_never_seen_
     assert min(checked.values()) > 50 and len(checked) == 3, checked
 
 
-def test_a_withdrawal_that_comes_again_takes_back_no_alert_of_an_entry_that_has_expired_since(
+def test_a_repeated_withdrawal_corrects_no_alert_of_an_entry_that_has_expired_since(
     world: World, repeated: dict[str, Any]
 ) -> None:
     before = Counter(said["correction_of"] for _, said in world.corrections)
@@ -325,7 +325,7 @@ def test_a_withdrawal_that_comes_again_takes_back_no_alert_of_an_entry_that_has_
 
 
 def ends_at(world: World, batch: dict[str, Any]) -> int:
-    """When the first entry of a batch's list ends."""
+    """Returns the time at which the first entry of a batch's list expires."""
     where = (batch["authority"], batch["list"])
     return min(entry.valid_to for entry in world.lists.entries[where])
 
@@ -335,13 +335,13 @@ def test_a_batch_that_was_held_just_before_a_kill_can_be_confirmed(world: World,
     check_all(world, (140,))
 
 
-def test_what_is_confirmed_is_what_was_held_whatever_was_sent_since(world: World, held: Held) -> None:
+def test_a_confirmation_applies_the_batch_that_was_held_whatever_was_sent_since(world: World, held: Held) -> None:
     check_confirmation(world, held.sent_again)
     check_all(world, *((120 + n,) for n in range(6)))
 
 
 def check_confirmation(world: World, batch: dict[str, Any]) -> None:
-    """A second person confirms; the receipt says what the model says."""
+    """Confirms a batch and checks its receipt against the model."""
     world.push(confirmation(world.lists.batches["cdc", batch["batch_id"]], "chen", now()))
     assert world.receipts[-1]["confirmed"]
     world.wait_answered(15)
@@ -349,7 +349,7 @@ def check_confirmation(world: World, batch: dict[str, Any]) -> None:
 
 
 def test_a_receipt_that_was_never_committed_is_in_no_view(world: World) -> None:
-    """As a lists worker leaves it that is killed in a transaction."""
+    """Writes as a lists worker does that is killed in a transaction."""
     receipt = next(answer for answer in world.answers if answer["status"] == "applied") | {"batch_id": "aborted"}
     producer: Any = KafkaProducer(
         bootstrap_servers=world.fleet.env["NINEZERO_KAFKA"], transactional_id=f"{world.fleet.prefix}test"
@@ -364,8 +364,8 @@ def test_a_receipt_that_was_never_committed_is_in_no_view(world: World) -> None:
         assert not world.fleet.query(f"SELECT 1 AS n FROM ninezero.{view} WHERE batch_id = 'aborted'"), view
 
 
-def test_a_delayed_writer_brings_no_entry_back_and_stops_no_worker(world: World) -> None:
-    """An entry that a `full` removed (below the floor), and one that was withdrawn, are written once more."""
+def test_a_delayed_writer_restores_no_entry_and_stops_no_worker(world: World) -> None:
+    """Writes an entry that a `full` removed (below the floor) again, and one that was withdrawn."""
     fleet, old = world.fleet, {}
     first = {
         mode: world.batch("cdc", f"late-{mode}", "delta", listed(400), listed(401)) for mode in ("full", "withdraw")
@@ -398,7 +398,7 @@ def test_a_delayed_writer_brings_no_entry_back_and_stops_no_worker(world: World)
 
 
 def last_value(world: World, key: bytes) -> bytes:
-    """The newest record of a key on the compacted topic."""
+    """Returns the newest record of a key on the compacted topic."""
     reader: Any = KafkaConsumer(bootstrap_servers=world.fleet.env["NINEZERO_KAFKA"])
     where = TopicPartition(world.fleet.prefix + "watchlist", 0)
     reader.assign([where])

@@ -1,4 +1,4 @@
-"""What the pipeline's logic makes of random pushes, against the model that was written from the contract alone."""
+"""The logic of the pipeline on random pushes, against a model that was written from the contract alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COUNTS = ("accepted", "duplicate", "withdrawn")
 
 @dataclass
 class Desk:
-    """The least that surrounds the logic: the topic as a list, and what it remembers."""
+    """The minimum around the logic: the topic as a list, and the state of the agent."""
 
     watchlist: WatchlistIndex = field(default_factory=WatchlistIndex)
     parts: Parts = field(default_factory=Parts)
@@ -38,7 +38,7 @@ class Desk:
     answers: dict[tuple[str, str], BatchChange] = field(default_factory=dict)
 
     def take(self, value: bytes, now_ms: int) -> BatchChange | None:
-        """One record of a batch; the change of the batch, if the record completes it or comes after it."""
+        """Processes one record of a batch. Returns the change of the batch if the record completes it or follows it."""
         part: PushBatch = decode(PushBatch, value)
         self.topic.append(part)
         name = (part.authority, part.batch_id)
@@ -46,10 +46,10 @@ class Desk:
             gathered = self.parts.add(part, len(self.topic) - 1, now_ms)
             if not gathered.complete:
                 return None
-            self.judge(gathered)
+            self.decide(gathered)
         return self.answers[name]
 
-    def judge(self, gathered: GatheredBatch, confirmed: bool = False) -> None:
+    def decide(self, gathered: GatheredBatch, confirmed: bool = False) -> None:
         batch = gathered.head
         name = (batch.authority, batch.list)
         now_us = gathered.kafka_ms * 1000
@@ -81,7 +81,7 @@ class Desk:
 
 @dataclass
 class Run:
-    """One random sequence, to both."""
+    """One random sequence, sent to the logic and to the model."""
 
     rng: random.Random
     now_ms: int = START // 1000
@@ -94,7 +94,7 @@ class Run:
         return self.now_ms * 1000
 
     def send(self, value: bytes) -> None:
-        """One record; what both answer is the same, and so are the lists afterwards."""
+        """Sends one record to both, and compares their answers and their lists."""
         record = Record(oracle.PUSHES, 0, len(self.desk.topic), self.now_ms, None, value)
         event = oracle.read(record)
         kind = PushConfirmation if b'"confirms"' in value else PushBatch
@@ -108,7 +108,7 @@ class Run:
         wanted = self.model.take(record, event)
         if "confirms" in event:
             if wanted is not None and not wanted["confirmation"]:
-                self.desk.judge(self.desk.parts.batches[event["authority"], event["confirms"]], confirmed=True)
+                self.desk.decide(self.desk.parts.batches[event["authority"], event["confirms"]], confirmed=True)
                 self.compare(wanted, self.desk.answers[event["authority"], event["confirms"]])
                 self.seen["confirmed"] += 1
         else:
@@ -127,7 +127,7 @@ class Run:
         self.seen[f"{wanted['mode']} {found.code or found.status}"] += 1
 
     def scan(self, seq: int) -> None:
-        """A scan that is decided as it is observed; both say the same."""
+        """Decides a scan in both at the time of its observation, and compares the decisions."""
         event = scan(self.rng, "d", seq, "s", self.now)
         try:
             expected = oracle.decide(event, self.model, self.now)
@@ -145,7 +145,7 @@ class Run:
 
 
 def run(seed: int, acts: int = 30) -> Counter[str]:
-    """A random sequence of acts; what occurred in it."""
+    """Runs a random sequence of actions. Returns how often each case occurred."""
     now = Run(random.Random(seed))
     office = Office(now.rng, "r", now.model, lambda: now.now)
     for number in range(acts):
@@ -173,7 +173,7 @@ def test_receipts_lists_and_decisions_agree_with_the_model(first: int) -> None:
             raise AssertionError(f"seed {seed}: {error}") from error
 
 
-def test_the_random_office_tries_everything() -> None:
+def test_the_random_office_exercises_every_case() -> None:
     seen = sum((run(seed) for seed in range(1000, 1020)), Counter[str]())
     wanted = {f"{mode} {code}" for mode in ("delta", "full", "withdraw") for code in ("applied", "stale_sequence")}
     wanted |= {f"{mode} {code}" for mode in ("delta", "full") for code in ("count_mismatch", "no_legal_basis")}
