@@ -77,7 +77,7 @@ def feed(system: Deployment, chance: random.Random) -> None:
         )
         for slot in range(1, 6):
             if (n, slot) not in {(7, 3), (11, 4)}:
-                at = (now - timedelta(days=2)).replace(hour=2) + timedelta(hours=12 * slot - 12)
+                at = now - timedelta(days=2) + timedelta(hours=12 * (slot - 1), minutes=1)
                 if at < now:
                     system.send(
                         "quarantine-events",
