@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from ninezero.agents.doctor.durations import counted
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, names, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe, on_this_machine
 from ninezero.streams.kafka import sync
@@ -30,7 +31,9 @@ def kafka(probe: DeploymentProbe) -> Results:
         return
     with contextlib.closing(probe.admin()) as admin:
         brokers = admin.describe_cluster()["brokers"]
-    yield ok(f"{len(brokers)} broker(s) answer over {sync.security_protocol(probe.settings)}")
+    yield ok(
+        f"{counted(len(brokers), 'broker answers', 'brokers answer')} over {sync.security_protocol(probe.settings)}"
+    )
 
 
 def topics(probe: DeploymentProbe) -> Results:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from ninezero.agents.doctor.durations import duration
+from ninezero.agents.doctor.durations import counted, duration
 from ninezero.agents.doctor.findings import CannotCheck, Result, Results, could_not_check, failed, names, ok, warning
 from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, DeploymentProbe
 from ninezero.streams.errors import UserError
@@ -52,7 +52,7 @@ def keys(probe: DeploymentProbe) -> Results:
         )
     else:
         where = "and on every list" if any(m.entries for m in manifests.values()) else "(all lists are empty)"
-        yield ok(f"mode 0600, {len(ring)} key(s), {active.key_id} is active {where}")
+        yield ok(f"mode 0600, {counted(len(ring), 'key', 'keys')}, {active.key_id} is active {where}")
 
 
 def lists(probe: DeploymentProbe) -> Results:
@@ -65,7 +65,7 @@ def lists(probe: DeploymentProbe) -> Results:
     now = datetime.now(UTC)
     for (authority, name), manifest in sorted(manifests.items()):
         which, age = f"{name} of {authority}", now - manifest.at
-        entries = f"{which}: {manifest.entries} entries, last applied {duration(age)} ago"
+        entries = f"{which}: {counted(manifest.entries, 'entry', 'entries')}, last applied {duration(age)} ago"
         if manifest.lost:
             yield failed(
                 f"{which}: its entries were lost with the topic; no worker is ready", "push the list again with --full"

@@ -1,4 +1,4 @@
-"""Durations as text."""
+"""Durations and counts as text."""
 
 from __future__ import annotations
 
@@ -11,4 +11,9 @@ def duration(span: timedelta) -> str:
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return counted(round(seconds), "second", "seconds")
+
+
+def counted(count: int, singular: str, plural: str) -> str:
+    """Returns a count with its noun, such as "1 entry" or "2 entries"."""
+    return f"{count} {singular if count == 1 else plural}"

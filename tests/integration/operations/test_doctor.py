@@ -188,7 +188,7 @@ def test_problems_of_clickhouse_its_schema_and_its_accounts_are_found(
 
 def test_problems_of_the_key_ring_and_lists_without_its_key_are_found(deployment: Checked, tmp_path: Path) -> None:
     ring = Path(deployment.system.env["NINEZERO_KEYS"])
-    assert "keys ok: mode 0600, 1 key(s), k1" in deployment.report("keys")
+    assert "keys ok: mode 0600, 1 key, k1" in deployment.report("keys")
     ring.chmod(0o644)
     assert "keys failed: others may use the key ring's file -> chmod 600" in deployment.report("keys")
     ring.chmod(0o600)
@@ -235,7 +235,7 @@ def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(
     system = deployment.system
     system.start("screening")  # it never becomes ready: a list is lost, and another lacks the entries of its manifest
     text = deployment.report("lists")
-    assert "lists ok: contacts of cdc: 1 entries" in text and "lists ok: heartbeats arrive" in text
+    assert "lists ok: contacts of cdc: 1 entry" in text and "lists ok: heartbeats arrive" in text
     assert "lists failed: gone of cdc: its entries were lost" in text
     assert "lists warning: ended of cdc: it has no entries any more" in text
     assert "lists warning: old of cdc: 3 entries, last applied 5 days ago" in text
@@ -257,7 +257,7 @@ def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(
     administration.create_topics(begun, 2)
     text = deployment.report("lists", "keys", NINEZERO_TOPIC_PREFIX=begun.topic_prefix)
     assert "lists failed: there is no list" in text
-    assert "keys ok: mode 0600, 1 key(s)" in text and "(all lists are empty)" in text and "on every list" not in text
+    assert "keys ok: mode 0600, 1 key" in text and "(all lists are empty)" in text and "on every list" not in text
 
 
 class Guarded(NamedTuple):
@@ -298,7 +298,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 def test_each_cause_of_an_unreachable_kafka_is_named(
     guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "kafka ok: 1 broker(s) answer over SASL_SSL" in report(guarded.env(), "kafka")
+    assert "kafka ok: 1 broker answers over SASL_SSL" in report(guarded.env(), "kafka")
     other = str(certificates(tmp_path))
     cases = [
         ("rejects the user or the password", {"NINEZERO_KAFKA_SASL_PASSWORD": SECRET}),
