@@ -1,7 +1,4 @@
-"""The headers that are recognised without a mapping, in Chinese and English.
-
-No function here raises: a header can be a person's identity if the table has no header row, so it must not reach a message.
-"""
+"""The headers that are recognised without a mapping, in Chinese and English."""
 
 import re
 import unicodedata
