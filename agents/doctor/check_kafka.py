@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from ninezero.agents.doctor.durations import counted
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, names, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe, on_this_machine
+from ninezero.agents.doctor.quantities import counted
 from ninezero.streams.kafka import sync
 from ninezero.streams.kafka import topics as topics_
 from ninezero.streams.kafka.access import ACCESS

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from ninezero.agents.doctor.durations import counted, duration
 from ninezero.agents.doctor.findings import CannotCheck, Result, Results, could_not_check, failed, names, ok, warning
 from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, DeploymentProbe
+from ninezero.agents.doctor.quantities import counted, duration
 from ninezero.streams.errors import UserError
 
 KEY_NEAR = timedelta(days=3)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from ninezero.agents.doctor.durations import duration
 from ninezero.agents.doctor.findings import CannotCheck, Results, failed, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe, on_this_machine
+from ninezero.agents.doctor.quantities import duration
 
 SUNSET_NEAR = timedelta(days=7)
 
