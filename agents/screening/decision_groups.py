@@ -1,4 +1,4 @@
-"""Decision groups: events of one partition that were decided alike are written as one group of columns."""
+"""Decision groups: events of one partition with the same outcome and rules are written as one group of columns."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class PushState:
             try:
                 receipt = decode(PushReceipt, record.value)
             except Rejected as rejected:
-                # Only this role may write there (ACL). A record of somebody else must not stop the lists.
+                # Only this role may write there (ACL). A record of another writer must not stop the lists.
                 log.error("a receipt is left out: %s (offset %d)", rejected.reason, record.offset)
                 continue
             if receipt.confirmation is None:

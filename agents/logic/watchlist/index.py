@@ -148,7 +148,7 @@ class WatchlistIndex:
             self._groups.by_number[number].rows += count
 
     def stage_removals(self, name: ListName, entry_ids: Sequence[str]) -> None:
-        """Stages removals for the list's next switch. A staged entry of such an id is dropped at once."""
+        """Stages removals for the list's next switch. A staged entry of such an id is dropped immediately."""
         if entry_ids:
             entry_ids = list(dict.fromkeys(entry_ids))
             lines = np.array([split_entry_id(entry_id).line for entry_id in entry_ids], np.int64)
