@@ -12,7 +12,7 @@ from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.screening.batch import Batch
 from ninezero.agents.screening.batch_result import NOBODY, BatchResult
 from ninezero.agents.screening.event_kinds import EventKind
-from ninezero.streams.kafka.decoding import LATE_US, Rejected, clock_in_range, decode_event
+from ninezero.streams.kafka.decoding import Rejected, clock_in_range, decode_event, is_late
 
 MIN_FAST_PATH_EVENTS = 16
 """A smaller batch takes the slow path only: the fast path costs at least a tenth of a millisecond."""
@@ -59,8 +59,8 @@ def _take_fast_path(
         cleared = cleared._replace(positions=cleared.positions + first)
         kafka_ms = batch.kafka_ms[cleared.positions]
         cleared = cleared.where(clock_in_range(cleared.observed_us, kafka_ms, conditions.replay))
-        delay_us = batch.kafka_ms[cleared.positions] * 1000 - cleared.observed_us
-        result.add_cleared(cleared, late=(delay_us > LATE_US) & (not conditions.replay))
+        kafka_ms = batch.kafka_ms[cleared.positions]
+        result.add_cleared(cleared, is_late(cleared.observed_us, kafka_ms, conditions.replay))
         undecided[cleared.positions] = False
 
 

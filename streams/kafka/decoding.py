@@ -6,7 +6,7 @@ Every role decodes records from devices and authorities with these functions, so
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import msgspec
 
@@ -114,7 +114,7 @@ def decode_event(kind: Any, value: bytes | None, kafka_ms: int, *, replay: bool)
     except (OverflowError, ValueError):
         raise Rejected("schema_invalid", "/observed_at") from None
     check_clock(observed_us, kafka_ms, replay)
-    return DecodedEvent(event, observed_us, not replay and kafka_ms * 1000 - observed_us > LATE_US)
+    return DecodedEvent(event, observed_us, is_late(observed_us, kafka_ms, replay))
 
 
 def _check_times(item: Any, path: str) -> None:
@@ -138,6 +138,15 @@ def clock_in_range(observed_us: Array, kafka_ms: Array, replay: bool) -> Array:
     ahead = observed_us - kafka_ms * 1000
     fine: Array = (observed_us >= EARLIEST_US) & (ahead <= FUTURE_US)
     return fine if replay else fine & (ahead >= -PAST_US)
+
+
+@overload
+def is_late(observed_us: int, kafka_ms: int, replay: bool) -> bool: ...
+@overload
+def is_late(observed_us: Array, kafka_ms: Array, replay: bool) -> Array: ...
+def is_late(observed_us: Any, kafka_ms: Any, replay: bool) -> Any:
+    """Returns whether an event is late, or for each of many events. In replay mode none is."""
+    return (kafka_ms * 1000 - observed_us > LATE_US) & (not replay)
 
 
 def _rejected(value: bytes, message: str) -> Rejected:

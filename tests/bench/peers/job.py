@@ -29,7 +29,7 @@ from ninezero.schemas import rows
 from ninezero.schemas.events import Outcomes, Scan, encode
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka import deadletters
-from ninezero.streams.kafka.decoding import LATE_US, Rejected, check_clock
+from ninezero.streams.kafka.decoding import Rejected, check_clock, is_late
 from ninezero.streams.kafka.decoding import decode as validated
 
 KAFKA = os.environ["BENCH_KAFKA"]
@@ -112,7 +112,7 @@ def decide(watchlist: Any, value: bytes, kafka_ms: int) -> Decided:
     at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
     decision = rules.decide_scan(scan, at_us, watchlist, HOME, False)
-    late = kafka_ms * 1000 - at_us > LATE_US
+    late = is_late(at_us, kafka_ms, False)
     now = time.time()
     minute = at_us // 60_000_000 * 60
     row = (
