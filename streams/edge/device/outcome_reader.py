@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ninezero.schemas.events import Outcomes
+from ninezero.streams.edge.device.kafka_errors import one_line
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError
-from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import consumer
@@ -51,6 +51,7 @@ class OutcomeReader:
         self._site_id, self._device_id, self._on_outcome = site_id, device_id, on_outcome
         self._stopped = threading.Event()
         self.caught_up = threading.Event()
+        self._failing = False
 
     def stop(self) -> None:
         """Makes `run` return."""
@@ -65,8 +66,10 @@ class OutcomeReader:
                     consumer(self._settings, bootstrap_timeout_ms=3_000, fetch_max_wait_ms=100)
                 ) as reader:
                     self._read(reader)
-            except Exception as error:  # whatever breaks, the device goes on accepting scans
-                log.warning("outcomes cannot be read: %s", _one_line(error))
+            except Exception as error:  # the device goes on accepting scans after any error
+                if not self._failing:  # once an outage, not at every retry
+                    log.warning("outcomes cannot be read: %s", one_line(error))
+                self._failing = True
                 self._stopped.wait(RETRY_SECONDS)
 
     def _read(self, reader: Any) -> None:
@@ -82,6 +85,9 @@ class OutcomeReader:
             if not partitions:
                 self._stopped.wait(0.2)
                 continue
+            if self._failing:
+                self._failing = False
+                log.info("outcomes are read again")
             for records in reader.poll(timeout_ms=200).values():
                 for record in records:
                     with contextlib.suppress(Rejected):  # only workers may write here (ACL); other records are skipped
@@ -121,8 +127,3 @@ class OutcomeReader:
             log.warning("an outcome could not be recorded: %s", error)
         for seq, outcome, people in () if known else ours:
             self._on_outcome(seq, outcome, people)
-
-
-def _one_line(error: Exception) -> str:
-    """Describes an error. The message of a Kafka client is not quoted: it may contain a record."""
-    return str(error) if isinstance(error, UserError) else f"the Kafka client failed ({type(error).__name__})"

@@ -13,8 +13,8 @@ import msgspec
 
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.device.clock import Clock, to_datetime
+from ninezero.streams.edge.device.kafka_errors import one_line, topic_errors
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent
-from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import PAST_US, Rejected, check_clock
 from ninezero.streams.kafka.sync import consumer, producer, unreachable
@@ -107,14 +107,11 @@ class Sender:
                 )  # fmt: skip
                 pause = FIRST_RETRY_SECONDS
                 self._send_all(kafka)
-            except (
-                _TopicUnavailable
-            ):  # an idempotent producer cannot go on after a rejected event, but the broker is fine
-                self.status = self.status._replace(problem=self._paused_problem())
-                log.warning("%s", self.status.problem)
+            except _TopicUnavailable:
+                # The broker works, but after a rejected event an idempotent producer must be replaced.
+                self._set_status(connected=self.status.connected, problem=self._paused_problem())
             except Exception as error:
-                self.status = self.status._replace(problem=_one_line(error), connected=False)
-                log.warning("%s; trying again in %.1f s", self.status.problem, pause)
+                self._set_status(connected=False, problem=one_line(error))
                 self._stopped.wait(pause)
                 pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
@@ -134,12 +131,16 @@ class Sender:
                 in_flight -= len(some)
                 if some or not in_flight:
                     last_result = time.monotonic()
-                self._update_status(connected=time.monotonic() - last_result < SILENT_SECONDS)
+                all_accepted = self._handle(some)
+                if time.monotonic() - last_result >= SILENT_SECONDS:
+                    self._set_status(connected=False, problem=str(unreachable(self._settings)))
+                elif some or not in_flight or self.status.connected:  # an outage ends with an acknowledgement
+                    self._set_status(connected=True, problem=self._paused_problem())
                 resumed = self._resume_topics()
                 if not in_flight and not some and not resumed:
                     self._new_events.wait(1)
                     continue
-                if not self._handle(some) or resumed:
+                if not all_accepted or resumed:
                     while in_flight:  # wait for all, then read the outbox from its beginning
                         some = _drain(results, 1)
                         in_flight -= len(some)
@@ -161,7 +162,7 @@ class Sender:
                     raise
             self._pause_topic(event.topic)
             raise _TopicUnavailable from error
-        except _topic_errors() as error:
+        except topic_errors() as error:
             raise self._attributed(event, error) from error
         future.add_both(_collector(results, event))
 
@@ -186,16 +187,25 @@ class Sender:
                 self._outbox.acknowledge(acknowledged)
                 break
             except OutboxError as error:  # Kafka has the events: sending them again would not help a full disk
-                self.status = self.status._replace(problem=str(error))
+                self._set_status(connected=True, problem=str(error))
                 if self._stopped.wait(1):
                     raise
         return all_accepted
+
+    def _set_status(self, *, connected: bool, problem: str) -> None:
+        """Replaces the status, and logs a problem once: when it begins, changes or ends, not at every retry."""
+        before = self.status.problem
+        self.status = self.status._replace(connected=connected, problem=problem)
+        if problem and problem != before:
+            log.warning("%s", problem)
+        elif before and not problem:
+            log.info("Kafka acknowledges events again")
 
     # -- topics that reject events -----------------------------------------------------------------------------------
 
     def _attributed(self, event: UnsentEvent, error: Exception) -> Exception:
         """Pauses the event's topic if the error is the topic's fault. Other topics are not affected."""
-        if not isinstance(error, _topic_errors()):
+        if not isinstance(error, topic_errors()):
             return error
         self._pause_topic(event.topic)
         return _TopicUnavailable()
@@ -216,10 +226,6 @@ class Sender:
         return names and (
             f"Kafka rejects events for {names}: create the topic, or correct its size limit or this device's permissions"
         )
-
-    def _update_status(self, *, connected: bool) -> None:
-        problem = self._paused_problem() if connected else str(unreachable(self._settings))
-        self.status = self.status._replace(connected=connected, problem=problem)
 
     # -- wrong clocks ------------------------------------------------------------------------------------------------
 
@@ -255,16 +261,6 @@ class Sender:
         return True
 
 
-def _topic_errors() -> tuple[type[Exception], ...]:
-    """Returns the errors that Kafka returns because of the topic."""
-    from kafka import errors
-
-    return (
-        errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidTopicError,
-        errors.TopicAuthorizationFailedError, errors.PolicyViolationError, errors.InvalidRecordError,
-    )  # fmt: skip
-
-
 def _collector(results: _Results, event: UnsentEvent) -> Callable[[Any], None]:
     return lambda result: results.put(_Result(event, result))
 
@@ -277,8 +273,3 @@ def _drain(results: _Results, seconds: float) -> list[_Result]:
         while True:
             found.append(results.get_nowait())
     return found
-
-
-def _one_line(error: Exception) -> str:
-    """Describes an error. The message of a Kafka client is not quoted: it may contain a record."""
-    return str(error) if isinstance(error, UserError) else f"Kafka accepted no event ({type(error).__name__})"

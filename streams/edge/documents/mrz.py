@@ -59,7 +59,7 @@ class _Fields(NamedTuple):
 
 
 def mrz(lines: Iterable[str], today: date) -> Zone:
-    """Reads and checks a zone. It never raises, whatever the text.
+    """Reads and checks a zone. No text makes it raise.
 
     Lower case, full-width characters, spaces, line ends, and all lines in one string are accepted. A number is returned even
     if its check digit fails; the flag says so.

@@ -1,6 +1,6 @@
 """The normal form of a document number, a phone number or a plate, which is what a token is made from (CONTRACT §1).
 
-Nothing here raises, whatever the text. Published vectors for other implementations: `schemas/vectors/pseudonyms.json`.
+Nothing here raises, for any text. Published vectors for other implementations: `schemas/vectors/pseudonyms.json`.
 """
 
 import re

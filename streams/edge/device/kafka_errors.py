@@ -1,0 +1,18 @@
+"""Errors of the Kafka client, as the threads of a device handle them."""
+
+from ninezero.streams.errors import UserError
+
+
+def one_line(error: Exception) -> str:
+    """Describes an error in one line. The message of the Kafka client is not quoted: it may contain a record."""
+    return str(error) if isinstance(error, UserError) else f"the Kafka client failed ({type(error).__name__})"
+
+
+def topic_errors() -> tuple[type[Exception], ...]:
+    """Returns the errors that Kafka returns because of the topic of a record, while other topics work."""
+    from kafka import errors
+
+    return (
+        errors.MessageSizeTooLargeError, errors.RecordListTooLargeError, errors.InvalidTopicError,
+        errors.TopicAuthorizationFailedError, errors.PolicyViolationError, errors.InvalidRecordError,
+    )  # fmt: skip
