@@ -193,12 +193,13 @@ class Sender:
         return all_accepted
 
     def _set_status(self, *, connected: bool, problem: str) -> None:
-        """Replaces the status, and logs a problem once: when it begins, changes or ends, not at every retry."""
-        before = self.status.problem
-        self.status = self.status._replace(connected=connected, problem=problem)
-        if problem and problem != before:
+        """Replaces the status, and logs an outage when it begins and when it ends, not at every retry."""
+        before, self.status = self.status, self.status._replace(connected=connected, problem=problem)
+        if problem and (
+            not before.problem or connected != before.connected or (connected and problem != before.problem)
+        ):
             log.warning("%s", problem)
-        elif before and not problem:
+        elif before.problem and not problem:
             log.info("Kafka acknowledges events again")
 
     # -- topics that reject events -----------------------------------------------------------------------------------

@@ -78,7 +78,9 @@ def answer(settings: Settings, *seqs: int, device: str = "gate-a") -> None:
     producer.close()
 
 
-def test_a_broker_that_stops_and_starts_at_random_gets_every_event_in_order(tmp_path: Path) -> None:
+def test_a_broker_that_stops_and_starts_at_random_gets_every_event_in_order(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seed = int(os.environ.get("FAULT_SEED", "1"))
     print("seed", seed)
     rng = random.Random(seed)
@@ -102,6 +104,8 @@ def test_a_broker_that_stops_and_starts_at_random_gets_every_event_in_order(tmp_
             assert device.status()[:2] == (True, 0)
         sent = arrived(settings)
         assert list(dict.fromkeys(sent)) == list(range(last + 1))
+        warnings = [record for record in caplog.records if record.name == "ninezero.device"]
+        assert 1 <= len(warnings) <= 4, "the log has lines for the outage, not for every retry"
     finally:
         broker.stop()
 
