@@ -52,12 +52,9 @@ class Rows:
         self._free: list[Array] = []
         self.end = 1
         """One past the highest row that was ever allocated."""
-        self.used = 0
-        """Number of rows in use."""
 
     def allocate(self, count: int) -> Array:
         """Returns the numbers of `count` rows. A reused row still holds its former values."""
-        self.used += count
         parts = []
         while count and self._free:
             part = self._free.pop()
@@ -75,7 +72,6 @@ class Rows:
 
     def free(self, rows: Array) -> None:
         """Frees rows, so that they can be allocated again."""
-        self.used -= len(rows)
         self._free.append(rows.astype(np.uint32))
 
     def _make_room(self, end: int) -> None:

@@ -99,10 +99,6 @@ class WatchlistIndex:
         counts = self._lists[name].tokens_by_key if name in self._lists else {}
         return {self._tokens.key_ids[key]: count for key, count in counts.items() if count}
 
-    def key_ids(self, name: ListName) -> list[str]:
-        """Returns the key ids that occur on a list, sorted."""
-        return sorted(self.key_counts(name))
-
     def count_by_category(self) -> dict[str, int]:
         """Returns the number of entries on all lists by category."""
         return dict(self._categories)
@@ -189,14 +185,6 @@ class WatchlistIndex:
         self.stage_removals(name, list(remove))
         self.stage(name, columns_of({entry.entry_id: entry for entry in put}.values()))
         self.switch(name)
-
-    def clear(self, name: ListName) -> None:
-        """Drops all live entries of a list."""
-        state = self._list(name)
-        for group in list(state.live.values()):
-            self._drop(group)
-        state.leaving.clear()
-        self._refresh_common_keys()
 
     def remove_now(self, name: ListName, entry_id: str) -> None:
         """Removes an entry without a switch, whether it is live or staged."""

@@ -54,9 +54,6 @@ class TokenStore:
         """Every key id that ever occurred, by its number. There are few of them, and they are never removed."""
         self._key_numbers: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return self._rows.used
-
     def parse(self, domains: Array, texts: Sequence[str]) -> ParsedTokens:
         """Parses tokens without storing them.
 

@@ -69,7 +69,7 @@ class Model:
             )
             assert watchlist.size(name) == len(mine)
             assert by_name(watchlist.entries(name)) == by_name(mine.values())
-            assert watchlist.key_counts(name) == keys and watchlist.key_ids(name) == sorted(keys)
+            assert watchlist.key_counts(name) == keys
             assert watchlist.count_unexpired(name, 4) == sum(e.to_us > 4 for e in mine.values())
             assert sorted(watchlist.expired(name, 4, 100)) == sorted(e.entry_id for e in mine.values() if e.to_us <= 4)
             assert len(watchlist.expired(name, 4, 1)) <= 1
@@ -103,7 +103,6 @@ steps = st.lists(
         st.tuples(st.just("switch"), st.sampled_from(NAMES), st.integers(0, 6)),
         st.tuples(st.just("remove_now"), st.sampled_from(NAMES), st.sampled_from(IDS)),
         st.tuples(st.just("apply"), st.sampled_from(NAMES), puts),
-        st.tuples(st.just("clear"), st.sampled_from(NAMES), st.none()),
         st.tuples(st.just("remove_dead"), st.none(), st.integers(1, 8)),
     ),
     max_size=14,
@@ -130,9 +129,6 @@ def compare_with_model(made: list[tuple[str, Any, Any]]) -> None:
             watchlist.apply(name, [Entry(*name, *put) for put in value], IDS[:2])
             model.staged[name] |= dict.fromkeys(IDS[:2]) | {put[0]: Entry(*name, *put) for put in value}
             model.switch(name, 0)
-        elif what == "clear":
-            watchlist.clear(name)
-            model.live[name] = {}
         else:
             watchlist.remove_dead(value)
         model.check(watchlist)
