@@ -11,7 +11,7 @@ from typing import Any
 from ninezero.agents.board.situation import SILENT_SECONDS, Situation
 from ninezero.agents.board.worker_health import FRESH_SECONDS, WorkerHealth
 from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, problems, site_state
-from ninezero.agents.logic.situation import Checked, RuleCounts, SiteStatus
+from ninezero.agents.logic.situation_records import Checked, RuleCounts, SiteStatus
 from ninezero.streams.settings import Settings
 
 SITES_SHOWN = 40

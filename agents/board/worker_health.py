@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from ninezero.agents.logic.situation import Lag, WorkerState
+from ninezero.agents.logic.situation_records import Lag, WorkerState
 from ninezero.streams import metrics
 from ninezero.streams.kafka.topics import RECEIPTS
 from ninezero.streams.settings import WorkerAddress

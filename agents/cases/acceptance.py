@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.writer import Writer

@@ -37,7 +37,7 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Counts the events of the last demo again and prints its report."""
-    from ninezero.agents.demo import spec
+    from ninezero.agents.demo import scenario_file
     from ninezero.agents.demo.replay import ReplaySummary
     from ninezero.agents.demo.report import make_report, show
 
@@ -45,7 +45,7 @@ def report(
         summary = ReplaySummary.load(RUN)
     except OSError:
         raise CommandError("no demo was run in this folder: run ninezero demo first") from None
-    found = make_report(query_url(), summary, spec.load(Path(summary.scenario) if summary.scenario else None))
+    found = make_report(query_url(), summary, scenario_file.load(Path(summary.scenario) if summary.scenario else None))
     if as_json:
         print(json.dumps(found, indent=2))
     else:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from ninezero.agents.demo.records import Day, Record, split
-from ninezero.agents.demo.spec import QUARANTINE_DAYS, Spec
+from ninezero.agents.demo.scenario_file import QUARANTINE_DAYS, Spec
 from ninezero.streams.kafka import topics
 
 FOLLOWED_DAYS = 5

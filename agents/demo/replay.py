@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ninezero.agents.demo.records import Day
 from ninezero.agents.demo.scenario import Scenario
-from ninezero.agents.demo.spec import Spec
+from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.demo.workers import Workers
 from ninezero.schemas.events import Outcomes, PushReceipt, decoder
 from ninezero.streams import clickhouse, metrics

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ninezero.agents.demo.replay import ReplaySummary
-from ninezero.agents.demo.spec import Spec
+from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.recording.case_tables import quarantine_warnings
 from ninezero.streams import clickhouse
 

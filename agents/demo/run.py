@@ -13,10 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ninezero.agents.demo import spec as specs
+from ninezero.agents.demo import scenario_file
 from ninezero.agents.demo.replay import Replay
 from ninezero.agents.demo.report import make_report, show
-from ninezero.agents.demo.spec import Spec
+from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.demo.workers import Workers
 from ninezero.agents.recording.sites import load_sites
 from ninezero.streams import settings as settings_
@@ -46,7 +46,7 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
     # SIGTERM takes the same way.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    spec = specs.load(path)
+    spec = scenario_file.load(path)
     console = Console(stderr=True)
     folder.mkdir(exist_ok=True)
     broker = Broker(folder / "kafka")

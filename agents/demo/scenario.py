@@ -16,7 +16,7 @@ import orjson
 
 from ninezero.agents.demo.case_events import CaseEvents
 from ninezero.agents.demo.records import Day, Record, split
-from ninezero.agents.demo.spec import Spec
+from ninezero.agents.demo.scenario_file import Spec
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic

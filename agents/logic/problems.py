@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from ninezero.agents.logic.situation import Checked
+from ninezero.agents.logic.situation_records import Checked
 
 QUIET_SECONDS = 15 * 60
 """A site without a passage for longer is quiet."""

@@ -21,7 +21,7 @@ from ninezero.streams import metrics
 from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.clickhouse.topic_buffer import TopicBuffer
-from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected
 from ninezero.streams.kafka.topics import DEAD_LETTERS
 from ninezero.streams.kafka.writer import Writer

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from ninezero.agents.roles import ledgers, lists, recording, screening
 from ninezero.agents.roles.http import serve
 from ninezero.agents.roles.logs.output import LogOutput
-from ninezero.agents.roles.metrics import measure_lag, start_counters_at_zero
+from ninezero.agents.roles.recreated_topics import watch_topics
 from ninezero.agents.roles.role import Role
-from ninezero.agents.roles.topics import watch_topics
+from ninezero.agents.roles.role_metrics import measure_lag, start_counters_at_zero
 from ninezero.streams.kafka.administration import remove_former_members, topic_ids
 from ninezero.streams.settings import Settings
 

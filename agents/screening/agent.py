@@ -15,7 +15,7 @@ from typing import Any
 
 from ninezero.agents.screening.batch import Batch
 from ninezero.agents.screening.batch_result import BatchOutput, BatchResult
-from ninezero.agents.screening.decide import Conditions, decide_batch
+from ninezero.agents.screening.decide_batch import Conditions, decide_batch
 from ninezero.agents.screening.event_kinds import EventKind
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams import metrics

@@ -17,10 +17,10 @@ from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.screening.batch import Batch
 from ninezero.agents.screening.decision_groups import PartitionDecisions
 from ninezero.agents.screening.event_kinds import EventKind
-from ninezero.agents.screening.records import OutputRecord, encode_within_limit
+from ninezero.agents.screening.output_records import OutputRecord, encode_within_limit
 from ninezero.schemas.events import Outcomes, encode
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import DecodedEvent, Rejected
 
 NOBODY: list[int] = []

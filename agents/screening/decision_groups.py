@@ -9,7 +9,7 @@ from functools import partial
 from msgspec import Struct
 
 from ninezero.agents.logic.policy.rules import TABLE_VERSION
-from ninezero.agents.screening.records import OutputRecord, encode_within_limit
+from ninezero.agents.screening.output_records import OutputRecord, encode_within_limit
 from ninezero.schemas.events import DecisionGroup, Decisions
 from ninezero.streams.kafka import topics
 

@@ -28,7 +28,7 @@ from ninezero.schemas.events import ConfirmationCode, Heartbeat, PushBatch, Push
 from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka.access import LISTS_TRANSACTIONAL_ID
-from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from ninezero.streams.kafka.transactions import Transactions

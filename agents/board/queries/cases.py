@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from ninezero.agents.board.queries.moment import Ask, Moment
-from ninezero.agents.logic.situation import CaseAlertCounts, DistrictFollowups, QuarantineSite, SiteCount
+from ninezero.agents.logic.situation_records import CaseAlertCounts, DistrictFollowups, QuarantineSite, SiteCount
 from ninezero.schemas.events import CareRule
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ninezero.agents.board.queries.moment import Ask, Moment
-from ninezero.agents.logic.situation import DeadLetterCounts, SilentDevice
+from ninezero.agents.logic.situation_records import DeadLetterCounts, SilentDevice
 
 
 async def silent(ask: Ask, _: Moment) -> dict[str, list[SilentDevice]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ninezero.agents.board.queries.moment import Ask, Moment
-from ninezero.agents.logic.situation import AppliedList, HeldBatch
+from ninezero.agents.logic.situation_records import AppliedList, HeldBatch
 
 
 async def lists(ask: Ask, moment: Moment) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ninezero.agents.board.queries.moment import Ask, Moment
 from ninezero.agents.logic.policy.rules import OUTCOMES
-from ninezero.agents.logic.situation import SiteCount
+from ninezero.agents.logic.situation_records import SiteCount
 
 COUNTS = ("passages", "people", *reversed(OUTCOMES), "fevers")
 _SUMS = ", ".join(f"sum({name}) AS n_{name}" for name in COUNTS)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
+from ninezero.streams.edge.listfiles.column_recognition import AmbiguousColumns, TableLayout, find_layout
 from ninezero.streams.edge.listfiles.errors import ListFileError
-from ninezero.streams.edge.listfiles.table_layout import AmbiguousColumns, TableLayout, find_layout
 from ninezero.streams.edge.listfiles.tables.cells import (
     HEAD_ROWS,
     SparseRow,

@@ -28,7 +28,7 @@ from ninezero.agents.screening.alerts import build_alert
 from ninezero.schemas import rows
 from ninezero.schemas.events import Outcomes, Scan, encode
 from ninezero.schemas.times import unix_micros
-from ninezero.streams.kafka import deadletters
+from ninezero.streams.kafka import dead_letters
 from ninezero.streams.kafka.decoding import Rejected, check_clock, is_late
 from ninezero.streams.kafka.decoding import decode as validated
 
@@ -136,7 +136,7 @@ def outcomes_record(site: bytes, outcomes: list[Any]) -> bytes:
 def dead_letter(value: bytes | None, partition: int, offset: int, kafka_ms: int, rejection: Rejected) -> bytes:
     """Returns the dead letter of a record."""
     record = SimpleNamespace(value=value, offset=offset, timestamp=kafka_ms)
-    return deadletters.dead_letter("checkpoint-scans", partition, record, rejection)
+    return dead_letters.dead_letter("checkpoint-scans", partition, record, rejection)
 
 
 class Rows:

@@ -11,7 +11,7 @@ import pytest
 
 from ninezero.agents.demo.records import Day, split
 from ninezero.agents.demo.scenario import Scenario
-from ninezero.agents.demo.spec import ScenarioError, Spec, load
+from ninezero.agents.demo.scenario_file import ScenarioError, Spec, load
 from ninezero.schemas.events import Disposition, PushBatch, QuarantineEvent, Scan
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.kafka import topics

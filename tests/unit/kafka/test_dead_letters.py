@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan
-from ninezero.streams.kafka.deadletters import dead_letter
+from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, check_clock, decode
 
 SECRET = "370115199001011234"

@@ -19,7 +19,7 @@ from ninezero.agents.logic.watchlist.entries import Entry
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.logic.watchlist.tokens import well_formed
 from ninezero.agents.recording.projections.topics import projections
-from ninezero.agents.screening import decide
+from ninezero.agents.screening import decide_batch
 from ninezero.agents.screening.agent import Screening
 from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
@@ -132,8 +132,8 @@ def test_the_fast_path_and_the_slow_path_give_the_same_results(monkeypatch: pyte
     values += rng.choices(values, k=40)
     found = []
     for fewest, together in ((1, 800), (1, 50), (10_000, 800)):
-        monkeypatch.setattr(decide, "MIN_FAST_PATH_EVENTS", fewest)
-        monkeypatch.setattr(decide, "FAST_PATH_EVENTS", together)
+        monkeypatch.setattr(decide_batch, "MIN_FAST_PATH_EVENTS", fewest)
+        monkeypatch.setattr(decide_batch, "FAST_PATH_EVENTS", together)
         found.append(decided(values))
     assert found[0] == found[1] == found[2]
     outcomes, alerts, events, letters = found[0]

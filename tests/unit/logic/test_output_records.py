@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from functools import partial
 
-from ninezero.agents.screening.records import RECORD_BYTES, encode_within_limit
+from ninezero.agents.screening.output_records import RECORD_BYTES, encode_within_limit
 from ninezero.schemas.events import MAX_VALUE_BYTES, Outcomes, decoder
 
 

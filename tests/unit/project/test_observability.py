@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client import REGISTRY
 
-from ninezero.agents.roles.metrics import start_counters_at_zero
+from ninezero.agents.roles.role_metrics import start_counters_at_zero
 from ninezero.streams import clickhouse, metrics
 from ninezero.streams.settings import ROLES
 

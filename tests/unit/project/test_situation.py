@@ -19,7 +19,7 @@ from ninezero.agents.board.situation import Part, Situation
 from ninezero.agents.board.worker_health import Worker, parse
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
 from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, ProblemCode, problems, site_state
-from ninezero.agents.logic.situation import (
+from ninezero.agents.logic.situation_records import (
     AppliedList,
     Checked,
     DeadLetterCounts,
