@@ -137,8 +137,8 @@ def test_every_party_can_do_all_of_its_work_over_tls_and_no_secret_is_shown(syst
     now = datetime.now(UTC)
     events = {
         "dispositions": {"device_id": "d", "seq": 0, "site_id": "road-01", "observed_at": now.isoformat(), "of": {"device_id": "road-01-a", "seq": 0}, "action": "referred", "override": None},
-        "quarantine-events": case_events.q("admitted", now, seq=1, temperature_c=38.0),
-        "followup-events": case_events.f("opened", now, seq=2),
+        "quarantine-events": case_events.quarantine_event("admitted", now, seq=1, temperature_c=38.0),
+        "followup-events": case_events.followup_event("opened", now, seq=2),
     }  # fmt: skip
     for topic, event in events.items():
         send(system.settings("devices"), topic, json.dumps(event).encode())
