@@ -44,7 +44,7 @@ audit: setup ## Look up known vulnerabilities of the pinned packages.
 	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[audit]'
 	@output=$$($(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off -r constraints.txt 2>&1) && echo "$$output" || { \
 		echo "$$output" | grep -q 'known vulnerabilit' && echo "$$output" || \
-		echo "the advisory service did not answer for every package: run this again where https://pypi.org can be reached"; \
+		echo "the advisory service did not answer for every package: run this again with a connection to it"; \
 		exit 1; } >&2
 
 bench: setup ## Measure screening, the device, the lists, a push and freshness.
@@ -107,11 +107,13 @@ $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	$(BIN)/python -c 'from ninezero.streams.local_kafka.jars import install; install()'
 	@touch $@
 
-# Tests need a ClickHouse server (native protocol), promtool (alerting rules) and a browser (the board).
+# Tests need a ClickHouse server (native protocol), promtool (alerting rules) and a browser (the board). Playwright's
+# node needs libatomic.
 engines: ## Install the programs that tests need; only on Debian, as root.
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
 	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
+	@/sbin/ldconfig -p | grep -q libatomic.so.1 || $(MAKE) --no-print-directory apt PACKAGE=libatomic1 PROGRAM=libatomic.so.1
 
 .PHONY: apt
 apt:
