@@ -1,4 +1,4 @@
-"""A mapping of fields to columns, for tables whose headers are not recognised. It can be saved and loaded."""
+"""A mapping of fields to columns that a person gives for tables whose headers are not recognised. It can be saved and loaded."""
 
 from pathlib import Path
 from typing import Annotated, Any

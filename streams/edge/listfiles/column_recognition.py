@@ -1,4 +1,4 @@
-"""Where the fields of a table are: found by its headers, or by a column mapping.
+"""Recognises which column of a table holds which field: by its headers, or by a column mapping.
 
 No message quotes a header: in a table without a header row, the first row is a person.
 """
