@@ -83,7 +83,7 @@ def place_of(event: dict[str, Any]) -> str:
 
 def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
     """Returns (arrival in ms, event) pairs of random cases, most of them in a plausible order, all before now."""
-    made: Events = []
+    events: Events = []
     now = datetime.now(UTC)
 
     def add(kind: str, n: int, at: datetime, *more: Any) -> None:
@@ -92,8 +92,8 @@ def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
             if more[2]
             else followup_event(kind, at, *more[:1], n=n, **more[1])
         )
-        event |= {"device_id": rng.choice("ab"), "seq": len(made)}
-        made.append((int(at.timestamp() * 1000) + len(made), event))
+        event |= {"device_id": rng.choice("ab"), "seq": len(events)}
+        events.append((int(at.timestamp() * 1000) + len(events), event))
 
     for n in range(1, 13):
         quarantined = n % 2 == 0
@@ -128,9 +128,9 @@ def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
             end = {} if quarantined else {"closed": rng.choice(["completed", "lost", "quarantined"])}
             add("released" if quarantined else "closed", n, at, here, end, quarantined)
     for number in range(5):
-        ms, event = rng.choice(made)
-        made.append((ms + 10**9 + number, event if rng.random() < 0.5 else event | {place_of(event): "q3"}))
-    return made
+        ms, event = rng.choice(events)
+        events.append((ms + 10**9 + number, event if rng.random() < 0.5 else event | {place_of(event): "q3"}))
+    return events
 
 
 def view(engine: Any, name: str, *keys: str) -> dict[Any, dict[str, Any]]:

@@ -301,8 +301,8 @@ class Authorities:
                     yield rendered[0]  # the same batch_id again
                 if turn == 1 and rng.random() < 0.3:
                     # Rejected for good, so it may be sent with any sequence but a stale one.
-                    for refused in self._refused(target, sequences[where] + 1000):
-                        yield target.authority, render(refused, rng).encode()
+                    for rejected in self._refused(target, sequences[where] + 1000):
+                        yield target.authority, render(rejected, rng).encode()
         for value in (b"", b"{", b"[]", b'{"lines": NaN}', b"\xff\xfe"):
             yield targets[0].authority, value
         # A list all of whose lines are rejected stays empty, and so lacks no key.

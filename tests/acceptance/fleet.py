@@ -144,17 +144,17 @@ class World:
                 self._take(topic, record, json.loads(record.value))
             self._read[topic] = len(records)
 
-    def _take(self, topic: str, record: Record, said: dict[str, Any]) -> None:
+    def _take(self, topic: str, record: Record, answer: dict[str, Any]) -> None:
         if topic == "push-receipts":
-            self.answers.append(said)
-            self.answered_ms.setdefault((said["authority"], said["batch_id"]), record.timestamp_ms)
+            self.answers.append(answer)
+            self.answered_ms.setdefault((answer["authority"], answer["batch_id"]), record.timestamp_ms)
         elif topic == "screening-outcomes":
-            for _, seq, outcome, _ in said["outcomes"]:
-                self.outcomes.setdefault(seq, (outcome, oracle._at(said["at"])))
-        elif topic == "screening-alerts" and "correction_of" in said:
-            self.corrections.append((record.key, said))
+            for _, seq, outcome, _ in answer["outcomes"]:
+                self.outcomes.setdefault(seq, (outcome, oracle._at(answer["at"])))
+        elif topic == "screening-alerts" and "correction_of" in answer:
+            self.corrections.append((record.key, answer))
         elif topic == "screening-alerts":
-            self.alerts.setdefault(said["seq"], []).append(said)
+            self.alerts.setdefault(answer["seq"], []).append(answer)
 
     def until(self, done: Any, seconds: float, what: str) -> None:
         """Reads until `done()`."""
@@ -185,18 +185,18 @@ class World:
     # --- comparing ----------------------------------------------------------------------------------------------
 
     def missing_receipts(self) -> list[Any]:
-        found = {_said(answer) for answer in self.answers}
+        found = {_receipt_content(answer) for answer in self.answers}
         return [one for one in self.receipts if not found & _allowed(one)]
 
     def unexpected_receipts(self, batch_id: str = "") -> list[str]:
         """Returns the receipts that the model does not have, each with those that it has for the batch."""
-        allowed = {said for one in self.receipts for said in _allowed(one) | _when_heard_again(one)}
+        allowed = {content for one in self.receipts for content in _allowed(one) | _when_heard_again(one)}
         lines = []
         for answer in self.answers:
-            if _said(answer) not in allowed and batch_id in ("", answer["batch_id"]):
+            if _receipt_content(answer) not in allowed and batch_id in ("", answer["batch_id"]):
                 mine = [one for one in self.receipts if all(one[n] == answer[n] for n in ("authority", "batch_id"))]
                 lines += [
-                    f"unexpected {_said(answer)}",
+                    f"unexpected {_receipt_content(answer)}",
                     *(f"  expected {sorted(_allowed(one), key=str)}" for one in mine),
                 ]
         return lines
@@ -205,9 +205,9 @@ class World:
         """Returns receipts of a batch that have the same status but different contents (§5)."""
         first: dict[Any, dict[str, Any]] = {}
         return [
-            f"{first[_said(answer)]}\n  and {answer}"
+            f"{first[_receipt_content(answer)]}\n  and {answer}"
             for answer in self.answers
-            if answer.get("confirmation") is None and first.setdefault(_said(answer), answer) != answer
+            if answer.get("confirmation") is None and first.setdefault(_receipt_content(answer), answer) != answer
         ]
 
     def decided(self, seq: int) -> tuple[str, Reasons]:
@@ -256,7 +256,7 @@ _NAMES = ("batch_id", "authority", "list", "category", "mode", "status", "code")
 _NUMBERS = ("lines_declared", "accepted", "duplicate", "rejected", "withdrawn")
 
 
-def _said(answer: dict[str, Any]) -> tuple[Any, ...]:
+def _receipt_content(answer: dict[str, Any]) -> tuple[Any, ...]:
     rejects = tuple((reject["line"], reject["code"]) for reject in answer["rejects"])
     code = answer.get("confirmation")
     confirmed = answer.get("confirmed", False) and code is None
@@ -265,9 +265,9 @@ def _said(answer: dict[str, Any]) -> tuple[Any, ...]:
 
 def _allowed(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
     """Returns a receipt of the model, once for every code that a rejected confirmation may have (R26)."""
-    return {_said(receipt | {"confirmation": code}) for code in receipt["confirmation"] or (None,)}
+    return {_receipt_content(receipt | {"confirmation": code}) for code in receipt["confirmation"] or (None,)}
 
 
 def _when_heard_again(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
     """Returns the other receipts of a confirmed batch whose confirmation is delivered twice, as after a kill (R26)."""
-    return {_said(receipt | {"confirmation": "not_held"})} if receipt["confirmed"] else set()
+    return {_receipt_content(receipt | {"confirmation": "not_held"})} if receipt["confirmed"] else set()

@@ -99,9 +99,9 @@ class Office:
         rng = self.rng
         step = rng.choice((1, 1, 3))
         if mode == "withdraw":
-            made = [self._withdrawal(where) for _ in range(rng.choice((1, 2, 4, 9)))]
+            lines = [self._withdrawal(where) for _ in range(rng.choice((1, 2, 4, 9)))]
         else:
-            made = [self._line(category) for _ in range(rng.choice((0, 1, 3, 6, 12, 18)))]
+            lines = [self._line(category) for _ in range(rng.choice((0, 1, 3, 6, 12, 18)))]
         if mode == "full" and rng.random() < 0.5:  # most of the list stays, so it is not held
             live = self.lists.live(where, self.clock())
             kept = [
@@ -113,8 +113,8 @@ class Office:
                 for entry in live
                 if entry.category == category and rng.random() < 0.9
             ]
-            made = kept + made
-        return [{"line": 1 + n * step, **line} for n, line in enumerate(made)]
+            lines = kept + lines
+        return [{"line": 1 + n * step, **line} for n, line in enumerate(lines)]
 
     def _line(self, category: str) -> dict[str, Any]:
         rng, base = self.rng, self.clock() // MS * MS

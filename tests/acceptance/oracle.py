@@ -34,7 +34,7 @@ R22 A withdrawal's lines have the codes no_token, bad_token and not_listed only 
 R23 A `full` applies its lines in order to the list as it stands, then removes what none of them is or replaces;
     that is what it "removed" (`withdrawn`, would_shrink). It replaces the list, whatever the entries' categories.
 R24 An entry that expired is not live: it is not a duplicate, not replaced, not withdrawn (`not_listed`), not counted.
-R25 Only an applied batch overtakes a held one. Held again is never said of a confirmed one, whatever it was held for.
+R25 Only an applied batch overtakes a held one. A confirmed batch is never reported as held again, whatever it was held for.
 R26 A confirmation is judged when it comes, its batch as when that came. One that is refused changes nothing; of several
     grounds any one may be named. A confirmation delivered twice may be answered `not_held` the second time. What
     answers one of a batch that is not known is open.

@@ -180,12 +180,12 @@ def outcomes_of(records: list[Record]) -> dict[Identity, list[tuple[Any, ...]]]:
     """Returns (site, outcome, people) of each event, once for each outcome record."""
     found: dict[Identity, list[tuple[Any, ...]]] = {}
     for record in records:
-        said = _json(record)
-        assert record.key == said["site_id"].encode()
-        assert _instant(said["at"]) <= record.at + 5 * SECOND
-        assert isinstance(said["watchlist_version"], int)
-        for device_id, seq, outcome, people in said["outcomes"]:
-            found.setdefault((device_id, seq), []).append((said["site_id"], outcome, tuple(people)))
+        batch = _json(record)
+        assert record.key == batch["site_id"].encode()
+        assert _instant(batch["at"]) <= record.at + 5 * SECOND
+        assert isinstance(batch["watchlist_version"], int)
+        for device_id, seq, outcome, people in batch["outcomes"]:
+            found.setdefault((device_id, seq), []).append((batch["site_id"], outcome, tuple(people)))
     return found
 
 
@@ -204,7 +204,7 @@ def alerts_of(records: list[Record]) -> dict[Identity, list[dict[str, Any]]]:
     return found
 
 
-def _said(alert: dict[str, Any]) -> tuple[Any, ...]:
+def _alert_content(alert: dict[str, Any]) -> tuple[Any, ...]:
     reasons = [(r["person"], r["rule"], tuple(_entry(e) for e in r["entries"])) for r in alert["reasons"]]
     return alert["table"], alert["site_id"], _instant(alert["observed_at"]), alert["outcome"], tuple(reasons)
 
@@ -215,9 +215,9 @@ def _said(alert: dict[str, Any]) -> tuple[Any, ...]:
 def check_outcomes(expected: Expected, records: list[Record], sent: Counter[Identity]) -> list[str]:
     actual = outcomes_of(records)
     wanted = {who: (e.site_id, e.outcome, tuple(e.people)) for who, e in expected.events.items()}
-    found = {who: said[0] if len(set(said)) == 1 else said for who, said in actual.items()}
+    found = {who: answers[0] if len(set(answers)) == 1 else answers for who, answers in actual.items()}
     lines = difference(wanted, found)
-    often = {who: len(said) for who, said in actual.items() if len(said) > sent[who]}
+    often = {who: len(answers) for who, answers in actual.items() if len(answers) > sent[who]}
     return lines + ([f"  more outcomes than records: {often}"] if often else [])
 
 
@@ -233,7 +233,7 @@ def check_alerts(expected: Expected, records: list[Record], sent: Counter[Identi
     lines = []
     of_alert: dict[str, Identity] = {}
     for who, alerts in actual.items():
-        different = {_said(alert) for alert in alerts}
+        different = {_alert_content(alert) for alert in alerts}
         found[who] = different.pop() if len(different) == 1 else sorted(map(str, different))
         ids = {alert["alert_id"] for alert in alerts}
         if len(ids) != 1:
@@ -276,7 +276,7 @@ def check_dead_letters(expected: Expected, records: list[Record], prefix: str) -
 def check_receipts(expected: Expected, records: list[Record]) -> list[str]:
     names = ("authority", "list", "mode", "status", "code", "lines_declared", "accepted", "duplicate", "rejected")
 
-    def said(receipt: dict[str, Any]) -> tuple[Any, ...]:
+    def content_of(receipt: dict[str, Any]) -> tuple[Any, ...]:
         category = receipt["category"] if receipt["category"] in CATEGORIES else "unknown"  # R15
         rejects = tuple((reject["line"], reject["code"]) for reject in receipt["rejects"])
         return (category, *(receipt[name] for name in names), receipt["withdrawn"], rejects)
@@ -284,11 +284,11 @@ def check_receipts(expected: Expected, records: list[Record]) -> list[str]:
     receipts = [_json(record) for record in records]
     wanted: dict[Any, Any] = {}
     for receipt in expected.receipts:
-        wanted.setdefault(receipt["batch_id"], []).append(said(receipt))
+        wanted.setdefault(receipt["batch_id"], []).append(content_of(receipt))
     found: dict[Any, Any] = {}
     for receipt in receipts:
         _instant(receipt["at"])
-        found.setdefault(receipt["batch_id"], []).append(said(receipt))
+        found.setdefault(receipt["batch_id"], []).append(content_of(receipt))
     keys = [f"  key {r.key!r}" for r, one in zip(records, receipts, strict=True) if r.key != one["authority"].encode()]
     same = {receipt["batch_id"]: receipt for receipt in receipts}
     unequal = [f"  {r['batch_id']}: another receipt the second time" for r in receipts if r != same[r["batch_id"]]]
@@ -390,9 +390,9 @@ def check_dead_letters_by_hour(system: System, letters: list[Record], before: di
     )
     if answer is None:
         return [f"  refused: {system.refusal}"]
-    said = [_json(record) for record in letters]
-    moments = [_instant(letter["at"]) for letter in said]
-    wanted: Counter[Any] = Counter((letter["topic"], letter["reason"]) for letter in said)
+    parsed = [_json(record) for record in letters]
+    moments = [_instant(letter["at"]) for letter in parsed]
+    wanted: Counter[Any] = Counter((letter["topic"], letter["reason"]) for letter in parsed)
     found: Counter[Any] = Counter({key: -count for key, count in before.items()})
     for row in answer:
         found[row["topic"], row["reason"]] += int(row["records"])
@@ -484,13 +484,13 @@ def _wait_until_processed(system: System, expected: Expected, tail: Tail) -> Non
         for topic in OUTPUTS:
             last = time.monotonic() if place[topic] < len(tail.records[topic]) else last
             for record in tail.records[topic][place[topic] :]:
-                said = _json(record)
+                message = _json(record)
                 if topic == "screening-outcomes":
-                    seen[topic] |= {(one[0], one[1]) for one in said["outcomes"]}
+                    seen[topic] |= {(one[0], one[1]) for one in message["outcomes"]}
                 elif topic == "screening-alerts":
-                    seen[topic].add((said["device_id"], said["seq"]))
+                    seen[topic].add((message["device_id"], message["seq"]))
                 else:
-                    seen[topic].add((said["topic"], said["partition"], said["offset"]))
+                    seen[topic].add((message["topic"], message["partition"], message["offset"]))
             place[topic] = len(tail.records[topic])
         return (
             expected.events.keys() <= seen["screening-outcomes"]

@@ -87,12 +87,12 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
             theirs.entries = before
             continue
         assert receipt is not None
-        made = msgspec.convert(pushed, PushBatch, strict=False)
-        name = (made.authority, made.list)
-        change = decide_batch(made, unix_micros(NOW), ours, last.get(name))
+        push_batch = msgspec.convert(pushed, PushBatch, strict=False)
+        name = (push_batch.authority, push_batch.list)
+        change = decide_batch(push_batch, unix_micros(NOW), ours, last.get(name))
         if change.status == "applied":
             ours.apply(name, change.put.values(), change.remove)
-            last[name] = made.sequence
+            last[name] = push_batch.sequence
         found = {
             "status": change.status,
             "code": change.code,
@@ -111,8 +111,8 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
             expected = oracle.decide(event, theirs, NOW_MS * 1000)
         except oracle.Ambiguous:
             continue
-        made_scan = decode(Scan, orjson.dumps(event))
-        decision = decide_scan(made_scan, unix_micros(made_scan.observed_at), ours, "370115", False)
+        decoded_scan = decode(Scan, orjson.dumps(event))
+        decision = decide_scan(decoded_scan, unix_micros(decoded_scan.observed_at), ours, "370115", False)
         got = [
             (hit.person, hit.rule, tuple((m.domain, *entry_fields(m.entry)) for m in hit.matches))
             for hit in decision.hits
@@ -145,14 +145,14 @@ def test_rejections_agree_with_the_oracle(seed: int) -> None:
         try:
             decode(Scan, value)
             assert not isinstance(found, oracle.Fault), value
-        except Rejected as refused:
+        except Rejected as error:
             assert isinstance(found, oracle.Fault), value
-            assert refused.reason in found.reasons
-            assert refused.path in found.paths
+            assert error.reason in found.reasons
+            assert error.path in found.paths
 
 
 @pytest.mark.parametrize("text", [time for time in client._BAD_TIMES if isinstance(time, str)])
 def test_a_time_that_is_not_rfc_3339_is_rejected(text: str) -> None:
-    with pytest.raises(Rejected) as refused:
+    with pytest.raises(Rejected) as error:
         decode(Scan, orjson.dumps(scan(random.Random(1), 0) | {"observed_at": text}))
-    assert (refused.value.reason, refused.value.path) == ("schema_invalid", "/observed_at")
+    assert (error.value.reason, error.value.path) == ("schema_invalid", "/observed_at")

@@ -256,10 +256,10 @@ def test_a_withdrawal_for_mistake_corrects_each_alert_that_names_the_entry_once(
     world.wait_answered()
     world.until(lambda: len(world.corrections) >= len(wanted), 20, "corrections")
     world.rest(4)
-    assert Counter(said["correction_of"] for _, said in world.corrections) == dict.fromkeys(wanted, 1)
-    for key, said in world.corrections:
-        assert (key, said["site_id"].encode()) == (wanted[said["correction_of"]],) * 2
-        assert said["why"] == "mistake"
+    assert Counter(correction["correction_of"] for _, correction in world.corrections) == dict.fromkeys(wanted, 1)
+    for key, correction in world.corrections:
+        assert (key, correction["site_id"].encode()) == (wanted[correction["correction_of"]],) * 2
+        assert correction["why"] == "mistake"
 
 
 def test_a_stream_of_scans_follows_each_batch_and_never_sees_half_of_a_replacement(world: World) -> None:
@@ -301,14 +301,14 @@ def test_a_stream_of_scans_follows_each_batch_and_never_sees_half_of_a_replaceme
     ends = [sent for _, sent, _ in changes[1:]] + [10**15]
     checked: Counter[str] = Counter()
     for event, _ in futures:
-        at, (said, decided_us) = world.scans[event["seq"]][1].timestamp_ms, world.outcomes[event["seq"]]
+        at, (decided, decided_us) = world.scans[event["seq"]][1].timestamp_ms, world.outcomes[event["seq"]]
         if event["people"][0]["tokens"]["id"] == token("id", 301):
-            assert said == "quarantine", "a moment with neither entry"
+            assert decided == "quarantine", "a moment with neither entry"
             checked["swap"] += 1
             continue
         for (outcome, _, answered), end in zip(changes, ends, strict=True):
             if answered + 2000 < at and decided_us < end * 1000:  # one that waits may meet what is pushed meanwhile
-                assert said == outcome, f"{at - answered} ms after the receipt"
+                assert decided == outcome, f"{at - answered} ms after the receipt"
                 checked[outcome] += 1
     assert min(checked.values()) > 50 and len(checked) == 3, checked
 
@@ -316,12 +316,12 @@ def test_a_stream_of_scans_follows_each_batch_and_never_sees_half_of_a_replaceme
 def test_a_repeated_withdrawal_corrects_no_alert_of_an_entry_that_has_expired_since(
     world: World, repeated: dict[str, Any]
 ) -> None:
-    before = Counter(said["correction_of"] for _, said in world.corrections)
+    before = Counter(correction["correction_of"] for _, correction in world.corrections)
     world.rest(max(0.0, (ends_at(world, repeated) - now()) / SECOND + 11))  # and it is off the list
     world.push(repeated)
     world.wait_answered()
     world.rest(4)
-    assert Counter(said["correction_of"] for _, said in world.corrections) == before
+    assert Counter(correction["correction_of"] for _, correction in world.corrections) == before
 
 
 def ends_at(world: World, batch: dict[str, Any]) -> int:

@@ -99,11 +99,11 @@ class Run:
         event = oracle.read(record)
         kind = PushConfirmation if b'"confirms"' in value else PushBatch
         if isinstance(event, Fault):
-            with pytest.raises(Rejected) as refused:
+            with pytest.raises(Rejected) as error:
                 decode(kind, value)
-            assert refused.value.reason in event.reasons
-            assert refused.value.path in event.paths
-            self.seen[refused.value.reason] += 1
+            assert error.value.reason in event.reasons
+            assert error.value.path in event.paths
+            self.seen[error.value.reason] += 1
             return
         wanted = self.model.take(record, event)
         if "confirms" in event:
@@ -134,8 +134,8 @@ class Run:
         except Ambiguous:
             self.seen["open scans"] += 1
             return
-        made = decode(Scan, orjson.dumps(event))
-        decision = decide_scan(made, unix_micros(made.observed_at), self.desk.watchlist, "370115", False)
+        decoded = decode(Scan, orjson.dumps(event))
+        decision = decide_scan(decoded, unix_micros(decoded.observed_at), self.desk.watchlist, "370115", False)
         got = [
             (hit.person, hit.rule, tuple((m.domain, *entry_fields(m.entry)) for m in hit.matches))
             for hit in decision.hits

@@ -73,14 +73,14 @@ class Scans:
     """
 
     def __init__(self, count: int, entries: int = ENTRIES, partitions: int = PARTITIONS, sites: int = SITES) -> None:
-        self._made = list(self._make(count, entries, sites))
+        self._parts = list(self._make(count, entries, sites))
         site = [f"site-{n}".encode() for n in range(sites)]
         self._sites = [(key, (murmur2(key) & 0x7FFFFFFF) % partitions) for key in site]
 
     @property
     def partitions_used(self) -> int:
         """The number of partitions that have scans."""
-        return len({partition for _, partition in self._sites[: len(self._made)]})
+        return len({partition for _, partition in self._sites[: len(self._parts)]})
 
     def _make(self, count: int, entries: int, sites: int) -> Iterator[tuple[str, str]]:
         for n in range(count):
@@ -97,7 +97,7 @@ class Scans:
     def records(self, now: datetime) -> Iterator[tuple[int, bytes, bytes]]:
         """Yields partition, key and value of each scan, observed in the five minutes before `now`."""
         times = [(now - timedelta(seconds=s)).isoformat() for s in range(300)]
-        for n, (head, tail) in enumerate(self._made):
+        for n, (head, tail) in enumerate(self._parts):
             key, partition = self._sites[n % len(self._sites)]
             yield partition, key, f"{head}{times[n % 300]}{tail}".encode()
 

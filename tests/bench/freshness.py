@@ -67,8 +67,8 @@ def push_person(system: System, person: int, sequence: int) -> None:
 
 async def measure(system: System, rate: int) -> None:
     """Sends scans for SECONDS, pushes in between, and compares receipts with outcomes."""
-    made = settings_.load(system.env)
-    writer = Writer(made)
+    settings = settings_.load(system.env)
+    writer = Writer(settings)
     await writer.start()
     sent: dict[int, int] = {}
     probes: dict[int, int] = {}
@@ -123,9 +123,9 @@ async def read_outcomes(system: System, count: int) -> dict[int, str]:
 
 async def read(system: System, topic: topics.Topic, kind: Any) -> list[tuple[Any, int]]:
     """Returns (value, Kafka timestamp in ms) of all records of a topic."""
-    made = settings_.load(system.env)
-    name = made.topic(topic.name)
-    async with kafka.connected(kafka.consumer(made, isolation_level="read_committed")) as reader:
+    settings = settings_.load(system.env)
+    name = settings.topic(topic.name)
+    async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
         partitions = sorted(reader.partitions_for_topic(name) or range(topic.partitions or 4))
         tps = [kafka.TopicPartition(name, p) for p in partitions]
         return [

@@ -64,11 +64,11 @@ async def send(rate: int) -> None:
     await producer.start()
     await producer.partitions_for(name)
     ticks = []
-    made = Scans(int(rate * SECONDS)).records(datetime.now(UTC))
+    records = Scans(int(rate * SECONDS)).records(datetime.now(UTC))
     for first in range(round(SECONDS / TICK_SECONDS)):
         by_partition: dict[int, Any] = defaultdict(producer.create_batch)
         for _ in range(int(rate * TICK_SECONDS * (first + 1)) - int(rate * TICK_SECONDS * first)):
-            partition, key, value = next(made)
+            partition, key, value = next(records)
             by_partition[partition].append(key=key, value=value, timestamp=None)
         ticks.append(by_partition)
     began, sent, latest = time.monotonic(), [], 0.0
@@ -85,9 +85,12 @@ async def send(rate: int) -> None:
 
 async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
     """Measures one rate on running workers. Returns percentiles in ms."""
-    made = settings_.load(system.env)
+    settings = settings_.load(system.env)
     count = int(rate * SECONDS)
-    scans, answers = await _at_the_end(made, topics.SCANS), await _at_the_end(made, topics.OUTCOMES, topics.ALERTS)
+    scans, answers = (
+        await _at_the_end(settings, topics.SCANS),
+        await _at_the_end(settings, topics.OUTCOMES, topics.ALERTS),
+    )
     sender = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.latency", "send", str(rate), env=system.env, stdout=subprocess.PIPE
     )
@@ -117,7 +120,7 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
             await asyncio.sleep(1)
     reading.cancel()
     await answers.stop()
-    stamped = await _stamps(scans, made, count)
+    stamped = await _stamps(scans, settings, count)
     counted = stamped >= stamped.min() + WARM_UP_SECONDS
     for name, since, until in (
         ("outcomes", stamped, noted["outcomes"]),
@@ -141,10 +144,10 @@ def _steps(system: System) -> dict[str, float]:
     return {"decide_count": 0.0, "decide_sum": 0.0, "write_sum": 0.0} | {f"{step}_{what}": float(value) for what, step, value in found}  # fmt: skip
 
 
-async def _at_the_end(made: settings_.Settings, *asked: topics.Topic) -> Any:
-    reader = kafka.consumer(made, fetch_max_wait_ms=100)
+async def _at_the_end(settings: settings_.Settings, *asked: topics.Topic) -> Any:
+    reader = kafka.consumer(settings, fetch_max_wait_ms=100)
     await reader.start()
-    tps = [kafka.TopicPartition(made.topic(topic.name), p) for topic in asked for p in range(PARTITIONS)]
+    tps = [kafka.TopicPartition(settings.topic(topic.name), p) for topic in asked for p in range(PARTITIONS)]
     reader.assign(tps)
     for tp, end in (await reader.end_offsets(tps)).items():
         reader.seek(tp, end)
@@ -172,9 +175,9 @@ def _times_by_seq(came: list[Arrived], count: int) -> dict[str, np.ndarray]:
     return found
 
 
-async def _stamps(reader: Any, made: settings_.Settings, count: int) -> np.ndarray:
+async def _stamps(reader: Any, settings: settings_.Settings, count: int) -> np.ndarray:
     """Returns the Kafka timestamps of the scans from the position of the reader, in seconds, by seq."""
-    tps = [kafka.TopicPartition(made.topic(topics.SCANS.name), p) for p in range(PARTITIONS)]
+    tps = [kafka.TopicPartition(settings.topic(topics.SCANS.name), p) for p in range(PARTITIONS)]
     ends, decode = await reader.end_offsets(tps), msgspec.json.Decoder(Numbered).decode
     found = np.zeros(count)
     while [tp for tp in tps if await reader.position(tp) < ends[tp]]:

@@ -33,15 +33,15 @@ def make_parts(lines: int, batch_id: str, mode: str, sequence: int) -> list[byte
         "declared_lines": lines,
     }  # fmt: skip
     window = {"valid_from": now - timedelta(hours=1), "valid_to": now + timedelta(days=7, seconds=sequence)}
-    made = []
+    records = []
     numbers = range(0, max(lines, 1), LINES_PER_PART)
     for part, first in enumerate(numbers, 1):
         some = [
             {"line": n, "tokens": {"id": [f"k1.{n * 7919:032x}"], "phone": [f"k1.{n * 104729:032x}"]}, **window}
             for n in range(first, min(first + LINES_PER_PART, lines))
         ]
-        made.append(orjson.dumps({**head, "part": part, "parts": len(numbers), "lines": some}))
-    return made
+        records.append(orjson.dumps({**head, "part": part, "parts": len(numbers), "lines": some}))
+    return records
 
 
 def main(sizes: list[int]) -> None:

@@ -234,10 +234,10 @@ def _mapping(columns: list[str] | None, path: Path | None, save: Path | None) ->
     pairs = dict(column.partition("=")[::2] for column in columns)
     if not all(pairs.values()) or not pairs.keys() <= set(FIELDS):
         raise CommandError(f"--map is FIELD=COLUMN: the fields are {', '.join(FIELDS)}")
-    made = msgspec.convert(pairs, ColumnMapping)
+    mapping = msgspec.convert(pairs, ColumnMapping)
     if save:
-        made.save(save)
-    return made
+        mapping.save(save)
+    return mapping
 
 
 def _confirm(settings: settings_.Settings, batch_id: str, by: str, authority: str) -> None:

@@ -153,8 +153,8 @@ def followup_facts() -> list[FollowupFactRow]:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The example database of the page."""
-    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
-    clickhouse.migrate(made, ZONE)
+    connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(connection, ZONE)
     issued = at(FIRST, 8)
     rows: dict[str, list[Any]] = {
         "site_register": [
@@ -175,13 +175,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         "dead_letter_facts": [DeadLetterRow(at(FIRST, 9), "checkpoint-scans", 0, n, f"{n:064x}", "schema_invalid", n) for n in range(3)],
     }  # fmt: skip
     for table, some in rows.items():
-        made.insert(f"ninezero_data.{table}", TABLES[table]._fields, some)
+        connection.insert(f"ninezero_data.{table}", TABLES[table]._fields, some)
     written = {table: Block(table, rows[table]) for table in ("screening_facts", "quarantine_facts", "followup_facts")}
-    roll_up(made, written)
-    roll_up_cases(made, written, Days(ZONE))
-    publishing.publish(made, SECOND, 11)
-    yield made
-    made.close()
+    roll_up(connection, written)
+    roll_up_cases(connection, written, Days(ZONE))
+    publishing.publish(connection, SECOND, 11)
+    yield connection
+    connection.close()
 
 
 def test_the_page_has_examples_with_results() -> None:

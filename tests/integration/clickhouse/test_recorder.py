@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.types import TP
 from kafka.admin import KafkaAdminClient, NewTopic
 
-from ninezero.agents.recording import recorder
+from ninezero.agents.recording import recorder as recorder_module
 from ninezero.agents.recording.recorder import Recorder
 from ninezero.schemas.rows import DeadLetterRow, SiteRow
 from ninezero.streams import clickhouse
@@ -34,15 +34,15 @@ LETTERS = ("letters", {"dead_letter_facts": [DeadLetterRow(0, "t", 0, 1, "00", "
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flushes and repeats ten times as often."""
-    monkeypatch.setattr(recorder, "FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 0.1)
     monkeypatch.setattr(topic_buffer, "LAST_RETRY_SECONDS", 1.0)
 
 
 def chunk(topic: str) -> Chunk:
     tracker = OffsetTracker()
-    made = Chunk(TP(topic, 0), [SimpleNamespace(offset=0, value=b"")], tracker)
-    tracker.deliver(made)
-    return made
+    new_chunk = Chunk(TP(topic, 0), [SimpleNamespace(offset=0, value=b"")], tracker)
+    tracker.deliver(new_chunk)
+    return new_chunk
 
 
 def done(one: Chunk) -> bool:
@@ -57,12 +57,12 @@ def recorder_on(url: str, consumer: Any = None) -> Recorder:
 
 
 @contextlib.asynccontextmanager
-async def running(made: Recorder) -> AsyncIterator[Recorder]:
-    await made.start()
-    work = asyncio.create_task(made.run())
-    yield made
+async def running(recorder: Recorder) -> AsyncIterator[Recorder]:
+    await recorder.start()
+    work = asyncio.create_task(recorder.run())
+    yield recorder
     work.cancel()
-    await made.stop()
+    await recorder.stop()
 
 
 async def until(condition: Any, seconds: float = 15) -> None:
@@ -75,9 +75,9 @@ def test_a_server_that_is_down_at_the_start_is_waited_for(clickhouse_server: Cli
     clickhouse_server.kill()
 
     async def check() -> None:
-        async with running(recorder_on(clickhouse_server.url)) as made:
+        async with running(recorder_on(clickhouse_server.url)) as recorder:
             one = chunk(SITES[0])
-            await made.append(one, SITES[1])
+            await recorder.append(one, SITES[1])
             await asyncio.sleep(1.5)
             assert not done(one)
             await asyncio.to_thread(clickhouse_server.start)
@@ -90,11 +90,11 @@ def test_a_missing_table_stops_only_the_topics_that_write_into_it(clickhouse_ser
     engine = clickhouse.connect(clickhouse_server.url)
 
     async def check() -> None:
-        async with running(recorder_on(clickhouse_server.url)) as made:
+        async with running(recorder_on(clickhouse_server.url)) as recorder:
             engine.execute("RENAME TABLE ninezero_data.site_register TO ninezero_data.away")
             held, free = chunk(SITES[0]), chunk(LETTERS[0])
-            await made.append(held, SITES[1])
-            await made.append(free, LETTERS[1])
+            await recorder.append(held, SITES[1])
+            await recorder.append(free, LETTERS[1])
             await until(lambda: done(free))
             assert not done(held)
             engine.execute("RENAME TABLE ninezero_data.away TO ninezero_data.site_register")
@@ -108,14 +108,14 @@ def test_a_missing_table_stops_only_the_topics_that_write_into_it(clickhouse_ser
 def test_a_full_buffer_of_one_topic_does_not_stop_another(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder, "MAX_BUFFERED_ROWS", 1)
+    monkeypatch.setattr(recorder_module, "MAX_BUFFERED_ROWS", 1)
 
     async def check() -> None:
-        made = recorder_on(clickhouse_server.url)  # nothing flushes it
-        await made.append(chunk(SITES[0]), SITES[1])
+        recorder = recorder_on(clickhouse_server.url)  # nothing flushes it
+        await recorder.append(chunk(SITES[0]), SITES[1])
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(made.append(chunk(SITES[0]), SITES[1]), 0.2)
-        await asyncio.wait_for(made.append(chunk(LETTERS[0]), LETTERS[1]), 0.2)
+            await asyncio.wait_for(recorder.append(chunk(SITES[0]), SITES[1]), 0.2)
+        await asyncio.wait_for(recorder.append(chunk(LETTERS[0]), LETTERS[1]), 0.2)
 
     asyncio.run(check())
 
@@ -124,10 +124,12 @@ def test_the_connection_to_a_server_that_hangs_is_replaced(clickhouse_server: Cl
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
-        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=1")) as made:
+        async with running(
+            recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=1")
+        ) as recorder:
             link.silent = True
             one = chunk(SITES[0])
-            await made.append(one, SITES[1])
+            await recorder.append(one, SITES[1])
             await asyncio.sleep(2)
             link.silent = False  # the old connection stays dead
             await until(lambda: done(one))
@@ -143,9 +145,11 @@ def test_a_server_that_hangs_does_not_delay_the_end_of_the_process(
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
-        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=4")) as made:
+        async with running(
+            recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=4")
+        ) as recorder:
             link.silent = True
-            await made.append(chunk(SITES[0]), SITES[1])
+            await recorder.append(chunk(SITES[0]), SITES[1])
             await asyncio.sleep(1.5)
             began = time.monotonic()
         assert time.monotonic() - began < 2
@@ -246,16 +250,16 @@ def test_a_rejected_insert_is_repeated_until_it_succeeds(
     clickhouse_server: ClickHouseServer, caplog: pytest.LogCaptureFixture, disturb: Any, cause: str
 ) -> None:
     async def check() -> None:
-        async with running(recorder_on(clickhouse_server.url)) as made:
+        async with running(recorder_on(clickhouse_server.url)) as recorder:
             chunks = [chunk(SITES[0])]
-            await made.append(chunks[0], SITES[1])
+            await recorder.append(chunks[0], SITES[1])
             await until(lambda: done(chunks[0]))
             restore = await asyncio.to_thread(disturb, clickhouse_server)
             async with asyncio.timeout(40):
                 while cause not in caplog.text or len(chunks) < 2:
                     chunks.append(chunk(SITES[0]))
-                    await made.append(chunks[-1], SITES[1])
-                    await made._connection.call(
+                    await recorder.append(chunks[-1], SITES[1])
+                    await recorder._connection.call(
                         lambda engine: engine.close()
                     )  # rights of an account change with the next connection
                     await asyncio.sleep(0.2)
@@ -271,11 +275,11 @@ def test_a_lost_reply_loses_no_row(clickhouse_server: ClickHouseServer) -> None:
     link = Link(clickhouse_server.port)
 
     async def check() -> None:
-        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}")) as made:
+        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}")) as recorder:
             one = chunk(SITES[0])
             link.lose_reply()
             rows = [SiteRow(f"s{n}", "road", "370115", 1, 1) for n in range(500)]
-            await made.append(one, {"site_register": rows})
+            await recorder.append(one, {"site_register": rows})
             await until(lambda: done(one), 40)
 
     asyncio.run(check())
@@ -299,10 +303,10 @@ def test_a_broker_that_cannot_tell_the_oldest_offset_is_asked_again(
             assignment=set, trackers={}, topic_ids={topic: "id"}, rewind=lambda tp, offset: rewound.append((tp, offset)),
             earliest_offsets=lambda *tps: reader.beginning_offsets([TopicPartition(*tp) for tp in tps]),
         )  # fmt: skip
-        async with running(recorder_on(clickhouse_server.url, consumer)) as made:
+        async with running(recorder_on(clickhouse_server.url, consumer)) as recorder:
             one = Chunk(TP(topic, 0), [SimpleNamespace(offset=5, value=b"")], OffsetTracker())
             one.tracker.deliver(one)
-            await made.append(one, SITES[1])
+            await recorder.append(one, SITES[1])
             await asyncio.sleep(1.5)
             assert not rewound and not done(one)
             with contextlib.closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap)) as admin:

@@ -31,9 +31,9 @@ GHOST = "a-device-that-nobody-has"
 
 @pytest.fixture
 def producer(kafka: Broker) -> Iterator[KafkaProducer]:
-    made = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
-    yield made
-    made.close()
+    kafka_producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all")
+    yield kafka_producer
+    kafka_producer.close()
 
 
 def scan(seq: int, at: datetime) -> tuple[str, bytes, bytes]:
@@ -104,7 +104,7 @@ def test_a_sealed_day_keeps_its_counts_and_so_does_erase(
                     NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
     system.prepare()
     assert system.run("keys", "new").returncode == 0
-    (key,) = (made["hex"] for made in json.loads((tmp_path / "keys.json").read_text())["keys"].values())
+    (key,) = (stored["hex"] for stored in json.loads((tmp_path / "keys.json").read_text())["keys"].values())
     system.start("screening", "lists", "ledgers", "recording")
     try:
         push(system, producer)

@@ -35,13 +35,13 @@ LISTED, NOBODY = "11010519491231002X", "440524188001010014"
 @pytest.fixture
 def system(kafka: Broker, tmp_path: Path) -> Iterator[System]:
     new_ring(tmp_path / "keys.json")
-    made = System(
+    deployment = System(
         kafka.bootstrap, f"chdb://{tmp_path}/db", tmp_path,
         NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
     )  # fmt: skip
-    made.prepare()
-    yield made
-    made.stop()
+    deployment.prepare()
+    yield deployment
+    deployment.stop()
 
 
 def device(system: System, name: str = "gate-a", **arguments: Any) -> Device:

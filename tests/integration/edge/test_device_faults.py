@@ -29,7 +29,7 @@ from tests.support import free_port, wait_for
 WELL = Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)
 
 
-def made_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
+def deployment_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
     """Returns the settings of a deployment with topics and a key ring of its own."""
     if not (folder / "keys.json").exists():
         new_ring(folder / "keys.json")
@@ -45,9 +45,9 @@ def made_settings(bootstrap: str, folder: Path, **more: str) -> Settings:
 
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
-    made = made_settings(kafka.bootstrap, tmp_path)
-    administration.create_topics(made, partitions=2)
-    return made
+    new_settings = deployment_settings(kafka.bootstrap, tmp_path)
+    administration.create_topics(new_settings, partitions=2)
+    return new_settings
 
 
 def gate(settings: Settings, **more: Any) -> Device:
@@ -87,7 +87,7 @@ def test_a_broker_that_stops_and_starts_at_random_gets_every_event_in_order(
     broker = Broker(tmp_path / "kafka", free_port())
     broker.start()
     try:
-        settings = made_settings(broker.bootstrap, tmp_path)
+        settings = deployment_settings(broker.bootstrap, tmp_path)
         administration.create_topics(settings, partitions=2)
         with gate(settings) as device:
             scan(device, rng.randrange(1, 400))
@@ -207,7 +207,7 @@ def test_events_that_waited_while_the_clock_jumped_get_their_true_time(
     boots: tuple[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     """Offline the clock shows 1970, then 2100, then the true time; online again after a restart, and in one case a reboot."""
-    away = made_settings(f"127.0.0.1:{free_port()}", tmp_path)
+    away = deployment_settings(f"127.0.0.1:{free_port()}", tmp_path)
     before = datetime.now(UTC) - timedelta(seconds=1)
     clock = WrongClock(timedelta(days=-20_400), boots[0])
     with gate(away, clock=clock) as device:
@@ -325,7 +325,7 @@ def test_a_read_only_disk_is_reported_and_accepts_nothing(settings: Settings, sm
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(OutboxError, match="cannot be opened: check its folder, its owner and the disk"):
         Device(
-            made_settings(settings.kafka, small_disk.parent, NINEZERO_OUTBOX=str(small_disk / "outbox")),
+            deployment_settings(settings.kafka, small_disk.parent, NINEZERO_OUTBOX=str(small_disk / "outbox")),
             site_id="s",
             device_id="gate-a",
         )

@@ -11,7 +11,7 @@ import pytest
 
 from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.edge.test_device_faults import arrived, gate, made_settings, scan
+from tests.integration.edge.test_device_faults import arrived, deployment_settings, gate, scan
 from tests.secured import certificates
 from tests.support import free_port, wait_for
 
@@ -44,7 +44,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 
 def test_a_device_sends_over_tls_with_its_password(secured: Secured, tmp_path: Path) -> None:
-    settings = made_settings(
+    settings = deployment_settings(
         secured.address, tmp_path, NINEZERO_KAFKA_TLS_CA=str(secured.ca), NINEZERO_KAFKA_SASL_MECHANISM="PLAIN",
         NINEZERO_KAFKA_SASL_USER="gate", NINEZERO_KAFKA_SASL_PASSWORD="right",
     )  # fmt: skip
@@ -53,7 +53,7 @@ def test_a_device_sends_over_tls_with_its_password(secured: Secured, tmp_path: P
         scan(device, 50)
         assert device.flush(30)
         assert device.status().connected
-    plain = made_settings(secured.broker.bootstrap, tmp_path, NINEZERO_TOPIC_PREFIX=settings.topic_prefix)
+    plain = deployment_settings(secured.broker.bootstrap, tmp_path, NINEZERO_TOPIC_PREFIX=settings.topic_prefix)
     assert arrived(plain) == list(range(50))
 
 
@@ -73,7 +73,7 @@ def test_without_trust_no_event_is_sent_and_all_stay_in_the_outbox(
         "NINEZERO_KAFKA_TLS_CA": str(secured.ca), "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN",
         "NINEZERO_KAFKA_SASL_USER": "gate", "NINEZERO_KAFKA_SASL_PASSWORD": "right", **wrong,
     }  # fmt: skip
-    with gate(made_settings(secured.address, tmp_path, **given)) as device:
+    with gate(deployment_settings(secured.address, tmp_path, **given)) as device:
         scan(device, 5)
         wait_for(lambda: device.status().problem != "", 30, "the line")
         time.sleep(1)

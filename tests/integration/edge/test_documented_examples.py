@@ -38,12 +38,12 @@ def system(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A deployment with workers and a list of close contacts, and its settings in the environment."""
     folder = tmp_path_factory.mktemp("documented")
     new_ring(folder / "keys.json")
-    made = System(
+    deployment = System(
         kafka.bootstrap, f"chdb://{folder}/db", folder,
         NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=str(folder / "outbox"),
     )  # fmt: skip
-    made.prepare()
-    made.start("lists", "screening")
+    deployment.prepare()
+    deployment.start("lists", "screening")
     with (folder / "contacts.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("id", "valid_to"), (LISTED, (date.today() + timedelta(days=7)).isoformat())])
     push = [
@@ -60,16 +60,16 @@ def system(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "--basis",
         "A-3",
     ]
-    done = made.run(*push)
+    done = deployment.run(*push)
     assert b"applied: 1 accepted" in done.stdout, done.stdout + done.stderr
-    wait_for(lambda: made.ready("screening"), 60, "screening")
+    wait_for(lambda: deployment.ready("screening"), 60, "screening")
     time.sleep(2)  # an applied batch matches within two seconds (CONTRACT §5)
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.env.items():
+        for name, value in deployment.env.items():
             if name.startswith("NINEZERO_"):
                 patch.setenv(name, value)
-        yield made
-    made.stop()
+        yield deployment
+    deployment.stop()
 
 
 def expected_output(block: str) -> list[str]:

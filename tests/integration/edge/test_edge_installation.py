@@ -10,7 +10,7 @@ import pytest
 
 from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
-from tests.integration.edge.test_device_faults import made_settings, records
+from tests.integration.edge.test_device_faults import deployment_settings, records
 
 ABSENT = (
     "faust",
@@ -78,12 +78,12 @@ def run(arguments: list[str], folder: Path, env: dict[str, str], stdin: str = ""
 
 @pytest.fixture
 def env(kafka: Broker, tmp_path: Path) -> dict[str, str]:
-    made = made_settings(kafka.bootstrap, tmp_path)
-    administration.create_topics(made, partitions=2)
+    settings = deployment_settings(kafka.bootstrap, tmp_path)
+    administration.create_topics(settings, partitions=2)
     (tmp_path / "sites.csv").write_text("site_id,kind,division,capacity\ns,village,370115,0\n")
     return {
-        "NINEZERO_KAFKA": made.kafka, "NINEZERO_ORDER": "T", "NINEZERO_SUNSET": made.sunset.isoformat(),
-        "NINEZERO_TOPIC_PREFIX": made.topic_prefix, "NINEZERO_KEYS": str(tmp_path / "ring.json"),
+        "NINEZERO_KAFKA": settings.kafka, "NINEZERO_ORDER": "T", "NINEZERO_SUNSET": settings.sunset.isoformat(),
+        "NINEZERO_TOPIC_PREFIX": settings.topic_prefix, "NINEZERO_KEYS": str(tmp_path / "ring.json"),
         "NINEZERO_OUTBOX": str(tmp_path / "outbox"), "NINEZERO_CLICKHOUSE": f"chdb://{tmp_path}/clickhouse",
     }  # fmt: skip
 
@@ -93,8 +93,8 @@ def test_the_edge_works_without_the_packages_of_the_workers(env: dict[str, str],
         done = run(arguments, tmp_path, env, stdin)
         assert (done.returncode, says in done.stdout) == (status, True), (arguments, done.stdout, done.stderr)
         assert "Traceback" not in done.stderr and "more packages" not in done.stderr
-    made = made_settings(env["NINEZERO_KAFKA"], tmp_path, NINEZERO_TOPIC_PREFIX=env["NINEZERO_TOPIC_PREFIX"])
-    assert [event["seq"] for event in records(made, "checkpoint-scans")] == [0]
+    settings = deployment_settings(env["NINEZERO_KAFKA"], tmp_path, NINEZERO_TOPIC_PREFIX=env["NINEZERO_TOPIC_PREFIX"])
+    assert [event["seq"] for event in records(settings, "checkpoint-scans")] == [0]
 
 
 @pytest.mark.parametrize("arguments", WORKER, ids=lambda arguments: arguments[0])

@@ -38,14 +38,14 @@ PEOPLE = list(dict.fromkeys(resident(n) for n in range(12_000)))
 def system(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("push")
     new_ring(folder / "keys.json")
-    made = System(
+    deployment = System(
         kafka.bootstrap, f"chdb://{folder}/db", folder,
         NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=str(folder / "outbox"),
     )  # fmt: skip
-    made.prepare()
-    made.start("lists", "screening")
-    yield made
-    made.stop()
+    deployment.prepare()
+    deployment.start("lists", "screening")
+    yield deployment
+    deployment.stop()
 
 
 class ListUnderTest:
@@ -87,8 +87,8 @@ class ListUnderTest:
 
 @pytest.fixture(scope="module")
 def gate(system: System) -> Iterator[Device]:
-    with Device(settings_.load(system.env, edge=True), site_id="road-01", device_id="gate-a") as made:
-        yield made
+    with Device(settings_.load(system.env, edge=True), site_id="road-01", device_id="gate-a") as device:
+        yield device
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ import pytest
 from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
-from tests.integration.edge.test_device_faults import answer, made_settings, records
+from tests.integration.edge.test_device_faults import answer, deployment_settings, records
 from tests.support import NINEZERO, free_port, wait_for
 
 
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
-    made = made_settings(kafka.bootstrap, tmp_path)
-    administration.create_topics(made, partitions=2)
-    return made
+    new_settings = deployment_settings(kafka.bootstrap, tmp_path)
+    administration.create_topics(new_settings, partitions=2)
+    return new_settings
 
 
 def scan(settings: Settings, *seqs: int) -> subprocess.Popen[str]:
@@ -62,8 +62,8 @@ def test_each_event_and_each_resend_gets_an_outcome_or_is_not_checked(settings: 
 
 def test_a_missing_broker_or_topic_is_reported_in_one_line(settings: Settings, tmp_path: Path) -> None:
     for other, expected in (
-        (made_settings(settings.kafka, tmp_path), "topics are missing on the broker"),
-        (made_settings(f"127.0.0.1:{free_port()}", tmp_path), "Kafka does not answer at NINEZERO_KAFKA"),
+        (deployment_settings(settings.kafka, tmp_path), "topics are missing on the broker"),
+        (deployment_settings(f"127.0.0.1:{free_port()}", tmp_path), "Kafka does not answer at NINEZERO_KAFKA"),
     ):
         process = scan(other, 0)
         output, error = process.communicate(timeout=60)

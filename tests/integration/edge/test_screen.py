@@ -21,7 +21,7 @@ from ninezero.schemas.events import Outcomes, encode
 from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
-from tests.integration.edge.test_device_faults import made_settings, records
+from tests.integration.edge.test_device_faults import deployment_settings, records
 from tests.support import NINEZERO, free_port, wait_for
 
 ID, OTHER, PLATE = "440524188001010014", "11010519491231002X", "鲁A12345"
@@ -94,9 +94,9 @@ def _control(slave: int) -> None:
 
 @pytest.fixture
 def settings(kafka: Broker, tmp_path: Path) -> Settings:
-    made = made_settings(kafka.bootstrap, tmp_path)
-    administration.create_topics(made, partitions=2)
-    return made
+    new_settings = deployment_settings(kafka.bootstrap, tmp_path)
+    administration.create_topics(new_settings, partitions=2)
+    return new_settings
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ Make = Callable[..., Broker]
 @pytest.fixture
 def make() -> Iterator[Make]:
     """A function that makes brokers; they are killed after the test."""
-    with ExitStack() as made:
+    with ExitStack() as stack:
 
         def broker(folder: Path, port: int | None = None, **extra: object) -> Broker:
             one = Broker(folder, port, **extra)  # type: ignore[arg-type]
-            made.callback(one.kill)
+            stack.callback(one.kill)
             return one
 
         yield broker

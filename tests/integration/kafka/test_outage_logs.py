@@ -21,10 +21,10 @@ BEGINS, CONTINUES, ENDS = "Kafka connections fail;", "Kafka connections still fa
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path / "kafka")
-    made.start()
-    yield made
-    made.kill()
+    local_broker = Broker(tmp_path / "kafka")
+    local_broker.start()
+    yield local_broker
+    local_broker.kill()
 
 
 def test_an_outage_of_kafka_is_a_handful_of_lines_in_the_log_of_each_role(broker: Broker, tmp_path: Path) -> None:

@@ -81,10 +81,10 @@ class Secured(System):
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    made = SecuredBroker(tmp_path_factory.mktemp("secured"))
-    made.start()
-    yield made
-    made.stop()
+    secured = SecuredBroker(tmp_path_factory.mktemp("secured"))
+    secured.start()
+    yield secured
+    secured.stop()
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +93,15 @@ def system(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
     ca = certificates(folder / "certificates")
     server = ClickHouseServer(folder / "clickhouse", folder / "certificates" / "broker.pem")
     server.start()
-    made = Secured(broker, server, ca, folder)
-    users = [word for party in PARTIES for word in ("--user", f"{party}={made.prefix}{party}")]
-    assert "permissions are granted" in made.output("admin", "topics", "acls", "--grant", *users)
-    assert "created: " in made.output("operators", "topics", "create", "--partitions", "2")
+    deployment = Secured(broker, server, ca, folder)
+    users = [word for party in PARTIES for word in ("--user", f"{party}={deployment.prefix}{party}")]
+    assert "permissions are granted" in deployment.output("admin", "topics", "acls", "--grant", *users)
+    assert "created: " in deployment.output("operators", "topics", "create", "--partitions", "2")
     for role in ROLES:
-        made.log_in(role).start(role)
-    wait_for(lambda: all(made.ready(role) for role in ("lists", "ledgers", "recording")), 60, "the roles")
-    yield made
-    made.stop()
+        deployment.log_in(role).start(role)
+    wait_for(lambda: all(deployment.ready(role) for role in ("lists", "ledgers", "recording")), 60, "the roles")
+    yield deployment
+    deployment.stop()
     server.kill()
 
 

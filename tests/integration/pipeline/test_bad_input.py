@@ -17,9 +17,9 @@ SEED = 20200124
 
 @pytest.fixture
 def attack(kafka: Broker, clickhouse_server: ClickHouseServer, tmp_path: Path) -> Iterator[Attack]:
-    made = Attack(kafka, clickhouse_server, tmp_path, SEED)
-    yield made
-    made.close()
+    running = Attack(kafka, clickhouse_server, tmp_path, SEED)
+    yield running
+    running.close()
 
 
 @pytest.mark.server

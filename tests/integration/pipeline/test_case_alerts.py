@@ -30,9 +30,9 @@ Sent = tuple[str, bytes, bytes]
 
 @pytest.fixture
 def producer(kafka: Broker) -> Iterator[KafkaProducer]:
-    made = KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=2 << 20, acks="all")
-    yield made
-    made.close()
+    kafka_producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=2 << 20, acks="all")
+    yield kafka_producer
+    kafka_producer.close()
 
 
 def record(event: dict[str, Any]) -> Sent:
@@ -75,13 +75,13 @@ def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_take
 ) -> None:
     seed = int(os.environ.get("FAULT_SEED", "1"))
     print("seed", seed)
-    made = make(random.Random(seed), (8, 0))
+    events = make(random.Random(seed), (8, 0))
     limit = int(datetime.now(UTC).timestamp() * 1000) + 10**8  # events after it are resends
-    originals = [event for ms, event in made if ms < limit]
-    first = case_oracle.first_contents(made)
+    originals = [event for ms, event in events if ms < limit]
+    first = case_oracle.first_contents(events)
     cases = sorted({event["case_id"] for event in first})
     parts = [[record(e) for e in originals if cases.index(e["case_id"]) % 3 == n] for n in range(3)]
-    again = [record(event) for ms, event in made if ms >= limit]
+    again = [record(event) for ms, event in events if ms >= limit]
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_TIMEZONE=ZONE)
     system.prepare()
     system.start("ledgers", "recording")
@@ -107,7 +107,7 @@ def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_take
         assert alerts(system)[0] == expected(first)
         wait_for(lambda: _recorded(system) == len(first), 60, "every fact")
         wait_for(lambda: _dead(system) == 10, 30, "every dead letter")
-        check(system, made)
+        check(system, events)
         time.sleep(2)  # the second worker has read the cases of the first one, and raises no alert again
         _, times = alerts(system)
         assert {n for contents in times.values() for n in contents.values()} == {1}
@@ -117,7 +117,7 @@ def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_take
         if second is not None and second.poll() is None:
             second.kill()
         system.stop()
-    check(system, made)
+    check(system, events)
     assert "Traceback" not in system.logs()
     assert "370115199001011234" not in system.logs()
 

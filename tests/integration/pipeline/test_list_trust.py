@@ -21,20 +21,20 @@ from tests.support import System, wait_for
 @pytest.fixture
 def system(kafka: Broker, tmp_path: Path) -> Iterator[System]:
     new_ring(tmp_path / "keys.json")
-    made = System(
+    deployment = System(
         kafka.bootstrap, f"chdb://{tmp_path}/db", tmp_path,
         NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
         NINEZERO_MAX_LIST_AGE="13",
     )  # fmt: skip
-    made.prepare()
-    yield made
-    made.stop()
+    deployment.prepare()
+    yield deployment
+    deployment.stop()
 
 
 @pytest.fixture
 def gate(system: System) -> Iterator[Device]:
-    with Device(settings_.load(system.env, edge=True), site_id="road-01", device_id="gate-a") as made:
-        yield made
+    with Device(settings_.load(system.env, edge=True), site_id="road-01", device_id="gate-a") as device:
+        yield device
 
 
 def outcome_of(gate: Device, person: str = NOBODY, wait: float = 60) -> str:

@@ -140,13 +140,13 @@ def system(tmp_path: Path) -> Iterator[System]:
     broker = Broker(tmp_path / "kafka")
     broker.start()
     new_ring(tmp_path / "keys.json")
-    made = System(
+    deployment = System(
         broker.bootstrap, f"chdb://{tmp_path}/clickhouse", tmp_path,
         NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
     )  # fmt: skip
-    made.prepare()
-    yield made
-    made.stop()
+    deployment.prepare()
+    yield deployment
+    deployment.stop()
     broker.stop()
 
 
@@ -155,15 +155,15 @@ def test_no_identity_is_anywhere_past_the_edge(system: System) -> None:
     system.start("lists", "screening", "recording")
     push_a_list(system)
     wait_for(lambda: system.ready("screening") and system.ready("recording"), 60, "the workers")
-    said, running = use_a_device(system, planted)
-    said += use_the_commands(system, planted)
+    messages, running = use_a_device(system, planted)
+    messages += use_the_commands(system, planted)
     hostile = send_hostile_records(system, planted)
     wait_for(lambda: settled(system), 60, "everything to be decided and recorded")
     metrics = {f"metrics {port}": page(system, port) for port in (0, 1, 3)}
     consumed = kafka_records(system)
     system.stop()
 
-    blobs = {**everything(system), **metrics, **running, "said": b"\n".join(said)}
+    blobs = {**everything(system), **metrics, **running, "messages": b"\n".join(messages)}
     raw = {name: blob for name, blob in consumed.items() if name not in hostile}
     own = {name: without(name, blob, hostile) for name, blob in blobs.items()}
     assert len(planted.values) > 150
@@ -200,7 +200,7 @@ def test_no_identity_is_anywhere_past_the_edge(system: System) -> None:
 
 def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
     """Sends passages, valid and rejected ones. Returns the messages of the device, and its files while it runs."""
-    said: list[bytes] = []
+    messages: list[bytes] = []
     settings = settings_.load(system.env, edge=True)
 
     def traveller(**more: Any) -> Traveller:
@@ -214,7 +214,7 @@ def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
         )
 
     with Device(
-        settings, site_id="road-01", device_id="gate-a", on_answer=lambda answer: said.append(repr(answer).encode())
+        settings, site_id="road-01", device_id="gate-a", on_answer=lambda answer: messages.append(repr(answer).encode())
     ) as gate:
         for _ in range(5):
             gate.scan(
@@ -239,7 +239,7 @@ def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
         )
         gate.scan("pedestrian", [Traveller(role="pedestrian", id=planted.one("id") * 100_000)], plate=planted.one("id"))
         for wrong in planted.every():
-            for refused in (
+            for rejected_call in (
                 lambda wrong=wrong: gate.scan("vehicle", [Traveller(role="driver", origin=wrong)]),
                 lambda wrong=wrong: gate.scan(wrong, [traveller()]),  # type: ignore[arg-type]
                 lambda wrong=wrong: gate.scan("vehicle", [Traveller(role=wrong, id=wrong)]),  # type: ignore[arg-type]
@@ -248,17 +248,17 @@ def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
                 ),
             ):
                 with pytest.raises(DeviceError) as error:
-                    refused()
-                said.append(repr(error.value).encode())
+                    rejected_call()
+                messages.append(repr(error.value).encode())
         for name in (planted.one("id"), planted.one("phone"), planted.one("name")):
             with pytest.raises(DeviceError) as error:
                 Device(settings, site_id="road-01", device_id=name)
-            said.append(repr(error.value).encode())
-        said.append(repr((traveller(), gate.status())).encode())
+            messages.append(repr(error.value).encode())
+        messages.append(repr((traveller(), gate.status())).encode())
         assert gate.flush(30)
         wait_for(lambda: gate.status().unanswered == 0, 30, "the answers")
         running = {f"running {p.name}": p.read_bytes() for p in (system.folder / "outbox").iterdir()}
-    return said, running
+    return messages, running
 
 
 def use_the_commands(system: System, planted: Planted) -> list[bytes]:

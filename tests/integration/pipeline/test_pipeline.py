@@ -251,9 +251,9 @@ def check_counts(system: System, model: Model) -> None:
 
 @pytest.fixture
 def producer(kafka: Broker) -> Iterator[KafkaProducer]:
-    made = KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=2 << 20, acks="all")
-    yield made
-    made.close()
+    kafka_producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, max_request_size=2 << 20, acks="all")
+    yield kafka_producer
+    kafka_producer.close()
 
 
 def test_results_are_right_with_the_embedded_engine_that_is_queried_meanwhile(

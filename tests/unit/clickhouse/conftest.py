@@ -13,7 +13,7 @@ from ninezero.streams.clickhouse import Engine
 @pytest.fixture
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """An empty embedded database."""
-    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
-    clickhouse.migrate(made)
-    yield made
-    made.close()
+    connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(connection)
+    yield connection
+    connection.close()

@@ -37,10 +37,10 @@ from tests.support import ClickHouseServer
 
 @pytest.fixture(scope="module")
 def chdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
-    clickhouse.migrate(made, ZONE)
-    yield made
-    made.close()
+    connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(connection, ZONE)
+    yield connection
+    connection.close()
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def test_the_report_warns_of_a_full_site_and_the_view_shows_free_places(engine: 
 def test_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None:
     """Line list of MERS in Al-Hofuf, 2013. A case is opened at its onset and visited every other day. It is closed as `withdrawn`
     if the person died, as `completed` after 14 days if the person recovered, and as `lost` otherwise."""
-    zone, made, ends = ZoneInfo(ZONE), [], []
+    zone, events, ends = ZoneInfo(ZONE), [], []
     for line in (Path(__file__).parents[2] / "data" / "mers_al_hofuf_2013.csv").read_text().splitlines():
         if line.startswith("#"):
             continue
@@ -300,10 +300,10 @@ def test_a_real_outbreak_replayed_as_follow_ups_balances(engine: Engine) -> None
             *(("visit", at, {"visit": "seen_well"}) for at in visits),
             ("closed", closed, {"closed": how}),
         ]
-        made += [(len(made) + n, followup_event(kind, at, "al-hofuf", n=int(number), **more) | {"device_id": number, "seq": n})
+        events += [(len(events) + n, followup_event(kind, at, "al-hofuf", n=int(number), **more) | {"device_id": number, "seq": n})
                  for n, (kind, at, more) in enumerate(steps)]  # fmt: skip
-    random.Random(1).shuffle(made)
-    write(engine, made)
+    random.Random(1).shuffle(events)
+    write(engine, events)
     rows = {day: row for (day, _), row in view(engine, "followups_by_day", "day", "district").items()}
     for day, row in rows.items():
         assert row["open"] == sum(first <= day < last for first, last, _ in ends)

@@ -23,14 +23,14 @@ MINUTE = 1_772_300_040
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if request.param == "server":
         server: ClickHouseServer = request.getfixturevalue("clickhouse_server")
-        made = clickhouse.connect(server.url)
+        connection = clickhouse.connect(server.url)
     else:
-        made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
-    clickhouse.migrate(made)
+        connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(connection)
     sites = [SiteRow("s1", "road", "370115", 0, 1), SiteRow("s2", "road", "370115", 0, 1)]
-    made.insert("ninezero_data.site_register", SiteRow._fields, sites)
-    yield made
-    made.close()
+    connection.insert("ninezero_data.site_register", SiteRow._fields, sites)
+    yield connection
+    connection.close()
 
 
 def passages(engine: Engine, site: str, count: int, outcome: str = "clear", stage: str = "", day: date = DAY) -> None:

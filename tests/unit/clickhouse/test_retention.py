@@ -31,12 +31,12 @@ DAYS = 6
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     if request.param == "server":
         server: ClickHouseServer = request.getfixturevalue("clickhouse_server")
-        made = clickhouse.connect(server.url)
+        connection = clickhouse.connect(server.url)
     else:
-        made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
-    clickhouse.migrate(made)
-    yield made
-    made.close()
+        connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(connection)
+    yield connection
+    connection.close()
 
 
 class Deployment:

@@ -19,10 +19,10 @@ MINUTE = 1_767_200_040
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
-    clickhouse.migrate(made)
-    yield made
-    made.close()
+    connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('chdb')}")
+    clickhouse.migrate(connection)
+    yield connection
+    connection.close()
 
 
 def write(engine: Engine, facts: list[ScreeningFact]) -> None:

@@ -154,8 +154,8 @@ def test_a_printed_table_contains_no_control_sequence(capsys: pytest.CaptureFixt
 
 
 def test_text_that_a_spreadsheet_would_evaluate_is_quoted() -> None:
-    made = io.StringIO()
-    csv.writer(made).writerow(
+    text = io.StringIO()
+    csv.writer(text).writerow(
         [csv_cell(value) for value in ("=1+1", "+1", "-1", "@A1", "\t=1", -3, 1.5, "a=1", None, "")]
     )
-    assert next(csv.reader([made.getvalue()])) == ["'=1+1", "'+1", "'-1", "'@A1", "'\t=1", "-3", "1.5", "a=1", "", ""]
+    assert next(csv.reader([text.getvalue()])) == ["'=1+1", "'+1", "'-1", "'@A1", "'\t=1", "-3", "1.5", "a=1", "", ""]

@@ -80,9 +80,9 @@ def test_aiokafka_does_not_seek_a_partition_without_a_committed_offset() -> None
 def test_the_thread_runs_our_calls_and_passes_on_client_id_and_session_settings() -> None:
     assert callable(driver.AIOKafkaConsumerThread.call_thread)
     assert "_ensure_consumer" in driver.AIOKafkaConsumerThread.__dict__
-    made = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
+    source = inspect.getsource(driver.AIOKafkaConsumerThread._create_worker_consumer)
     for setting in ("broker_client_id", "broker_session_timeout", "broker_heartbeat_interval"):
-        assert setting in made
+        assert setting in source
 
 
 def test_a_stream_without_acks_never_acknowledges_for_the_agent() -> None:

@@ -36,12 +36,12 @@ def batch(first: int, kind: str, producer: int, records: int) -> bytes:
     for n in range(1 if marker else records):
         key = b"\0\0\0" + (b"\0" if kind == ABORT else b"\1") if marker else b"k"
         builder.append(n, 1_000 + first + n, key, f"{first + n}".encode(), [])
-    made = bytearray(builder.build())
-    made[:8] = first.to_bytes(8, "big")
+    data = bytearray(builder.build())
+    data[:8] = first.to_bytes(8, "big")
     if marker:
-        made[ATTRIBUTES] = (int.from_bytes(made[ATTRIBUTES], "big") | CONTROL).to_bytes(2, "big")
-        made[CRC] = calc_crc32c(bytes(made[ATTRIBUTES.start :])).to_bytes(4, "big")
-    return bytes(made)
+        data[ATTRIBUTES] = (int.from_bytes(data[ATTRIBUTES], "big") | CONTROL).to_bytes(2, "big")
+        data[CRC] = calc_crc32c(bytes(data[ATTRIBUTES.start :])).to_bytes(4, "big")
+    return bytes(data)
 
 
 class Assignment:

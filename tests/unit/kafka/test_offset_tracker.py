@@ -84,9 +84,9 @@ def test_a_tombstone_has_no_bytes() -> None:
 def test_after_a_rewind_the_next_chunk_starts_at_the_rewound_offset_even_if_that_offset_is_missing() -> None:
     tracker = OffsetTracker()
     tracker.position = 155
-    made = chunk(tracker, 156, 1)  # offset 155 is a transaction marker, which no consumer receives
-    tracker.deliver(made)
-    assert made.start == tracker.watermark == 155
+    first = chunk(tracker, 156, 1)  # offset 155 is a transaction marker, which no consumer receives
+    tracker.deliver(first)
+    assert first.start == tracker.watermark == 155
 
 
 @settings(max_examples=400, deadline=None)
@@ -99,14 +99,14 @@ def test_no_sequence_of_events_commits_past_an_unfinished_chunk(steps: list[tupl
     stale: list[Chunk] = []
     for what, n in steps:
         if what == "deliver":
-            made = chunk(tracker, position, n % 5 + 1)
-            tracker.deliver(made)
-            position = made.next
-            open_chunks.append(made)
+            current = chunk(tracker, position, n % 5 + 1)
+            tracker.deliver(current)
+            position = current.next
+            open_chunks.append(current)
         elif what == "done" and open_chunks:
-            made = open_chunks.pop(n % len(open_chunks))
-            durable.update(range(made.first, made.next))
-            made.done()
+            current = open_chunks.pop(n % len(open_chunks))
+            durable.update(range(current.first, current.next))
+            current.done()
         elif what == "stale" and stale:
             stale.pop(n % len(stale)).done()  # finishes after its assignment ended; it is not durable in this model
         elif what == "revoke":

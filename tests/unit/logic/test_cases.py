@@ -205,7 +205,7 @@ SITES = st.sampled_from(["q1", "q2", "q3"])
 @st.composite
 def arrivals(draw: st.DrawFn, start: datetime, kind: str) -> list[tuple[int, dict[str, Any]]]:
     """Draws (arrival, event) pairs of up to three cases in any order. Some reuse the number of another event."""
-    made = []
+    pairs = []
     for n in range(draw(st.integers(1, 25))):
         when = (start + timedelta(minutes=draw(MINUTES))).astimezone(UTC)
         who = {"n": draw(st.integers(1, 3))}
@@ -226,12 +226,12 @@ def arrivals(draw: st.DrawFn, start: datetime, kind: str) -> list[tuple[int, dic
             visit = draw(st.sampled_from([None, "seen_well", "seen_symptomatic", "not_reached", "refused"]))
             event = followup_event(type_, when, draw(SITES), **who, visit=visit)
         event |= {"device_id": draw(st.sampled_from(["a", "b"])), "seq": n}
-        made.append((draw(st.integers(0, 999)) * 1000 + n, event))
+        pairs.append((draw(st.integers(0, 999)) * 1000 + n, event))
     for n in range(draw(st.integers(0, 5))):
-        ms, event = draw(st.sampled_from(made))
+        ms, event = draw(st.sampled_from(pairs))
         again = event | {"site_id": "q3"} if "site_id" in event and draw(st.booleans()) else event
-        made.append((ms + 1_000_000 + n, again))
-    return draw(st.permutations(made))
+        pairs.append((ms + 1_000_000 + n, again))
+    return draw(st.permutations(pairs))
 
 
 def compare(kind: str, zone: str, start: datetime, events: list[tuple[int, dict[str, Any]]]) -> None:

@@ -40,14 +40,14 @@ def token(n: int, key: str = "k1") -> str:
 
 def lists(keys: tuple[str, ...] = ("k1",)) -> WatchlistIndex:
     """Lists the numbers below ten, each in one of the domains in turn, under every key."""
-    made = WatchlistIndex()
+    index = WatchlistIndex()
     put = [
         Entry("a", "l", f"b:{n}", "health_pass" if kind == "pass" else "close_contact", NOW_US - 10**9, NOW_US + 10**9,
               {kind: tuple(token(n, key) for key in keys)}, 1)
         for n, kind in enumerate(("id", "passport", "pass", "phone", "plate") * 2)
     ]  # fmt: skip
-    made.apply(("a", "l"), put, ())
-    return made
+    index.apply(("a", "l"), put, ())
+    return index
 
 
 def scan(**changes: Any) -> dict[str, Any]:
@@ -169,10 +169,10 @@ def test_decisions_with_a_malformed_identifier_are_not_recorded(wrong: dict[str,
     (_, read, _), *_ = projections(load({f"NINEZERO_{name}": value for name, value in given.items()}))
     good: dict[str, Any] = {"numbers": [0], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
     for change, accepted in (({}, True), (wrong, False)):
-        made = {"sites": ["s"], **good, **change}
-        group = ["vehicle", "in", "", 1, "clear", False, [], *(made[name] for name in good)]
+        fields = {"sites": ["s"], **good, **change}
+        group = ["vehicle", "in", "", 1, "clear", False, [], *(fields[name] for name in good)]
         value = encode(
-            {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": made["sites"], "decisions": [group]}
+            {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": fields["sites"], "decisions": [group]}
         )
         if accepted:
             assert read(SimpleNamespace(value=value)).days
@@ -297,7 +297,7 @@ def test_well_formed_tokens_of_different_lengths_are_recognised() -> None:
 
 
 def test_an_expired_entry_leaves_the_decision_to_the_slow_path() -> None:
-    made = WatchlistIndex()
-    made.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1)], ())
+    expired = WatchlistIndex()
+    expired.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1)], ())
     value = json.dumps(scan(observed_at=(NOW + timedelta(days=1)).isoformat())).encode()
-    assert cleared([value], index=made) == [] and is_clear(value, CHECKPOINTS, made)
+    assert cleared([value], index=expired) == [] and is_clear(value, CHECKPOINTS, expired)

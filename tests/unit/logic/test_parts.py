@@ -20,8 +20,8 @@ def part(number: int, parts: int, *lines: int, **given: Any) -> PushBatch:
         "batch_id": "b", "authority": "a", "pushed_by": "p", "list": "l", "category": "close_contact", "mode": "delta",
         "sequence": 1, "issued_at": NOW, "purpose": "epidemic_control", "declared_lines": 0, "legal_basis": "o",
     }  # fmt: skip
-    made = [PushLine(line, PushTokens()) for line in lines]
-    return PushBatch(**{**fields, **given}, part=number, parts=parts, lines=made)
+    push_lines = [PushLine(line, PushTokens()) for line in lines]
+    return PushBatch(**{**fields, **given}, part=number, parts=parts, lines=push_lines)
 
 
 @given(st.permutations(range(1, 6)), st.lists(st.integers(1, 5), max_size=5))

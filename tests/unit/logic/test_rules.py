@@ -31,10 +31,10 @@ def entry(
 
 
 def lists(*entries: Entry) -> WatchlistIndex:
-    made = WatchlistIndex()
+    index = WatchlistIndex()
     for e in entries:
-        made.apply((e.authority, e.list), [e], [])
-    return made
+        index.apply((e.authority, e.list), [e], [])
+    return index
 
 
 def person(**given: Any) -> dict[str, Any]:

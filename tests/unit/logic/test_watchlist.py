@@ -109,9 +109,9 @@ steps = st.lists(
 )
 
 
-def compare_with_model(made: list[tuple[str, Any, Any]]) -> None:
+def compare_with_model(drawn_steps: list[tuple[str, Any, Any]]) -> None:
     watchlist, model = WatchlistIndex(), Model()
-    for what, name, value in made:
+    for what, name, value in drawn_steps:
         if what == "stage":
             watchlist.stage(name, columns_of([Entry(*name, *put) for put in value]))
             model.staged[name] |= {put[0]: Entry(*name, *put) for put in value}
@@ -137,17 +137,17 @@ def compare_with_model(made: list[tuple[str, Any, Any]]) -> None:
 
 
 @given(steps)
-def test_the_index_holds_what_dictionaries_hold(made: list[tuple[str, Any, Any]]) -> None:
-    compare_with_model(made)
+def test_the_index_holds_what_dictionaries_hold(drawn_steps: list[tuple[str, Any, Any]]) -> None:
+    compare_with_model(drawn_steps)
 
 
 @settings(max_examples=40)
 @given(steps)
-def test_colliding_tags_do_not_change_results(made: list[tuple[str, Any, Any]]) -> None:
+def test_colliding_tags_do_not_change_results(drawn_steps: list[tuple[str, Any, Any]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for module in (hash_table, tokens):
             patch.setattr(module, "hash", lambda text: len(text) & 1, raising=False)
-        compare_with_model(made)
+        compare_with_model(drawn_steps)
 
 
 @pytest.mark.parametrize("distinct", [1, 7, 1 << 32])

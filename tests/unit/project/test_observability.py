@@ -126,10 +126,10 @@ def test_dashboards_are_complete_and_their_data_sources_are_provisioned() -> Non
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('dashboards')}")
-    clickhouse.migrate(made)
-    yield made
-    made.close()
+    connection = clickhouse.connect(f"chdb://{tmp_path_factory.mktemp('dashboards')}")
+    clickhouse.migrate(connection)
+    yield connection
+    connection.close()
 
 
 def test_the_queries_of_the_dashboards_run_and_read_only_the_views(engine: Any) -> None:
@@ -158,7 +158,10 @@ def test_the_deployments_that_the_runbook_names_exist() -> None:
     text = (ROOT / "docs" / "runbook.md").read_text()
     named = set(re.findall(r"deploy/(ninezero-[\w-]+)", text)) - {"ninezero-ROLE"}
     manifests = yaml.safe_load_all((DEPLOY / "kubernetes" / "workers.yaml").read_text())
-    assert named <= {made["metadata"]["name"] for made in manifests if made["kind"] == "Deployment"} and len(named) > 2
+    assert (
+        named <= {manifest["metadata"]["name"] for manifest in manifests if manifest["kind"] == "Deployment"}
+        and len(named) > 2
+    )
     assert set(re.findall(r"^\| .*compose\.yaml exec (\w+)", text, re.M)) <= ROLES.keys()
 
 

@@ -13,8 +13,15 @@ GOOD = {
 
 
 def test_settings_have_their_documented_defaults() -> None:
-    made = load(GOOD)
-    assert (made.home, made.timezone, made.k, made.topic_prefix, made.replay, made.max_list_age) == (
+    settings = load(GOOD)
+    assert (
+        settings.home,
+        settings.timezone,
+        settings.k,
+        settings.topic_prefix,
+        settings.replay,
+        settings.max_list_age,
+    ) == (
         "370115",
         "Asia/Shanghai",
         11,
@@ -22,12 +29,12 @@ def test_settings_have_their_documented_defaults() -> None:
         False,
         300,
     )
-    assert made.http == ("127.0.0.1", 6066) and made.workers == ()
+    assert settings.http == ("127.0.0.1", 6066) and settings.workers == ()
 
 
 def test_workers_on_other_machines_are_listed_with_their_role() -> None:
-    made = load({**GOOD, "NINEZERO_WORKERS": "screening=a:6066, lists=[::1]:6067"})
-    assert made.workers == (("screening", "a", 6066), ("lists", "::1", 6067))
+    settings = load({**GOOD, "NINEZERO_WORKERS": "screening=a:6066, lists=[::1]:6067"})
+    assert settings.workers == (("screening", "a", 6066), ("lists", "::1", 6067))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -70,17 +77,17 @@ def test_an_incomplete_security_setting_is_an_error_and_never_a_plain_connection
 
 
 def test_no_secret_is_in_the_repr_of_settings() -> None:
-    made = load({
+    settings = load({
         **GOOD, "NINEZERO_CLICKHOUSE": "clickhouses://writer:hidden-1@h", "NINEZERO_CLICKHOUSE_TLS_CA": __file__,
         "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", "NINEZERO_KAFKA_SASL_USER": "u", "NINEZERO_KAFKA_SASL_PASSWORD": "hidden-2",
         "NINEZERO_KAFKA_TLS_CA": __file__,
     })  # fmt: skip
     assert (
-        made.kafka_security["password"] == "hidden-2"
-        and "hidden-1" in made.clickhouse
-        and "ca_certs=" in made.clickhouse
+        settings.kafka_security["password"] == "hidden-2"
+        and "hidden-1" in settings.clickhouse
+        and "ca_certs=" in settings.clickhouse
     )
-    assert "hidden" not in repr(made) + str(made)
+    assert "hidden" not in repr(settings) + str(settings)
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
 def record(name: str, message: str, *arguments: Any, level: int = logging.ERROR, **extra: Any) -> logging.LogRecord:
-    made = logging.LogRecord(name, level, "", 1, message, arguments, None)
-    made.__dict__.update(extra)
-    return made
+    log_record = logging.LogRecord(name, level, "", 1, message, arguments, None)
+    log_record.__dict__.update(extra)
+    return log_record
 
 
 def written(records: list[logging.LogRecord]) -> list[str]:
@@ -166,9 +166,9 @@ def test_a_repeated_record_keeps_no_traceback_alive() -> None:
 
 
 def test_a_json_line_has_time_level_logger_message_and_role() -> None:
-    made = record("ninezero.sink", "lost %s\nof %s", "rows", "today", level=logging.WARNING)
-    made.created = 1_580_779_800.25
-    line = JsonFormatter("recording").format(made)
+    log_record = record("ninezero.sink", "lost %s\nof %s", "rows", "today", level=logging.WARNING)
+    log_record.created = 1_580_779_800.25
+    line = JsonFormatter("recording").format(log_record)
     assert "\n" not in line
     assert json.loads(line) == {
         "time": "2020-02-04T01:30:00.250+00:00",
@@ -183,9 +183,9 @@ def test_a_json_line_holds_the_traceback() -> None:
     try:
         raise ValueError("reason")
     except ValueError:
-        made = record("asyncio", "failed")
-        made.exc_info = sys.exc_info()
-    assert json.loads(JsonFormatter("lists").format(made))["exception"].endswith("ValueError: reason")
+        log_record = record("asyncio", "failed")
+        log_record.exc_info = sys.exc_info()
+    assert json.loads(JsonFormatter("lists").format(log_record))["exception"].endswith("ValueError: reason")
 
 
 @pytest.mark.parametrize(

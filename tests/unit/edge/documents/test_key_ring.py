@@ -72,9 +72,9 @@ def test_a_new_ring_never_overwrites_a_file(path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_mode_for_the_owner_only_is_accepted(path: Path, mode: int) -> None:
-    made = new_ring(path)
+    key_id = new_ring(path)
     path.chmod(mode)
-    assert KeyRing.load(path).active == made
+    assert KeyRing.load(path).active == key_id
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o602, 0o601, 0o700, 0o4600])

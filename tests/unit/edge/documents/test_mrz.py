@@ -88,9 +88,9 @@ def zones(draw: st.DrawFn) -> tuple[str, str, list[str], list[tuple[int, int]]]:
 
 @given(zones())
 def test_a_valid_zone_of_every_format_has_no_flag_and_gives_its_number(
-    made: tuple[str, str, list[str], list[tuple[int, int]]],
+    zone: tuple[str, str, list[str], list[tuple[int, int]]],
 ) -> None:
-    _, number, lines, _ = made
+    _, number, lines, _ = zone
     found = mrz(lines, TODAY)
     assert found.flags == []
     assert found.number == number and passport(found.state, found.number) == f"{found.state}/{number}"
@@ -98,9 +98,9 @@ def test_a_valid_zone_of_every_format_has_no_flag_and_gives_its_number(
 
 @given(zones(), st.data())
 def test_any_wrong_digit_of_a_checked_field_gives_a_flag(
-    made: tuple[str, str, list[str], list[tuple[int, int]]], data: st.DataObject
+    zone: tuple[str, str, list[str], list[tuple[int, int]]], data: st.DataObject
 ) -> None:
-    _, _, lines, where = made
+    _, _, lines, where = zone
     line, column = data.draw(st.sampled_from(where))
     other = data.draw(st.sampled_from("0123456789").filter(lambda c: c != lines[line][column]))
     lines[line] = lines[line][:column] + other + lines[line][column + 1 :]

@@ -85,8 +85,8 @@ def test_the_token_follows_the_formula_of_the_contract() -> None:
 
 
 def test_tokens_of_different_domains_and_keys_differ() -> None:
-    made = {token(i, k, d, "X1") for i, k in (("a", KEY), ("b", KEY[::-1])) for d in ("id", "pass", "phone", "plate")}
-    assert len({t.partition(".")[2] for t in made}) == 8
+    tokens = {token(i, k, d, "X1") for i, k in (("a", KEY), ("b", KEY[::-1])) for d in ("id", "pass", "phone", "plate")}
+    assert len({t.partition(".")[2] for t in tokens}) == 8
 
 
 @pytest.mark.parametrize(("domain", "text"), [("id", ""), ("id", "37011\ud800"), ("37011519", "id")])

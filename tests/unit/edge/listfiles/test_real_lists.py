@@ -92,13 +92,13 @@ def test_an_ambiguous_date_gives_no_window_and_no_default(write_file: Any, uncle
 
 
 def test_a_form_with_merged_titles_a_group_heading_hidden_sheets_and_blank_rows_is_read(make_workbook: Any) -> None:
-    def dress(made: Any) -> None:
-        page = made.active
+    def dress(book: Any) -> None:
+        page = book.active
         page.merge_cells("A1:E1")
         page.merge_cells("B3:C3")
-        made.create_sheet("字典", 0).append(["身份证号"])
-        made.worksheets[0].sheet_state = "hidden"
-        made.create_sheet("说明").append(["身份证号请填写18位"])
+        book.create_sheet("字典", 0).append(["身份证号"])
+        book.worksheets[0].sheet_state = "hidden"
+        book.create_sheet("说明").append(["身份证号请填写18位"])
 
     rows = [
         ["隔离人员名单"], [], ["", "证件", "", "联系方式", ""], ["姓名", "身份证号\n（18位）", "护照号", "手机号码", "备注"],
