@@ -1,1 +1,1 @@
-"""What happens to events: pure logic, thin agents, and the command line."""
+"""The code of the workers and the command line: pure logic, and thin agents that connect it to Kafka and ClickHouse."""

@@ -70,5 +70,6 @@ class FollowupLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, 
 
 
 def _without_day(fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields that a fact has, too: it holds no day, which follows from the time and the time zone."""
+    """Returns the fields that a record shares with its fact: all but `day`, which follows from the time and the time
+    zone."""
     return {name: value for name, value in fields.items() if name != "day"}

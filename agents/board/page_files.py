@@ -27,7 +27,7 @@ FILES = {
     "uPlot.iife.min.js": PageFile("uPlot.iife.min.js", "text/javascript"),
     "uPlot.min.css": PageFile("uPlot.min.css", "text/css"),
 }
-"""The files by their path."""
+"""The files of the page by URL path."""
 
 
 def routes() -> Iterator[web.RouteDef]:

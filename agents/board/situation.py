@@ -1,4 +1,5 @@
-"""The situation by ClickHouse, in parts. Each part is read by itself, as often as its cost allows, and has its own age.
+"""The situation as read from ClickHouse, in parts. Each part is read by itself, as often as its cost allows, and has its
+own age.
 
 Rule and site appear together only by day, never by minute: a minute, a site and a rule could point to a person.
 """
@@ -164,7 +165,7 @@ class Situation:
         return int(time.time()) if minute is None else minute + 59
 
     async def _recent_today(self, ask: Ask, moment: Moment) -> dict[str, Any]:
-        """The counts of the recent minutes, with those of the settled minutes that they continue."""
+        """Returns the counts of the settled minutes of today, and those of the recent minutes after them."""
         part = self.parts["settled_today"]
         if part.data is None or part.day != moment.day:
             raise ClickHouseError("the counts of the earlier part of the day are not known")

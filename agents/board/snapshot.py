@@ -18,7 +18,7 @@ SITES_SHOWN = 40
 """Sites in the snapshot. A page that shows more asks for all of them."""
 
 SETTLE_SECONDS = 10
-"""After the first page was opened, missing answers are no problem for this long."""
+"""Time after the first page was opened during which missing answers are not reported as a problem."""
 
 
 class Snapshots:

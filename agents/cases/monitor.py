@@ -1,8 +1,8 @@
-"""Monitors cases: writes every event to the ledger, and alerts staff once of everything that they must know.
+"""Monitors cases: writes every event to the ledger, and alerts staff once about each thing that they must know.
 
 The path of an event: chunk → accepted (or dead-lettered) → case → alerts acknowledged → ledger acknowledged → chunk done.
-What is missing after the end of a slot or day is checked by the clock, in the partitions that have no backlog. In replay
-mode time is that of each case's own events, and the clock is not used.
+After the end of a slot or day, missing reports are looked for in the partitions that have no backlog. In replay mode the
+times of each case's own events replace the clock.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class CaseMonitor:
             idle = [tp for tp in assigned if await self._has_no_backlog(tp)]
             ends = await self._ends([tp for tp in idle if self._has_due_cases(tp.partition)])
             for tp, end in ends.items():
-                # Another end means that reports have arrived: other workers may have had them while this one was paused.
+                # A changed end means that reports have arrived. Another worker may have processed them while this one was
+                # paused.
                 if self._end_when_idle[tp] == end:
                     await self._check_due_cases(tp.partition)
 

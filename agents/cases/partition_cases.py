@@ -52,7 +52,7 @@ class Case:
     Attributes:
         facts: its facts, by (device_id, seq).
         alert_ids: the alerts that were raised.
-        next_check_us: when to check for missing reports, or whether to remove it (Unix time in µs).
+        next_check_us: when to check an open case for missing reports, or when to remove a closed one (Unix time in µs).
     """
 
     facts: dict[tuple[str, int], Any] = field(default_factory=dict)

@@ -18,7 +18,7 @@ class _Row(NamedTuple):
     """One published total. `sql` counts it as `n`; `{last_day}` stands for the last local day."""
 
     field: str
-    """The field of `spec.Published`."""
+    """The field of `Published` in the scenario file."""
     name: str
     """Its name in the report."""
     sql: str

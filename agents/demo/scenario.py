@@ -93,7 +93,8 @@ class Scenario:
             yield day
 
     def _batch_sizes(self) -> list[int]:
-        """Returns the number of lines of each pushed batch: random, at least one, and all person-times together."""
+        """Returns the number of lines of each pushed batch: random numbers of at least one, which add up to all
+        person-times."""
         published = self._spec.published
         cuts = sorted(self._random.sample(range(1, published.person_times), published.push_batches - 1))
         return [end - first for first, end in pairwise([0, *cuts, published.person_times])]

@@ -43,7 +43,7 @@ class Published(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Invented(msgspec.Struct, forbid_unknown_fields=True):
-    """Totals that nobody published and that a replay needs."""
+    """Totals that a replay needs and that were never published, so they are invented."""
 
     pedestrians: Count
     residents: PositiveCount

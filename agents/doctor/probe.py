@@ -51,7 +51,7 @@ class DeploymentProbe:
 
     @cached_property
     def topics(self) -> dict[str, dict[str, Any]]:
-        """The descriptions of the topics by Kafka, by name without the prefix."""
+        """Kafka's descriptions of the topics, by name without the prefix."""
         with contextlib.closing(self.admin()) as admin:
             names = {self.settings.topic(topic.name): topic.name for topic in topics.ALL}
             return {names[topic["name"]]: topic for topic in admin.describe_topics(list(names))}
@@ -75,7 +75,8 @@ class DeploymentProbe:
 
     @cached_property
     def heartbeat_offset(self) -> float | None:
-        """The clock of the broker minus that of this machine in seconds, by the next heartbeat; None if no heartbeat arrives."""
+        """Seconds by which the broker's clock is ahead of this machine's, measured with the next heartbeat; None if none
+        arrives."""
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
         return asyncio.run(_next_heartbeat(self.settings))

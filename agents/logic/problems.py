@@ -111,7 +111,7 @@ def _unknown(seen: Observation) -> list[Problem]:
 
 
 def _since(at: float | None, seen: Observation) -> dict[str, Any]:
-    """Since when something is unknown. If it never was known, that is since the board is watched, or before."""
+    """Returns since when something is unknown. If it was never known: since the first page was opened, or earlier."""
     return {"since": at or seen.watched_since, "or_before": not at}
 
 
@@ -149,7 +149,7 @@ def _workers(seen: Observation) -> list[Problem]:
 
 
 def _known(seen: Observation, name: str) -> Any:
-    """The data of a part; None if it is unknown, which `_unknown` reports."""
+    """Returns the data of a part, or None if the part is unknown. `_unknown` reports that problem."""
     return seen.data[name] if seen.parts[name].known else None
 
 

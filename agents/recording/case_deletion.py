@@ -83,8 +83,9 @@ _KEPT: dict[str, tuple[KeptCounts, ...]] = {
 def delete_closed_cases(engine: Engine, before: date) -> int:
     """Deletes the cases that were closed on a local day before `before`, and keeps their counts.
 
-    The call may be interrupted anywhere and repeated: one row in `case_folds` makes the kept counts count and the rows of
-    the cases cease to count, and the next call finishes the deletion. Of two calls that run at the same time, one counts.
+    The call may be interrupted anywhere and repeated. One row in `case_folds` switches the views from the rows of the
+    cases to the kept counts, and the next call finishes the deletion. Of two calls that run at the same time, one has an
+    effect.
     A deleted case whose events arrive again does not count again.
 
     Returns:

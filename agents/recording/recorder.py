@@ -162,7 +162,7 @@ class Recorder:
                 return
             earliest = await consumer.earliest_offsets(*behind)
             for tp, position in behind.items():
-                # Without an await in between: chunks that are delivered after the first rewind fill the buffers.
+                # No await between the rewinds: chunks that are delivered after the first rewind would fill the buffers.
                 floor = max(recorded[tp].next_offset, earliest[tp])
                 if position > floor and self._buffers[tp.topic].empty:
                     self._checkpoint.rewind(tp, floor)

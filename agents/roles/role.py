@@ -21,7 +21,8 @@ SESSION_SECONDS = 6.0
 """How long the partitions of a worker that was lost wait before others get them. Brokers allow no less by default."""
 
 HEARTBEAT_SECONDS = 0.5
-"""How often a worker asks its group for news. A rebalance waits for the slowest worker to hear of it."""
+"""Interval between heartbeats to the consumer group. A worker learns of a rebalance from the answer, and the rebalance
+waits for the slowest."""
 
 STOP_SECONDS = 20.0
 """How long a role may take to stop before its process ends anyway."""

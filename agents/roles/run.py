@@ -33,7 +33,7 @@ async def run(name: str, settings: Settings, output: LogOutput) -> str | None:
     Args:
         name: the role.
         settings: the settings of the process.
-        output: the log output, which is told when Kafka answers.
+        output: the log output, which is notified when Kafka answers.
 
     Returns:
         The failure in one line, or None after a signal.

@@ -42,11 +42,11 @@ class Screening:
 
     async def screen(self, kind: EventKind, chunks: Sequence[Chunk]) -> None:
         """Screens the chunks of one batch. Returns when Kafka has acknowledged everything that follows from them."""
-        # 1. Wait until the watchlist is complete. Nothing is matched after the end of the order, so nothing is waited for.
+        # 1. Wait until the watchlist is complete. After the end of the order nothing is matched, so there is no wait.
         arrived = time.perf_counter()
         if datetime.now(UTC) < self.settings.sunset:
             await self.replica.wait_until_current()
-        # A closed chunk belongs to another worker now, which decides it by the watchlist as it is then.
+        # A closed chunk was revoked during the wait. The worker that now has its partition decides it.
         if not (chunks := [chunk for chunk in chunks if not chunk.tracker.closed]):
             return
         started = time.perf_counter()
@@ -66,7 +66,7 @@ class Screening:
             chunk.done()
 
     def decide(self, kind: EventKind, chunks: Sequence[Chunk]) -> BatchOutput:
-        """Decides chunks by the watchlist and the time of this moment, and counts them in the metrics."""
+        """Decides chunks with the watchlist and the time of this moment, and counts them in the metrics."""
         now = datetime.now(UTC)
         conditions = Conditions(
             now=now,

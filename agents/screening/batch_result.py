@@ -24,11 +24,11 @@ from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import DecodedEvent, Rejected
 
 NOBODY: list[int] = []
-"""The people of an outcome that concerns none of them."""
+"""The list of people for an outcome that concerns none of them."""
 
 
 class SiteOutcomes(NamedTuple):
-    """What the devices of one site are sent, and where decisions about the site's events go."""
+    """The outcomes that are sent to the devices of one site, and the place for the decisions about the site's events."""
 
     outcomes: list[tuple[str, int, str, list[int]]]
     """As in `Outcomes`, in the order of the records."""
@@ -116,7 +116,7 @@ class BatchResult:
             site.decisions.groups[key].append((site.number, device, seq, decoded.observed_us // 1000, digest))
 
     def add_outcome(self, position: int, event: Any, outcome: str, people: list[int]) -> None:
-        """Adds the outcome that an event's device is sent, in the order of the records."""
+        """Adds the outcome that is sent to the event's device, in the order of the records."""
         site = self._sites.get(event.site_id) or self._site(event.site_id, position)
         at = bisect(site.positions, position)
         site.positions.insert(at, position)

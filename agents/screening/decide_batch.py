@@ -40,7 +40,7 @@ class Conditions:
 
 
 def decide_batch(kind: EventKind, batch: Batch, conditions: Conditions) -> BatchResult:
-    """Decides every record of a batch. It never waits, so all of them meet one state of the watchlist."""
+    """Decides every record of a batch. It never waits, so all are matched against the same state of the watchlist."""
     result = BatchResult(kind, batch, conditions.now, conditions.watchlist_version)
     undecided = np.ones(len(batch), bool)
     if len(batch) >= MIN_FAST_PATH_EVENTS and not (conditions.stale or conditions.ended):

@@ -13,7 +13,8 @@ SWEEP_LIMIT = 50_000
 """Most entries that one sweep takes off a list. The rest waits for the next sweep, so that a push never waits long."""
 
 TOMBSTONE_SECONDS = 600.0
-"""A removal becomes a tombstone after this time. It is longer than any transaction, so no delayed writer can follow."""
+"""A removal becomes a tombstone after this time. It is longer than any transaction, so no delayed writer can still write
+then."""
 
 
 class Sweep:

@@ -34,7 +34,7 @@ class LimitedReader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._query, sql)
 
     async def close(self) -> None:
-        """Closes the connection without waiting. A query that hangs ends with the process."""
+        """Closes the connection without waiting. A query that hangs keeps its thread until the process ends."""
         self._thread.submit(lambda: self._engine.close() if self._engine else None)
         self._thread.shutdown(wait=False)
 

@@ -64,7 +64,8 @@ class ThreadedConnection:
         await self.call(lambda engine: engine.execute(sql))
 
     async def close(self) -> None:
-        """Closes the connection. A statement that hangs longer than `CLOSE_SECONDS` ends with the process."""
+        """Closes the connection. A statement that hangs longer than `CLOSE_SECONDS` keeps its thread until the process
+        ends."""
         with contextlib.suppress(TimeoutError):
             closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
             await asyncio.wait_for(closing, CLOSE_SECONDS)

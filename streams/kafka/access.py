@@ -28,7 +28,7 @@ class Access(NamedTuple):
 
     @property
     def topics(self) -> frozenset[Topic]:
-        """Returns all of them."""
+        """Returns the topics that the party reads or writes."""
         return frozenset(self.reads + self.writes)
 
 

@@ -1,7 +1,8 @@
 """Each worker's own copy of the watchlist: it reads the topic from its beginning to its end, then follows it.
 
-While it reads, it asks the topic for its end offset again and again. When everything before that offset is applied, the copy was
-complete at the time of the question. How fresh the copy is follows from that time, not from the time of the last record.
+While it reads, it repeatedly asks the broker for the end offset. When every record before that offset is applied, the
+copy is known to be complete as of the time of that request. How fresh the copy is follows from that time, not from the
+time of the last record.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ its receipt: the other second is for the commit, because the receipt has its tim
 
 STEP_SECONDS, STEPS = 0.5, 10
 """If the end offset stays unknown for so many steps of this length, the last complete lists are used. They are counted in steps so
-that a process which was suspended loses one step only, and does not take its own pause for a silence of the topic."""
+that a process which was suspended loses one step only, and does not mistake its own pause for a topic that does not
+answer."""
 
 RETRY_SECONDS = 1.0
 """Pause before the topic is read again after an error."""
@@ -71,7 +73,7 @@ class WatchlistReplica(WatchlistState):
         self._complete_as_of = -math.inf
         """When (monotonic time) the copy was last known to be complete."""
         self._silent = False
-        """The end offset was waited for in vain, and is still unknown."""
+        """Whether a wait for the end offset has timed out, and no answer has arrived since."""
         self.position = 0
         self.ready = asyncio.Event()
 
@@ -172,7 +174,7 @@ class WatchlistReplica(WatchlistState):
     async def _poll_end(self) -> None:
         while True:
             asked = time.monotonic()
-            with contextlib.suppress(KafkaError):  # the next question may be answered
+            with contextlib.suppress(KafkaError):  # the next request may be answered
                 await self.wait_until_applied(await self.end_offset())
                 self.caught_up = True
                 async with self._changed:

@@ -27,7 +27,7 @@ MAX_PENDING_TOMBSTONES = 200_000
 HEARTBEAT_KEY = b"||"
 
 NO_BATCH = -1
-"""In the place of a sequence: the entry was not removed by a batch."""
+"""Stands in place of a sequence for an entry that no batch removed."""
 
 ListName = tuple[str, str]
 """Authority and list."""

@@ -12,8 +12,8 @@ COUNTS = ("passages", "people", *reversed(OUTCOMES), "fevers")
 _SUMS = ", ".join(f"sum({name}) AS n_{name}" for name in COUNTS)
 
 SETTLED_SECONDS = 600
-"""Minutes older than this are summed once a minute, the later ones with every query. An event that is later than this is counted with
-the next sum of the older minutes."""
+"""Minutes older than this are summed once a minute, newer minutes with every query. A late event for an older minute is
+counted in the next sum of the older minutes."""
 
 
 async def _by_site(ask: Ask, where: str) -> dict[str, dict[str, int]]:

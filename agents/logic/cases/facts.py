@@ -31,7 +31,7 @@ def distinct_in_order(facts: Iterable[Fact]) -> list[Fact]:
 def case_version(facts: Iterable[QuarantineFact | FollowupFact]) -> int:
     """Returns the version of a case's row, given its distinct facts.
 
-    It grows with every new event, and with every content that turns out to have arrived earlier.
+    It grows with every new event, and when a known event gets other content that arrived in Kafka earlier.
     """
     return min(sum(fact.version for fact in facts), MAX_VERSION)
 

@@ -1,8 +1,8 @@
 """The fast path: finds, for a whole batch, the events that are certainly valid and clear.
 
 An event is *cleared* only if it is certain that decoding accepts it and that the rules (`rules.py`) say `clear`. Every other event
-takes the slow path: it is decoded and decided one by one. So the fast path may miss a clear event, but must never clear another.
-Most events are clear, and checking them by columns costs a fraction of the slow path.
+takes the slow path: it is decoded and decided one by one. So the fast path may miss a clear event, but it must never
+clear an event that is not clear. Most events are clear, and the vectorised checks cost a fraction of the slow path.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ninezero.schemas.events import MAX_VALUE_BYTES, PSEUDONYM_PATTERN, Person
 from ninezero.schemas.fast_decode import PatternCache, pattern_free, string_patterns
 
 DECODED_TOGETHER = 64
-"""Values decoded in one `map` call. A value that does not decode makes only these be decoded one by one."""
+"""Values decoded in one `map` call. If one of them does not decode, these values are decoded again one by one."""
 
 _DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 

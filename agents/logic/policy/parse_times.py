@@ -61,7 +61,7 @@ def _parse_form(texts: Sequence[str], form: bytes) -> ParsedTimes:
     end = len(form) - (1 if form.endswith(b"Z") else 6)
     if end > 20:
         unix_us += digits[:, 20:end] @ 10 ** np.arange(5, 25 - end, -1)
-    # The date and the offset give midnight. Most texts of a batch have the same ones.
+    # The date and the offset determine midnight. Most texts of a batch have the same date and offset.
     frames = np.ascontiguousarray(np.hstack((letters[:, :10], letters[:, end:]))).view(f"V{10 + len(form) - end}")[:, 0]
     if (frames == frames[0]).all():
         distinct, which = frames[:1], np.zeros(len(texts), np.intp)

@@ -74,7 +74,7 @@ class Groups:
         self.states = Column(np.uint8)
         """State of each group, by number."""
         self.by_number = [Group(0, ("", ""), GroupKey("", "health_pass", 0))]
-        """Number 0 is no group's: it is the number of unused rows."""
+        """Number 0 belongs to no group. Unused rows have it."""
         self._unused: list[int] = []
 
     def __len__(self) -> int:

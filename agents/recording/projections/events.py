@@ -128,7 +128,7 @@ def followup_fact_row(fact: FollowupFact, day: date) -> FollowupFactRow:
 
 
 def push_receipt(receipt: PushReceipt) -> list[PushReceiptRow]:
-    """Returns the row of the receipt of a batch, or no row if a rejected confirmation is its subject.
+    """Returns the row of the receipt of a batch, or no row if the receipt answers a rejected confirmation.
 
     The receipt of a confirmed batch replaces the receipt of the held one; otherwise the first receipt of a batch counts.
     """
@@ -155,7 +155,7 @@ def push_receipt(receipt: PushReceipt) -> list[PushReceiptRow]:
 
 
 def push_audit(receipt: PushReceipt) -> list[AuditRow]:
-    """Returns who pushed, withdrew or confirmed a batch, or no row if a rejected confirmation is the subject."""
+    """Returns the row with who pushed, withdrew or confirmed a batch, or no row for a rejected confirmation."""
     if receipt.confirmation is not None:
         return []
     return [

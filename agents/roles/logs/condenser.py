@@ -1,7 +1,8 @@
 """Condenses log records: one line when an outage begins, one when it ends, and a reminder each minute.
 
 Failures of the Kafka clients are counted as one outage of Kafka, which ends when Kafka answers. Any other warning or error is
-written the first time; if it is repeated, its repetitions are counted, and the count is written. Nothing is left out uncounted.
+written the first time; if it is repeated, its repetitions are counted, and the count is written. Every record that is
+left out is counted.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class Condenser:
 
 
 def _kind(record: logging.LogRecord) -> Kind:
-    """Returns the kind of a record: in messages of libraries numbers are left out, in ours only durations."""
+    """Returns the kind of a record. It ignores all numbers in messages of the Kafka clients, and only durations in
+    others."""
     changing = _NUMBERS if record.name.partition(".")[0] in CLIENTS else _DURATIONS
     return record.name, record.levelno, changing.sub("#", record.getMessage())
 

@@ -50,7 +50,7 @@ class Outage:
         return self._failures - self._noticed_failures
 
     def failed(self, now: float) -> Notice | None:
-        """Counts a failure. Returns a notice if it is to be logged."""
+        """Counts a failure. Returns the notice to log, or None."""
         if self._first is None:
             self._first, self._failures, self._noticed_failures, self._noticed_at = now, 0, 0, None
         self._latest = now

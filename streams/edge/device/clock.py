@@ -1,4 +1,4 @@
-"""The clock of a device, corrected by Kafka's."""
+"""The clock of a device, corrected by the clock of Kafka."""
 
 import contextlib
 import time

@@ -301,7 +301,7 @@ class Device:
 
 
 def _validate(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
-    """Returns the event with number 0, validated as the workers validate it: nothing that they reject is accepted."""
+    """Returns the event with sequence number 0, validated by the same type as in the workers."""
     try:
         return msgspec.convert(msgspec.to_builtins({**fields, "seq": 0}), kind)
     except msgspec.ValidationError as error:

@@ -46,7 +46,7 @@ def check(kind: Domain, text: str, today: date) -> list[QualityFlag]:
     if normal is None:
         return _without_token(kind, text)
     if kind == "id":
-        # The normal form as a pass is that as an id, except that fifteen digits do not become eighteen.
+        # A pass has the same normal form as an id, except that fifteen digits are not extended to eighteen.
         return _resident(normalise("pass", text) or "", normal, today)
     if kind == "plate":
         return [] if plates.is_recognised(normal) else ["plate_unrecognised"]

@@ -59,9 +59,9 @@ def check_documents(lines: Iterable[bytes | str], today: date) -> Iterator[Check
 def _records(lines: Iterable[bytes | str]) -> Iterator[tuple[int, str]]:
     """Yields the line number, from 0, and the text of each record. Every line is cut to `_LONGEST_LINE`.
 
-    A quoted cell may contain line ends, because a machine-readable zone is often pasted as one cell. It continues for at most
-    two more lines, and never over a line with a comma, which is a record of its own. So a quote that is never closed affects
-    its own line only.
+    A quoted cell may contain line ends, because a machine-readable zone is often pasted as one cell. It continues for at
+    most two more lines, and ends before a line with a comma, because that line is a record of its own. So a quote that is
+    never closed affects its own line only.
     """
     source, ahead, row = (text for line in lines for text in _texts(line)), deque[str](), 0
     while (text := ahead.popleft() if ahead else next(source, None)) is not None:

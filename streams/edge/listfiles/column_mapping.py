@@ -50,9 +50,8 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
             problem = "the mapping cannot be read: check its path and your rights to it"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             problem = f"the mapping is not valid: {MAPPING_EXAMPLE}; the fields are {', '.join(FIELDS)} and first_row"
-        if (
-            mapping is None
-        ):  # raised outside the handler, so that the first error, which quotes the file, is not attached
+        if mapping is None:
+            # Raised outside the handler, so that the first error, which quotes the file, is not attached.
             raise ListFileError(problem)
         return mapping
 

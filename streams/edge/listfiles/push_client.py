@@ -1,6 +1,6 @@
 """The client of the lists role: writes a batch to Kafka in parts, and reads the receipt that answers it.
 
-Identities are tokens before anything is written. No error here quotes a cell or a record.
+All identities have become tokens before this module gets them. No error here quotes a cell or a record.
 """
 
 import contextlib
