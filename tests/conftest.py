@@ -10,8 +10,8 @@ from hypothesis import settings
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import ClickHouseServer
 
-settings.register_profile("patient", deadline=None)  # a machine under load is no fault
-settings.load_profile("patient")
+settings.register_profile("no_deadline", deadline=None)  # a machine under load is no fault
+settings.load_profile("no_deadline")
 
 
 @pytest.fixture(scope="session")

@@ -34,10 +34,10 @@ REPAIR_SECONDS = 10.0
 """Least time between two comparisons of counts with their facts, and between two rollups of finished days."""
 
 SILENT_SECONDS = 60.0
-"""How often silent devices are counted."""
+"""Time between two counts of silent devices."""
 
 RETAIN_SECONDS = 3600.0
-"""How often facts that have reached the end of their retention are looked for."""
+"""Time between two searches for facts whose retention has ended."""
 
 
 async def build(role: Role) -> None:

@@ -24,7 +24,7 @@ BUILDERS: dict[str, Callable[[Role], Awaitable[None]]] = {
     "ledgers": ledgers.build,
     "recording": recording.build,
 }
-"""What adds agents, components and background work to a role, by the name of the role."""
+"""The function that adds agents, components and background work to a role, by the name of the role."""
 
 
 async def run(name: str, settings: Settings, output: LogOutput) -> str | None:

@@ -66,7 +66,7 @@ class PushAgent:
         self._corrections = Corrections(settings, writer)
         self._transactions = Transactions(settings, LISTS_TRANSACTIONAL_ID)
         self._active = False
-        """Whether this process has taken over, and its partition has not been revoked since."""
+        """True from the moment at which this process becomes the active one until its partition is revoked."""
         self._assignment: OffsetTracker | None = None
         """The offset tracker of the assignment under which it took over; None before the first chunk of it."""
         self._lock = asyncio.Lock()

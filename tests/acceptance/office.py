@@ -1,7 +1,7 @@
 """A random health office: batches of every mode, in parts, repeated, stale, held and malformed, and confirmations.
 
-It looks at the model to aim well (at live entries, at held batches), never at the pipeline. It sends nothing that the
-contract leaves open.
+It reads the model, never the pipeline, to address live entries and held batches. It sends nothing that the contract
+leaves open.
 """
 
 from __future__ import annotations

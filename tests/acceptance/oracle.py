@@ -1,49 +1,53 @@
 """The results that the contract requires, computed slowly and plainly from the records that were sent.
 
-Nothing here is imported from the pipeline; section numbers (§) are those of the contract. Instants are whole
-microseconds since 1970. Where the contract leaves a case open, `Ambiguous` is raised, so that no test can
-silently decide it; the readings that were needed all the same:
+Nothing here is imported from the pipeline. Section numbers (§) are those of the contract. Instants are whole
+microseconds since 1970. Where the contract leaves a case open, `Ambiguous` is raised, so that no test decides it
+silently. These readings of the contract were needed nevertheless:
 
-R1  A token's form is that of §5 (`[A-Za-z0-9]{1,16}.` and 32 lower-case hex digits) on scans too, and a token
-    of another form there is `schema_invalid`; on a pushed line it is the line code `bad_token`.
-R2  The path of a missing field is that of the field or of the object that lacks it; an unknown field, whose name
-    must not be repeated, is at its object. `not_json` and `too_large` have the path null or "". Of several
-    faults any one may be named.
-R3  Nesting beyond any parser's limit, or an integer beyond 64 bits, may be `not_json` (RFC 8259 §9 lets a
-    parser set limits) or `schema_invalid`.
-R4  `temperature_implausible` counts as absent in the rows *below* it, so `no_temperature`, above, looks at the
-    values as sent.
-R5  The key ids of a list are those of all tokens of all its entries; a list of any category counts.
+R1  On scans too, a token has the form of §5 (`[A-Za-z0-9]{1,16}.` and 32 lower-case hex digits). A token of another
+    form is `schema_invalid` on a scan, and the line code `bad_token` on a pushed line.
+R2  The path of a missing field is that of the field or of the object that lacks it. The path of an unknown field,
+    whose name must not be repeated, is that of its object. `not_json` and `too_large` have the path null or "". Of
+    several faults any one may be named.
+R3  Nesting beyond any parser's limit, or an integer beyond 64 bits, may be `not_json` (RFC 8259 §9 lets a parser set
+    limits) or `schema_invalid`.
+R4  `temperature_implausible` counts as absent in the rows *below* it. `no_temperature` is above it, so it is decided
+    by the values as sent.
+R5  The key ids of a list are those of all tokens of all its entries. A list of any category counts.
 R6  `lines_declared` of a held or rejected batch is what it declared ("count 0" is for the outcomes of lines).
 R7  The clock bounds and `late` compare exact instants: "over" and "exceeds" are strict.
 R8  A site that was never loaded is screened like any other: nothing in §4 names it a fault.
 
-Of §5 (R9 to R16 stand in test_acceptance.py):
+Readings of §5 (R9 to R16 are in test_acceptance.py):
 
-R17 A batch is (authority, batch_id): two authorities may use the same batch_id. A batch_id that was answered is
-    answered again whatever the new record says.
-R18 "Now" is the Kafka timestamp of the record that completes the batch; its parts may come in any order, and their
-    lines apply in the order of the parts. A part that comes again before the batch is complete changes nothing.
-R19 `declared_lines` is the whole batch's number, the same in every part.
-R20 Codes of a batch go in the order of the text: no_legal_basis, unknown_category, stale_sequence, then what holds.
-    So a rejected batch is never held: a confirmation could not mend it.
-R21 "Withdrawals are never held for these" speaks of all three codes, count_mismatch too.
-R22 A withdrawal's lines have the codes no_token, bad_token and not_listed only ("need tokens only"): their windows
-    are not looked at. `withdrawn` counts lines, as accepted and rejected do; only a full's counts entries. The
-    category of the entry does not matter.
-R23 A `full` applies its lines in order to the list as it stands, then removes what none of them is or replaces;
-    that is what it "removed" (`withdrawn`, would_shrink). It replaces the list, whatever the entries' categories.
-R24 An entry that expired is not live: it is not a duplicate, not replaced, not withdrawn (`not_listed`), not counted.
-R25 Only an applied batch overtakes a held one. A confirmed batch is never reported as held again, whatever it was held for.
-R26 A confirmation is judged when it comes, its batch as when that came. One that is refused changes nothing; of several
-    grounds any one may be named. A confirmation delivered twice may be answered `not_held` the second time. What
-    answers one of a batch that is not known is open.
-R27 The audit has one row for each batch, whatever became of it, and one for each confirmation that was not refused;
+R17 A batch is identified by (authority, batch_id): two authorities may use the same batch_id. A batch_id that was
+    answered gets the same answer again, whatever the new record contains.
+R18 "Now" is the Kafka timestamp of the record that completes the batch. Parts may arrive in any order, and their lines
+    are applied in the order of the parts. A part that arrives again before the batch is complete changes nothing.
+R19 `declared_lines` is the number of the whole batch, the same in every part.
+R20 The codes of a batch have the order of the text: no_legal_basis, unknown_category, stale_sequence, then the codes
+    that hold a batch. So a rejected batch is never held: a confirmation could not repair it.
+R21 "Withdrawals are never held for these" applies to all three codes, including count_mismatch.
+R22 The lines of a withdrawal have the codes no_token, bad_token and not_listed only ("need tokens only"). Their windows
+    are not checked. `withdrawn` counts lines, as accepted and rejected do; for a full it counts entries. The category
+    of the entry does not matter.
+R23 A `full` applies its lines in order to the current list. Then it removes every entry that no line is equal to or
+    replaces; these are what it "removed" (`withdrawn`, would_shrink). It replaces the list, whatever the categories of
+    the entries.
+R24 An expired entry is not live: it is not a duplicate, not replaced, not withdrawn (`not_listed`), not counted.
+R25 Only an applied batch supersedes a held one. A confirmed batch is never reported as held again, whatever it was held
+    for.
+R26 A confirmation is decided at the time at which it arrives, its batch as of the time at which the batch arrived. A
+    rejected confirmation changes nothing; of several grounds any one may be named. A confirmation that is delivered
+    twice may be answered `not_held` the second time. The contract does not define the answer to a confirmation of an
+    unknown batch.
+R27 The audit has one row for each batch, whatever its status, and one for each confirmation that was not rejected.
     `lines` is `lines_declared`, `who` is pushed_by or confirmed_by.
 R28 The view push_batches has one row for each batch, with its last receipt.
-R29 A Correction belongs to an alert, not to an entry: one for each alert_id. An entry that a `full` removed, a line
-    replaced or that expired was not withdrawn.
-R30 The same tokens and window under another category in the same list stay open: by the letter a `duplicate`.
+R29 A Correction belongs to an alert, not to an entry: there is one for each alert_id. An entry that a `full` removed,
+    that a line replaced or that expired was not withdrawn.
+R30 The contract does not define the same tokens and window under another category in the same list. By its wording the
+    line is a `duplicate`.
 """
 
 from __future__ import annotations

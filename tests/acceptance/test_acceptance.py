@@ -112,7 +112,7 @@ class System:
         if done.returncode != 0:
             assert done.returncode == 1
             assert len(done.stderr.strip().splitlines()) == 1, f"more than one line: {done.stderr}"
-            self.refusal = done.stderr.strip()
+            self.rejection = done.stderr.strip()
             return None
         text = done.stdout.strip()
         if text.startswith("["):
@@ -120,7 +120,7 @@ class System:
             return rows
         return [json.loads(line) for line in text.splitlines()]
 
-    refusal: str = field(default="", init=False)
+    rejection: str = field(default="", init=False)
 
 
 @pytest.fixture(params=["chdb", pytest.param("server", marks=pytest.mark.server)])
@@ -380,7 +380,7 @@ def views(expected: Expected, run: str) -> dict[str, View]:
 
 
 def _unknown_categories(rows: Rows) -> Rows:
-    """R15."""
+    """Replaces categories that the contract does not have by `unknown` (R15)."""
     return {k: (v[0], v[1] if v[1] in CATEGORIES else "unknown", *v[2:]) for k, v in rows.items()}
 
 
@@ -389,7 +389,7 @@ def check_dead_letters_by_hour(system: System, letters: list[Record], before: di
         "SELECT toUnixTimestamp(hour) AS h, topic, reason, records FROM ninezero.dead_letters_by_hour"
     )
     if answer is None:
-        return [f"  refused: {system.refusal}"]
+        return [f"  query rejected: {system.rejection}"]
     parsed = [_json(record) for record in letters]
     moments = [_instant(letter["at"]) for letter in parsed]
     wanted: Counter[Any] = Counter((letter["topic"], letter["reason"]) for letter in parsed)
@@ -409,7 +409,7 @@ def _dead_letters_before(system: System) -> dict[tuple[str, str], int]:
     rows = system.query(
         "SELECT topic, reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY topic, reason"
     )
-    assert rows is not None, system.refusal
+    assert rows is not None, system.rejection
     return {(row["topic"], row["reason"]): int(row["n"]) for row in rows}
 
 
@@ -423,8 +423,8 @@ def check_views(system: System, expected: Expected, run: str, more: Callable[[],
         found = _differences(system, expected, run, more)
         if found != before:
             before, changed = found, time.monotonic()
-        if found and any("refused" in line for line in found):
-            print(f"query refused beside a worker ({system.refusal}); the worker is stopped for it")
+        if found and any("query rejected" in line for line in found):
+            print(f"the query was rejected while a worker ran ({system.rejection}); the worker is stopped for it")
             system.stop()
             found = _differences(system, expected, run, more)
             if found:
@@ -439,7 +439,7 @@ def _differences(system: System, expected: Expected, run: str, more: Callable[[]
     for name, view in views(expected, run).items():
         answer = system.query(view.sql)
         if answer is None:
-            return [f" {name}", f"  refused: {system.refusal}"]
+            return [f" {name}", f"  query rejected: {system.rejection}"]
         wanted, actual = view.expected, view.rows(answer)
         if name == "push_batches":
             wanted, actual = _unknown_categories(wanted), _unknown_categories(actual)
@@ -464,7 +464,7 @@ def _load_sites(system: System, sites: list[str]) -> None:
     run = sites[0].partition("-")[0]
     sql = f"SELECT site_id, kind, division, capacity FROM ninezero.sites WHERE startsWith(site_id, '{run}-')"
     answer = system.query(sql)
-    assert answer is not None, system.refusal
+    assert answer is not None, system.rejection
     shown = {(r["site_id"], r["kind"], str(r["division"]), int(r["capacity"])) for r in answer}
     assert shown == set(rows)
 
@@ -512,7 +512,9 @@ def _decided_in_time(client: Client, outcomes: list[Record], expected: Expected)
     last = max((_instant(_json(record)["at"]) for record in outcomes), default=0)
     ends = [e.valid_to for e in expected.lists.all() if e.valid_to > client.base]
     if last >= min(ends, default=last + 1):
-        pytest.fail("the run took so long that entries expired: nothing can be said; try a smaller ACCEPTANCE_EVENTS")
+        pytest.fail(
+            "the run took so long that entries expired: the result is undefined; set a smaller ACCEPTANCE_EVENTS"
+        )
 
 
 @pytest.mark.timeout(1200)

@@ -235,7 +235,9 @@ def test_an_empty_list_lacks_no_key() -> None:
         (29.9, 29.9, ["temperature_implausible"]),
     ],
 )
-def test_temperatures(first: float | None, confirmed: float | None, expected: list[str]) -> None:
+def test_a_temperature_and_its_confirmation_decide_the_rule(
+    first: float | None, confirmed: float | None, expected: list[str]
+) -> None:
     event = scan(person(temperature_c=first, temperature_confirmed_c=confirmed))
     assert [rule for _, rule in rules(event)] == expected
 
@@ -254,7 +256,7 @@ def test_temperatures(first: float | None, confirmed: float | None, expected: li
         ("HK", ["outside_province_without_pass"]),
     ],
 )
-def test_origins(origin: str | None, expected: list[str]) -> None:
+def test_an_origin_decides_by_its_division_and_only_inbound(origin: str | None, expected: list[str]) -> None:
     assert [rule for _, rule in rules(scan(person(origin=origin)))] == expected
     assert rules(scan(person(origin=origin), direction="out")) == []
     assert [rule for _, rule in rules(arrival(person(origin=origin)))] == expected
@@ -308,7 +310,7 @@ GOOD = json.dumps(scan()).encode()
 
 
 @pytest.mark.parametrize("value", [b"", b" ", b"{", GOOD[:-1], GOOD + b"x", b"\xff", GOOD.replace(b"36.5", b"NaN")])
-def test_a_value_that_is_not_json(value: bytes) -> None:
+def test_a_value_that_is_not_json_is_dead_lettered_as_not_json(value: bytes) -> None:
     assert faults(value) == ({"not_json"}, {None, ""})
 
 
@@ -334,7 +336,7 @@ def test_too_large_has_priority_and_one_mib_is_allowed() -> None:
         (scan(direction=None), "/direction"),
     ],
 )
-def test_the_path_of_a_fault(event: Any, path: str) -> None:
+def test_a_fault_has_the_path_of_its_field(event: Any, path: str) -> None:
     reasons, paths = faults(event)
     assert reasons == {"schema_invalid"}
     assert paths - {None} == {path}
@@ -355,7 +357,7 @@ def test_eighty_people_a_repeated_key_and_defaults_are_valid() -> None:
 @pytest.mark.parametrize(
     ("seconds", "bad"), [(600, False), (601, True), (-13 * 86400, False), (-13 * 86400 - 1, True), (-599, False)]
 )
-def test_the_clock_bounds(seconds: int, bad: bool) -> None:
+def test_a_time_outside_the_clock_bounds_is_out_of_range(seconds: int, bad: bool) -> None:
     expected = ({"clock_out_of_range"}, {"/observed_at"}) if bad else (set(), set())
     assert faults(scan(), ms=NOW_MS - seconds * 1000) == expected
 
@@ -420,7 +422,7 @@ def test_a_phone_matches_only_where_neither_side_has_a_document() -> None:
         ({"valid_to": "2026-12-21T00:00:01Z"}, "term_too_long"),
     ],
 )
-def test_line_codes_in_their_order(line: dict[str, Any], code: str | None) -> None:
+def test_a_line_gets_the_first_code_that_applies(line: dict[str, Any], code: str | None) -> None:
     whole = {k: v for k, v in (entry_line() | line).items() if v is not None}
     assert oracle.line_code(whole, "confirmed_case", NOW) == code
     if code == "term_too_long":
@@ -566,7 +568,7 @@ def test_one_event_id_with_two_contents_is_undefined() -> None:
         oracle.expect([record(scan()), record(scan(kind="pedestrian"), offset=1)])
 
 
-def test_push_batches_and_dead_letters() -> None:
+def test_push_batches_and_dead_letters_are_counted() -> None:
     lists = listed(batch(entry_line(), entry_line(2, tokens={})))
     assert oracle.push_batches(lists) == {
         ("b1", "cdc"): ("l1", "confirmed_case", "delta", "applied", "", 2, 1, 0, 1, 0, NOW // SECOND)

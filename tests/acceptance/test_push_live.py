@@ -152,7 +152,7 @@ def test_random_pushes_give_the_results_of_the_model_despite_kills(world: World)
     settled = check_scans(world, seqs)
     check_receipts(world)
     print(Counter((receipt["mode"], receipt["code"]) for receipt in world.receipts))
-    for authority, name in office.names:  # so that every list has both keys, whatever ends from here on
+    for authority, name in office.names:  # every list has both keys, whatever ends from here on
         world.push(world.batch(authority, name, "delta", listed(91)))
     world.wait_answered()
     # While the only entry of a list with some key is about to expire, the contract defines no scan. From here on it
@@ -173,7 +173,7 @@ def test_a_second_person_confirms_a_batch_on_the_command_line(world: World) -> N
     done = world.fleet.run("push", "--confirm", held["batch_id"], "--by", "chen", "--authority", "cdc")
     assert done.returncode == 0, done.stderr
     batch = world.lists.batches["cdc", held["batch_id"]]
-    for who in ("li", "chen"):  # the model hears of it here
+    for who in ("li", "chen"):  # the model processes it here
         word = oracle.Record(oracle.PUSHES, 0, 0, int(time.time() * 1000), None, b"")
         world.receipts.append(dict(world.lists.confirm(word, confirmation(batch, who, now()))))
     world.wait_answered()

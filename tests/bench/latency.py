@@ -220,7 +220,7 @@ def main(rates: list[int]) -> None:
 def show(found: dict[str, Any]) -> None:
     """Prints the result of one rate."""
     chunks = found["chunks"]
-    print(f"{found['rate']:>7,} scans per second; cores: {', '.join(f'{who} {share:.2f}' for who, share in found['cores'].items())}")  # fmt: skip
+    print(f"{found['rate']:>7,} scans per second; cores: {', '.join(f'{who} {cores:.2f}' for who, cores in found['cores'].items())}")  # fmt: skip
     print(f"        {chunks['a_second']:,.0f} chunks per second of {chunks['records']:.1f} records, {chunks['decide_ms']:.1f} ms to decide, "
           f"{chunks['write_ms']:.1f} ms to write; the sender was up to {found['sender_late_ms']:.0f} ms late")  # fmt: skip
     for what in ("outcomes", "alerts", "until decided", "until in Kafka", "until read"):

@@ -233,7 +233,7 @@ def replies(d: Deployment, rng: random.Random) -> None:
 
 @fault("link silent 15 s", clickhouse=True)
 def silent(d: Deployment, rng: random.Random) -> None:
-    """Neither side is told, and the old connection stays dead afterwards, as after the timeout of a firewall."""
+    """Neither side is notified. The old connection stays dead afterwards, as after the timeout of a firewall."""
     rest(rng, 0, 2)
     d.link.silent = True
     time.sleep(15)

@@ -152,20 +152,20 @@ class Attack(System):
     def valid_case(self, topic: str) -> Case:
         return Case("good", hostile.encode_json(self.sender.valid_record(topic)))
 
-    def cases(self, topic: str, share: float, mutations: int) -> list[tuple[str, Case]]:
+    def cases(self, topic: str, fraction: float, mutations: int) -> list[tuple[str, Case]]:
         """Returns a part of the cases of a topic in random order, with valid records in between.
 
         Args:
             topic: the topic.
-            share: the part of the field cases, 0 to 1.
+            fraction: the fraction of the field cases, 0 to 1.
             mutations: how many records are mutated at random.
         """
 
         def make() -> dict[str, Any]:
             return self.sender.valid_record(topic)
 
-        found = [case for case in hostile.field_cases(topic, make) if self.rng.random() < share]
-        found += hostile.malformed_cases(make, every=max(1, round(0.6 / share)))
+        found = [case for case in hostile.field_cases(topic, make) if self.rng.random() < fraction]
+        found += hostile.malformed_cases(make, every=max(1, round(0.6 / fraction)))
         found += [hostile.mutated_case(make, self.rng) for _ in range(mutations)]
         if topic == "watchlist-pushes":
             found += hostile.confirmation_cases()
@@ -395,7 +395,7 @@ def main() -> None:
                     attack.write_foreign_records(more=200)
                     attack.start_workers()
                     for topic in FIELDS:
-                        attack.send(attack.cases(topic, share=1.0, mutations=1_000))
+                        attack.send(attack.cases(topic, fraction=1.0, mutations=1_000))
                     attack.too_large_for_kafka()
                     print(f"seed {seed}: {attack.check()}", flush=True)
                     attack.assert_commands_work()

@@ -27,7 +27,7 @@ def test_every_hostile_record_is_dead_lettered_once_or_decided_and_no_worker_sto
     attack.write_foreign_records(more=20)
     attack.start_workers()
     for topic in FIELDS:
-        attack.send(attack.cases(topic, share=0.12, mutations=40))
+        attack.send(attack.cases(topic, fraction=0.12, mutations=40))
     attack.too_large_for_kafka()
     print(attack.check())
     attack.assert_commands_work()

@@ -175,7 +175,7 @@ def test_no_identity_is_anywhere_past_the_edge(system: System) -> None:
         "clickhouse/",
         "query ",
     ):
-        assert any(name.startswith(place) and own[name] for name in own), f"the search never looked at {place}"
+        assert any(name.startswith(place) and own[name] for name in own), f"the search read nothing of {place}"
     assert {"screening.log", "lists.log", "recording.log"} <= set(own)
     for topic in ("checkpoint-scans", "screening-outcomes", "screening-alerts", "screening-decisions", "push-receipts"):
         assert any((topic in name and b"gate-a" in blob) or topic == "push-receipts" for name, blob in raw.items()), (

@@ -346,7 +346,7 @@ def test_case_alerts_are_counted_by_rule_and_place(engine: Engine) -> None:
 
 
 @pytest.mark.server
-def test_all_of_this_holds_on_a_server(clickhouse_server: ClickHouseServer) -> None:
+def test_a_server_gives_the_views_of_the_oracle_too(clickhouse_server: ClickHouseServer) -> None:
     engine = clickhouse.connect(clickhouse_server.url)
     clickhouse.migrate(engine, ZONE)
     for seed in range(2):

@@ -142,7 +142,7 @@ def test_a_query_that_is_not_one_read_is_rejected(sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1", " (SELECT 1);", "WITH 1 AS x SELECT x;\n", "show tables"])
-def test_a_read_is_accepted(sql: str) -> None:
+def test_a_statement_that_reads_is_accepted(sql: str) -> None:
     clickhouse.check_read_only(sql)
 
 

@@ -83,7 +83,7 @@ CODES = [
 
 
 @pytest.mark.parametrize(("code", "bad"), CODES)
-def test_each_code_of_a_rejected_line(code: str, bad: dict[str, Any]) -> None:
+def test_a_bad_line_is_rejected_with_its_code_and_the_others_are_accepted(code: str, bad: dict[str, Any]) -> None:
     change = apply(WatchlistIndex(), batch(bad, line(2, id=[t(9)])))
     assert [(r.line, r.code) for r in change.rejects] == [(1, code)]
     assert change.accepted == 1

@@ -87,7 +87,9 @@ ROWS: list[tuple[str, dict[str, Any], WatchlistIndex | None]] = [
 
 
 @pytest.mark.parametrize(("rule", "given", "watchlist"), ROWS)
-def test_each_rule_alone(rule: str, given: dict[str, Any], watchlist: WatchlistIndex | None) -> None:
+def test_each_rule_alone_gives_its_hit_and_outcome(
+    rule: str, given: dict[str, Any], watchlist: WatchlistIndex | None
+) -> None:
     decision = decide(scan(person(**given)), watchlist)
     assert hits(decision) == [(0, rule)]
     assert decision.outcome == RULES[rule]

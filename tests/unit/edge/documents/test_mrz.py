@@ -153,7 +153,7 @@ def test_text_that_is_not_a_zone_gives_neither_state_nor_number(lines: list[str]
     ],
     ids=["Belgian specimen", "ICAO 9303-5"],
 )  # fmt: skip
-def test_a_long_number_is_joined(lines: list[str], number: str) -> None:
+def test_a_long_number_is_joined_from_both_of_its_fields(lines: list[str], number: str) -> None:
     found = mrz(lines, TODAY)
     assert found.number == number and "mrz_number_failed" not in found.flags
 

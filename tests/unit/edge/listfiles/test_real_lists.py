@@ -37,7 +37,7 @@ def verdict(line: CheckedLine) -> Verdict:
     return Verdict(line.row, line.code, line.findings)
 
 
-def test_a_gb18030_export_of_wps_with_semicolons_and_a_total_is_lines_of(write_file: Any) -> None:
+def test_a_gb18030_export_of_wps_with_semicolons_and_a_total_becomes_lines(write_file: Any) -> None:
     text = (
         "济阳区密切接触者登记表;;;;\r\n填报单位：某街道;;;填报日期：2020年2月3日;\r\n"
         "序号;姓名;身份证号码（必填）;联系电话（手机）;住址\r\n"
@@ -48,7 +48,7 @@ def test_a_gb18030_export_of_wps_with_semicolons_and_a_total_is_lines_of(write_f
     assert found[0].push.tokens == PERSON
 
 
-def test_unicode_text_of_excel_with_tabs_full_width_digits_and_apostrophes_is_lines_of(write_file: Any) -> None:
+def test_unicode_text_of_excel_with_tabs_full_width_digits_and_apostrophes_becomes_lines(write_file: Any) -> None:
     wide = ID.translate({ord(c): ord(c) + 0xFEE0 for c in ID})
     text = f"姓名\t身份证号\t手机号\t解除时间\n张三\t{wide}\t'{PHONE}\t２０２０年２月１７日\n李四\t'{ID}\t+86 138-0013-8000\t2020/2/17\n"
     for encoding in ("utf-8-sig", "utf-16"):
@@ -186,7 +186,7 @@ def test_accented_text_is_read_as_utf_8(write_file: Any) -> None:
     assert line.push.tokens == PERSON
 
 
-def test_a_list_of_vehicles_and_a_list_of_passports_are_lines_of(write_file: Any) -> None:
+def test_a_list_of_vehicles_and_a_list_of_passports_become_lines(write_file: Any) -> None:
     found = lines_of(write_file("号牌号码\n鲁A·12345\n鲁a d12345\n鲁A１２３４挂\n沪A1234\n", "gb18030"))
     assert [line.push.tokens for line in found[:3]] == [
         push_tokens(plate=p) for p in ("鲁A12345", "鲁AD12345", "鲁A1234挂")
