@@ -132,7 +132,8 @@ class Replay:
         return self._summary
 
     async def _send_all(self, show_progress: Callable[[], None]) -> float:
-        """Sends every day, its batches `DAYS_AHEAD` days before its scans. Returns the time of the first scan."""
+        """Sends all days. The batches of a day are sent `DAYS_AHEAD` days before its scans. Returns the time of the first
+        scan."""
         ahead: deque[Day] = deque()
         days = self._scenario.days()
         started = 0.0

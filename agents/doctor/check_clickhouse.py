@@ -83,7 +83,7 @@ def _account(engine: Engine, url: SplitResult) -> Results:
     if url.scheme == "chdb":
         yield warning(
             "the database is embedded and has no accounts: users who may read the folder can read everything",
-            "use a server beyond a trial",
+            "use a ClickHouse server for anything but a trial",
         )
         return
     if (url.username or "default") == "default":

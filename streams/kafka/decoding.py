@@ -145,7 +145,7 @@ def is_late(observed_us: int, kafka_ms: int, replay: bool) -> bool: ...
 @overload
 def is_late(observed_us: Array, kafka_ms: Array, replay: bool) -> Array: ...
 def is_late(observed_us: Any, kafka_ms: Any, replay: bool) -> Any:
-    """Returns whether an event is late, or for each of many events. In replay mode none is."""
+    """Returns whether an event is late, or for each of many events. In replay mode no event is late."""
     return (kafka_ms * 1000 - observed_us > LATE_US) & (not replay)
 
 

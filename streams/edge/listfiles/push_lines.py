@@ -83,7 +83,7 @@ def read_lines(
 
 
 def _window(cells: Mapping[str, Cell], options: PushOptions, epoch_1904: bool) -> _Window:
-    """Returns the window in UTC. A cell that is filled but is no unambiguous time gives None, never the default."""
+    """Returns the window in UTC. If a filled cell holds no unambiguous time, the result is None, not the default."""
     start: datetime | None = (options.valid_from or options.now).astimezone(UTC)
     end: datetime | None = None
     if _is_filled(cells.get("valid_from")):
