@@ -38,7 +38,7 @@ class PatternCache:
     """Checks strings against one pattern, and remembers those that match so that each is checked once."""
 
     LIMIT = 1 << 18
-    """How many strings are remembered before all are forgotten."""
+    """Number of strings that are remembered before all are forgotten."""
 
     def __init__(self, pattern: str) -> None:
         self._match = re.compile(pattern).match

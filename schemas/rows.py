@@ -77,7 +77,7 @@ class DeviceEventGroup(NamedTuple):
 
 
 class DispositionFact(NamedTuple):
-    """What staff did about an event. `of_device` and `of_seq` identify that event."""
+    """The action of the staff on an event. `of_device` and `of_seq` identify that event."""
 
     day: date
     device_id: str
@@ -237,7 +237,7 @@ class SiteRow(NamedTuple):
 
 
 class ProgressRow(NamedTuple):
-    """How far a partition is recorded, in which rebuild (`refill`), and the rows that prove it (`held`, JSON).
+    """The offset up to which a partition is recorded, the number of its rebuild (`refill`), and the rows that prove it (`held`, JSON).
 
     See streams/clickhouse/progress.py.
     """

@@ -43,7 +43,7 @@ def is_loopback(address: str) -> bool:
 
 
 class WorkerAddress(NamedTuple):
-    """Where a worker answers HTTP requests."""
+    """The address at which a worker answers HTTP requests."""
 
     role: str
     host: str
@@ -94,13 +94,13 @@ class Setting(NamedTuple):
     """One environment variable."""
 
     meaning: str
-    """What the setting is and the form of its value."""
+    """The meaning of the setting and the form of its value."""
     read_by: str
     """The programs that use it."""
     default: str = ""
     """The value when the variable is not set; empty if there is none."""
     required: bool = False
-    """Whether a program that uses it stops when the variable is not set."""
+    """True if a program that uses it stops when the variable is not set."""
 
 
 SETTINGS = {

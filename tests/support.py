@@ -199,7 +199,7 @@ class Killed:
 
 
 PATIENCE = 3
-"""How many times longer than on an idle machine something may take on a busy one before a test fails."""
+"""Factor by which something may take longer than on an idle machine before a test fails."""
 
 
 def wait_for(done: Any, seconds: float, what: str) -> None:

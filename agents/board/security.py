@@ -1,4 +1,4 @@
-"""What protects the board: security headers, and a check of the host name on loopback."""
+"""Protection of the board: security headers, and a check of the host name on loopback."""
 
 from __future__ import annotations
 

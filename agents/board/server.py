@@ -32,13 +32,13 @@ CLICKHOUSE_SECONDS, WORKERS_SECONDS = 2.0, 3.0
 """Pauses between two rounds of queries to ClickHouse and to the workers. A page asks every two seconds."""
 
 SNAPSHOT_SECONDS = 1.0
-"""How long a snapshot is reused."""
+"""Time for which a snapshot is reused."""
 
 WATCHED_SECONDS = 10.0
 """Time after the last request until the queries stop."""
 
 FIRST_SECONDS = 3.0
-"""How long the first request waits for the first round of queries."""
+"""Longest time that the first request waits for the first round of queries."""
 
 
 class _Encoded(NamedTuple):

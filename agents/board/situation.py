@@ -62,7 +62,7 @@ class Part:
         self._pause = interval
 
     def due(self, moment: Moment) -> bool:
-        """Whether it should be read now. A new day makes every part due, once."""
+        """Returns whether the part should be read now. A new day makes every part due, once."""
         return time.monotonic() >= self._due or self._queried_day != moment.day
 
     async def refresh(self, ask: Ask, moment: Moment) -> None:
@@ -93,7 +93,7 @@ class Part:
         self._due = time.monotonic() + self._pause
 
     def known(self, now: float) -> bool:
-        """Whether the data is as recent as it should be."""
+        """Returns whether the data is as recent as it should be."""
         return not self.failed and self.at is not None and now - self.at < self._pause + GRACE_SECONDS
 
 

@@ -22,9 +22,9 @@ class CaseKind:
     """A kind of case: its topics, its types, and the rules that it follows."""
 
     topic: Topic
-    """Where its events arrive."""
+    """The topic on which its events arrive."""
     ledger: Topic
-    """Where its facts are kept."""
+    """The compacted topic that keeps its facts."""
     event: Any
     """Wire type of its events."""
     record: Any

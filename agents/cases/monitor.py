@@ -33,7 +33,7 @@ from ninezero.streams.transport.offset_tracker import Chunk
 log = logging.getLogger("ninezero.cases")
 
 CHECK_SECONDS = 1.0
-"""How often cases are checked for missing reports."""
+"""Time between two checks of the cases for missing reports."""
 
 CASES_PER_WRITE = 200
 """Largest number of cases that are checked before their alerts are written."""

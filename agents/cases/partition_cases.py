@@ -25,13 +25,13 @@ from ninezero.streams.kafka.topics import ALERTS, Topic
 log = logging.getLogger("ninezero.cases")
 
 SETTLE_US = 10 * 1_000_000
-"""How long after the last event of a case to wait before a report counts as missing, in µs.
+"""Time after the last event of a case until a report counts as missing, in µs.
 
 A device that was offline sends the events of days within seconds.
 """
 
 KEEP_CLOSED_US = 14 * 86_400 * 1_000_000
-"""How long a closed case is kept, in µs."""
+"""Time for which a closed case is kept, in µs."""
 
 _ALERT_MARK = "!"
 _MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue"})
@@ -39,7 +39,7 @@ _MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue"})
 
 @dataclass
 class Changes:
-    """What is to be written: alerts (topic, key, value), and ledger records (key, value; None deletes the key)."""
+    """The records to write: alerts (topic, key, value), and ledger records (key, value; None deletes the key)."""
 
     alerts: list[tuple[Topic, bytes, bytes]] = field(default_factory=list)
     records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Changes:
 
 @dataclass
 class Case:
-    """What is known of a case.
+    """The facts of a case and the alerts that were raised about it.
 
     Attributes:
         facts: its facts, by (device_id, seq).

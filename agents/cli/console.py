@@ -1,4 +1,4 @@
-"""What the commands have in common: the folder of the local run, tables on the terminal, and the error that ends a command."""
+"""Shared by all commands: the folder of the local run, tables on the terminal, and the error that ends a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scenario consists of: the records that are sent, day by day."""
+"""The records of a scenario, day by day."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ Receipts are not among them: that topic ends with the marker of a transaction, w
 
 @dataclass
 class ReplaySummary:
-    """What the replay sent and measured. The pipeline knows nothing of these numbers."""
+    """Figures of a replay: the numbers that it sent and measured. The pipeline does not have them."""
 
     events: int = 0
     """Different valid scans and arrivals."""
@@ -185,7 +185,7 @@ class Replay:
             await asyncio.sleep(0.3)
 
     async def _all_recorded(self) -> bool:
-        """Whether the recorder has read every topic of `_RECORDED` up to its present end."""
+        """Returns whether the recorder has read every topic of `_RECORDED` up to its present end."""
         ends = await self._end_offsets()
         sql = "SELECT topic, partition, max(next_offset) AS n FROM ninezero_data.recorder_progress GROUP BY topic, partition"
         try:

@@ -17,10 +17,10 @@ from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.settings import Settings, SettingsError
 
 HEARTBEAT_SECONDS = 15.0
-"""How long a heartbeat is waited for. The lists role writes one every ten seconds."""
+"""Longest wait for a heartbeat. The lists role writes one every ten seconds."""
 
 LISTS_SECONDS = 90.0
-"""How long reading the lists may take."""
+"""Longest time that reading the lists may take."""
 
 
 class DeploymentProbe:
@@ -150,5 +150,5 @@ async def _next_heartbeat(settings: Settings) -> float | None:
 
 
 def on_this_machine(addresses: str) -> bool:
-    """Whether all of the comma-separated addresses are on this machine."""
+    """Returns whether all of the comma-separated addresses are on this machine."""
     return all(map(settings_.is_loopback, addresses.split(",")))

@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True)
 class Observation:
-    """What the board observed at one moment. Times are Unix seconds."""
+    """The observations of the board at one moment. Times are Unix seconds."""
 
     now: float
     as_of: float
@@ -49,7 +49,7 @@ class Observation:
     sunset: float
     max_list_age: float
     watched_since: float
-    """When the first page was opened."""
+    """The time at which the first page was opened."""
     clickhouse_silent_since: float | None
     """The last answer of ClickHouse (0: it never answered); None while it answers."""
     parts: Mapping[str, Checked]
@@ -100,7 +100,7 @@ def problems(seen: Observation) -> list[Problem]:
 
 
 def _unknown(seen: Observation) -> list[Problem]:
-    """What could not be checked, and since when."""
+    """Returns a problem for each part that could not be checked, with the time since when."""
     if seen.clickhouse_silent_since is not None:
         return [Problem("bad", "clickhouse_silent", _since(seen.clickhouse_silent_since, seen))]
     return [

@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 
 class Checked(NamedTuple):
-    """Whether a part of the situation is known, and when it was last read; `at` is None if it never was."""
+    """States whether a part of the situation is known, and when it was last read; `at` is None if it never was."""
 
     known: bool
     at: float | None
 
 
 class SiteCount(NamedTuple):
-    """How often something occurred at a site or district."""
+    """A number of occurrences at a site or district."""
 
     site_id: str
     times: int
 
 
 class RuleCounts(NamedTuple):
-    """How often a rule applied, and the sites with the most of it today."""
+    """The number of times that a rule applied, and the sites where it applied most often today."""
 
     rule: str
     five_minutes: int

@@ -35,7 +35,7 @@ class KeptCounts(NamedTuple):
     group_by: str = ""
     and_where: str = ""
     last_fold_takes_all: bool = False
-    """Whether the last fold also takes the rows of cases that are open."""
+    """True if the last fold also includes the rows of open cases."""
 
 
 _KEPT: dict[str, tuple[KeptCounts, ...]] = {
@@ -77,7 +77,7 @@ _KEPT: dict[str, tuple[KeptCounts, ...]] = {
         ),
     ),
 }
-"""By kind of case; the first table of each kind keeps the counts by day."""
+"""The tables by kind of case. The first table of each kind keeps the counts by day."""
 
 
 def delete_closed_cases(engine: Engine, before: date) -> int:

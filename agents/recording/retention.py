@@ -25,7 +25,7 @@ READ_SECONDS = 10.0
 """Pause between freeze and drop. A query that began before the freeze has ended by then; the slowest view takes 4 s."""
 
 FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "device_rolled")
-"""In the order in which partitions are dropped: dispositions before the scans that determine their kind."""
+"""The tables in the order in which their partitions are dropped: dispositions before the scans that determine their kind."""
 
 _COLUMNS = ("day", "attempt", "at")
 """Columns of `sealed_days`: attempt 0 seals a day, a higher number freezes it; `at` is Unix time in ms."""

@@ -1,4 +1,4 @@
-"""Which wire types are on which topic."""
+"""The wire types on each topic."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MEANINGS = {
     "outside_province_without_pass": "An inbound person comes from another province or country and has no valid health pass.",
     "outside_district_without_pass": "An inbound person comes from another district of the province and has no valid health pass.",
 }
-"""When each rule applies."""
+"""The condition under which each rule applies."""
 
 
 def page() -> str:

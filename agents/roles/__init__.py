@@ -1,1 +1,1 @@
-"""What each worker process runs: one file a role."""
+"""The roles, one file each: a worker process runs one of them."""

@@ -14,7 +14,7 @@ from ninezero.streams.kafka.topics import WATCHLIST
 log = logging.getLogger("ninezero.roles")
 
 TOPICS_SECONDS = 5.0
-"""How often the ids of the topics are read."""
+"""Time between two readings of the ids of the topics."""
 
 
 async def watch_topics(role: Role, answered: Callable[[], None]) -> None:

@@ -18,14 +18,14 @@ from ninezero.streams.settings import ROLES, Settings
 from ninezero.streams.transport.consumer import RawSchema, chunks, credentials
 
 SESSION_SECONDS = 6.0
-"""How long the partitions of a worker that was lost wait before others get them. Brokers allow no less by default."""
+"""Time after which the partitions of a lost worker are assigned to others. Brokers allow no less by default."""
 
 HEARTBEAT_SECONDS = 0.5
 """Interval between heartbeats to the consumer group. A worker learns of a rebalance from the answer, and the rebalance
 waits for the slowest."""
 
 STOP_SECONDS = 20.0
-"""How long a role may take to stop before its process ends anyway."""
+"""Time that a role may take to stop before its process ends anyway."""
 
 
 class Component(Protocol):

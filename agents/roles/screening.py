@@ -14,7 +14,7 @@ from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.kafka.writer import Writer
 
 AGE_SECONDS = 5.0
-"""How often the age of the lists is measured."""
+"""Time between two measurements of the age of the lists."""
 
 
 async def build(role: Role) -> None:

@@ -1,4 +1,4 @@
-"""Collects what follows from a batch: outcomes for the devices, alerts, decisions for the recorder, and dead letters."""
+"""Collects the results of a batch: outcomes for the devices, alerts, decisions for the recorder, and dead letters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SiteOutcomes(NamedTuple):
     """The outcomes that are sent to the devices of one site, and the place for the decisions about the site's events."""
 
     outcomes: list[tuple[str, int, str, list[int]]]
-    """As in `Outcomes`, in the order of the records."""
+    """The outcomes in the form of `Outcomes`, in the order of the records."""
     positions: list[int]
     """Position of each outcome's record in the batch."""
     decisions: PartitionDecisions
@@ -41,7 +41,7 @@ class SiteOutcomes(NamedTuple):
 
 
 class BatchOutput(NamedTuple):
-    """What remains to be done for a batch that was decided."""
+    """The work that remains for a decided batch."""
 
     records: list[OutputRecord]
     """The records to write: alerts and dead letters, then outcomes by site, then decisions by partition."""
@@ -50,7 +50,7 @@ class BatchOutput(NamedTuple):
 
 
 class BatchResult:
-    """What follows from a batch. Each record of the batch is added once, as an outcome or as a dead letter.
+    """Collects the results of a batch. Each record of the batch is added once, as an outcome or as a dead letter.
 
     Args:
         kind: the kind of the events.

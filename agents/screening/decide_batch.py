@@ -32,11 +32,11 @@ class Conditions:
     home: str
     """Six-digit division code of the deployment's district."""
     stale: bool
-    """Whether the last heartbeat of the watchlist is too old, so that nobody can be cleared."""
+    """True if the last heartbeat of the watchlist is too old, so that nobody can be cleared."""
     ended: bool
-    """Whether the emergency order has ended, so that nothing is matched any more."""
+    """True if the emergency order has ended, so that nothing is matched any more."""
     replay: bool
-    """Whether the events are a replay: `observed_at` may have any age, and no event is late."""
+    """True if the events are a replay: `observed_at` may have any age, and no event is late."""
 
 
 def decide_batch(kind: EventKind, batch: Batch, conditions: Conditions) -> BatchResult:

@@ -24,7 +24,7 @@ A plain tuple, because there is one for each event and `zip` transposes tuples t
 
 
 class GroupKey(Struct, frozen=True, gc=False):
-    """What the events of a group have in common."""
+    """The values that the events of a group have in common."""
 
     kind: str
     direction: str

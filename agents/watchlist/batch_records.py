@@ -29,7 +29,7 @@ UNREACHABLE_SIZE = 2**31 - 1
 
 
 class ListTotals(NamedTuple):
-    """What a manifest states about the content of its list."""
+    """The statement of a manifest about the content of its list."""
 
     entries: int
     key_ids: list[str]

@@ -1,4 +1,4 @@
-"""What the push agent keeps in memory besides the lists: receipts of decided batches, and parts of incomplete ones.
+"""The state that the push agent keeps in memory besides the lists: receipts of decided batches, and parts of incomplete ones.
 
 Both are on their topics, so the process that takes over reads them again.
 """

@@ -13,7 +13,7 @@ from ninezero.streams.settings import Settings
 
 
 class EntryKey(NamedTuple):
-    """Where an entry is."""
+    """The list of an entry, and its id."""
 
     authority: str
     list: str

@@ -1,4 +1,4 @@
-"""What all wire types share: patterns, limits, the strict base class, and the JSON encoder and decoder.
+"""Shared by all wire types: patterns, limits, the strict base class, and the JSON encoder and decoder.
 
 All values are JSON (UTF-8); times are RFC 3339 with an offset. Decoding a value also validates it: `decoder(Scan).decode(value)`
 returns a complete event or raises.

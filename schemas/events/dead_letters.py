@@ -13,7 +13,7 @@ DEAD_REASONS: tuple[str, ...] = get_args(DeadReason)
 
 
 class DeadLetter(Struct):
-    """Where a rejected record is, and why it was rejected. It never holds the record's value, its key, or a part of either."""
+    """States where a rejected record is, and why it was rejected. It never holds the record's value, its key, or a part of either."""
 
     topic: Identifier
     partition: Count

@@ -15,7 +15,7 @@ class EventRef(StrictMessage):
 
 
 class Disposition(StrictMessage):
-    """What the staff did about a passage. `override` is the reason why it differs from the outcome, if it does."""
+    """States what the staff did about a passage. `override` is the reason why it differs from the outcome, if it does."""
 
     device_id: Identifier
     seq: Seq

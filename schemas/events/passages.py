@@ -13,7 +13,7 @@ QualityFlag = Literal[
     "fifteen_digit", "mrz_number_failed", "mrz_birth_failed", "mrz_expiry_failed", "mrz_optional_failed",
     "mrz_composite_failed", "mrz_format", "document_expired", "no_issuing_state", "phone_invalid", "plate_unrecognised",
 ]  # fmt: skip
-"""What a device found wrong with a document or plate. A flag never changes an outcome."""
+"""A fault that a device found in a document or plate. A flag never changes an outcome."""
 
 
 class Tokens(StrictMessage):

@@ -1,4 +1,4 @@
-"""How far each Kafka partition is recorded, and which rows prove that it still is.
+"""Progress: the offset up to which each Kafka partition is recorded, and the rows that prove that it still is.
 
 Progress is stored in a table of its own, so facts can be lost while the progress remains: a table is dropped and created
 again, truncated, or restored from an older backup. Therefore each offset is stored with a *proof*: for every table, the
@@ -36,7 +36,7 @@ Proof = dict[str, Key]
 
 
 class Progress(NamedTuple):
-    """How far a partition is recorded.
+    """The offset up to which a partition is recorded, and its proof.
 
     `next_offset` is the first offset that is not recorded. `rebuild` is 0, or the time at which the rebuild began, Unix
     time in ns. `proof` names the rows that must exist.

@@ -39,7 +39,7 @@ class ThreadedConnection:
 
     @property
     def embedded(self) -> bool:
-        """Whether the database is embedded in this process."""
+        """True if the database is embedded in this process."""
         return embedded_folder(self._url) is not None
 
     async def call(self, work: Callable[[Engine], _T]) -> _T:

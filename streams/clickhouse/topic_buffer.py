@@ -39,17 +39,17 @@ class TopicBuffer:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """True if nothing waits."""
         return not self._chunks and self._batch is None
 
     @property
     def due(self) -> bool:
-        """Whether something waits and the pause after the last failure is over."""
+        """True if something waits and the pause after the last failure is over."""
         return not self.empty and self._retry_at <= time.monotonic()
 
     @property
     def failed(self) -> bool:
-        """Whether the batch has failed before."""
+        """True if the batch has failed before."""
         return self._pause > FIRST_RETRY_SECONDS
 
     def append(self, chunk: Chunk, rows: Mapping[str, Block | Sequence[tuple[Any, ...]]]) -> None:

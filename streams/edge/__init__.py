@@ -1,4 +1,4 @@
-"""What runs at a checkpoint and at a health authority: the only code that reads identities.
+"""The programs of checkpoints and health authorities: the only code that reads identities.
 
 It needs neither Faust nor ClickHouse.
 """

@@ -77,7 +77,7 @@ class Grant(NamedTuple):
     name: str
     """Name of the resource on the broker."""
     prefixed: bool = False
-    """Whether every resource is meant whose name begins with `name`."""
+    """True if every resource is meant whose name begins with `name`."""
 
 
 def grants(settings: Settings, names: Mapping[Party, Sequence[str]] | None = None) -> Iterator[Grant]:

@@ -94,7 +94,7 @@ def remove_former_members(
 
 
 class Erasure(NamedTuple):
-    """What `erase` deleted on the broker, and what is still there."""
+    """The result of `erase` on the broker: what was deleted, and what is still there."""
 
     topics: list[tuple[str, int]]
     """Deleted topics: name and number of records."""
@@ -105,7 +105,7 @@ class Erasure(NamedTuple):
 
 
 class _Owned(NamedTuple):
-    """What belongs to this deployment on the broker."""
+    """The topics and groups of this deployment on the broker."""
 
     topics: list[str]
     members: dict[str, int]

@@ -32,7 +32,7 @@ BATCH_BYTES = topics.MAX_MESSAGE_BYTES - (64 << 10)
 """Maximum size of a batch of records: below the topics' `max.message.bytes`, to leave room for the batch header."""
 
 REQUIRE_SECONDS = 10.0
-"""How long `require_topics` waits for the broker."""
+"""Time that `require_topics` waits for the broker."""
 
 
 def security(settings: Settings) -> dict[str, Any]:

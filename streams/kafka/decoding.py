@@ -20,10 +20,10 @@ if TYPE_CHECKING:  # the edge decodes without numpy
     Array = npt.NDArray[Any]
 
 FUTURE_US = 600 * 1_000_000
-"""How far `observed_at` may lie after the Kafka timestamp, in µs (contract §4)."""
+"""Longest time that `observed_at` may lie after the Kafka timestamp, in µs (contract §4)."""
 
 PAST_US = 13 * 86_400 * 1_000_000
-"""How far `observed_at` may lie before the Kafka timestamp, in µs; replay mode has no such limit."""
+"""Longest time that `observed_at` may lie before the Kafka timestamp, in µs; replay mode has no such limit."""
 
 LATE_US = 600 * 1_000_000
 """An event whose Kafka timestamp is later than its `observed_at` by more than this many µs is late."""

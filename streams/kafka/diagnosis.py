@@ -13,10 +13,10 @@ from ninezero.streams.kafka import sync
 from ninezero.streams.settings import Settings
 
 SOCKET_SECONDS = 5.0
-"""How long to wait for a TCP or TLS connection."""
+"""Time to wait for a TCP or TLS connection."""
 
 LOGIN_SECONDS = (1.5, 3.0, 6.0, 12.0)
-"""How long to wait in each attempt to log in. A broker often closes the connection before the client has read the reason."""
+"""Time to wait in each attempt to log in. A broker often closes the connection before the client has read the reason."""
 
 X509_EXPIRED, X509_OTHER_NAMES = 10, (62, 64)
 """OpenSSL's verification errors: the certificate has expired; it is for another host name or IP address."""
@@ -26,9 +26,9 @@ class Fault(NamedTuple):
     """Why Kafka cannot be reached. Neither text quotes a secret."""
 
     found: str
-    """What is wrong."""
+    """The problem."""
     todo: str
-    """What to do."""
+    """The remedy."""
 
 
 _LOGIN_FAULTS = {

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to, as Kafka's own clients decide it."""
+"""The partition of a key, as Kafka's own clients choose it."""
 
 from __future__ import annotations
 

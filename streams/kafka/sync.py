@@ -11,7 +11,7 @@ from ninezero.streams.kafka import topics
 from ninezero.streams.settings import Settings
 
 BOOTSTRAP_MS = 10_000
-"""How long a client waits for its first answer from a broker."""
+"""Time that a client waits for its first answer from a broker."""
 
 
 class KafkaProblem(UserError):

@@ -20,9 +20,9 @@ class Topic:
     partitions: int | None = None
     """Fixed number of partitions; None: chosen when the topic is created."""
     key: str = ""
-    """What the record key holds."""
+    """The content of the record key."""
     content: str = ""
-    """What a record is."""
+    """The content of a record."""
 
     def config(self) -> dict[str, str]:
         """Returns the topic configuration for the broker.

@@ -27,10 +27,10 @@ from ninezero.streams.settings import Settings
 log = logging.getLogger("ninezero.replica")
 
 TOPIC_CHECK_SECONDS = 5.0
-"""How often to check that the topic was not recreated."""
+"""Time between two checks that the topic was not recreated."""
 
 END_POLL_SECONDS = 0.25
-"""How often to ask for the end offset."""
+"""Time between two requests for the end offset."""
 
 FRESH_SECONDS = 1.0
 """A scan is decided by lists that were complete at most this long before its decision began. A batch takes effect two seconds after

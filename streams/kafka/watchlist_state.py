@@ -34,7 +34,7 @@ ListName = tuple[str, str]
 
 
 class ListStore(Protocol):
-    """Where the entries of the lists are. It knows keys and sequences of the topic, and what an entry means."""
+    """The store of the entries of the lists. It knows keys and sequences of the topic, and the meaning of an entry."""
 
     def stage(self, name: ListName, put: Mapping[str, WatchlistEntry], remove: Sequence[str]) -> None:
         """Prepares entries that the next switch of a list adds and removes. No id is in both."""
@@ -56,7 +56,7 @@ class ListStore(Protocol):
 
 
 class WatchlistState:
-    """What the records of the topic say up to an offset.
+    """The state that results from the records of the topic up to an offset.
 
     Attributes:
         manifests: the latest manifest of each list.
@@ -90,7 +90,7 @@ class WatchlistState:
 
     @property
     def complete(self) -> bool:
-        """Whether every list has as many entries as its manifest states, and there is a list."""
+        """True if every list has as many entries as its manifest states, and there is a list."""
         return self.caught_up and bool(self.manifests) and all(map(self._has_all_entries, self.manifests))
 
     def heartbeat_age(self, now: float | None = None) -> float:

@@ -37,9 +37,9 @@ class Status(NamedTuple):
     """State of a broker; `str()` is a sentence for people."""
 
     running: bool
-    """Whether its process lives."""
+    """True if its process lives."""
     healthy: bool
-    """Whether it answers a client."""
+    """True if it answers a client."""
     bootstrap: str | None
     """Its address, host:port; None if it was never started in this folder."""
     pid: int | None

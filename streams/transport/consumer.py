@@ -29,10 +29,10 @@ MAX_CHUNK_RECORDS = 8000
 """Maximum number of records in a chunk."""
 
 POLL_SECONDS = 0.25
-"""How long one poll for records may take. A change of the assignment is noticed at most this much later."""
+"""Longest time that one poll for records may take. A change of the assignment is noticed at most this much later."""
 
 DRAIN_SECONDS = 5.0
-"""How long a rebalance or a stop waits for started chunks. Chunks that are unfinished after it are delivered again."""
+"""Longest time that a rebalance or a stop waits for started chunks. Chunks that are unfinished after it are delivered again."""
 
 
 class RawSchema(faust.Schema):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any

@@ -26,15 +26,15 @@ from faust.types import TP
 log = logging.getLogger("ninezero.chunks")
 
 FETCH_WAIT_MS = 500
-"""How long the broker holds a fetch request that it has no records for. aiokafka has one request per broker in flight, so a
+"""Longest time that the broker holds a fetch request that it has no records for. aiokafka has one request per broker in flight, so a
 partition that the request left out waits this long for the next one."""
 
 LARGE_FETCH_BYTES = 1 << 19
-"""How much the broker collects before it answers a consumer that prefers large fetches: a request costs as much CPU time as
+"""Bytes that the broker collects before it answers a consumer that prefers large fetches: a request costs as much CPU time as
 many records."""
 
 LARGE_FETCH_WAIT_MS = 250
-"""How long the broker waits for `LARGE_FETCH_BYTES`."""
+"""Longest time that the broker waits for `LARGE_FETCH_BYTES`."""
 
 
 class _ParsedBatch(NamedTuple):

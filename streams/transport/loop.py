@@ -7,7 +7,7 @@ from typing import Any
 import uvloop
 
 SHUTDOWN_SECONDS = 1.0
-"""How long a closed TLS connection waits for the peer's closing message. Kafka brokers often send none, and uvloop's default
+"""Time that a closed TLS connection waits for the peer's closing message. Kafka brokers often send none, and uvloop's default
 is 30 s."""
 
 

@@ -69,7 +69,7 @@ class OffsetTracker:
 
     @property
     def has_capacity(self) -> bool:
-        """Whether more records may be fetched."""
+        """True if more records may be fetched."""
         return self.records < MAX_RECORDS_IN_FLIGHT and self.bytes < MAX_BYTES_IN_FLIGHT
 
     @property
@@ -81,7 +81,7 @@ class OffsetTracker:
 
     @property
     def has_started_chunk(self) -> bool:
-        """Whether an agent has received a chunk and not finished it."""
+        """True if an agent has received a chunk and not finished it."""
         return any(chunk.started for chunk in self._unfinished.values())
 
 

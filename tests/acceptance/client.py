@@ -161,7 +161,7 @@ class Authorities:
         return found
 
     def _tokens(self, target: PushedList) -> dict[str, list[str]]:
-        """Tokens of one person, some or all of the kinds, maybe with a plate; or of a plate alone."""
+        """Returns tokens of one person, of some or all kinds, with or without a plate, or the token of a plate alone."""
         rng, crowd = self.rng, self.crowd
         person = crowd.people[rng.choice(target.people)]
         kinds = [kind for kind in TOKEN_KINDS if kind in person]
@@ -280,7 +280,7 @@ class Authorities:
             yield one | {"batch_id": f"{batch['batch_id']}x{number}"}
 
     def pushes(self) -> Iterator[tuple[str, bytes]]:
-        """(authority, value) of every PushBatch record, in order."""
+        """The (authority, value) of every PushBatch record, in order."""
         rng, sequences = self.rng, dict[tuple[str, str], int]()
         sent: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         targets = self.lists()

@@ -66,7 +66,7 @@ class World:
     receipts: list[dict[str, Any]] = field(default_factory=list)
     dead: dict[tuple[str, int, int], Fault] = field(default_factory=dict)
     scans: dict[int, tuple[dict[str, Any], Record]] = field(default_factory=dict)
-    """By sequence number; all are of one device."""
+    """The scans by sequence number; all are of one device."""
 
     def __post_init__(self) -> None:
         kafka, prefix = self.fleet.env["NINEZERO_KAFKA"], self.fleet.prefix
@@ -190,7 +190,7 @@ class World:
 
     def unexpected_receipts(self, batch_id: str = "") -> list[str]:
         """Returns the receipts that the model does not have, each with those that it has for the batch."""
-        allowed = {content for one in self.receipts for content in _allowed(one) | _when_heard_again(one)}
+        allowed = {content for one in self.receipts for content in _allowed(one) | _when_repeated(one)}
         lines = []
         for answer in self.answers:
             if _receipt_content(answer) not in allowed and batch_id in ("", answer["batch_id"]):
@@ -268,6 +268,6 @@ def _allowed(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
     return {_receipt_content(receipt | {"confirmation": code}) for code in receipt["confirmation"] or (None,)}
 
 
-def _when_heard_again(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
+def _when_repeated(receipt: dict[str, Any]) -> set[tuple[Any, ...]]:
     """Returns the other receipts of a confirmed batch whose confirmation is delivered twice, as after a kill (R26)."""
     return {_receipt_content(receipt | {"confirmation": "not_held"})} if receipt["confirmed"] else set()

@@ -695,7 +695,7 @@ class Lists:
         return [entry for entries in self.entries.values() for entry in entries]
 
     def lacks_key(self, token_: str, decided_at: int) -> bool:
-        """Whether some non-empty list has no token of this token's key (R5)."""
+        """Returns whether some non-empty list has no token of this token's key (R5)."""
         key_id = token_.partition(".")[0]
 
         every = [entries + self.expired.get(where, []) for where, entries in self.entries.items()]
@@ -969,7 +969,7 @@ def dead_letters_by_hour(letters: Iterable[tuple[int, str, str]]) -> Rows:
 
 
 def push_batches(lists: Lists) -> Rows:
-    """R28."""
+    """Returns the expected rows of the view push_batches (R28)."""
     names = ("list", "category", "mode", "status", "code")
     counts = ("lines_declared", "accepted", "duplicate", "rejected", "withdrawn")
     return {

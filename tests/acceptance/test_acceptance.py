@@ -48,7 +48,7 @@ COMMAND = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "ninezero"
 OUTPUTS = ("screening-outcomes", "screening-alerts", "dead-letters")
 WAIT = 240
 QUIET = 15
-"""When nothing has changed for this many seconds, the test stops waiting and reports the difference."""
+"""Seconds without a change after which the test stops waiting and reports the difference."""
 
 
 def free_port() -> int:

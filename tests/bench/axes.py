@@ -48,7 +48,7 @@ class Point(NamedTuple):
 
 @dataclass
 class PointResult:
-    """What was measured at a point: CPU seconds per million events by role and round, and events per second by round."""
+    """The measurements at a point: CPU seconds per million events by role and round, and events per second by round."""
 
     axis: str
     value: int

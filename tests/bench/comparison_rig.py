@@ -72,7 +72,7 @@ class Checksum(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What a feed used: the minute of its last scan, CPU seconds by process, and seconds until all scans were done."""
+    """The use of a feed: the minute of its last scan, CPU seconds by process, and seconds until all scans were done."""
 
     base: datetime
     cpu: dict[str, float]
@@ -80,7 +80,7 @@ class Spent(NamedTuple):
 
 
 class RunResult(NamedTuple):
-    """What one run used and produced.
+    """The use and the results of one run.
 
     `cpu` has the CPU seconds by process. `alerts` and `rows` are a number and a checksum; both must equal those of ninezero.
     `outcomes` is the number of events that have an outcome for their device.

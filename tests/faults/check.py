@@ -1,4 +1,4 @@
-"""What must hold after a fault: no event is lost or counted twice, and every view equals the oracle's."""
+"""Checks what must hold after a fault: no event is lost or counted twice, and every view equals the oracle's."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ PEOPLE: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
      ("outside_district_without_pass",), "turn_back"),
 ]  # fmt: skip
 LISTED_SECONDS = 2.0
-"""How long after its receipt a batch may take until it matches on every worker."""
+"""Longest time after its receipt until a batch matches on every worker."""
 
 WORST = ("refer", "quarantine", "turn_back", "hold", "clear")
 KINDS = (SCANS, ARRIVALS, DISPOSITIONS, QUARANTINE, FOLLOWUPS)
@@ -55,7 +55,7 @@ GARBAGE = ((b"{", "not_json"), (b"\xff\xfe", "not_json"), (b"{}", "schema_invali
 
 @dataclass
 class Expected:
-    """What the views must contain, by event. Only events that Kafka acknowledged count."""
+    """The expected content of the views, by event. Only events that Kafka acknowledged count."""
 
     outcome: dict[Event, str] = field(default_factory=dict)
     """Outcome of every scan and arrival that was made, acknowledged or not."""

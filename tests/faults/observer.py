@@ -30,7 +30,7 @@ GROUPS = {
     "ledgers": (DISPOSITIONS, QUARANTINE, FOLLOWUPS),
     "recording": (DECISIONS, DEAD, RECEIPTS, DISPOSITIONS, QUARANTINE, FOLLOWUPS),
 }
-"""What each role reads and commits."""
+"""The topics that each role reads and commits."""
 Place = tuple[str, int]
 
 
@@ -96,7 +96,7 @@ class Observer:
 
     @property
     def idle(self) -> bool:
-        """Whether every role has committed everything, as of the last poll."""
+        """True if every role has committed everything, as of the last poll."""
         return not any(self.lag(role) for role in GROUPS)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
@@ -144,7 +144,7 @@ class Observer:
             time.sleep(0.2)
 
     def _forget(self) -> None:
-        """Closes the connections. The positions are in_ledgers."""
+        """Closes the connections. The positions are kept."""
         for one in (self._consumer, self._admin):
             if one is not None:
                 with contextlib.suppress(Exception):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 BEGIN = timedelta(hours=20)
-"""How long before the start of the load the first cases begin."""
+"""Time before the start of the load at which the first cases begin."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What devices fail to send: silent devices, missing sequence numbers and rejected records."""
+"""Counts of faults of devices: silent devices, missing sequence numbers and rejected records."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Ask = Callable[[str], Awaitable[list[Row]]]
 
 @dataclass(frozen=True)
 class Moment:
-    """What "now" is, in Unix seconds: the clock, or in a replay the end of the last minute that was counted."""
+    """The Unix time in seconds that counts as "now": the clock's, or in a replay the end of the last minute that was counted."""
 
     now: int
     timezone: str

@@ -9,7 +9,7 @@ from datetime import date
 from typing import NamedTuple
 
 GRACE_US = 600 * 1_000_000
-"""How long after the end of its slot or day a report may still arrive, in µs. A later one is a late event."""
+"""Time after the end of its slot or day within which a report may still arrive, in µs. A later one is a late event."""
 
 ALERT_ID = re.compile("[0-9a-f]{32}")
 """The form of an alert id."""

@@ -1,4 +1,4 @@
-"""What quarantine and follow-up share: the order of a case's facts, its version, and its counts by day and place."""
+"""Shared by quarantine and follow-up: the order of a case's facts, its version, and its counts by day and place."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def case_version(facts: Iterable[QuarantineFact | FollowupFact]) -> int:
 
 
 class Counts(NamedTuple):
-    """What a case adds to one place on one day, by the name of the count."""
+    """The counts that a case adds to one place on one day, by name."""
 
     day: date
     place: str
@@ -45,7 +45,7 @@ class Counts(NamedTuple):
 
 
 class DayCounts:
-    """What a case adds to each day and place."""
+    """The counts that a case adds to each day and place."""
 
     def __init__(self) -> None:
         self._counters: dict[DayPlace, Counter[str]] = defaultdict(Counter)

@@ -44,7 +44,7 @@ class FollowupHistory:
 
     @property
     def open(self) -> bool:
-        """Whether the case is followed up now."""
+        """True if the case is followed up now."""
         return self.opened is not None and self.closed is None
 
 

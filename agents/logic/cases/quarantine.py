@@ -54,7 +54,7 @@ class QuarantineHistory:
 
     @property
     def open(self) -> bool:
-        """Whether the case is in quarantine now."""
+        """True if the case is in quarantine now."""
         return bool(self.stays) and self.released_us is None
 
     def site_before(self, instant_us: int) -> str | None:

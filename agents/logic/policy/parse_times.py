@@ -37,7 +37,7 @@ class ParsedTimes(NamedTuple):
     unix_us: npt.NDArray[np.int64]
     """Unix time in µs; meaningless where `valid` is false."""
     valid: npt.NDArray[np.bool_]
-    """Whether the text has a supported form and names a time that exists. A text that is not valid may still be RFC 3339."""
+    """True if the text has a supported form and names a time that exists. A text that is not valid may still be RFC 3339."""
 
 
 def parse_times(texts: Sequence[str]) -> ParsedTimes:

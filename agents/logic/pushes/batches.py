@@ -35,7 +35,7 @@ Tokens = dict[str, tuple[str, ...]]
 
 
 class BatchChange(Struct):
-    """What a batch does: its status, the counts of its lines, and the entries to put and to remove.
+    """The effect of a batch: its status, the counts of its lines, and the entries to put and to remove.
 
     A `full` removes nothing by name: the floor of its manifest drops every entry that it did not put.
     """
@@ -94,7 +94,7 @@ class BatchDecider:
 
     @property
     def needs_lines(self) -> bool:
-        """Whether the decision depends on the lines. It does not if the batch is rejected or held for its head alone."""
+        """True if the decision depends on the lines. It does not if the batch is rejected or held for its head alone."""
         return self._change.status == "applied"
 
     def decide_lines(self, lines: Sequence[PushLine]) -> None:

@@ -36,7 +36,7 @@ class GatheredBatch(Struct):
 
     @property
     def complete(self) -> bool:
-        """Whether all parts have arrived."""
+        """True if all parts have arrived."""
         return len(self.offsets) == self.head.parts
 
     @property

@@ -20,7 +20,7 @@ DEAD, STAGED, LIVE = 0, 1, 2
 
 
 class GroupKey(NamedTuple):
-    """What the staged rows of one list have in common."""
+    """The values that the staged rows of one list have in common."""
 
     batch: str
     category: Category

@@ -44,7 +44,7 @@ MakeRows = Callable[[Sequence[Any]], Block]
 
 
 class Projection(NamedTuple):
-    """How the records of a topic become rows."""
+    """The functions by which the records of a topic become rows."""
 
     topic: Topic
     decode: Decode

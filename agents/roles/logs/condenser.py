@@ -16,16 +16,16 @@ from ninezero.agents.roles.logs.kafka_failures import CLIENTS, kafka_failure
 from ninezero.agents.roles.logs.outages import Notice, Outage
 
 KAFKA_QUIET_SECONDS = 8.0
-"""How long no client may report a failure before Kafka counts as reachable. Clients retry more often than that."""
+"""Time without a reported failure after which Kafka counts as reachable. Clients retry more often than that."""
 
 COORDINATOR_TOLERATED_SECONDS = 20.0
-"""How long a new broker may take to create its offsets topic."""
+"""Time that a new broker may take to create its offsets topic."""
 
 REPEAT_QUIET_SECONDS = 30.0
-"""How long a record must not be repeated before its count is written. Our longest pause between two retries is 10 s."""
+"""Time without a repetition of a record after which its count is written. Our longest pause between two retries is 10 s."""
 
 MAX_KINDS = 1000
-"""How many kinds of records are remembered. A forgotten one is written again."""
+"""Number of kinds of records that are remembered. A forgotten one is written again."""
 
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DURATIONS = re.compile(r"[0-9]+(\.[0-9]+)? s\b")

@@ -15,7 +15,7 @@ NoticeKind = Literal["began", "continues", "ended"]
 
 
 class Notice(NamedTuple):
-    """What is to be logged about an outage.
+    """A notice about an outage, to be logged.
 
     Attributes:
         kind: `began` for its beginning, `continues` for a reminder, `ended` after its last failure.
@@ -69,7 +69,7 @@ class Outage:
 
     @property
     def ongoing(self) -> bool:
-        """Whether a failure has occurred and the outage has not ended."""
+        """True if a failure has occurred and the outage has not ended."""
         return self._first is not None
 
     def _notice(self, kind: NoticeKind, now: float) -> Notice:

@@ -1,4 +1,4 @@
-"""What the workers answer to a scan, and the ticket that waits for the answer."""
+"""The answer of the workers to a scan, and the ticket that waits for it."""
 
 import threading
 from typing import Literal, NamedTuple

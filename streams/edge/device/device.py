@@ -54,7 +54,7 @@ class Status(NamedTuple):
     """The state of a device."""
 
     connected: bool
-    """Whether Kafka acknowledged events lately, or has none to acknowledge."""
+    """True if Kafka acknowledged events lately, or has none to acknowledge."""
     waiting: int
     """Events in the outbox that Kafka has not acknowledged."""
     capacity: int
@@ -62,11 +62,11 @@ class Status(NamedTuple):
     unanswered: int
     """Events that Kafka has acknowledged and whose outcome has not arrived."""
     clock_offset_seconds: float
-    """How far the device's clock is ahead of Kafka's, in seconds; 0 before the first acknowledgement."""
+    """Seconds by which the device's clock is ahead of Kafka's; 0 before the first acknowledgement."""
     too_late: int
     """Events that reached Kafka more than 13 days late since the device was opened. The workers do not count them."""
     problem: str
-    """What is wrong and what to do, in one line; empty if nothing is wrong."""
+    """The problem and its remedy in one line; empty if there is none."""
 
 
 class Device:

@@ -29,7 +29,7 @@ RESERVE_BYTES = 8 << 20
 """Free disk space that new events may not use. Acknowledgements need it: on a full disk SQLite cannot delete events."""
 
 ANSWER_HOURS = 24
-"""For how long an outcome is awaited: its topic keeps it no longer."""
+"""Time for which an outcome is awaited: its topic keeps it no longer."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS device (device_id TEXT NOT NULL, next_seq INTEGER NOT NULL);
@@ -63,11 +63,11 @@ class UnsentEvent(NamedTuple):
     boot_id: str
     """The boot of the machine during which the event was accepted."""
     ticks_ms: int
-    """When it was accepted, in ms since that boot."""
+    """The time at which it was accepted, in ms since that boot."""
 
 
 class OutboxStatus(NamedTuple):
-    """How full an outbox is."""
+    """The fill level of an outbox."""
 
     waiting: int
     """Events that Kafka has not acknowledged."""

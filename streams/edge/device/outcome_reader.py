@@ -24,14 +24,14 @@ RETRY_SECONDS = 2.0
 """Pause before a new connection after an error."""
 
 NEW_PARTITIONS_SECONDS = 60.0
-"""How often the number of partitions is read again: partitions may be added while the device runs."""
+"""Time between two readings of the number of partitions: partitions may be added while the device runs."""
 
 OnOutcome = Callable[[int, str, list[int]], None]
 """Gets the sequence number, the outcome, and the indexes of the people whom it concerns."""
 
 
 class _Start(NamedTuple):
-    """Where reading starts on a partition."""
+    """The positions at which reading starts on a partition."""
 
     first_unanswered: int
     """Offset from which outcomes may be new to the device."""

@@ -19,7 +19,7 @@ from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.settings import Settings
 
 WAIT_SECONDS = 5.0
-"""How long the screen waits for an answer before it shows *not checked*."""
+"""Time that the screen waits for an answer before it shows *not checked*."""
 
 BACKLOG_SHOWN = 100
 """With more events than this in the outbox the screen shows their number, even if Kafka answers."""

@@ -29,13 +29,13 @@ FIRST_RELEASE = datetime(2026, 1, 1, tzinfo=UTC)
 """No device ran before this time, so a clock that shows an earlier time was never set."""
 
 TOPIC_PAUSE_SECONDS = 60.0
-"""How long a topic that rejects events is left alone. The other topics go on."""
+"""Time for which sending to a topic that rejects events is paused. The other topics continue."""
 
 SILENT_SECONDS = 3.0
 """A broker that acknowledges nothing for so long counts as disconnected. The producer goes on trying."""
 
 READER_SECONDS = 5.0
-"""How long sending waits until outcomes are read. Events are sent even if outcomes cannot be read."""
+"""Time that sending waits until outcomes are read. Events are sent even if outcomes cannot be read."""
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 10.0
 """Pause before a new connection; it doubles after each failure."""
@@ -49,7 +49,7 @@ class SenderStatus(NamedTuple):
 
     connected: bool = False
     problem: str = ""
-    """What is wrong and what to do, in one line; empty if nothing is."""
+    """The problem and its remedy in one line; empty if there is none."""
     too_late: int = 0
     """Events that reached Kafka more than 13 days late. The workers do not count them."""
 

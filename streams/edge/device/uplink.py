@@ -10,7 +10,7 @@ from ninezero.streams.edge.device.sender import Sender, SenderStatus
 from ninezero.streams.settings import Settings
 
 CLOSING_SECONDS = 5.0
-"""How long `close` waits for the threads."""
+"""Time that `close` waits for the threads."""
 
 
 class Uplink:

@@ -35,7 +35,7 @@ class KeyRingError(UserError):
 
 
 class KeyInfo(NamedTuple):
-    """What may be shown of a key: its id, whether scans use it, and until when they may use it."""
+    """The public facts of a key: its id, whether scans use it, and until when they may use it."""
 
     key_id: str
     active: bool

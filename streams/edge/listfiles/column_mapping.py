@@ -9,7 +9,7 @@ from ninezero.streams.edge.listfiles.errors import ListFileError
 from ninezero.streams.edge.listfiles.private_files import write_private
 
 FIELDS = ("id", "passport", "state", "phone", "plate", "pass", "valid_from", "valid_to")
-"""What a column can hold. `state` is the passport's issuing state as in the MRZ."""
+"""The fields that a column can hold. `state` is the passport's issuing state as in the MRZ."""
 IDENTITY_FIELDS = frozenset({"id", "passport", "phone", "plate", "pass"})
 
 MAPPING_EXAMPLE = 'give a mapping, for example {"id": "C"}: fields to columns\' headers, letters or numbers'

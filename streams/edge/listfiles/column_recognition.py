@@ -21,7 +21,7 @@ from ninezero.streams.edge.listfiles.tables.cells import (
 _MAX_HEADERS = 1000
 """Filled cells of a row, from the left, that can be headers. Columns further right can be given by letters or numbers."""
 _POSITION = re.compile("[A-Za-z]|[0-9]+")
-"""What a mapping always means as a position. More letters can be a header (`tel`) or a position (`AB`); a header is tried first."""
+"""The texts of a mapping that always mean a position. More letters can be a header (`tel`) or a position (`AB`); a header is tried first."""
 
 
 class TableLayout(NamedTuple):

@@ -12,7 +12,7 @@ from ninezero.streams.edge.listfiles.tables.cells import MAX_CELL_CHARACTERS, Ce
 
 _DOMAINS: tuple[Domain, ...] = ("id", "passport", "phone", "plate", "pass")
 _PLACEHOLDERS = frozenset(("无", "没有", "暂无", "不详", "未知", "空", "NA", "NONE", "NULL", "NIL", "NAN", "UNKNOWN"))
-"""What people write into a cell that has no value. As a token, it would make all of them one person."""
+"""Texts that people write into a cell that has no value. As a token, such a text would make all of them one person."""
 _WRAPPED = re.compile('="(.*)"')
 _DIGITS_LOST = re.compile(r"[0-9]+(?:\.[0-9]+E\+?|E\+)[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"([0-9]+)\.0+")

@@ -53,7 +53,7 @@ class ListFile:
 
     @property
     def epoch_1904(self) -> bool:
-        """Whether numbers that stand for days count from 1904 instead of 1900."""
+        """True if numbers that stand for days count from 1904 instead of 1900."""
         return self._table.epoch_1904
 
     @property
@@ -110,7 +110,7 @@ class _OpenTable(NamedTuple):
 
 
 class _FileState(NamedTuple):
-    """What changes when a file is written or replaced."""
+    """Properties of a file that change when it is written or replaced."""
 
     inode: int
     size: int

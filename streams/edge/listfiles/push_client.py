@@ -22,7 +22,7 @@ from ninezero.streams.kafka.sync import KafkaProblem, consumer, producer, read_t
 from ninezero.streams.settings import Settings
 
 RECEIPT_TIMEOUT_SECONDS = 30.0
-"""How long a receipt is waited for, plus one second for every `LINES_PER_SECOND` lines."""
+"""Longest wait for a receipt, plus one second for every `LINES_PER_SECOND` lines."""
 LINES_PER_SECOND = 5_000
 
 _WRITE_TIMEOUT_SECONDS = 60

@@ -24,7 +24,7 @@ CheckIdentity = Callable[[Domain, str, date], Sequence[str]]
 
 
 class PushOptions(NamedTuple):
-    """What the files do not state. It is fixed for a push, so that reading the files again gives the same lines.
+    """The values that the files do not state. They are fixed for a push, so that reading the files again gives the same lines.
 
     `now` and `valid_from` have a zone. `zone` is the zone of times in the files that state no offset. `valid_from` (default: now)
     and `days` (1 to 36,500; default: no end) replace start and end where a cell is empty or there is no column.

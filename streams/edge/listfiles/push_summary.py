@@ -1,4 +1,4 @@
-"""What is known of a push before it is sent: counts for the screen, and the rejects file."""
+"""The summary of a push before it is sent: counts for the screen, and the rejects file."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

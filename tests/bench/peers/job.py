@@ -39,7 +39,7 @@ SCANS, ALERTS, DEAD_LETTERS, OUTCOMES = (
     for name in ("checkpoint-scans", "screening-alerts", "dead-letters", "screening-outcomes")
 )
 WITH_OUTCOMES = os.environ.get("BENCH_OUTCOMES") == "1"
-"""Whether outcomes are written for devices."""
+"""True if outcomes are written for devices."""
 CLICKHOUSE = os.environ["BENCH_CLICKHOUSE"]
 HOME = "370115"
 
@@ -151,7 +151,7 @@ class Rows:
 
     @property
     def due(self) -> bool:
-        """Whether an insert is due, by number of rows or by time."""
+        """Returns whether an insert is due, by number of rows or by time."""
         return len(self._rows) >= FLUSH_ROWS or time.monotonic() - self._flushed > FLUSH_SECONDS
 
     def flush(self) -> None:

@@ -73,7 +73,7 @@ def system(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 def expected_output(block: str) -> list[str]:
-    """What the block says that it prints: the comments after its calls of `print`, in order."""
+    """Returns the output that the block states: the comments after its calls of `print`, in order."""
     return re.findall(r"^ *print\(.*\)  # (.*)$", block, re.M)
 
 

@@ -1,4 +1,4 @@
-"""What the roles log while Kafka is down: a line when the outage begins, a reminder a minute, and a line when it ends."""
+"""The roles log an outage of Kafka in few lines: one when the outage begins, a reminder a minute, and one when it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What could not be checked is never clear: the watchlist topic is stopped, emptied and deleted on a real broker."""
+"""A person who could not be checked is never clear: the watchlist topic is stopped, emptied and deleted on a real broker."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ GARBAGE = [
 
 
 class Model:
-    """What was sent, and the results that must follow."""
+    """The events that were sent, and the results that must follow."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)

@@ -35,7 +35,7 @@ def staged(watchlist: WatchlistIndex, *entries: Entry) -> None:
 
 
 class Model:
-    """What the index must hold, in dictionaries."""
+    """The expected content of the index, in dictionaries."""
 
     def __init__(self) -> None:
         self.live: dict[ListName, dict[str, Entry]] = {name: {} for name in NAMES}

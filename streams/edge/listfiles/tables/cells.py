@@ -53,7 +53,7 @@ class Table(Protocol):
 
     @property
     def epoch_1904(self) -> bool:
-        """Whether numbers that stand for days count from 1904 instead of 1900."""
+        """True if numbers that stand for days count from 1904 instead of 1900."""
 
     @property
     def unread_sheets(self) -> int:

@@ -1,4 +1,4 @@
-"""What several test files of this folder use: published vectors, specimens, and strategies for text."""
+"""Shared by the test files of this folder: published vectors, specimens, and strategies for text."""
 
 from __future__ import annotations
 

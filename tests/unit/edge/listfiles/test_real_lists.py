@@ -26,7 +26,7 @@ PERSON = push_tokens(id=ID, phone="86" + PHONE)
 
 
 class Verdict(NamedTuple):
-    """What is shown of a line."""
+    """The row, the code and the findings of a line."""
 
     row: int
     code: str | None
