@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -125,14 +125,26 @@ async def require_topics(settings: Settings, needed: Collection[topics.Topic]) -
         KafkaUnreachable: the broker does not answer within ten seconds.
         TopicsMissing: a topic is missing, or this user may not see it.
     """
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the error below says the same in one line
     try:
-        async with (
-            asyncio.timeout(REQUIRE_SECONDS),
-            connected(AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))) as probe,
-        ):
-            present = await probe.topics()
+        with _silent_client():  # the error below says the same in one line
+            async with (
+                asyncio.timeout(REQUIRE_SECONDS),
+                connected(AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))) as probe,
+            ):
+                present = await probe.topics()
     except (KafkaError, OSError, TimeoutError):
         raise unreachable(settings) from None
     if not {settings.topic(topic.name) for topic in needed} <= present:
         raise TopicsMissing
+
+
+@contextlib.contextmanager
+def _silent_client() -> Iterator[None]:
+    """Drops the log records of aiokafka meanwhile. Afterwards its logger has its former level again."""
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    client.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
