@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ninezero.agents.roles.role import Role
 from ninezero.streams.errors import DEPENDENCY, UserError
 from ninezero.streams.kafka.administration import topic_ids
+from ninezero.streams.kafka.sync import KafkaUnreachable
 from ninezero.streams.kafka.topics import WATCHLIST
 
 log = logging.getLogger("ninezero.roles")
@@ -30,7 +31,9 @@ async def watch_topics(role: Role, answered: Callable[[], None]) -> None:
         try:
             current = await asyncio.to_thread(topic_ids, role.settings)
         except UserError as error:
-            log.warning("the topics cannot be checked: %s", error, extra={DEPENDENCY: "Kafka"})
+            # Only an unreachable broker is an outage: a missing permission does not end when brokers answer again.
+            mark = {DEPENDENCY: "Kafka"} if isinstance(error, KafkaUnreachable) else None
+            log.warning("the topics cannot be checked: %s", error, extra=mark)
             continue
         answered()
         for name, known in watched.items():
