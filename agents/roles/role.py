@@ -13,6 +13,7 @@ import faust
 from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 
+from ninezero.agents.roles.logs.error_description import describe
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.settings import ROLES, Settings
 from ninezero.streams.transport.consumer import RawSchema, chunks, credentials
@@ -178,14 +179,3 @@ class Role:
     async def stop_components(self) -> None:
         """Stops the components, the last one first."""
         await self._components.aclose()
-
-
-def describe(error: BaseException) -> str:
-    """Returns the type of an error and where it was raised. Its text is left out, since it may quote a record."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "an unknown place"
-    return f"{type(error).__name__} in {place}"

@@ -12,6 +12,7 @@ import logging
 import re
 from typing import NamedTuple
 
+from ninezero.agents.roles.logs.error_description import describe
 from ninezero.agents.roles.logs.kafka_failures import CLIENTS, kafka_failure
 from ninezero.agents.roles.logs.outages import Notice, Outage
 
@@ -30,8 +31,16 @@ MAX_KINDS = 1000
 _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DURATIONS = re.compile(r"[0-9]+(\.[0-9]+)? s\b")
 
-Kind = tuple[str, int, str]
-"""Logger, level, and text without its changing numbers."""
+
+class Kind(NamedTuple):
+    """What two records have in common if one is a repetition of the other."""
+
+    logger: str
+    level: int
+    text: str
+    """The message without its changing numbers."""
+    error: str
+    """Type and place of the error whose traceback the record has; empty without one."""
 
 
 class _Repeated(NamedTuple):
@@ -105,9 +114,14 @@ class Condenser:
 
 def _kind(record: logging.LogRecord) -> Kind:
     """Returns the kind of a record. It ignores all numbers in messages of the Kafka clients, and only durations in
-    others."""
+    others.
+
+    The error is a part of the kind, because libraries log different errors under one message ("Unexpected error").
+    """
     changing = _NUMBERS if record.name.partition(".")[0] in CLIENTS else _DURATIONS
-    return record.name, record.levelno, changing.sub("#", record.getMessage())
+    error = record.exc_info[1] if record.exc_info else None
+    text = changing.sub("#", record.getMessage())
+    return Kind(record.name, record.levelno, text, "" if error is None else describe(error))
 
 
 def _kafka_record(notice: Notice, cause: logging.LogRecord | None = None) -> logging.LogRecord:

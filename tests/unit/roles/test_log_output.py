@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import logging
@@ -21,8 +22,12 @@ from ninezero.agents.roles.logs.formats import JsonFormatter, TextFormatter, red
 from ninezero.agents.roles.logs.kafka_failures import kafka_failure
 from ninezero.agents.roles.logs.output import LogOutput
 from ninezero.streams.errors import DEPENDENCY
+from ninezero.streams.kafka import client
+from ninezero.streams.kafka.sync import KafkaUnreachable
+from ninezero.streams.settings import load
 
 TOKEN = "k1xbtq.9f86d081884c7d659a2feaa0c55ad015"
+EDGE = {"NINEZERO_ORDER": "o", "NINEZERO_KAFKA": "127.0.0.1:1", "NINEZERO_SUNSET": "2030-01-01T00:00:00Z"}
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
 
 
@@ -163,6 +168,32 @@ def test_a_repeated_record_keeps_no_traceback_alive() -> None:
         failure.exc_info = sys.exc_info()
     assert condenser.condense(failure, 0.0) == [failure]
     assert all(repeated.record.exc_info is None for repeated in condenser._repeated.values())
+
+
+def failed(error: Exception) -> logging.LogRecord:
+    failure = record("aiokafka.consumer.fetcher", "Unexpected error in fetcher routine")
+    try:
+        raise error
+    except type(error):
+        failure.exc_info = sys.exc_info()
+    return failure
+
+
+def test_another_error_under_the_message_of_an_earlier_one_is_written_with_its_traceback() -> None:
+    condenser, first, second = Condenser(), failed(ValueError("a")), failed(KeyError("b"))
+    assert condenser.condense(first, 0.0) == [first]
+    assert condenser.condense(failed(ValueError("c")), 1.0) == []
+    assert condenser.condense(second, 2.0) == [second]
+
+
+def test_a_worker_keeps_the_errors_of_its_kafka_client_after_the_check_of_the_topics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = logging.getLogger("aiokafka").level
+    monkeypatch.setattr(client, "REQUIRE_SECONDS", 0.1)
+    with pytest.raises(KafkaUnreachable):
+        asyncio.run(client.require_topics(load(EDGE, edge=True), []))
+    assert logging.getLogger("aiokafka").level == before
 
 
 def test_a_json_line_has_time_level_logger_message_and_role() -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from ninezero.agents.roles import recreated_topics
+from ninezero.agents.roles.logs.error_description import describe
+from ninezero.agents.roles.logs.kafka_failures import kafka_failure
 from ninezero.agents.roles.recording import attempt
-from ninezero.agents.roles.role import describe
 from ninezero.streams.clickhouse import ClickHouseError
+from ninezero.streams.kafka.sync import KafkaForbidden, KafkaUnreachable
 
 SECRET = "k1.9f86d081884c7d659a2feaa0c55ad015"
 
@@ -52,3 +57,26 @@ def test_periodic_work_does_not_hide_another_error() -> None:
 
     with pytest.raises(ValueError):
         asyncio.run(attempt("silent devices cannot be counted", work))
+
+
+@pytest.mark.parametrize(("error", "outage"), [(KafkaUnreachable, True), (KafkaForbidden, False)])
+def test_only_an_unreachable_broker_counts_as_an_outage_of_kafka(
+    error: type[Exception], outage: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(settings: Any) -> dict[str, str]:
+        raise error("no")
+
+    monkeypatch.setattr(recreated_topics, "TOPICS_SECONDS", 0.0)
+    monkeypatch.setattr(recreated_topics, "topic_ids", fail)
+    role: Any = SimpleNamespace(topic_ids={}, settings=SimpleNamespace(topic=str))
+    answers: list[None] = []
+
+    async def watch() -> None:
+        watching = asyncio.create_task(recreated_topics.watch_topics(role, lambda: answers.append(None)))
+        while not caplog.records:
+            await asyncio.sleep(0.01)
+        watching.cancel()
+
+    asyncio.run(asyncio.wait_for(watch(), 10))
+    assert (kafka_failure(caplog.records[0]) is not None) == outage
+    assert not answers

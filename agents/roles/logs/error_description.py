@@ -1,0 +1,14 @@
+"""Describes an error in a log line without its text."""
+
+from __future__ import annotations
+
+
+def describe(error: BaseException) -> str:
+    """Returns the type of an error and where it was raised. Its text is left out, since it may quote a record."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "an unknown place"
+    return f"{type(error).__name__} in {place}"
