@@ -10,7 +10,7 @@ from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
-_TOKEN = re.compile(r"\b[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\b")
+_TOKEN = re.compile(r"[A-Za-z0-9]{1,16}\.[0-9a-f]{32,}")
 _RESIDENT_NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]{17}[0-9Xx](?![0-9A-Za-z])")
 
 

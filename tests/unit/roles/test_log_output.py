@@ -223,6 +223,7 @@ def test_a_json_line_holds_the_traceback() -> None:
     ("text", "redacted"),
     [
         (f"value {TOKEN!r} is bad", "value '[token]' is bad"),
+        (f"证件{TOKEN}号, x_{TOKEN}_", "证件[token]号, x_[token]_"),
         ("case c.000000000000000000000000000000ff", "case [token]"),
         ("number 11010519491231002X,", "number [number],"),
         ("offset 12345678901 at 10.0.0.1:9092", "offset 12345678901 at 10.0.0.1:9092"),
