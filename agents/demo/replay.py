@@ -190,7 +190,9 @@ class Replay:
         sql = "SELECT topic, partition, max(next_offset) AS n FROM ninezero_data.recorder_progress GROUP BY topic, partition"
         try:
             rows = await asyncio.to_thread(_query, self._settings.clickhouse, sql)
-        except clickhouse.ClickHouseError:  # ClickHouse is away: the recorder waits for it, and so does the demo
+        except (
+            clickhouse.ClickHouseError
+        ):  # ClickHouse does not answer: the recorder waits for it, and so does the demo
             return False
         recorded = {(row["topic"], int(row["partition"])): int(row["n"]) for row in rows}
         return all(recorded.get((tp.topic, tp.partition), 0) >= end for tp, end in ends.items())

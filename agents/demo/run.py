@@ -43,7 +43,7 @@ def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool)
         Whether every row of the report agrees. True if a signal ended the demo.
     """
     # asyncio handles SIGINT between two steps of a task, never within one, so Kafka and the workers are always stopped.
-    # SIGTERM takes the same way.
+    # SIGTERM is handled in the same way.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     spec = scenario_file.load(path)

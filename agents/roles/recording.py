@@ -66,7 +66,7 @@ async def build(role: Role) -> None:
     role.run_in_background(count_silent_devices(connection))
     role.run_in_background(repair_counts(connection, Days(timezone)))
     role.run_in_background(roll_up_finished_days(connection, timezone))
-    if not role.settings.replay:  # the days of a replay are over long ago
+    if not role.settings.replay:  # the days of a replay ended long ago
         role.run_in_background(apply_retention(connection, timezone))
 
 

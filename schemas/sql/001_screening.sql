@@ -36,8 +36,8 @@ CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
     site_id String, kind String, division String, capacity UInt32, version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY site_id;
 
--- How far each partition is recorded, in which rebuild (refill), and the keys of the last rows that were inserted (held):
--- if those rows are gone, facts were lost (streams/clickhouse/progress.py). A topic that was deleted and created again has
+-- The offset up to which each partition is recorded, its rebuild (refill), and the keys of the last inserted rows (held):
+-- if those rows are missing, facts were lost (streams/clickhouse/progress.py). A topic that was deleted and created again has
 -- another id.
 CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
     topic String, topic_id String, partition UInt32, next_offset UInt64, refill UInt64, held String

@@ -30,7 +30,7 @@ FROM (
         SELECT device_id, seq, argMax((day, site_id, action, override, of_device, of_seq), version) AS first
         FROM ninezero_data.disposition_facts GROUP BY device_id, seq
     )
-) AS told ANY LEFT JOIN (
+) AS dispositions ANY LEFT JOIN (
     SELECT device_id AS of_device, seq AS of_seq, argMax(kind, version) AS kind
     FROM (
         SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts
@@ -41,7 +41,7 @@ FROM (
 ) AS scanned USING (of_device, of_seq)
 GROUP BY day, site_id, kind, action;
 
--- A frozen day keeps its counts, whether its facts still exist, exist in part, or are gone.
+-- A frozen day keeps its counts, whether its facts still exist, exist in part, or were dropped.
 CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day AS
 SELECT day, site_id, kind, action, argMax(overrides, attempt) AS overrides, argMax(count, attempt) AS count
 FROM (
@@ -54,7 +54,7 @@ GROUP BY day, site_id, kind, action;
 
 -- Completeness ------------------------------------------------------------------------------------------------------------
 
--- What a device sent on a day at a site, as runs of consecutive sequence numbers. The runs are enough to find the gaps of
+-- The events of a device on a day at a site, as runs of consecutive sequence numbers. The runs are enough to find the gaps of
 -- every later day.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
     day Date, attempt UInt64, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64),
@@ -154,13 +154,13 @@ CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
 SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
     sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
 FROM (
-    SELECT device_id, tupleElement(told, 1) AS run, tupleElement(told, 2) AS gap, tupleElement(run, 1) AS start,
+    SELECT device_id, tupleElement(run_and_gap, 1) AS run, tupleElement(run_and_gap, 2) AS gap, tupleElement(run, 1) AS start,
         tupleElement(run, 2) AS end, tupleElement(run, 3) AS day, tupleElement(run, 4) AS site_id, tupleElement(run, 5) AS twice,
         tupleElement(run, 6) AS behind
     FROM (
         SELECT device_id, arrayJoin(arrayMap((r, s, e) -> (r, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArray(run)),
             arraySort(groupArray(tupleElement(run, 1))),
-            arrayPushFront(arrayPopBack(arraySort(groupArray(tupleElement(run, 2) + 1))), toUInt64(0)))) AS told
+            arrayPushFront(arrayPopBack(arraySort(groupArray(tupleElement(run, 2) + 1))), toUInt64(0)))) AS run_and_gap
         FROM (
             SELECT device_id, (tupleElement(ends_of, 1), tupleElement(ends_of, 2), day, site_id, conflicts, late) AS run
             FROM (

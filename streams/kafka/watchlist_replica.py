@@ -169,7 +169,9 @@ class WatchlistReplica(WatchlistState):
                     self.position = position
                     self._changed.notify_all()
             self._update_ready()
-            await asyncio.sleep(0)  # while records are buffered, getmany() does not yield; outcomes need a turn
+            await asyncio.sleep(
+                0
+            )  # while records are buffered, getmany() does not yield, and other tasks must run
 
     async def _poll_end(self) -> None:
         while True:

@@ -317,7 +317,7 @@ def test_a_repeated_withdrawal_corrects_no_alert_of_an_entry_that_has_expired_si
     world: World, repeated: dict[str, Any]
 ) -> None:
     before = Counter(correction["correction_of"] for _, correction in world.corrections)
-    world.rest(max(0.0, (ends_at(world, repeated) - now()) / SECOND + 11))  # and it is off the list
+    world.rest(max(0.0, (ends_at(world, repeated) - now()) / SECOND + 11))  # the entry was removed from the list
     world.push(repeated)
     world.wait_answered()
     world.rest(4)

@@ -153,7 +153,7 @@ class Attack(System):
         return Case("good", hostile.encode_json(self.sender.valid_record(topic)))
 
     def cases(self, topic: str, fraction: float, mutations: int) -> list[tuple[str, Case]]:
-        """Returns a part of the cases of a topic in random order, with valid records in between.
+        """Returns a fraction of the cases of a topic in random order, with valid records in between.
 
         Args:
             topic: the topic.

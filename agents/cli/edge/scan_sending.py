@@ -76,7 +76,9 @@ def send_events(settings: Settings, events: list[Event]) -> int:
         reader.assign(partitions)
         for partition in partitions:
             reader.seek(partition, reader.end_offsets([partition])[partition])
-        with contextlib.suppress(KafkaTimeoutError):  # the broker went away: events without an outcome are not checked
+        with contextlib.suppress(
+            KafkaTimeoutError
+        ):  # the broker does not answer: events without an outcome are not checked
             for value, event in events:
                 writer.send(settings.topic(SCANS.name), key=event.site_id.encode(), value=value)
             writer.flush(timeout=15)

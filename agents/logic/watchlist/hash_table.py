@@ -136,7 +136,7 @@ class HashTable:
         while len(rows) > 8:
             rows = self.link.array[rows, 1]
             found.append(rows := rows[rows != NONE])
-        rest = []  # a long bucket, of a token that very many entries have, is walked faster without numpy
+        rest = []  # a long bucket, of a token that very many entries have, is searched faster without numpy
         for row in rows.tolist():
             while row := self.link.view[row * 2 + 1]:
                 rest.append(row)

@@ -73,7 +73,7 @@ class Device:
     """One device at one site. Thread-safe; one process at a time may open a device.
 
     Use it as a context manager, or call `close`. Two threads run in the background: one sends the events of the outbox in
-    order and deletes those that Kafka has acknowledged, the other reads the outcomes of the site. While the broker is away,
+    order and deletes those that Kafka has acknowledged, the other reads the outcomes of the site. While the broker is unreachable,
     events wait in the outbox. No identity is stored, logged or sent.
 
     An identifier has 1 to 64 letters, digits, `.`, `_` and `-`. It begins with a letter or digit, and has no eleven digits

@@ -123,7 +123,7 @@ class OutcomeReader:
                 self._outbox.stop_accepting()
             if not known:
                 self._outbox.record_answers([seq for seq, _, _ in ours])
-        except OutboxError as error:  # the staff must see the outcome all the same
+        except OutboxError as error:  # the staff must see the outcome in any case
             log.warning("an outcome could not be recorded: %s", error)
         for seq, outcome, people in () if known else ours:
             self._on_outcome(seq, outcome, people)

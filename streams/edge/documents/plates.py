@@ -16,7 +16,7 @@ _FORMS = re.compile(
             f"{_CITY}{_ANY}{{4,6}}临",  # temporary
             f"粤Z{_ANY}{{4}}[港澳]",  # Hong Kong or Macao, admitted to the mainland
             f"[0-9]{{3}}{_ANY}{{3}}使|使[0-9]{{6}}",  # embassies: country and number; and the form before 2018
-            f"{_PROVINCE}[0-9]{{3}}{_ANY}{{2}}领|{_CITY}[0-9]{{4}}领",  # consulates, likewise
+            f"{_PROVINCE}[0-9]{{3}}{_ANY}{{2}}领|{_CITY}[0-9]{{4}}领",  # consulates: the same two forms
             # Not in GA 36.
             f"{_PROVINCE}[SX]{_ANY}{{4}}应急",  # fire and rescue, since 2019
             f"民航{_ANY}{{5}}",  # airports

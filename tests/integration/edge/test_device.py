@@ -195,7 +195,7 @@ device.close()
 
 
 def test_kill_9_and_a_stopped_broker_lose_no_accepted_scan(tmp_path: Path) -> None:
-    """The device is killed six times and its broker is away in between. Each accepted scan is counted once."""
+    """The device is killed six times and its broker is stopped in between. Each accepted scan is counted once."""
     broker = Broker(tmp_path / "kafka", free_port())
     broker.start()
     new_ring(tmp_path / "keys.json")

@@ -290,7 +290,7 @@ class Child:
 
 
 def test_a_full_disk_raises_and_scanning_continues_when_there_is_space(settings: Settings, small_disk: Path) -> None:
-    """First the outbox fills the disk while the broker is away, then another file fills it while events are acknowledged."""
+    """First the outbox fills the disk while the broker is stopped, then another file fills it while events are acknowledged."""
     child = Child(settings, small_disk, f"127.0.0.1:{free_port()}")
     lines = child.do("fill")
     full = "the disk of the outbox is full and the event was NOT accepted: free some space"
