@@ -169,9 +169,7 @@ class WatchlistReplica(WatchlistState):
                     self.position = position
                     self._changed.notify_all()
             self._update_ready()
-            await asyncio.sleep(
-                0
-            )  # while records are buffered, getmany() does not yield, and other tasks must run
+            await asyncio.sleep(0)  # while records are buffered, getmany() does not yield, and other tasks must run
 
     async def _poll_end(self) -> None:
         while True:
