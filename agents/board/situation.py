@@ -39,7 +39,7 @@ LIMIT_EXCEEDED = re.compile(r"Code: (159|160|241)\b")
 Query = Callable[[Ask, Moment], Awaitable[Any]]
 
 
-class Part:
+class SituationPart:
     """One part of the situation: its last data, when it was read, and whether the last query failed.
 
     Args:
@@ -114,20 +114,20 @@ class Situation:
         self.parts = {
             part.name: part
             for part in (
-                Part("settled_today", 60, screening.settled_today),
-                Part("recent_today", 2, self._recent_today, daily=True),
-                Part("minutes", 2, screening.minutes),
-                Part("rules_hour", 4, screening.rules_hour),
-                Part("rules_day", 5, screening.rules_day, daily=True),
-                Part("case_alerts", 10, cases.case_alerts, daily=True),
-                Part("arrivals", 5, screening.arrivals, daily=True),
-                Part("lists", 5, lists.lists),
-                Part("dead_letters", 5, devices.dead_letters),
-                Part("sites", 60, screening.sites),
-                Part("quarantine", 10, cases.quarantine, daily=True),
-                Part("followups", 10, cases.followups, daily=True),
-                Part("silent", 20, devices.silent),
-                Part("gaps", 30, devices.gaps, daily=True),
+                SituationPart("settled_today", 60, screening.settled_today),
+                SituationPart("recent_today", 2, self._recent_today, daily=True),
+                SituationPart("minutes", 2, screening.minutes),
+                SituationPart("rules_hour", 4, screening.rules_hour),
+                SituationPart("rules_day", 5, screening.rules_day, daily=True),
+                SituationPart("case_alerts", 10, cases.case_alerts, daily=True),
+                SituationPart("arrivals", 5, screening.arrivals, daily=True),
+                SituationPart("lists", 5, lists.lists),
+                SituationPart("dead_letters", 5, devices.dead_letters),
+                SituationPart("sites", 60, screening.sites),
+                SituationPart("quarantine", 10, cases.quarantine, daily=True),
+                SituationPart("followups", 10, cases.followups, daily=True),
+                SituationPart("silent", 20, devices.silent),
+                SituationPart("gaps", 30, devices.gaps, daily=True),
             )
         }
 

@@ -108,7 +108,7 @@ class WaitingChunks:
             seen = len(self._chunks)
             await asyncio.sleep(0)
 
-    def take_batch(self) -> list[Chunk]:
+    def pop_batch(self) -> list[Chunk]:
         """Removes and returns the next batch: at least one chunk, and at most BATCH_EVENTS events if there are several."""
         batch: list[Chunk] = []
         size = 0
@@ -140,7 +140,7 @@ async def screen_stream(screening: Screening, kind: EventKind, stream: Any) -> N
             await waiting.arrive()
             await in_flight.acquire()
             await waiting.settle()
-            group.create_task(screen(waiting.take_batch()))
+            group.create_task(screen(waiting.pop_batch()))
             await asyncio.sleep(
                 0
             )  # the batch is decided, and its records are on their way, before the next one is gathered

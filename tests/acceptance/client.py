@@ -251,7 +251,7 @@ class Authorities:
             common | {"part": n + 1, "parts": parts, "lines": numbered[n * size : (n + 1) * size]} for n in range(parts)
         ]
 
-    def _refused(self, target: PushedList, sequence: int) -> Iterator[dict[str, Any]]:
+    def _rejected(self, target: PushedList, sequence: int) -> Iterator[dict[str, Any]]:
         """Batches that are rejected as a whole, and records that are dead-lettered and get no receipt."""
         rng = self.rng
         lines = [self._line(target, []) for _ in range(3)]
@@ -301,7 +301,7 @@ class Authorities:
                     yield rendered[0]  # the same batch_id again
                 if turn == 1 and rng.random() < 0.3:
                     # Rejected for good, so it may be sent with any sequence but a stale one.
-                    for rejected in self._refused(target, sequences[where] + 1000):
+                    for rejected in self._rejected(target, sequences[where] + 1000):
                         yield target.authority, render(rejected, rng).encode()
         for value in (b"", b"{", b"[]", b'{"lines": NaN}', b"\xff\xfe"):
             yield targets[0].authority, value

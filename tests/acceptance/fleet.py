@@ -92,7 +92,7 @@ class World:
         event = oracle.read(record)
         if isinstance(event, Fault):
             self.dead[PUSHES, record.partition, record.offset] = event
-        elif (receipt := self.lists.take(record, event)) is not None:
+        elif (receipt := self.lists.process(record, event)) is not None:
             self.receipts.append(dict(receipt))
         return record
 
@@ -141,10 +141,10 @@ class World:
         self.tail.poll()
         for topic, records in self.tail.records.items():
             for record in records[self._read[topic] :]:
-                self._take(topic, record, json.loads(record.value))
+                self._store(topic, record, json.loads(record.value))
             self._read[topic] = len(records)
 
-    def _take(self, topic: str, record: Record, answer: dict[str, Any]) -> None:
+    def _store(self, topic: str, record: Record, answer: dict[str, Any]) -> None:
         if topic == "push-receipts":
             self.answers.append(answer)
             self.answered_ms.setdefault((answer["authority"], answer["batch_id"]), record.timestamp_ms)

@@ -577,7 +577,7 @@ class Lists:
     mistakes: list[Entry] = field(default_factory=list)
     """Entries that a withdrawal for `mistake` removed, in order."""
 
-    def take(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
+    def process(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
         """Processes one record of the topic of pushes. Returns its receipt, or None."""
         return self.confirm(record, value) if "confirms" in value else self.push(record, value)
 
@@ -869,7 +869,7 @@ class Expected:
     dead: dict[tuple[str, int, int], Dead] = field(default_factory=dict)
     receipts: list[dict[str, Any]] = field(default_factory=list)
 
-    def take(self, record: Record) -> None:
+    def process(self, record: Record) -> None:
         """Processes one record, in the order of sending. Lists must not change any more when scans are sent."""
         event = read(record)
         if isinstance(event, Fault):
@@ -877,7 +877,7 @@ class Expected:
             self.dead[where] = Dead(event, len(record.value), hashlib.sha256(record.value).hexdigest())
             return
         if record.topic == PUSHES:
-            receipt = self.lists.take(record, event)
+            receipt = self.lists.process(record, event)
             if receipt is not None:
                 self.receipts.append(receipt)
             return
@@ -897,7 +897,7 @@ def expect(records: Iterable[Record]) -> Expected:
     """Returns the results that must follow from these records, sent in this order."""
     expected = Expected()
     for record in records:
-        expected.take(record)
+        expected.process(record)
     return expected
 
 

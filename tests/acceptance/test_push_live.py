@@ -99,7 +99,7 @@ def random_scans(world: World, count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldBatches:
     """Batches that are held when the lists worker is killed."""
 
     sent_again: dict[str, Any]
@@ -109,11 +109,11 @@ class Held:
 
 
 @pytest.fixture(scope="module")
-def held(world: World) -> Held:
+def held(world: World) -> HeldBatches:
     """Two batches are held, then the lists worker is killed and restarted."""
     full = [listed(120 + n) for n in range(12)]
     world.push(world.batch("cdc", "held", "full", *full))
-    held = Held(
+    held = HeldBatches(
         world.batch("cdc", "held", "full", full[0], full[1], sequence=2),
         world.batch("cdc", "fresh", "delta", listed(140), declared_lines=2),
     )
@@ -330,12 +330,14 @@ def ends_at(world: World, batch: dict[str, Any]) -> int:
     return min(entry.valid_to for entry in world.lists.entries[where])
 
 
-def test_a_batch_that_was_held_just_before_a_kill_can_be_confirmed(world: World, held: Held) -> None:
+def test_a_batch_that_was_held_just_before_a_kill_can_be_confirmed(world: World, held: HeldBatches) -> None:
     check_confirmation(world, held.fresh)
     check_all(world, (140,))
 
 
-def test_a_confirmation_applies_the_batch_that_was_held_whatever_was_sent_since(world: World, held: Held) -> None:
+def test_a_confirmation_applies_the_batch_that_was_held_whatever_was_sent_since(
+    world: World, held: HeldBatches
+) -> None:
     check_confirmation(world, held.sent_again)
     check_all(world, *((120 + n,) for n in range(6)))
 

@@ -37,7 +37,7 @@ class Desk:
     applied: dict[tuple[str, str], int] = field(default_factory=dict)
     answers: dict[tuple[str, str], BatchChange] = field(default_factory=dict)
 
-    def take(self, value: bytes, now_ms: int) -> BatchChange | None:
+    def process(self, value: bytes, now_ms: int) -> BatchChange | None:
         """Processes one record of a batch. Returns the change of the batch if the record completes it or follows it."""
         part: PushBatch = decode(PushBatch, value)
         self.topic.append(part)
@@ -105,14 +105,14 @@ class Run:
             assert error.value.path in event.paths
             self.seen[error.value.reason] += 1
             return
-        wanted = self.model.take(record, event)
+        wanted = self.model.process(record, event)
         if "confirms" in event:
             if wanted is not None and not wanted["confirmation"]:
                 self.desk.decide(self.desk.parts.batches[event["authority"], event["confirms"]], confirmed=True)
                 self.compare(wanted, self.desk.answers[event["authority"], event["confirms"]])
                 self.seen["confirmed"] += 1
         else:
-            found = self.desk.take(value, self.now_ms)
+            found = self.desk.process(value, self.now_ms)
             assert (found is None) == (wanted is None)
             if found is not None and wanted is not None:
                 self.compare(wanted, found)

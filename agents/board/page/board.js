@@ -227,7 +227,7 @@ function beds() {
   put($("n-free"), n(sum(places, 3)), `big${places && sum(places, 3) <= 0 && places.length ? " alarm" : ""}`);
   put($("n-beds"), t("of_beds", { n: n(sum(places, 1)) }));
   put($("n-missed"), n(sum(places, 6)), `big${sum(places, 6) ? " alarm" : ""}`);
-  put($("n-readings"), t("readings_said", { done: n(sum(places, 5)), due: n(sum(places, 4)) }));
+  put($("n-readings"), t("readings_done", { done: n(sum(places, 5)), due: n(sum(places, 4)) }));
   table("t-beds", (places ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 || !(capacity || present) ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
 }
 function followups() {
@@ -245,13 +245,13 @@ function pipeline() {
   chips("workers", workers.map(([name, , state, at, orBefore]) => sure && state !== "unknown"
     ? [state === "ready" ? `${role(name)} ${t("ready")}` : `${role(name)} ${t("worker_since", { state: t(state), time: since(at, orBefore) })}`, state === "ready" ? "ok" : "bad"]
     : [`${role(name)} ${t("unknown")}`, "unknown"]));
-  put($("latency"), !sure || latency === null ? t("unknown") : latency.p50 === null ? t("latency_none") : t("latency_said", { p50: short(latency.p50), p99: short(latency.p99) }));
-  put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_said", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries) }));
+  put($("latency"), !sure || latency === null ? t("unknown") : latency.p50 === null ? t("latency_none") : t("latency_values", { p50: short(latency.p50), p99: short(latency.p99) }));
+  put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_values", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries) }));
   const behind = (lag ?? []).filter(([, , records]) => records).sort((a, b) => b[2] - a[2]).slice(0, 4).map(([who, topic, records]) => `${role(who)}: ${topic} ${n(records)}`);
   const unanswered = new Set(workers.filter(([, , state]) => state === "down").map(([name]) => `${role(name)}: ${t("unknown")}`));
   put($("lag"), !sure || lag === null ? t("unknown") : [...unanswered, ...behind].join(", ") || t("none"));
   const dead = snapshot.dead_letters;
-  put($("dead"), dead === null || !known("dead_letters") ? t("unknown") : dead.length ? t("dead_said", { n: n(dead.reduce((total, row) => total + row[3], 0)) }) : t("none"));
+  put($("dead"), dead === null || !known("dead_letters") ? t("unknown") : dead.length ? t("dead_count", { n: n(dead.reduce((total, row) => total + row[3], 0)) }) : t("none"));
   table("t-dead", (dead ?? []).map(([topic, why, lately, all]) => [[topic], [t(why)], count(lately, true), count(all)]));
   $("t-dead").closest(".scroll").hidden = !dead?.length;
 }
@@ -280,7 +280,7 @@ function minutes() {
   if (charts.length) charts.forEach((drawn, i) => drawn.setData(rows[i]));
   else charts = [chart($("chart-all"), ["bar"], rows[0]), chart($("chart-not-clear"), NOT_CLEAR, rows[1])];
   [["chart-all", "chart_all", hour.passages], ["chart-not-clear", "chart_not_clear", stacked[0]]].forEach(([id, what, values]) => {
-    const label = t("chart_said", { what: t(what), n: n(values.reduce((a, b) => a + b, 0)), max: n(Math.max(...values)) });
+    const label = t("chart_summary", { what: t(what), n: n(values.reduce((a, b) => a + b, 0)), max: n(Math.max(...values)) });
     if ($(id).getAttribute("aria-label") !== label) $(id).setAttribute("aria-label", label);
   });
   if ($("minutes").open) table("t-minutes", hour.at.map((at, m) => [[hm(at)], ...["passages", "clear", ...NOT_CLEAR].map((name) => count(hour[name][m]))]).reverse());

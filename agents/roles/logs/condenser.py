@@ -32,7 +32,7 @@ _NUMBERS = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DURATIONS = re.compile(r"[0-9]+(\.[0-9]+)? s\b")
 
 
-class Kind(NamedTuple):
+class RecordKind(NamedTuple):
     """What two records have in common if one is a repetition of the other."""
 
     logger: str
@@ -55,7 +55,7 @@ class Condenser:
     def __init__(self) -> None:
         self._kafka = Outage(KAFKA_QUIET_SECONDS)
         self._coordinator = Outage(KAFKA_QUIET_SECONDS, COORDINATOR_TOLERATED_SECONDS)
-        self._repeated: dict[Kind, _Repeated] = {}
+        self._repeated: dict[RecordKind, _Repeated] = {}
 
     def condense(self, record: logging.LogRecord, now: float) -> list[logging.LogRecord]:
         """Returns what is to be written for a record."""
@@ -112,7 +112,7 @@ class Condenser:
         return [_changed(record, f"{record.getMessage()} ({notice.failures} times in {notice.seconds:.0f} s)")]
 
 
-def _kind(record: logging.LogRecord) -> Kind:
+def _kind(record: logging.LogRecord) -> RecordKind:
     """Returns the kind of a record. It ignores all numbers in messages of the Kafka clients, and only durations in
     others.
 
@@ -121,7 +121,7 @@ def _kind(record: logging.LogRecord) -> Kind:
     changing = _NUMBERS if record.name.partition(".")[0] in CLIENTS else _DURATIONS
     error = record.exc_info[1] if record.exc_info else None
     text = changing.sub("#", record.getMessage())
-    return Kind(record.name, record.levelno, text, "" if error is None else describe(error))
+    return RecordKind(record.name, record.levelno, text, "" if error is None else describe(error))
 
 
 def _kafka_record(notice: Notice, cause: logging.LogRecord | None = None) -> logging.LogRecord:

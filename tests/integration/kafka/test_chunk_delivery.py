@@ -30,12 +30,12 @@ def test_records_that_were_fetched_and_dropped_are_read_again_without_a_committe
             name, broker=f"chunks://{kafka.bootstrap}", consumer_auto_offset_reset="earliest", topic_disable_leader=True
         )  # fmt: skip
 
-        async def take(stream: Any) -> None:
+        async def collect(stream: Any) -> None:
             async for chunk in chunks(stream):
                 held.append(chunk)
                 seen.extend(record.offset for record in chunk.records)
 
-        app.agent(app.topic(name, schema=RawSchema()), concurrency=1)(take)
+        app.agent(app.topic(name, schema=RawSchema()), concurrency=1)(collect)
         await app.start()
         try:
             await _until(lambda: len(seen) == 10)

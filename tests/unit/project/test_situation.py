@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from ninezero.agents.board.page_files import FILES
 from ninezero.agents.board.queries.moment import Moment
 from ninezero.agents.board.server import Board
-from ninezero.agents.board.situation import Part, Situation
+from ninezero.agents.board.situation import Situation, SituationPart
 from ninezero.agents.board.worker_health import Worker, parse
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
 from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, ProblemCode, problems, site_state
@@ -183,7 +183,7 @@ def test_a_query_that_exceeds_its_limits_is_made_once_on_a_new_day() -> None:
     async def too_slow(*_: Any) -> Any:
         raise ClickHouseError("Code: 159. Timeout exceeded")
 
-    part = Part("gaps", 30, too_slow)
+    part = SituationPart("gaps", 30, too_slow)
     today, tomorrow = Moment(1_700_000_000, "UTC"), Moment(1_700_086_400, "UTC")
     for moment in (today, tomorrow):
         assert part.due(moment)
@@ -199,7 +199,7 @@ def test_data_of_a_day_is_dropped_when_the_day_is_over() -> None:
             raise ClickHouseError("away")
         return answers.pop()
 
-    part, kept = Part("arrivals", 5, ask, daily=True), Part("lists", 5, ask)
+    part, kept = SituationPart("arrivals", 5, ask, daily=True), SituationPart("lists", 5, ask)
     today, tomorrow = Moment(1_700_000_000, "UTC"), Moment(1_700_086_400, "UTC")
     for one in (part, kept):
         answers.append(7)
