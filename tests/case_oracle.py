@@ -135,7 +135,7 @@ def followups(events: list[Event], zone: ZoneInfo, last: date, now: datetime) ->
 
 
 Alerts = set[tuple[str, str, date, str | None, str]]
-"""(rule, case, day, slot, place) of each alert that must have been raised."""
+"""Expected alerts: rule, case, day, slot and place of each."""
 
 
 def quarantine_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Alerts:

@@ -1,1 +1,1 @@
-"""Independent acceptance checks: written from the contract alone, sharing no code with the pipeline."""
+"""Acceptance tests: the checks are written from the contract alone and share no code with the pipeline."""

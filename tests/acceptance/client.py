@@ -223,7 +223,7 @@ class Authorities:
         return rng.choice(choices) | {"code": "bad"}
 
     def _batch(self, target: PushedList, sequence: int, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The parts of one batch."""
+        """Returns the parts of one batch."""
         rng = self.rng
         self.batches += 1
         step = rng.choice((1, 1, 3))
@@ -252,7 +252,7 @@ class Authorities:
         ]
 
     def _rejected(self, target: PushedList, sequence: int) -> Iterator[dict[str, Any]]:
-        """Batches that are rejected as a whole, and records that are dead-lettered and get no receipt."""
+        """Yields batches that are rejected as a whole, and records that are dead-lettered and get no receipt."""
         rng = self.rng
         lines = [self._line(target, []) for _ in range(3)]
         good = self._batch(target, sequence, lines)[:1]
@@ -280,7 +280,7 @@ class Authorities:
             yield one | {"batch_id": f"{batch['batch_id']}x{number}"}
 
     def pushes(self) -> Iterator[tuple[str, bytes]]:
-        """The (authority, value) of every PushBatch record, in order."""
+        """Yields the authority and the value of every PushBatch record, in order."""
         rng, sequences = self.rng, dict[tuple[str, str], int]()
         sent: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
         targets = self.lists()

@@ -126,7 +126,7 @@ _DROPPED = set("\u00b7\u2022\u2027\u2212\u2219\u22c5\u25cf\u30fb\uff0e._/'")
 
 
 def normalise(text: str) -> str:
-    """§1, before hashing: NFKC, upper case, then white space, controls, formats, dashes and dots removed."""
+    """Returns the normal form of §1: NFKC, upper case, without white space, controls, formats, dashes and dots."""
     upper = unicodedata.normalize("NFKC", text).upper()
     return "".join(
         c
@@ -138,7 +138,7 @@ def normalise(text: str) -> str:
 
 
 def token(key_id: str, key: bytes, domain: str, normalised: str) -> str:
-    """§1: key id, a dot, and the first 32 hex digits of HMAC-SHA256 over domain, NUL and the normalised text."""
+    """Returns a token (§1): key id, a dot, and the first 32 hex digits of HMAC-SHA256 over domain, NUL and the normalised text."""
     digest = hmac.new(key, f"{domain}\0{normalised}".encode(), hashlib.sha256).hexdigest()
     return f"{key_id}.{digest[:32]}"
 
@@ -152,7 +152,7 @@ _TIME = re.compile(
 
 @cache
 def instant(text: str) -> int | None:
-    """An RFC 3339 time with an offset, in microseconds since 1970; None for anything else."""
+    """Returns an RFC 3339 time with an offset in microseconds since 1970; None for anything else."""
     match = _TIME.fullmatch(text)
     if match is None:
         if _TIME.fullmatch(text.upper().replace(" ", "T")):
@@ -455,7 +455,7 @@ class Entry:
         return token_ is not None and token_ in self.tokens.get(kind, _NONE)
 
     def is_same_subject(self, tokens: Tokens) -> bool:
-        """§5: shares an id, passport or pass token; or, where neither has any of these, a phone or plate."""
+        """Returns whether both share an id, passport or pass token; or, where neither has any of these, a phone or plate (§5)."""
         if any(self.tokens.get(kind, _NONE) & tokens.get(kind, _NONE) for kind in STRONG):
             return True
         if any(self.tokens.get(kind) or tokens.get(kind) for kind in STRONG):
@@ -621,7 +621,7 @@ class Lists:
         return self._answer(batch, "applied", None, confirmed=True)
 
     def verdict(self, batch: Batch, now: int) -> tuple[str, str | None]:
-        """Status and code of a complete batch (R20)."""
+        """Returns the status and the code of a complete batch (R20)."""
         head = batch.head
         where = (head["authority"], head["list"])
         if not head.get("legal_basis"):
@@ -810,7 +810,7 @@ class _Event:
 
 
 def decide(event: Mapping[str, Any], lists: Lists, decided_at: int, home: str = "370115") -> tuple[Reason, ...]:
-    """Every reason for one scan or arrival, sorted by person (null last) and rule."""
+    """Returns every reason for one scan or arrival, sorted by person (null last) and rule."""
     is_scan = "people" in event
     direction = event.get("direction", "in") if is_scan else "in"
     frame = _Event(is_scan, direction, _at(event["observed_at"]), decided_at)

@@ -124,7 +124,7 @@ def test_receipts_and_reasons_agree_with_the_oracle(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_rejections_agree_with_the_oracle(seed: int) -> None:
-    """One mutation of a valid scan: both accept it, or both reject it for the same reason."""
+    """Mutates a valid scan: both accept it, or both reject it for the same reason."""
     rng = random.Random(seed)
     for n in range(100):
         event = scan(rng, n)

@@ -101,7 +101,7 @@ def main() -> None:
 
 
 class Row(NamedTuple):
-    """One row of the table, as text. Fields that do not apply are empty."""
+    """A row of the table, as text. Fields that do not apply are empty."""
 
     name: str
     events_per_cpu_second: str

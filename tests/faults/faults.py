@@ -75,7 +75,7 @@ def kill_two(d: Deployment, rng: random.Random) -> None:
 
 @fault("one of three killed for good")
 def lose(d: Deployment, rng: random.Random) -> None:
-    """It is not started again, so its partitions wait for the end of its session."""
+    """The worker is not started again, so its partitions wait for the end of its session."""
     for role in ROLES:
         d.start(f"{role}-2", f"{role}-3")
     rest(rng, 6, 8)
@@ -101,7 +101,7 @@ def terminate(d: Deployment, rng: random.Random) -> None:
 
 def _frozen(role: str) -> Fault:
     def freeze(d: Deployment, rng: random.Random) -> None:
-        """Pauses it for longer than its session, so that a second worker takes over, and once for less than its session."""
+        """Pauses a worker for longer than its session, so that a second worker takes over, and once for less than its session."""
         d.start(f"{role}-2")
         time.sleep(4)
         d.load.rate = 800
@@ -157,7 +157,7 @@ def broker_long(d: Deployment, rng: random.Random) -> None:
 
 @fault("Kafka hangs 30 s")
 def broker_hangs(d: Deployment, rng: random.Random) -> None:
-    """It accepts connections and answers nothing. No worker may end because of that."""
+    """The broker accepts connections and answers nothing. No worker may end because of that."""
     pid, lives = d.broker.status().pid, len(d.ended)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)

@@ -58,7 +58,7 @@ class Expected:
     """The expected content of the views, by event. Only events that Kafka acknowledged count."""
 
     outcome: dict[Event, str] = field(default_factory=dict)
-    """Outcome of every scan and arrival that was made, acknowledged or not."""
+    """Outcome of every scan and arrival of the load, acknowledged or not."""
     acknowledged: set[Event] = field(default_factory=set)
     dispositions: dict[Event, tuple[str, str, str, str, int]] = field(default_factory=dict)
     """Day, site, kind of the scan, action, and whether it overrides the outcome for a reason."""
@@ -83,7 +83,7 @@ class Expected:
 
 
 class Load:
-    """Devices and a health authority that send at a given rate. Some events are sent resends."""
+    """Devices and a health authority that send at a given rate. Some events are sent again."""
 
     def __init__(self, kafka: str, prefix: str, seed: int) -> None:
         self.prefix, self.rng = prefix, random.Random(seed)

@@ -50,7 +50,7 @@ def facts_dropped(d: Deployment, rng: random.Random) -> None:
 
 @fault("facts dropped while recording is down", clickhouse=True)
 def facts_dropped_alone(d: Deployment, rng: random.Random) -> None:
-    """No process remembers them, so the loss must be noticed from the database alone."""
+    """No process holds the lost rows in memory, so the loss must be noticed from the database alone."""
     d.observer.emptied = True
     rest(rng, 2, 4)
     d.leave("recording")
@@ -82,7 +82,7 @@ def migrated(d: Deployment, rng: random.Random) -> None:
 
 @fault("a view missing", clickhouse=True)
 def view(d: Deployment, rng: random.Random) -> None:
-    """Recording continues without it."""
+    """Recording continues without the table."""
     d.observer.query("DROP TABLE ninezero.screening_by_minute")
     rest(rng, 4, 6)
     if d.run("migrate").returncode:

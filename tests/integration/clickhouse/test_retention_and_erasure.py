@@ -1,4 +1,4 @@
-"""`retain`, `publish` and `erase` on a real Kafka.
+"""`retain` and `erase` delete what they must and keep every count, and `publish` works, on a real Kafka and ClickHouse.
 
 The recording role holds the embedded engine meanwhile, so the commands send their statements to it.
 """

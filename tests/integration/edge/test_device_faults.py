@@ -206,7 +206,7 @@ class WrongClock(Clock):
 def test_events_that_waited_while_the_clock_jumped_get_their_true_time(
     boots: tuple[str, str], settings: Settings, tmp_path: Path
 ) -> None:
-    """Offline the clock shows 1970, then 2100, then the true time; online again after a restart, and in one case a reboot."""
+    """While the device is offline, its clock shows 1970, then 2100, then the true time; online again after a restart, and in one case a reboot."""
     away = deployment_settings(f"127.0.0.1:{free_port()}", tmp_path)
     before = datetime.now(UTC) - timedelta(seconds=1)
     clock = WrongClock(timedelta(days=-20_400), boots[0])

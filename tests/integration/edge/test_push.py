@@ -1,4 +1,4 @@
-"""Lists pushed by command on a real broker and real workers: from the files of an authority to the outcome at a checkpoint."""
+"""`ninezero push` sends the files of an authority, and the checkpoint gets the outcomes, on a real broker and real workers."""
 
 from __future__ import annotations
 

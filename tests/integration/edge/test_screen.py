@@ -1,4 +1,4 @@
-"""`ninezero device` in a terminal, used by a person and a barcode scanner, with a real broker."""
+"""`ninezero device` works in a terminal for a person and a barcode scanner, with a real broker."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ STEPS = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 
 
 class Prometheus:
-    """Debian's Prometheus with deploy/prometheus/prometheus.yml, short intervals and the workers of a test as targets."""
+    """A Debian Prometheus with deploy/prometheus/prometheus.yml, short intervals and the workers of a test as targets."""
 
     def __init__(self, folder: Path, system: System) -> None:
         self.port = free_port()

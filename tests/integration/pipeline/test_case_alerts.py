@@ -1,4 +1,4 @@
-"""Quarantine and follow-up on a real Kafka: events give alerts and daily views, although workers are killed meanwhile."""
+"""Quarantine and follow-up on a real Kafka: events give alerts and daily views, although workers are killed in between."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No identity past the edge. The test puts identities wherever a device, an authority or a user could put one, then searches
+"""No identity leaves the edge. The test puts identities wherever a device, an authority or a user could put one, then searches
 every byte that the system wrote for them."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Workers that are suspended, that cannot follow the watchlist topic, and that are killed and restarted."""
+"""Workers decide correctly after they were suspended, could not follow the watchlist topic, or were killed and restarted."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Lane:
         assert self.decided(self.scan("anybody")) == "clear"
 
     def hinder(self, *hindrances: str) -> None:
-        """Begins hindrances. Returns when the worker is affected."""
+        """Keeps the worker from reading the topic. Returns when the worker is affected."""
         for hindrance in hindrances:
             (self.folder / f"{hindrance}-now").unlink(missing_ok=True)
             (self.folder / hindrance).touch()

@@ -1,4 +1,4 @@
-"""Errors of an engine, and the check of statements that only read."""
+"""Errors of an engine have one line, and only statements that read pass the check."""
 
 from __future__ import annotations
 

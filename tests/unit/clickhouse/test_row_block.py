@@ -1,4 +1,4 @@
-"""Columnar rows, and the rows of decisions."""
+"""A columnar block holds the rows that were added, and a decisions record becomes the right rows."""
 
 from datetime import date, timedelta
 

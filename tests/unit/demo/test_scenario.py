@@ -1,4 +1,4 @@
-"""Scenario files, and the records that are made from them."""
+"""Scenario files are checked, and the generated records add up to their totals."""
 
 from __future__ import annotations
 

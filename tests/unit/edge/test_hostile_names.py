@@ -1,4 +1,4 @@
-"""Names on the command line and in settings that would be SQL, log lines, formulas, HTML or paths.
+"""Names that would be SQL, log lines, formulas, HTML or paths are rejected or escaped on the command line and in settings.
 
 Each is rejected in one line that quotes nothing, before anything is done. Output contains no control sequence of a terminal and no
 formula of a spreadsheet.

@@ -73,7 +73,7 @@ def test_the_methods_that_we_call_exist() -> None:
 
 
 def test_aiokafka_does_not_seek_a_partition_without_a_committed_offset() -> None:
-    """Our `perform_seek` does it instead, and can be removed when aiokafka does."""
+    """Our `perform_seek` seeks such a partition. It can be removed when aiokafka does so."""
     assert "if offset and offset > 0" in inspect.getsource(AIOKafkaConsumer.seek_to_committed)
 
 

@@ -1,4 +1,4 @@
-"""Whole batches return the same records as aiokafka returns one by one."""
+"""The parser of whole batches returns the same records as aiokafka, which returns them one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from ninezero.streams.transport.fetching import FetchedRecords
 
 ATTRIBUTES, CRC = slice(21, 23), slice(17, 21)
-"""Their places in a batch. The checksum covers everything from the attributes on (Kafka protocol, record batch v2)."""
+"""The positions of these fields in a batch. The checksum covers everything from the attributes on (Kafka protocol, record batch v2)."""
 CONTROL = 1 << 5
 TP = TopicPartition("t", 0)
 

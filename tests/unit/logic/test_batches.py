@@ -1,4 +1,4 @@
-"""Push batches: the outcome of every line, and of the batch."""
+"""A push batch gets the right status, and each of its lines the right result."""
 
 from __future__ import annotations
 

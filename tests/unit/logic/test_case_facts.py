@@ -1,4 +1,4 @@
-"""Facts of cases: from the wire to the fact, the ledger record and the ClickHouse row."""
+"""A case event becomes the same fact on the wire, in the ledger record and in the ClickHouse row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times that are parsed together: a valid one is what decoding it alone gives."""
+"""Times parsed together equal the times that decoding each one alone gives."""
 
 from datetime import UTC, datetime, timedelta, timezone
 

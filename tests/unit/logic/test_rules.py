@@ -1,4 +1,4 @@
-"""The rules: each alone, those that interact, and that no event is clear unless everything in it was checked."""
+"""Each rule gives its outcome, rules interact as documented, and no event is clear unless everything in it was checked."""
 
 from __future__ import annotations
 

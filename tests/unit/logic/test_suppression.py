@@ -1,4 +1,4 @@
-"""Suppression of small counts, and what a reader can still conclude."""
+"""Small counts are suppressed, and a reader can conclude only what is documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watchlist index against a model of plain dictionaries: churn, colliding tags, shared tokens, odd ids, floors."""
+"""The watchlist index agrees with a model of plain dictionaries under churn, colliding tags, shared tokens, odd ids, floors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of the project: the direction of imports, and facts that stand in two languages."""
+"""Imports point in one direction, and facts that are stated in Python and in SQL agree."""
 
 import subprocess
 import sys

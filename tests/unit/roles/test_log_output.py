@@ -1,4 +1,4 @@
-"""Log output of a worker: what is written of many records, and in which format."""
+"""The log output of a worker condenses repeated records and writes the documented formats."""
 
 from __future__ import annotations
 

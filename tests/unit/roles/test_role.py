@@ -1,4 +1,4 @@
-"""Roles: how errors are described, and what periodic work logs."""
+"""A role describes errors without their text, and logs failures of periodic work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normal forms and tokens."""
+"""Normal forms do not depend on the spelling, and tokens follow the formula of the contract."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_fifteen_digit_number_gets_a_valid_check_character(n: int) -> None:
 
 
 def test_a_phone_with_a_letter_has_no_token() -> None:
-    """O is on key 6 of a keypad, so a mistyped zero would become another person's number."""
+    """A letter is not converted by the keypad: O is on key 6, so a mistyped zero would become another person's number."""
     assert normalise("phone", "1391234OOOO") is None
 
 

@@ -1,4 +1,4 @@
-"""Whole list files as health authorities send them, and the lines that come out of each."""
+"""Whole list files, as health authorities send them, become the right lines."""
 
 from __future__ import annotations
 
