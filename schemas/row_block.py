@@ -11,7 +11,7 @@ from ninezero.schemas.rows import TABLES, VARYING_COLUMNS
 
 
 class Block:
-    """Rows of a table, one list a column.
+    """Rows of a table, one list per column.
 
     Rows that differ only in the varying columns of their table (`VARYING_COLUMNS`) form a *group*. A group is stored
     once: its common values as they are, its varying values as lists. A table without varying columns has groups of one

@@ -1,4 +1,4 @@
-"""The rows of the ClickHouse tables in `ninezero_data`: one type a table, its fields in the order of the columns.
+"""The rows of the ClickHouse tables in `ninezero_data`: one type per table, its fields in the order of the columns.
 
 Times are Unix times in s unless a field says otherwise; `day` is the local day of the event's `observed_at`.
 """

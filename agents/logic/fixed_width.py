@@ -27,5 +27,5 @@ def by_length(texts: Sequence[str], lengths: Set[int]) -> Iterator[SameLength]:
         if found.count(length) == len(texts):
             yield SameLength(length, slice(None), texts)
         else:
-            where = [n for n, it in enumerate(found) if it == length]
+            where = [n for n, text_length in enumerate(found) if text_length == length]
             yield SameLength(length, where, [texts[n] for n in where])

@@ -1,6 +1,6 @@
 """Retention of facts: a day is sealed, its counts are frozen, then its facts are dropped. Each step can be resumed.
 
-Screening facts, device events and dispositions are stored in one partition a day. A day is due `KEPT_DAYS` after its
+Screening facts, device events and dispositions are stored in one partition per day. A day is due `KEPT_DAYS` after its
 end: no valid event of it can arrive any more (`observed_at` is at most 13 days before the Kafka timestamp), unless the
 recorder is days behind. The counts remain.
 """

@@ -1,4 +1,4 @@
-"""Wire types: every event and record on a topic, with its patterns and limits. One file a message family."""
+"""Wire types: every event and record on a topic, with its patterns and limits. One file per message family."""
 
 from ninezero.schemas.events.alerts import Alert, CareAlert, CareRule, Correction, Matched, MatchedEntry, Reason
 from ninezero.schemas.events.base import (

@@ -1,1 +1,1 @@
-"""The queries of the board, one file a subject. They read the views of the analysts and return counts only."""
+"""The queries of the board, one file per subject. They read the views of the analysts and return counts only."""

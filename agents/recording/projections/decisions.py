@@ -13,7 +13,7 @@ from ninezero.schemas.rows import FIRST_WINS, DeviceEventGroup, ScreeningFactGro
 
 
 class DayGroup(NamedTuple):
-    """The events of one decision group that were observed on one local day, one list a field.
+    """The events of one decision group that were observed on one local day, one list per field.
 
     `minutes` are Unix times in s of the beginning of the minute in which each event was observed.
     """
@@ -63,7 +63,7 @@ def split_by_day(record: Decisions, day_of: Callable[[int], date]) -> DecisionsB
             continue
         days = list(map(day_of, minutes))
         for day in sorted(set(days)):
-            on_day = [it == day for it in days]
+            on_day = [event_day == day for event_day in days]
             groups.append(DayGroup(common, day, *(list(compress(column, on_day)) for column in columns)))
     return DecisionsByDay(record, groups)
 

@@ -1,4 +1,4 @@
-"""Formats of log lines: text for people, and one JSON object a line for collectors."""
+"""Formats of log lines: text for people, and one JSON object per line for collectors."""
 
 from __future__ import annotations
 

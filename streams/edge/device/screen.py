@@ -24,7 +24,7 @@ WAIT_SECONDS = 5.0
 BACKLOG_SHOWN = 100
 """With more events than this in the outbox the screen shows their number, even if Kafka answers."""
 
-HELP = """Scan or type one item a line. An empty line sends the passage.
+HELP = """Scan or type one item per line. An empty line sends the passage.
   document   identity number, MRZ lines, phone or plate: recognised by its form
   otherwise  id … · passport UTO/… · phone … · plate … · pass … · from 370102 (or US)
   36.5       temperature; a second one is the confirmation

@@ -16,7 +16,7 @@ from ninezero.streams.edge.documents.normal_forms import passport
 _LONGEST = 1000
 """Longest text that is read, in characters. A zone has at most 90, not counting spaces."""
 _SHAPES = {90: 30, 88: 44, 72: 36}
-"""Characters a line, by characters of the whole zone."""
+"""Characters per line, by characters of the whole zone."""
 _ZONE = re.compile("[A-Z][A-Z0-9<]+")
 _STATE = re.compile("[A-Z<]{3}")
 _INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
