@@ -1,10 +1,10 @@
-"""Migrations can be repeated, and restore what is missing, in the real embedded engine."""
+"""Migrations give the tables of the row types, can be repeated, and restore what is missing, in the real embedded engine."""
 
 from __future__ import annotations
 
 from datetime import date
 
-from ninezero.schemas.rows import FIRST_WINS, ScreeningFact
+from ninezero.schemas.rows import FIRST_WINS, TABLES, ScreeningFact
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine, migrations
 
@@ -34,3 +34,21 @@ def test_every_statement_of_a_migration_creates_one_named_object() -> None:
     for path in migrations.SQL_FOLDER.glob("*.sql"):
         for statement in migrations.statements(path, "UTC"):
             assert migrations.CREATED_OBJECT.match(statement), f"{path.name}: {statement[:60]}"
+
+
+def test_every_table_of_rows_has_the_columns_of_its_row_type(engine: Engine) -> None:
+    columns: dict[str, set[str]] = {}
+    for row in engine.query("SELECT table, name FROM system.columns WHERE database = 'ninezero_data'"):
+        columns.setdefault(row["table"], set()).add(row["name"])
+    for table, row_type in TABLES.items():
+        assert set(row_type._fields) <= columns[table], table
+
+
+def test_no_table_or_view_has_a_column_for_a_token_or_a_name(engine: Engine) -> None:
+    rows = engine.query(
+        "SELECT lower(name) AS column FROM system.columns WHERE database LIKE 'ninezero%' AND table != 'schema_migrations'"
+    )
+    names = {row["column"] for row in rows}
+    assert len(names) > 100
+    assert "name" not in names
+    assert not [name for name in names for word in ("token", "plate", "phone", "passport") if word in name]

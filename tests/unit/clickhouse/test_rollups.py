@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from datetime import date
 
 import pytest
 
+from ninezero.agents.logic.policy.rules import RULES
 from ninezero.agents.recording.rollups import roll_up
 from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FIRST_WINS, ScreeningFact
@@ -78,3 +80,24 @@ def test_every_order_of_inserts_and_replays_gives_the_same_counts(engine: Engine
         "no_identity": 2 * outcomes.count("hold"),
     }
     assert reasons == {k: v for k, v in expected.items() if v}
+
+
+def test_every_rule_is_counted_and_shown_by_day_and_by_minute(engine: Engine) -> None:
+    day, minute, seq = date(2026, 1, 2), MINUTE + 86_400, itertools.count()
+    expected = {rule: n for n, rule in enumerate(RULES, start=1)}
+    write(
+        engine,
+        [
+            ScreeningFact(
+                day, minute, "rules", "d", next(seq), "vehicle", "in", "", 1, RULES[rule], 0, [rule], FIRST_WINS - 1
+            )
+            for rule, n in expected.items()
+            for _ in range(n)
+        ],
+    )
+    for view, condition in (
+        ("reasons_by_day", f"day = '{day}'"),
+        ("reasons_by_minute", f"toUInt32(minute) = {minute}"),
+    ):
+        rows = engine.query(f"SELECT rule, count FROM ninezero.{view} WHERE {condition}")
+        assert {row["rule"]: int(row["count"]) for row in rows} == expected, view
