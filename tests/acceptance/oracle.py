@@ -670,9 +670,9 @@ class Lists:
         if status == "applied":
             trial = self.trial(batch, batch.at)
             where = (head["authority"], head["list"])
-            gone = self.expired.get(where, []) if head["mode"] != "full" else []
-            gone += [entry for entry in self.entries.get(where, []) if entry.valid_to <= batch.at]
-            self.expired[where], self.entries[where] = gone, trial.after
+            expired = self.expired.get(where, []) if head["mode"] != "full" else []
+            expired += [entry for entry in self.entries.get(where, []) if entry.valid_to <= batch.at]
+            self.expired[where], self.entries[where] = expired, trial.after
             self.applied[where] = head["sequence"]
             if head["mode"] == "withdraw" and head.get("withdraw_reason") == "mistake":
                 self.mistakes += trial.withdrawn
@@ -802,8 +802,8 @@ class _Event:
     decided_at: int
 
     def valid(self, lists: Lists) -> list[Entry]:
-        gone = [entry for entries in lists.expired.values() for entry in entries]
-        valid = [e for e in lists.all() + gone if e.valid_from <= self.observed_at < e.valid_to]
+        expired = [entry for entries in lists.expired.values() for entry in entries]
+        valid = [e for e in lists.all() + expired if e.valid_from <= self.observed_at < e.valid_to]
         if any(e.valid_to <= self.decided_at for e in valid):
             raise Ambiguous("an entry that was valid when observed and has expired by the worker's clock")
         return valid

@@ -295,11 +295,11 @@ def check_receipts(expected: Expected, records: list[Record]) -> list[str]:
     return difference(wanted, found) + keys[:10] + unequal[:10]
 
 
-def check_privacy(sent: list[Record], came: list[Record]) -> list[str]:
+def check_privacy(sent: list[Record], received: list[Record]) -> list[str]:
     """Checks that no token that was sent, and no part of a malformed value, is on any topic (SCOPE 1, §2)."""
     tokens = {match for record in sent for match in re.findall(rb"\.([0-9a-f]{32})", record.value)}
     lines = []
-    for record in came:
+    for record in received:
         if CANARY.encode() in record.value or CANARY.encode() in (record.key or b""):
             lines.append(f"  {record.topic} {record.partition} {record.offset}: a piece of a bad value")
         if tokens & set(re.findall(rb"(?=([0-9a-f]{32}))", record.value)):
@@ -538,15 +538,15 @@ def test_all_results_are_what_the_contract_requires(system: System) -> None:
     tail = Tail(system.env["NINEZERO_KAFKA"], prefix, OUTPUTS)
     _wait_until_processed(system, expected, tail)
     tail.close()
-    came = tail.records
-    _decided_in_time(client, came["screening-outcomes"], expected)
-    letters = came["dead-letters"]
+    received = tail.records
+    _decided_in_time(client, received["screening-outcomes"], expected)
+    letters = received["dead-letters"]
     checks = {
         "receipts": check_receipts(expected, receipts),
-        "outcomes": check_outcomes(expected, came["screening-outcomes"], sent),
-        "alerts": check_alerts(expected, came["screening-alerts"], sent),
+        "outcomes": check_outcomes(expected, received["screening-outcomes"], sent),
+        "alerts": check_alerts(expected, received["screening-alerts"], sent),
         "dead letters": check_dead_letters(expected, letters, prefix),
-        "privacy": check_privacy(client.records, [*receipts, *(r for some in came.values() for r in some)]),
+        "privacy": check_privacy(client.records, [*receipts, *(r for some in received.values() for r in some)]),
         "views": check_views(system, expected, run, lambda: check_dead_letters_by_hour(system, letters, before)),
     }
     report = [line for name, lines in checks.items() if lines for line in (f"{name}:", *lines)]

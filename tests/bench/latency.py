@@ -94,9 +94,9 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
     sender = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench.latency", "send", str(rate), env=system.env, stdout=subprocess.PIPE
     )
-    came: list[Arrived] = []
-    reading = asyncio.create_task(_collect(answers, came))
-    while not came:  # the sender makes its scans first
+    arrived: list[Arrived] = []
+    reading = asyncio.create_task(_collect(answers, arrived))
+    while not arrived:  # the sender makes its scans first
         assert sender.returncode is None, "the sender ended"
         await asyncio.sleep(0.01)
     pids = {"screening": system.workers["screening"].pid, "broker": broker, "sender": sender.pid, "reader": os.getpid()}
@@ -116,7 +116,7 @@ async def measure(system: System, broker: int, rate: int) -> dict[str, Any]:
     found["sender_late_ms"] = float((await sender.communicate())[0])
     noted: dict[str, np.ndarray] = {}
     async with asyncio.timeout(120):
-        while np.count_nonzero((noted := _times_by_seq(came, count))["outcomes"]) < expected(count).rows:
+        while np.count_nonzero((noted := _times_by_seq(arrived, count))["outcomes"]) < expected(count).rows:
             await asyncio.sleep(1)
     reading.cancel()
     await answers.stop()
@@ -154,18 +154,18 @@ async def _at_the_end(settings: settings_.Settings, *asked: topics.Topic) -> Any
     return reader
 
 
-async def _collect(reader: Any, came: list[Arrived]) -> None:
+async def _collect(reader: Any, arrived: list[Arrived]) -> None:
     while True:
         fetched = await reader.getmany(timeout_ms=1000)
         at = time.time()
-        came += [Arrived(at, record) for records in fetched.values() for record in records]
+        arrived += [Arrived(at, record) for records in fetched.values() for record in records]
 
 
-def _times_by_seq(came: list[Arrived], count: int) -> dict[str, np.ndarray]:
+def _times_by_seq(arrived: list[Arrived], count: int) -> dict[str, np.ndarray]:
     """Returns, by seq and in seconds, when the outcome was decided, written and first read, and when the alert was read."""
     found = {name: np.zeros(count) for name in ("outcomes", "decided", "written", "alerts")}
     outcomes, alert = decoder(Outcomes), msgspec.json.Decoder(Numbered)
-    for at, record in reversed(came):  # the first arrival overwrites later ones
+    for at, record in reversed(arrived):  # the first arrival overwrites later ones
         if record.topic.endswith(topics.ALERTS.name):
             found["alerts"][alert.decode(record.value).seq] = at
         else:

@@ -243,7 +243,7 @@ class Attack(System):
             with_outcome = set().union(*(self.accepted(topic, letters) for topic in SCREENED))
             return with_outcome <= self._outcomes() and self.accepted("watchlist-pushes", letters) <= self._receipts()
 
-        came = self._tail.until(done, WAIT)
+        complete = self._tail.until(done, WAIT)
         letters = self.dead_letters()
         wrong = [
             f"{place} {case.name}: {why}"
@@ -251,7 +251,7 @@ class Attack(System):
             if (why := self._wrong(case, letters.get(place, [])))
         ]
         assert not wrong, f"{len(wrong)} of {len(self.sent)} are wrong: " + "\n".join(wrong[:25])
-        assert came, "outcomes or receipts are missing"
+        assert complete, "outcomes or receipts are missing"
         assert letters.keys() <= self.sent.keys(), "a dead letter of a record that was not sent"
         self._count(letters)
         self._assert_nothing_shows()

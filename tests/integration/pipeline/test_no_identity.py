@@ -182,8 +182,8 @@ def test_no_identity_is_anywhere_past_the_edge(system: System) -> None:
             topic
         )
     assert b"gate-a" in b"".join(blob for name, blob in own.items() if name.startswith("query ")), "facts were searched"
-    lying = {value for found in leaks(consumed, planted.values).values() for value in found}
-    assert len(lying) > 60, "what hostile records hold is found where they lie"
+    in_hostile_records = {value for found in leaks(consumed, planted.values).values() for value in found}
+    assert len(in_hostile_records) > 60, "what hostile records hold is found where they lie"
     assert leaks({n: b for n, b in blobs.items() if n.startswith("kafka/data/")}, planted.values[-9:]), (
         "and in Kafka's own files"
     )

@@ -1,4 +1,8 @@
-"""The private parts of Faust and aiokafka that streams/transport uses are still what it expects."""
+"""The private parts of Faust and aiokafka that streams/transport uses are those that it expects.
+
+The calls between these parts are internal, so these tests read the source of the pinned versions. They name the places to
+check when a pin changes. The behaviour itself is tested in test_delivery.py, test_fetching.py and tests/integration/kafka.
+"""
 
 import inspect
 from importlib.metadata import version

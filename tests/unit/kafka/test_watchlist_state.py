@@ -234,8 +234,8 @@ def test_every_reader_arrives_at_the_lists_of_the_writer(seed: int, steps: int) 
         for name in NAMES:
             assert listed(follower, name) == writer.lists[name]
         assert follower.complete == bool(writer.last) and not follower.overwritten
-    while follower._lists.tidy(2, gone := []):
-        follower._removed |= {f"{a}|{b}|{i}".encode(): (-1, 0.0) for (a, b), i in gone}
+    while follower._lists.tidy(2, removed := []):
+        follower._removed |= {f"{a}|{b}|{i}".encode(): (-1, 0.0) for (a, b), i in removed}
     assert {key.decode() for key in follower.due_tombstones(1e9, 1000)} <= set(writer.off)
 
     for key in list(writer.off):

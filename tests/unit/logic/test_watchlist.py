@@ -159,10 +159,10 @@ def test_a_table_finds_every_row_while_it_grows_and_shrinks(distinct: int) -> No
         tags = np.array([rng.randrange(distinct) for _ in range(len(new))], np.uint32)
         table.add(new, tags)
         model |= dict(zip(new.tolist(), tags.tolist(), strict=True))
-        gone = rng.sample(sorted(model), rng.randrange(len(model)) if rng.random() < 0.3 else 0)
-        table.remove(np.array(gone, np.int64))
-        rows.free(np.array(gone, np.int64))
-        for row in gone:
+        removed = rng.sample(sorted(model), rng.randrange(len(model)) if rng.random() < 0.3 else 0)
+        table.remove(np.array(removed, np.int64))
+        rows.free(np.array(removed, np.int64))
+        for row in removed:
             del model[row]
         asked = {*rng.sample(sorted(set(model.values())), min(20, len(set(model.values())))), 5}
         for tag in asked:
@@ -189,10 +189,10 @@ def test_a_floor_drops_lower_entries_and_keeps_those_that_the_full_wrote_again()
     staged(watchlist, kept, entry(3, sequence=2))
     watchlist.switch(("a", "l"), 2)
     assert sorted(e.entry_id for e in watchlist.entries(("a", "l"))) == ["b1:2", "b2:3"]
-    gone: list[tuple[ListName, str]] = []
-    while watchlist.remove_dead(1, gone):
+    removed: list[tuple[ListName, str]] = []
+    while watchlist.remove_dead(1, removed):
         pass
-    assert gone == [(("a", "l"), "b1:1")]  # b1:2 still has a row
+    assert removed == [(("a", "l"), "b1:1")]  # b1:2 still has a row
 
 
 def test_an_entry_found_by_different_tokens_is_equal() -> None:
