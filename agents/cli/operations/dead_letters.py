@@ -81,7 +81,8 @@ def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]
     """
     if topic and topic not in SOURCES:
         raise CommandError(f"no such topic: choose one of {', '.join(SOURCES)}")
-    with closing(consumer(settings)) as reader, explained_errors(settings):
+    # If the oldest letters expire while they are read, kafka-python's default would go on at the end of the topic.
+    with closing(consumer(settings, auto_offset_reset="earliest")) as reader, explained_errors(settings):
         for record in read_to_end(reader, settings.topic(topics.DEAD_LETTERS.name)):
             try:
                 letter = decode(DeadLetter, record.value)
