@@ -86,21 +86,17 @@ class Condenser:
 
     def finish(self) -> list[logging.LogRecord]:
         """Returns the counts that have not been written yet. Call it before the process ends."""
-        lines = [
-            _changed(record, f"{record.getMessage()} ({outage.unnoticed} more times)")
-            for outage, record in self._repeated.values()
-            if outage.unnoticed
-        ]
+        lines = [line for repeated in self._repeated.values() for line in _unwritten_count(repeated)]
         if self._kafka.unnoticed:
             lines.append(_record(logging.WARNING, f"Kafka connections failed {self._kafka.unnoticed} more times"))
         return lines
 
     def _condense_repeated(self, record: logging.LogRecord, now: float) -> list[logging.LogRecord]:
         kind = _kind(record)
-        known = self._repeated.get(kind)
+        known, lines = self._repeated.get(kind), []
         if known is None:
             if len(self._repeated) >= MAX_KINDS:
-                del self._repeated[next(iter(self._repeated))]
+                lines = _unwritten_count(self._repeated.pop(next(iter(self._repeated))))
             known = self._repeated[kind] = _Repeated(
                 Outage(REPEAT_QUIET_SECONDS), _changed(record, record.getMessage())
             )
@@ -108,7 +104,7 @@ class Condenser:
         if notice is None:
             return []
         if notice.kind == "began":
-            return [record]
+            return [*lines, record]
         return [_changed(record, f"{record.getMessage()} ({notice.failures} times in {notice.seconds:.0f} s)")]
 
 
@@ -122,6 +118,12 @@ def _kind(record: logging.LogRecord) -> RecordKind:
     error = record.exc_info[1] if record.exc_info else None
     text = changing.sub("#", record.getMessage())
     return RecordKind(record.name, record.levelno, text, "" if error is None else describe(error))
+
+
+def _unwritten_count(repeated: _Repeated) -> list[logging.LogRecord]:
+    """Returns the count of the repetitions that were not written, if there are any."""
+    outage, record = repeated
+    return [_changed(record, f"{record.getMessage()} ({outage.unnoticed} more times)")] if outage.unnoticed else []
 
 
 def _kafka_record(notice: Notice, cause: logging.LogRecord | None = None) -> logging.LogRecord:

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ninezero.agents.roles.logs import condenser as condenser_module
 from ninezero.agents.roles.logs.condenser import REPEAT_QUIET_SECONDS, Condenser
 from ninezero.agents.roles.logs.formats import JsonFormatter, TextFormatter, redact
 from ninezero.agents.roles.logs.kafka_failures import kafka_failure
@@ -142,6 +143,13 @@ def test_every_record_is_written_or_counted() -> None:
 
     agree()
     assert min(seen.values()) > 5, seen
+
+
+def test_a_kind_that_is_forgotten_has_its_repetitions_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(condenser_module, "MAX_KINDS", 2)
+    condenser, kinds = Condenser(), [record("ninezero.sink", f"lost {name}") for name in "abc"]
+    lines = [line for one in (*kinds[:2], kinds[0], kinds[0], kinds[2]) for line in condenser.condense(one, 0.0)]
+    assert [line.getMessage() for line in lines] == ["lost a", "lost b", "lost a (2 more times)", "lost c"]
 
 
 def test_a_repetition_that_ends_is_reported_with_its_count() -> None:
