@@ -178,7 +178,7 @@ class Outbox:
             return None if found is None else int(found)
 
     def is_behind(self, seq: int) -> bool:
-        """Returns whether the outbox has not assigned a number that Kafka knows.
+        """Returns whether Kafka knows a number that the outbox has not assigned.
 
         Then the counter went back, or another device uses the same device_id.
         """
