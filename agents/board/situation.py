@@ -139,7 +139,7 @@ class Situation:
         for part in due:
             await part.refresh(self._ask, self.moment)
         if not due:
-            with contextlib.suppress(ClickHouseError):
+            with contextlib.suppress(ClickHouseError):  # `answered` stays behind, and the page reports it
                 await self._ask("SELECT 1 AS n")
 
     def today(self) -> dict[str, dict[str, int]]:

@@ -44,7 +44,7 @@ class Progress(NamedTuple):
 
     next_offset: int = 0
     rebuild: int = 0
-    proof: Proof = {}  # noqa: RUF012  # never changed
+    proof: Proof = {}  # noqa: RUF012  # read only: `proof_after` returns a new dictionary
 
 
 PartitionProgress = dict[TP, Progress]

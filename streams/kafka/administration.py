@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.sync import admin, consumer, explained_errors
 from ninezero.streams.settings import Settings
+
+log = logging.getLogger("ninezero.kafka")
 
 VISIBLE_SECONDS = 30.0
 """Maximum time until brokers show a new topic. They learn of it from the controller, which has created it."""
@@ -79,18 +82,25 @@ def remove_former_members(
     from kafka.admin import MemberToRemove
 
     deadline = time.monotonic() + seconds
-    with contextlib.suppress(Exception), contextlib.closing(admin(settings)) as client:
-        while time.monotonic() < deadline:
-            members = client.describe_groups([group])[group]["members"]
-            if any(member["client_id"] == client_id for member in members):
-                former = [
-                    member["member_id"]
-                    for member in members
-                    if member["client_id"].startswith(client_prefix) and member["client_id"] != client_id
-                ]
-                client.remove_group_members(group, [MemberToRemove(member_id=one) for one in former])
-                return
-            time.sleep(0.1)
+    try:
+        with contextlib.closing(admin(settings)) as client:
+            while time.monotonic() < deadline:
+                members = client.describe_groups([group])[group]["members"]
+                if any(member["client_id"] == client_id for member in members):
+                    former = [
+                        member["member_id"]
+                        for member in members
+                        if member["client_id"].startswith(client_prefix) and member["client_id"] != client_id
+                    ]
+                    client.remove_group_members(group, [MemberToRemove(member_id=one) for one in former])
+                    return
+                time.sleep(0.1)
+    except Exception as error:
+        log.info(
+            "former memberships of group %s were not removed (%s); the broker removes them when their sessions end",
+            group,
+            type(error).__name__,
+        )
 
 
 class Erasure(NamedTuple):

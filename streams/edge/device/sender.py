@@ -148,7 +148,9 @@ class Sender:
                     last_seq = -1
         finally:
             kafka.close(timeout=2)
-            with contextlib.suppress(Exception):  # events acknowledged meanwhile need not be sent again
+            # If these results cannot be stored, the events are sent again, which changes no count. The error that ends this
+            # connection, or the next access to the outbox, is reported.
+            with contextlib.suppress(Exception):
                 self._handle([one for one in _drain(results, 0.01) if not isinstance(one.result, Exception)])
 
     def _send(self, kafka: Any, event: UnsentEvent, results: _Results) -> None:
