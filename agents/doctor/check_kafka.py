@@ -50,6 +50,7 @@ def topics(probe: DeploymentProbe) -> Results:
     if hidden:
         yield could_not_check(f"this user may not see {', '.join(hidden)}", "run it as an administrator")
     with contextlib.closing(probe.admin()) as admin:
+        brokers = len(admin.describe_cluster()["brokers"])
         readable = [n for n, topic in visible.items() if "DESCRIBE_CONFIGS" in (topic["authorized_operations"] or ())]
         resources = [ConfigResource(ConfigResourceType.TOPIC, probe.settings.topic(name)) for name in readable]
         configs = admin.describe_configs(resources, config_filter="all").get("topic", {}) if resources else {}
@@ -59,8 +60,10 @@ def topics(probe: DeploymentProbe) -> Results:
         full_name = probe.settings.topic(topic.name)
         for result in (
             *_partitions(topic, visible, full_name),
-            *_replicas(visible[topic.name]["partitions"], local=on_this_machine(probe.settings.kafka)),
-            *_configuration(topic, full_name, configs.get(full_name, {})),
+            *_replicas(visible[topic.name]["partitions"], brokers, local=on_this_machine(probe.settings.kafka)),
+            *_configuration(
+                topic, full_name, configs.get(full_name, {}), _replication(visible[topic.name]["partitions"])
+            ),
         ):
             found_any = True
             yield result._replace(found=f"{topic.name}: {result.found}")
@@ -83,23 +86,33 @@ def _partitions(topic: Topic, visible: Mapping[str, Any], full_name: str) -> Res
         )
 
 
-def _replicas(partitions: list[Mapping[str, Any]], *, local: bool) -> Results:
+def _replication(partitions: list[Mapping[str, Any]]) -> int:
+    """Returns the number of replicas of the partition that has fewest."""
+    return min((len(p["replica_nodes"]) for p in partitions), default=1)
+
+
+def _replicas(partitions: list[Mapping[str, Any]], brokers: int, *, local: bool) -> Results:
     if any(p["leader_id"] < 0 for p in partitions):
         yield failed("a partition has no leader", "check the brokers: one is down")
     elif any(len(p["isr_nodes"]) < len(p["replica_nodes"]) for p in partitions):
         yield warning("replicas are missing or behind", "check the brokers: one is down or slow")
-    elif any(len(p["replica_nodes"]) < 2 for p in partitions) and not local:
+    elif _replication(partitions) < 2 and brokers >= topics_.DURABLE_REPLICATION:
+        yield warning(
+            f"only one replica on {brokers} brokers: while one is down, some partitions cannot be used, and a broken disk loses them",
+            "give it three replicas (kafka-reassign-partitions); new topics: ninezero topics create --replication 3",
+        )
+    elif _replication(partitions) < 2 and not local:
         yield warning(
             "only one replica: a broken disk loses it",
             "run ninezero topics create --replication 3 before the first event",
         )
 
 
-def _configuration(topic: Topic, full_name: str, config: Mapping[str, Any]) -> Results:
+def _configuration(topic: Topic, full_name: str, config: Mapping[str, Any], replication: int) -> Results:
     if not config:
         yield could_not_check("its retention: this user may not see it", "run it as an administrator")
         return
-    for name, wanted in topic.config().items():
+    for name, wanted in topic.config(replication).items():
         value = config.get(name, {}).get("value")
         if value != wanted:
             yield failed(

@@ -23,7 +23,8 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
 
     Args:
         partitions: number of partitions of a topic that does not state its own.
-        replication: number of replicas of each partition.
+        replication: number of replicas of each partition. With three or more, a write needs two of them
+            (`min.insync.replicas`).
 
     Returns:
         The names of the created topics.
@@ -43,7 +44,11 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
                 continue
             with contextlib.suppress(TopicAlreadyExistsError):
                 client.create_topics(
-                    [NewTopic(name, topic.partitions or partitions, replication, topic_configs=topic.config())],
+                    [
+                        NewTopic(
+                            name, topic.partitions or partitions, replication, topic_configs=topic.config(replication)
+                        )
+                    ],
                     timeout_ms=30_000,
                 )
                 created.append(name)

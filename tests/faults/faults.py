@@ -18,14 +18,20 @@ OF_CLICKHOUSE: set[str] = set()
 """Faults that must not pause screening."""
 FRESH: set[str] = set()
 """Faults that need a deployment in which nothing has run yet."""
+OF_CLUSTER: set[str] = set()
+"""Faults that need three brokers."""
 LONG: set[str] = set()
 """Faults that take minutes. They run only when they are named."""
 KILLS = 5
 
 
-def fault(name: str, clickhouse: bool = False, fresh: bool = False, long: bool = False) -> Callable[[Fault], Fault]:
+def fault(
+    name: str, clickhouse: bool = False, fresh: bool = False, cluster: bool = False, long: bool = False
+) -> Callable[[Fault], Fault]:
     def add(function: Fault) -> Fault:
         FAULTS[name] = function
+        if cluster:
+            OF_CLUSTER.add(name)
         if fresh:
             FRESH.add(name)
         if long:

@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ninezero.streams.local_kafka.broker import Broker
+from tests.engines.kafka_cluster import KafkaCluster
 
-from . import storage  # noqa: F401  # it registers its faults
+from . import brokers, storage  # noqa: F401  # they register their faults
 from .check import Findings, check, facts
 from .deployment import Deployment
-from .faults import FAULTS, FRESH, LONG, OF_CLICKHOUSE
+from .faults import FAULTS, FRESH, LONG, OF_CLICKHOUSE, OF_CLUSTER
 from .observer import GROUPS
 
 ROLES = ("lists", "recording", "ledgers", "screening")
@@ -235,19 +236,9 @@ def main() -> int:
     given.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         for seed in range(first, first + (1 if given.soak else given.seeds)):
-            with deployed(seed, given.out.parent / f"faults-{seed}.log") as deployment:
-                deployment.begin(*ROLES)
-                if given.soak:
-                    results.append(Result(f"soak of {given.soak // 60} minutes", seed))
-                    soak(deployment, given.soak, results[-1])
-                for name in [] if given.soak else names:
-                    if name in FRESH:
-                        log = given.out.parent / f"faults-{seed}-fresh.log"
-                        with deployed(seed, log, deployment.broker) as fresh:
-                            results.append(run(fresh, name, seed))
-                    else:
-                        results.append(run(deployment, name, seed))
-                    print(json.dumps(asdict(results[-1])), flush=True)
+            for result in results_of(seed, names, given.soak, given.out.parent):
+                results.append(result)
+                print(json.dumps(asdict(result)), flush=True)
     finally:  # an interrupted run keeps its results so far
         given.out.write_text(json.dumps([asdict(result) for result in results], indent=1))
     shown = Table(*COLUMNS)
@@ -260,8 +251,36 @@ def main() -> int:
     return int(bool(wrong))
 
 
+def results_of(seed: int, names: list[str], soak_seconds: int, logs: Path) -> Iterator[Result]:
+    """Runs the named faults, or a soak: first those of one broker, then those of a cluster, each kind in one deployment."""
+    of_one = [name for name in names if name not in OF_CLUSTER]
+    of_cluster = [name for name in names if name in OF_CLUSTER and not soak_seconds]
+    if of_one or soak_seconds:
+        with deployed(seed, logs / f"faults-{seed}.log") as deployment:
+            deployment.begin(*ROLES)
+            if soak_seconds:
+                whole = Result(f"soak of {soak_seconds // 60} minutes", seed)
+                soak(deployment, soak_seconds, whole)
+                yield whole
+                return
+            for name in of_one:
+                if name in FRESH:
+                    with deployed(seed, logs / f"faults-{seed}-fresh.log", deployment.broker) as fresh:
+                        yield run(fresh, name, seed)
+                else:
+                    yield run(deployment, name, seed)
+    if of_cluster:
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:
+            cluster = KafkaCluster(Path(folder))
+            ending.callback(cluster.stop)
+            deployment = ending.enter_context(deployed(seed, logs / f"faults-{seed}-cluster.log", cluster))
+            deployment.begin(*ROLES)
+            for name in of_cluster:
+                yield run(deployment, name, seed)
+
+
 @contextlib.contextmanager
-def deployed(seed: int, log: Path, broker: Broker | None = None) -> Iterator[Deployment]:
+def deployed(seed: int, log: Path, broker: Broker | KafkaCluster | None = None) -> Iterator[Deployment]:
     """Yields a deployment in a temporary folder. Afterwards the logs of its workers are in `log`."""
     with tempfile.TemporaryDirectory() as folder:
         deployment = Deployment(Path(folder), seed, broker)

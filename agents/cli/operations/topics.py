@@ -19,7 +19,10 @@ def create(
     partitions: Annotated[
         int, typer.Option(min=1, max=10_000, help="Partitions of each topic that may have several.")
     ] = 12,
-    replication: Annotated[int, typer.Option(min=1, max=10, help="Replicas of each partition.")] = 1,
+    replication: Annotated[
+        int,
+        typer.Option(min=1, max=10, help="Replicas of each partition. With 3 or more, a write waits for two of them."),
+    ] = 1,
 ) -> None:
     """Creates the topics that are missing."""
     from ninezero.streams.kafka.administration import create_topics

@@ -193,7 +193,7 @@ def test_the_strimzi_topics_equal_the_topics_of_the_code() -> None:
     assert shipped.keys() == {topic.name for topic in topics.ALL}
     for topic in topics.ALL:
         spec = shipped[topic.name]
-        assert spec["config"] == {**topic.config(), "min.insync.replicas": "2"} and spec["replicas"] == 3
+        assert spec["config"] == topic.config(spec["replicas"]) and spec["replicas"] == 3
         assert spec["partitions"] == topic.partitions or (topic.partitions is None and spec["partitions"] >= 12)
     assert len({spec["partitions"] for name, spec in shipped.items() if spec["partitions"] != 1}) == 1
 
