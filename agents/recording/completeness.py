@@ -40,7 +40,7 @@ def roll_up_devices(engine: Engine, before: date) -> bool:
 def runs_of_day(day: str) -> str:
     """Returns the query for the runs of one day: per device and site the first and last numbers of each run.
 
-    It computes what the view `device_fresh` (schemas/sql/003_sealed_days.sql) computes for all days. A filter around the
+    It computes what the view `device_fresh` (schemas/sql/001_base.sql) computes for all days. A filter around the
     view would not do: ClickHouse 18.16 evaluates the view for every day before it filters.
 
     Args:

@@ -115,7 +115,7 @@ def test_the_wheel_holds_exactly_the_tracked_files_of_the_package(wheel: Path) -
     assert not [name for name in names if "test" in name.lower()]
     for needed in (
         "py.typed", "streams/local_kafka/pom.xml", "agents/board/page/index.html", "agents/demo/scenarios/jiyang.toml",
-        "schemas/sql/001_screening.sql", "schemas/divisions/gbt2260.txt", "schemas/vectors/pseudonyms.json",
+        "schemas/sql/001_base.sql", "schemas/divisions/gbt2260.txt", "schemas/vectors/pseudonyms.json",
     ):  # fmt: skip
         assert f"ninezero/{needed}" in names
 

@@ -1,0 +1,568 @@
+-- Facts are in ninezero_data, the views for analysts in ninezero: on every server, rights can be limited to a database.
+-- For ClickHouse 24.8 and later.
+CREATE DATABASE IF NOT EXISTS ninezero_data;
+CREATE DATABASE IF NOT EXISTS ninezero;
+
+-- Sites, dead letters and progress of recording ---------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
+    site_id String, kind String, division String, capacity UInt32, version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY site_id;
+
+CREATE VIEW IF NOT EXISTS ninezero.sites AS
+SELECT site_id, kind, division, capacity FROM ninezero_data.site_register FINAL;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.dead_letter_facts (
+    hour DateTime('UTC'), topic String, partition UInt32, offset UInt64, sha256 String, reason String, at_ms UInt64
+) ENGINE = ReplacingMergeTree ORDER BY (topic, partition, offset, sha256, at_ms);
+
+CREATE VIEW IF NOT EXISTS ninezero.dead_letters_by_hour AS
+SELECT hour, topic, reason, count() AS records FROM ninezero_data.dead_letter_facts FINAL GROUP BY hour, topic, reason;
+
+-- The offset up to which each partition is recorded, its rebuild (refill), and the keys of the last inserted rows (held):
+-- if those rows are missing, facts were lost (streams/clickhouse/progress.py). A topic that was deleted and created again has
+-- another id.
+CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
+    topic String, topic_id String, partition UInt32, next_offset UInt64, refill UInt64, held String
+) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, refill);
+
+-- Screening ---------------------------------------------------------------------------------------------------------------
+
+-- One row for each screened event, with its first decision: version = 2^43 - decided_at in ms, so the earliest decision
+-- survives whatever the order of inserts.
+CREATE TABLE IF NOT EXISTS ninezero_data.screening_facts (
+    day Date, minute DateTime('UTC'), site_id String, device_id String, seq UInt64, kind String, direction String,
+    stage String, people UInt16, outcome String, late UInt8, reasons Array(String), version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (minute, site_id, device_id, seq);
+
+-- Absolute counts of a minute, recomputed from all its facts; version = sum of the facts' versions, which only grows.
+CREATE TABLE IF NOT EXISTS ninezero_data.screening_rollup (
+    day Date, minute DateTime('UTC'), site_id String, kind String, direction String, stage String, version UInt64,
+    n_events UInt32, n_people UInt32, n_clear UInt32, n_refer UInt32, n_quarantine UInt32, n_turn_back UInt32, n_hold UInt32,
+    r_no_identity UInt32, r_unknown_key UInt32, r_list_stale UInt32, r_confirmed_case UInt32, r_suspected_case UInt32, r_quarantine_order UInt32, r_close_contact UInt32, r_risk_region_arrival UInt32, r_weak_match UInt32, r_health_code_red UInt32, r_health_code_yellow UInt32, r_no_temperature UInt32, r_temperature_implausible UInt32, r_fever UInt32, r_fever_unconfirmed UInt32, r_outside_province_without_pass UInt32, r_outside_district_without_pass UInt32
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (minute, site_id, kind, direction, stage);
+
+CREATE VIEW IF NOT EXISTS ninezero.screening_by_minute AS
+SELECT minute, site_id, sum(n_events) AS passages, sum(n_people) AS people, sum(n_clear) AS clear, sum(n_refer) AS refer, sum(n_quarantine) AS quarantine, sum(n_turn_back) AS turn_back, sum(n_hold) AS hold,
+    sum(r_fever) AS fevers
+FROM ninezero_data.screening_rollup FINAL WHERE stage = '' GROUP BY minute, site_id;
+
+CREATE VIEW IF NOT EXISTS ninezero.screening_by_day AS
+SELECT day, site_id, kind, direction, sum(n_events) AS passages, sum(n_people) AS people,
+    sum(n_clear) AS clear, sum(n_refer) AS refer, sum(n_quarantine) AS quarantine, sum(n_turn_back) AS turn_back, sum(n_hold) AS hold, sum(r_fever) AS fevers
+FROM ninezero_data.screening_rollup FINAL WHERE stage = '' GROUP BY day, site_id, kind, direction;
+
+CREATE VIEW IF NOT EXISTS ninezero.reasons_by_day AS
+SELECT day, site_id, tupleElement(reason, 1) AS rule, sum(tupleElement(reason, 2)) AS count
+FROM (
+    SELECT day, site_id, arrayJoin([
+        ('no_identity', r_no_identity), ('unknown_key', r_unknown_key), ('list_stale', r_list_stale), ('confirmed_case', r_confirmed_case), ('suspected_case', r_suspected_case), ('quarantine_order', r_quarantine_order), ('close_contact', r_close_contact), ('risk_region_arrival', r_risk_region_arrival), ('weak_match', r_weak_match), ('health_code_red', r_health_code_red), ('health_code_yellow', r_health_code_yellow), ('no_temperature', r_no_temperature), ('temperature_implausible', r_temperature_implausible), ('fever', r_fever), ('fever_unconfirmed', r_fever_unconfirmed), ('outside_province_without_pass', r_outside_province_without_pass), ('outside_district_without_pass', r_outside_district_without_pass)
+    ]) AS reason
+    FROM ninezero_data.screening_rollup FINAL
+) WHERE tupleElement(reason, 2) > 0 GROUP BY day, site_id, rule;
+
+-- For the board: how often each rule applied in a minute over all sites, and at how many sites. Rule and site together are shown
+-- by day only (reasons_by_day), because with the minute they could identify a person.
+CREATE VIEW IF NOT EXISTS ninezero.reasons_by_minute AS
+SELECT minute, tupleElement(reason, 1) AS rule, sum(tupleElement(reason, 2)) AS count, uniqExact(site_id) AS sites
+FROM (
+    SELECT minute, site_id, arrayJoin([
+        ('no_identity', r_no_identity), ('unknown_key', r_unknown_key), ('list_stale', r_list_stale), ('confirmed_case', r_confirmed_case), ('suspected_case', r_suspected_case), ('quarantine_order', r_quarantine_order), ('close_contact', r_close_contact), ('risk_region_arrival', r_risk_region_arrival), ('weak_match', r_weak_match), ('health_code_red', r_health_code_red), ('health_code_yellow', r_health_code_yellow), ('no_temperature', r_no_temperature), ('temperature_implausible', r_temperature_implausible), ('fever', r_fever), ('fever_unconfirmed', r_fever_unconfirmed), ('outside_province_without_pass', r_outside_province_without_pass), ('outside_district_without_pass', r_outside_district_without_pass)
+    ]) AS reason
+    FROM ninezero_data.screening_rollup FINAL
+) WHERE tupleElement(reason, 2) > 0 GROUP BY minute, rule;
+
+CREATE VIEW IF NOT EXISTS ninezero.arrivals_by_day AS
+SELECT day, site_id, kind AS mode, stage, sum(n_people) AS people
+FROM ninezero_data.screening_rollup FINAL WHERE stage != '' GROUP BY day, site_id, mode, stage;
+
+-- Sealed and frozen days --------------------------------------------------------------------------------------------------
+
+-- Retention (agents/recording/retention.py): a day is sealed (attempt 0: nothing of it is recorded any more), then its counts
+-- are frozen under the number of an attempt, then its facts are dropped, after every query that began earlier has ended.
+-- Of several attempts the first one counts: it read the facts before they were dropped.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_days (
+    day Date, attempt UInt64, at UInt64
+) ENGINE = MergeTree ORDER BY day;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.frozen_days AS
+SELECT day, held AS attempt FROM (
+    SELECT day, argMin(attempt, at) AS held FROM ninezero_data.sealed_days WHERE attempt > 0 GROUP BY day
+);
+
+-- Dispositions ------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS ninezero_data.disposition_facts (
+    day Date, device_id String, seq UInt64, site_id String, of_device String, of_seq UInt64, action String,
+    override String, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq);
+
+-- The kinds of scans whose facts are dropped, for dispositions of later days; `day` is the day of the disposition.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_kinds (
+    day Date, device_id String, seq UInt64, kind String, version UInt64
+) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, seq);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.disposition_days (
+    day Date, attempt UInt64, site_id String, kind String, action String, overrides UInt64, count UInt64
+) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, kind, action);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.dispositions_live AS
+SELECT day, site_id, kind, action, countIf(override != '') AS overrides, count() AS count
+FROM (
+    SELECT tupleElement(first, 1) AS day, tupleElement(first, 2) AS site_id, tupleElement(first, 3) AS action,
+        tupleElement(first, 4) AS override, tupleElement(first, 5) AS of_device, tupleElement(first, 6) AS of_seq
+    FROM (
+        SELECT device_id, seq, argMax((day, site_id, action, override, of_device, of_seq), version) AS first
+        FROM ninezero_data.disposition_facts GROUP BY device_id, seq
+    )
+) AS dispositions ANY LEFT JOIN (
+    SELECT device_id AS of_device, seq AS of_seq, argMax(kind, version) AS kind
+    FROM (
+        SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts
+        WHERE (device_id, seq) IN (SELECT of_device, of_seq FROM ninezero_data.disposition_facts)
+        UNION ALL
+        SELECT device_id, seq, kind, version FROM ninezero_data.sealed_kinds
+    ) GROUP BY of_device, of_seq
+) AS scanned USING (of_device, of_seq)
+GROUP BY day, site_id, kind, action;
+
+-- A frozen day keeps its counts, whether its facts still exist, exist in part, or were dropped.
+CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day AS
+SELECT day, site_id, kind, action, argMax(overrides, attempt) AS overrides, argMax(count, attempt) AS count
+FROM (
+    SELECT day, toUInt64(0) AS attempt, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live
+    UNION ALL
+    SELECT day, attempt, site_id, kind, action, overrides, count FROM ninezero_data.disposition_days
+    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days)
+)
+GROUP BY day, site_id, kind, action;
+
+-- Devices -----------------------------------------------------------------------------------------------------------------
+
+-- Every event of every device, from all topics, by sequence number: completeness is computed from these rows. Two contents
+-- under one number are two rows. Of rows with the same content, the earliest survives.
+CREATE TABLE IF NOT EXISTS ninezero_data.device_events (
+    day Date, device_id String, seq UInt64, site_id String, digest UInt32, late UInt8, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq, digest);
+
+-- The events of a device on a day at a site, as runs of consecutive sequence numbers. The runs are enough to find the gaps of
+-- every later day.
+CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
+    day Date, attempt UInt64, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64),
+    ends Array(UInt64)
+) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
+
+-- The runs of days that still have their facts, so that a query about devices reads the facts of the latest days only
+-- (agents/recording/completeness.py). `print` identifies the facts of the day that a row was computed from; the row may also
+-- contain later ones.
+CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
+    day Date, print UInt64, made DateTime, device_id String, site_id String, late UInt64, starts Array(UInt64), ends Array(UInt64)
+) ENGINE = ReplacingMergeTree(print) PARTITION BY day ORDER BY (device_id, site_id);
+
+-- The highest block number of a day's parts. It grows with each insert of that day, and with nothing else.
+CREATE VIEW IF NOT EXISTS ninezero_data.device_prints AS
+SELECT toDate(partition) AS day, toUInt64(max(max_block_number)) AS print
+FROM system.parts WHERE database = 'ninezero_data' AND table = 'device_events' AND active = 1 AND rows > 0 GROUP BY partition;
+
+-- A query reads its tables one after the other, while facts arrive and days are rolled up. Therefore it reads both: the facts of
+-- every day, except days that were rolled up with all their facts at least a minute ago, and all rolled-up rows. Of two rows
+-- for the same cell, the one computed from more facts counts. A day that the query skips in the facts is found rolled up,
+-- because it was rolled up before the query began.
+CREATE VIEW IF NOT EXISTS ninezero_data.device_rolled_days AS
+SELECT DISTINCT day FROM ninezero_data.device_rolled
+WHERE made < now() - 60 AND (day, print) IN (SELECT day, print FROM ninezero_data.device_prints);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.device_fresh AS
+SELECT day, device_id, site_id, sum(late) AS late,
+    arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+    arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
+FROM ninezero_data.device_events FINAL
+PREWHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days)
+GROUP BY day, device_id, site_id;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.device_cells AS
+SELECT day, device_id, site_id, argMax(late, print) AS late, argMax(starts, print) AS starts, argMax(ends, print) AS ends
+FROM (
+    SELECT day, toUInt64(18446744073709551615) AS print, device_id, site_id, late, starts, ends FROM ninezero_data.device_fresh
+    UNION ALL
+    SELECT day, print, device_id, site_id, late, starts, ends FROM ninezero_data.device_rolled
+)
+GROUP BY day, device_id, site_id;
+
+-- Devices whose runs overlap, because a sequence number arrived with two contents ("tangled" devices).
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_tangled AS
+SELECT device_id FROM ninezero_data.device_cells GROUP BY device_id
+HAVING arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends))));
+
+-- Tangled devices are counted from all their events instead of their runs. The first content of a number determines its row;
+-- of two contents in the same millisecond, the one with the higher digest. (`concat` prevents 18.16 from using the set for the
+-- index, for which it would compute the set several times.)
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
+SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, tupleElement(run, 3) AS conflicts,
+    tupleElement(run, 4) AS late, tupleElement(run, 5) AS starts, tupleElement(run, 6) AS ends
+FROM (
+    SELECT device_id, arrayJoin(argMax(runs, events)) AS run
+    FROM (
+        SELECT device_id, events, groupArray((day, site_id, conflicts, late, starts, ends)) AS runs
+        FROM (
+            SELECT toUInt8(0) AS events, day, device_id, site_id, toUInt64(0) AS conflicts, late, starts, ends FROM ninezero_data.device_cells
+            UNION ALL
+            SELECT toUInt8(1) AS events, first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
+                arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+                arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
+            FROM (
+                SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site,
+                    argMax(late, rank) AS first_late, min(digest) != max(digest) AS several
+                FROM (
+                    SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
+                    FROM ninezero_data.device_events
+                    WHERE concat(device_id, '') IN (SELECT device_id FROM ninezero_data.devices_tangled)
+                )
+                GROUP BY device_id, seq
+            )
+            GROUP BY first_day, device_id, first_site
+        )
+        GROUP BY device_id, events
+    )
+    GROUP BY device_id
+);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.device_runs AS
+SELECT day, device_id, site_id, argMax(conflicts, attempt) AS conflicts, argMax(late, attempt) AS late, argMax(starts, attempt) AS starts,
+    argMax(ends, attempt) AS ends
+FROM (
+    SELECT day, toUInt64(0) AS attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live
+    UNION ALL
+    SELECT day, attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.device_days
+    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days)
+)
+GROUP BY day, device_id, site_id;
+
+-- A number that no run covers is missing; it is counted in the row of the next run. The gap before the n-th run, in the order
+-- of the starts, begins after the end at position n - 1 in the order of the ends. A number whose second content arrived after
+-- the day of the first was sealed is in two runs; it is no gap.
+CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
+SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
+    sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
+FROM (
+    SELECT device_id, tupleElement(run_and_gap, 1) AS run, tupleElement(run_and_gap, 2) AS gap, tupleElement(run, 1) AS start,
+        tupleElement(run, 2) AS end, tupleElement(run, 3) AS day, tupleElement(run, 4) AS site_id, tupleElement(run, 5) AS twice,
+        tupleElement(run, 6) AS behind
+    FROM (
+        SELECT device_id, arrayJoin(arrayMap((r, s, e) -> (r, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArray(run)),
+            arraySort(groupArray(tupleElement(run, 1))),
+            arrayPushFront(arrayPopBack(arraySort(groupArray(tupleElement(run, 2) + 1))), toUInt64(0)))) AS run_and_gap
+        FROM (
+            SELECT device_id, (tupleElement(ends_of, 1), tupleElement(ends_of, 2), day, site_id, conflicts, late) AS run
+            FROM (
+                SELECT device_id, day, site_id, conflicts, late, arrayJoin(arrayMap((s, e) -> (s, e), starts, ends)) AS ends_of
+                FROM ninezero_data.device_runs
+            )
+        )
+        GROUP BY device_id
+    )
+)
+GROUP BY device_id, day, site_id;
+
+-- Devices that sent an event in the last 24 hours, but none in the last 30 minutes. version = 2^43 - Kafka timestamp in ms.
+CREATE VIEW IF NOT EXISTS ninezero.devices_silent AS
+SELECT device_id, site_id, toDateTime(heard, 'UTC') AS last_heard, intDiv(toUInt32(now()) - heard, 60) AS minutes
+FROM (
+    SELECT device_id, argMin(site_id, version) AS site_id, intDiv(8796093022208 - min(version), 1000) AS heard
+    FROM ninezero_data.device_events WHERE day >= toDate(now()) - 2 GROUP BY device_id
+)
+WHERE heard > toUInt32(now()) - 86400 AND heard <= toUInt32(now()) - 1800;
+
+-- Lists -------------------------------------------------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS ninezero_data.push_receipts (
+    batch_id String, authority String, list String, category String, mode String, status String, code String,
+    lines_declared UInt32, accepted UInt32, duplicate UInt32, rejected UInt32, withdrawn UInt32,
+    issued_at DateTime('UTC'), version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY (authority, batch_id);
+
+-- Who pushed, withdrew or confirmed a batch. A receipt that is recorded twice gives the same row.
+CREATE TABLE IF NOT EXISTS ninezero_data.push_audit (
+    at DateTime('UTC'), who String, action String, batch_id String, authority String, list String, lines UInt32
+) ENGINE = ReplacingMergeTree ORDER BY (authority, batch_id, action, at, who);
+
+CREATE VIEW IF NOT EXISTS ninezero.push_batches AS
+SELECT batch_id, authority, list, category, mode, status, code, lines_declared, accepted, duplicate, rejected, withdrawn,
+    issued_at
+FROM ninezero_data.push_receipts FINAL;
+
+CREATE VIEW IF NOT EXISTS ninezero.watchlist_audit AS
+SELECT at, who, action, batch_id, authority, list, lines FROM ninezero_data.push_audit FINAL;
+
+-- Cases -------------------------------------------------------------------------------------------------------------------
+
+-- Quarantine and follow-up: one row for each event, with the content that arrived first.
+CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_facts (
+    case_id String, observed_us Int64, day Date, device_id String, seq UInt64, site_id String, type String, slot String,
+    to_site_id String, fever UInt8, symptoms UInt8, reason String, version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY (case_id, device_id, seq);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_facts (
+    case_id String, observed_us Int64, day Date, device_id String, seq UInt64, district String, type String,
+    source String, batch_id String, visit String, closed String, version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY (case_id, device_id, seq);
+
+-- One row for each case, recomputed from all its facts and replaced as a whole: its counts for each (day, site) up to its last
+-- event, and the site where an open case is from the day `since` on. version = sum of the facts' versions, which only grows.
+CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_cases (
+    case_id String, version UInt64, open UInt8, closed_on Date, site_id String, since Date,
+    days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
+    transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32), done_am Array(UInt32),
+    done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32)
+) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
+    case_id String, version UInt64, open UInt8, closed_on Date, district String, since Date, opened_on Date,
+    batch_id String, first_visit Int64, closed_as String,
+    days Array(Date), districts Array(String), opened Array(UInt32), visits Array(UInt32), reached Array(UInt32),
+    closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32)
+) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
+
+-- Counts of cases that were deleted 14 days after they closed, without case numbers (agents/recording/case_deletion.py). A fold
+-- adds the counts of the cases that closed in its period. Only folds in `case_folds` count, and a case that closed before the
+-- end of the last fold counts only there: one row of `case_folds` changes both. A fold begins where the previous one ended; of
+-- two that begin at the same day one survives. A fold that ends in 2100 is the last one and includes open cases.
+CREATE TABLE IF NOT EXISTS ninezero_data.case_folds (
+    cases String, begins Date, ends Date, fold UInt64
+) ENGINE = ReplacingMergeTree(fold) ORDER BY (cases, begins);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_kept (
+    fold UInt64, day Date, site_id String, n_admitted UInt64, n_released UInt64, n_in UInt64, n_out UInt64, n_present UInt64,
+    n_due_am UInt64, n_due_pm UInt64, n_done_am UInt64, n_done_pm UInt64, n_misplaced UInt64, n_anomalies UInt64
+) ENGINE = MergeTree ORDER BY (day, site_id, fold);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_kept (
+    fold UInt64, day Date, district String, n_opened UInt64, n_visits UInt64, n_reached UInt64, n_closed UInt64,
+    n_overdue UInt64, n_open UInt64, n_anomalies UInt64
+) ENGINE = MergeTree ORDER BY (day, district, fold);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_closings_kept (
+    fold UInt64, day Date, district String, closed String, n UInt64
+) ENGINE = MergeTree ORDER BY (day, district, fold);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_delays_kept (
+    fold UInt64, day Date, district String, seconds Int64
+) ENGINE = MergeTree ORDER BY (day, district, fold);
+
+-- Cases whose rows are being deleted. No view counts them; the table is emptied when the deletion is complete.
+CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.followup_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live AS
+SELECT * FROM ninezero_data.quarantine_cases FINAL
+WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine') < toDate('2100-01-01')
+    AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine'))
+    AND case_id NOT IN (SELECT case_id FROM ninezero_data.quarantine_departing);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_live AS
+SELECT * FROM ninezero_data.followup_cases FINAL
+WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup') < toDate('2100-01-01')
+    AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup'))
+    AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_departing);
+
+-- The counts of every (day, site): of the events of each case, and, for open cases, of each day since then up to today.
+CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live_days AS
+SELECT day, site_id,
+    sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
+    sum(n_present) AS n_present, sum(n_due_am) AS n_due_am, sum(n_due_pm) AS n_due_pm, sum(n_done_am) AS n_done_am,
+    sum(n_done_pm) AS n_done_pm, sum(n_misplaced) AS n_misplaced, sum(n_anomalies) AS n_anomalies
+FROM (
+    SELECT day, place AS site_id,
+        toUInt64(a) AS n_admitted, toUInt64(b) AS n_released, toUInt64(c) AS n_in, toUInt64(d) AS n_out,
+        toUInt64(e) AS n_present, toUInt64(f) AS n_due_am, toUInt64(g) AS n_due_pm, toUInt64(h) AS n_done_am,
+        toUInt64(i) AS n_done_pm, toUInt64(j) AS n_misplaced, toUInt64(k) AS n_anomalies
+    FROM ninezero_data.quarantine_live
+    ARRAY JOIN days AS day, sites AS place,
+        admitted AS a, released AS b, transferred_in AS c, transferred_out AS d, present AS e, due_am AS f,
+        due_pm AS g, done_am AS h, done_pm AS i, misplaced AS j, anomalies AS k
+    UNION ALL
+    SELECT arrayJoin(arrayMap(n -> since + n, range(toUInt32(greatest(0, toInt32(toDate(now(), '{timezone}')) - toInt32(since) + 1))))) AS day, site_id,
+        toUInt64(0) AS n_admitted, toUInt64(0) AS n_released, toUInt64(0) AS n_in, toUInt64(0) AS n_out,
+        toUInt64(count()) AS n_present, toUInt64(count()) AS n_due_am, toUInt64(count()) AS n_due_pm,
+        toUInt64(0) AS n_done_am, toUInt64(0) AS n_done_pm, toUInt64(0) AS n_misplaced, toUInt64(0) AS n_anomalies
+    FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY since, site_id
+) GROUP BY day, site_id;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_days AS
+SELECT day, site_id,
+    sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
+    sum(n_present) AS n_present, sum(n_due_am) AS n_due_am, sum(n_due_pm) AS n_due_pm, sum(n_done_am) AS n_done_am,
+    sum(n_done_pm) AS n_done_pm, sum(n_misplaced) AS n_misplaced, sum(n_anomalies) AS n_anomalies
+FROM (
+    SELECT day, site_id,
+        n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced,
+        n_anomalies
+    FROM ninezero_data.quarantine_live_days
+    UNION ALL
+    SELECT day, site_id,
+        n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced,
+        n_anomalies
+    FROM ninezero_data.quarantine_kept
+    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine')
+) GROUP BY day, site_id;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_live_days AS
+SELECT day, district,
+    sum(n_opened) AS n_opened, sum(n_visits) AS n_visits, sum(n_reached) AS n_reached, sum(n_closed) AS n_closed,
+    sum(n_overdue) AS n_overdue, sum(n_open) AS n_open, sum(n_anomalies) AS n_anomalies
+FROM (
+    SELECT day, place AS district,
+        toUInt64(a) AS n_opened, toUInt64(b) AS n_visits, toUInt64(c) AS n_reached, toUInt64(d) AS n_closed,
+        toUInt64(e) AS n_overdue, toUInt64(f) AS n_open, toUInt64(g) AS n_anomalies
+    FROM ninezero_data.followup_live
+    ARRAY JOIN days AS day, districts AS place,
+        opened AS a, visits AS b, reached AS c, closed AS d, overdue AS e, open_at_end AS f, anomalies AS g
+    UNION ALL
+    SELECT arrayJoin(arrayMap(n -> since + n, range(toUInt32(greatest(0, toInt32(toDate(now(), '{timezone}')) - toInt32(since) + 1))))) AS day, district,
+        toUInt64(0) AS n_opened, toUInt64(0) AS n_visits, toUInt64(0) AS n_reached, toUInt64(0) AS n_closed,
+        toUInt64(count()) AS n_overdue, toUInt64(count()) AS n_open, toUInt64(0) AS n_anomalies
+    FROM ninezero_data.followup_live WHERE open = 1 GROUP BY since, district
+) GROUP BY day, district;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_days AS
+SELECT day, district,
+    sum(n_opened) AS n_opened, sum(n_visits) AS n_visits, sum(n_reached) AS n_reached, sum(n_closed) AS n_closed,
+    sum(n_overdue) AS n_overdue, sum(n_open) AS n_open, sum(n_anomalies) AS n_anomalies
+FROM (
+    SELECT day, district,
+        n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies
+    FROM ninezero_data.followup_live_days
+    UNION ALL
+    SELECT day, district,
+        n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies
+    FROM ninezero_data.followup_kept
+    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
+) GROUP BY day, district;
+
+-- A slot that has not ended yet is due, and is never missed.
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_by_day AS
+SELECT day, site_id, n_admitted AS admitted, n_released AS released, n_in AS transferred_in, n_out AS transferred_out,
+    n_present AS present, n_due_am + n_due_pm AS readings_due, n_done_am + n_done_pm AS readings_done,
+    if(toDateTime(concat(toString(day), ' 12:00:00'), '{timezone}') <= now(), n_due_am - n_done_am, 0)
+        + if(day < toDate(now(), '{timezone}'), n_due_pm - n_done_pm, 0) AS readings_missed
+FROM ninezero_data.quarantine_days
+WHERE n_admitted + n_released + n_in + n_out + n_present + n_due_am + n_due_pm > 0;
+
+-- Days on which present is not present of the day before + admitted + in - released - out. Empty if all events agree.
+-- `misplaced` counts transfers and releases that name a site where the case is not; two of them can cancel each other out.
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_balance AS
+SELECT day, site_id, is_present AS present, should_be AS expected, is_present - should_be AS difference, misplaced
+FROM (
+    SELECT day, site_id, sum(here) AS is_present, sum(there) AS should_be, sum(wrong) AS misplaced
+    FROM (
+        SELECT day, site_id, toInt64(n_present) AS here,
+            toInt64(n_admitted) + toInt64(n_in) - toInt64(n_released) - toInt64(n_out) AS there, n_misplaced AS wrong
+        FROM ninezero_data.quarantine_days
+        UNION ALL
+        SELECT day + 1 AS day, site_id, toInt64(0) AS here, toInt64(n_present) AS there, toUInt64(0) AS wrong
+        FROM ninezero_data.quarantine_days
+    ) GROUP BY day, site_id
+) WHERE (is_present != should_be OR misplaced > 0) AND day <= toDate(now(), '{timezone}');
+
+-- Events of cases that are not open, and transfers without a destination. They count nowhere else.
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_anomalies_by_day AS
+SELECT day, site_id, n_anomalies AS anomalies FROM ninezero_data.quarantine_days WHERE n_anomalies > 0;
+
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_occupancy AS
+SELECT site_id, toUInt64(sum(room)) AS capacity, toUInt64(sum(here)) AS present, toInt64(sum(room)) - toInt64(sum(here)) AS free
+FROM (
+    SELECT site_id, toUInt64(capacity) AS room, toUInt64(0) AS here FROM ninezero_data.site_register FINAL
+    UNION ALL
+    SELECT site_id, toUInt64(0) AS room, toUInt64(count()) AS here
+    FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY site_id
+) GROUP BY site_id HAVING capacity > 0 OR present > 0;
+
+CREATE VIEW IF NOT EXISTS ninezero.followups_by_day AS
+SELECT day, district, n_opened AS opened, n_visits AS visits, n_reached AS reached, n_closed AS closed,
+    if(day < toDate(now(), '{timezone}'), n_overdue, 0) AS overdue, n_open AS open
+FROM ninezero_data.followup_days WHERE n_opened + n_visits + n_closed + n_open > 0;
+
+CREATE VIEW IF NOT EXISTS ninezero.followup_anomalies_by_day AS
+SELECT day, district, n_anomalies AS anomalies FROM ninezero_data.followup_days WHERE n_anomalies > 0;
+
+CREATE VIEW IF NOT EXISTS ninezero.followup_closings_by_day AS
+SELECT day, district, closed, sum(n) AS count
+FROM (
+    SELECT closed_on AS day, district, closed_as AS closed, toUInt64(count()) AS n
+    FROM ninezero_data.followup_live WHERE open = 0 AND opened_on > toDate(0) GROUP BY closed_on, district, closed_as
+    UNION ALL
+    SELECT day, district, closed, n FROM ninezero_data.followup_closings_kept
+    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
+) GROUP BY day, district, closed;
+
+-- Time from a push (its issued_at) to the first visit, by the day on which the case was opened; visited cases only.
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_delays AS
+SELECT opened_on AS day, district, closed_on, open, first_visit - issued AS seconds
+FROM (
+    SELECT opened_on, district, closed_on, open, batch_id, first_visit FROM ninezero_data.followup_live
+    WHERE first_visit > 0 AND batch_id != ''
+) AS visited ALL INNER JOIN (
+    SELECT batch_id, min(toInt64(toUInt32(issued_at))) AS issued FROM ninezero_data.push_receipts FINAL GROUP BY batch_id
+) AS pushed USING (batch_id);
+
+CREATE VIEW IF NOT EXISTS ninezero.followup_delay_by_day AS
+SELECT day, district, count() AS cases, round(quantileExact(0.5)(seconds) / 3600, 2) AS median_hours,
+    round(max(seconds) / 3600, 2) AS max_hours
+FROM (
+    SELECT day, district, seconds FROM ninezero_data.followup_delays
+    UNION ALL
+    SELECT day, district, seconds FROM ninezero_data.followup_delays_kept
+    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
+) GROUP BY day, district;
+
+-- Number of alerts about cases, by day, rule and place; `site_id` is the district for follow-ups. Fever and symptoms count once for
+-- each case, day and slot, until the facts of the case are deleted (14 days after its closure). No case number, nothing finer
+-- than the day.
+CREATE VIEW IF NOT EXISTS ninezero.care_alerts_by_day AS
+SELECT day, rule, site_id, sum(n) AS count
+FROM (
+    SELECT day, rule, place AS site_id, toUInt64(count()) AS n
+    FROM (
+        SELECT case_id, day, half, rule, argMin(site_id, observed_us) AS place
+        FROM (
+            SELECT case_id, day, site_id, observed_us, arrayJoin(arrayFilter(r -> r != '', [if(fever = 1, 'fever', ''), if(symptoms = 1, 'symptoms', '')])) AS rule,
+                multiIf(slot != '', slot, toHour(toDateTime(intDiv(observed_us, 1000000), '{timezone}')) < 12, 'am', 'pm') AS half
+            FROM ninezero_data.quarantine_facts FINAL
+        )
+        GROUP BY case_id, day, half, rule
+    )
+    GROUP BY day, rule, place
+    UNION ALL
+    SELECT day, 'symptoms' AS rule, place AS site_id, toUInt64(count()) AS n
+    FROM (
+        SELECT case_id, day, argMin(district, observed_us) AS place
+        FROM ninezero_data.followup_facts FINAL WHERE visit = 'seen_symptomatic' GROUP BY case_id, day
+    )
+    GROUP BY day, place
+    UNION ALL
+    SELECT day, 'reading_missed' AS rule, site_id, toUInt64(readings_missed) AS n FROM ninezero.quarantine_by_day WHERE readings_missed > 0
+    UNION ALL
+    SELECT day, 'visit_overdue' AS rule, district AS site_id, toUInt64(overdue) AS n FROM ninezero.followups_by_day WHERE overdue > 0
+)
+GROUP BY day, rule, site_id;
+
+-- Publishing --------------------------------------------------------------------------------------------------------------
+
+CREATE DATABASE IF NOT EXISTS ninezero_published;
+
+-- Everything that is published of a day, stored in one row before it is published: an interrupted run is finished with the same
+-- numbers (agents/recording/publishing.py).
+CREATE TABLE IF NOT EXISTS ninezero_data.publications (
+    day Date, at UInt64, k UInt32, screening String, arrivals String
+) ENGINE = MergeTree ORDER BY day;
+
+CREATE TABLE IF NOT EXISTS ninezero_published.screening_by_day (
+    day Date, division String, passages Nullable(UInt64), people Nullable(UInt64), clear Nullable(UInt64),
+    refer Nullable(UInt64), quarantine Nullable(UInt64), turn_back Nullable(UInt64), hold Nullable(UInt64),
+    fevers Nullable(UInt64)
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, division);
+
+CREATE TABLE IF NOT EXISTS ninezero_published.arrivals_by_day (
+    day Date, division String, mode String, stage String, people Nullable(UInt64)
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, division, mode, stage);
