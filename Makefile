@@ -9,8 +9,9 @@ PEERS := .cache/peers
 FUZZ ?= normalise check mrz check_documents parse_time list_file workbook mapping key_ring wire
 SECONDS ?= 60
 SEEDS ?= 3
+ALONE := tests/acceptance/test_push_live.py tests/faults
 
-.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults explore fuzz docs setup engines clean
+.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults browser upgrade-test explore fuzz docs setup engines clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -21,10 +22,12 @@ run: setup ## Replay the Jiyang scenario through the whole pipeline and print th
 board: setup ## Do the same and keep the situation board open until Ctrl-C.
 	$(BIN)/ninezero demo
 
-# The first tests check time limits, so they run alone. The others mostly wait and run two files at a time.
+# The first tests check time limits, so they run alone. The others mostly wait and run two files at a time. Of the faults, the browser and
+# the upgrades, it runs short cases: `make faults`, `make browser` and `make upgrade-test` run all.
 test: setup engines lint ## Check everything on real engines.
-	$(BIN)/pytest tests/acceptance tests/faults
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/packaging tests/unit
+	$(BIN)/pytest $(ALONE)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) \
+		tests/acceptance tests/integration tests/packaging tests/unit
 
 unit: setup engines ## Run the unit tests.
 	$(BIN)/pytest tests/unit
@@ -76,6 +79,12 @@ $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/
 # Every fault with SEEDS seeds, about 20 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.
 faults: setup engines ## Break a deployment on purpose and check that nothing is lost or counted twice.
 	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
+
+browser: setup engines ## Check the board in a browser: all cases.
+	$(BIN)/pytest -m 'browser or not browser' tests/integration/operations/test_board.py
+
+upgrade-test: setup engines ## Replace the workers of one release by those of the next under load, and back: all cases.
+	$(BIN)/pytest -m 'upgrade or not upgrade' tests/upgrade
 
 # `make test` always uses the same seed; this target uses SEEDS random ones.
 explore: setup engines ## Run the tests against models with new seeds.

@@ -98,6 +98,8 @@ class System:
 
     PROGRAM: ClassVar = [NINEZERO]
     """The command that starts workers."""
+    COMMAND: str = NINEZERO
+    """The program of all other commands."""
 
     def __init__(self, kafka: str, clickhouse: str, folder: Path, **extra: str) -> None:
         self.folder = folder
@@ -119,7 +121,7 @@ class System:
     def run(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Runs a command of ninezero."""
         return subprocess.run(
-            [NINEZERO, *arguments], env=self.env, input=stdin, capture_output=True, cwd=self.folder, timeout=90
+            [self.COMMAND, *arguments], env=self.env, input=stdin, capture_output=True, cwd=self.folder, timeout=90
         )
 
     def prepare(self) -> None:

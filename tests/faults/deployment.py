@@ -26,6 +26,8 @@ CURVE_SECONDS = 10
 class Deployment(System):
     """One worker of each role, more workers on demand (such as `screening-2`), one load and one observer."""
 
+    OBSERVER = Observer
+
     def __init__(
         self, folder: Path, seed: int, broker: Broker | KafkaCluster | None = None, partitions: int = 4
     ) -> None:
@@ -57,7 +59,7 @@ class Deployment(System):
         assert self.run("migrate").returncode == 0
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()
-        self.observer = Observer(self.broker.bootstrap, self.prefix, self.server.port)
+        self.observer = self.OBSERVER(self.broker.bootstrap, self.prefix, self.server.port)
         self.load = Load(self.broker.bootstrap, self.prefix, seed)
         self.load.receipts = self.observer.receipts
 
@@ -79,13 +81,17 @@ class Deployment(System):
         role = name.partition("-")[0]
         port = self._ports.setdefault(name, self.http if name == role else free_port(4))
         env = self.env | {"NINEZERO_HTTP": f"127.0.0.1:{port}"}
-        command = [NINEZERO, "worker", role]
+        command = [self.program_of(name), "worker", role]
         if failpoint:
             env |= {"FAILPOINT": failpoint, "PYTHONPATH": str(ROOT)}
             command = [sys.executable, "-m", "tests.faults.failpoints", role]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.workers[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         self._doomed[name] = failpoint
+
+    def program_of(self, name: str) -> str:
+        """Returns the program that runs a worker."""
+        return NINEZERO
 
     def signal(self, name: str, sign: signal.Signals) -> None:
         self.workers[name].send_signal(sign)

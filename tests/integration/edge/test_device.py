@@ -32,14 +32,33 @@ from tests.support import System, free_port, wait_for
 LISTED, NOBODY = "11010519491231002X", "440524188001010014"
 
 
+def deployed(kafka: Broker, folder: Path) -> System:
+    """Returns a deployment with topics, without a schema and without workers."""
+    new_ring(folder / "keys.json")
+    deployment = System(
+        kafka.bootstrap, f"chdb://{folder}/db", folder,
+        NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=str(folder / "outbox"),
+    )  # fmt: skip
+    done = deployment.run("topics", "create", "--partitions", "4")
+    assert done.returncode == 0, done.stderr
+    return deployment
+
+
 @pytest.fixture
 def system(kafka: Broker, tmp_path: Path) -> Iterator[System]:
-    new_ring(tmp_path / "keys.json")
-    deployment = System(
-        kafka.bootstrap, f"chdb://{tmp_path}/db", tmp_path,
-        NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
-    )  # fmt: skip
-    deployment.prepare()
+    """A deployment of its own."""
+    deployment = deployed(kafka, tmp_path)
+    yield deployment
+    deployment.stop()
+
+
+@pytest.fixture(scope="module")
+def serving(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A deployment whose workers answer, and where one person is listed. Each test uses a device of its own."""
+    deployment = deployed(kafka, tmp_path_factory.mktemp("serving"))
+    deployment.start("lists", "screening")
+    push(deployment, {"id": [KeyRing.load(deployment.env["NINEZERO_KEYS"]).token("id", LISTED)]})
+    wait_for(lambda: deployment.ready("screening"), 60, "screening")
     yield deployment
     deployment.stop()
 
@@ -84,12 +103,9 @@ def counted(system: System) -> int:
     return int(system.query("SELECT toUInt64(sum(passages)) AS n FROM ninezero.screening_by_minute")[0]["n"])
 
 
-def test_each_scan_gets_its_outcome_or_is_not_checked(system: System) -> None:
-    system.start("lists", "screening")
-    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
-    wait_for(lambda: system.ready("screening"), 60, "screening")
+def test_each_scan_gets_its_outcome_or_is_not_checked(serving: System) -> None:
     late: list[Answer] = []
-    with device(system, on_answer=late.append) as gate:
+    with device(serving, on_answer=late.append) as gate:
         well = Traveller(role="driver", id=NOBODY, temperature_c=36.5, origin="370115")
         ill = Traveller(role="passenger", id=LISTED.lower(), temperature_c=36.5)
         assert gate.scan("vehicle", [well], plate="鲁A12345").wait(60) == (0, "clear", ())
@@ -97,15 +113,15 @@ def test_each_scan_gets_its_outcome_or_is_not_checked(system: System) -> None:
         mrz = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F1204159ZE184226B<<<<<10"]
         assert gate.scan("pedestrian", [Traveller(role="pedestrian", mrz=mrz)]).wait(60) == (2, "hold", (0,))
         assert gate.report(Disposition, of=EventRef("gate-a", 1), action="referred", override=None) == 3
-        system.kill("screening")
+        serving.kill("screening")
         ticket = gate.scan("pedestrian", [well])
         assert ticket.wait(1) == (4, "not_checked", ())
-        system.start("screening")
+        serving.start("screening")
         wait_for(lambda: late and late[-1] == (4, "clear", ()), 60, "the late answer")
         assert gate.status()[:4] == (True, 0, 200_000, 0)
-    people = [p for scan in read(system, "checkpoint-scans") for p in scan["people"]]
+    people = [p for scan in read(serving, "checkpoint-scans") for p in scan["people"]]
     assert [p["quality"] for p in people[-2:]] == [["document_expired"], []]
-    assert read(system, "dispositions")[0]["of"] == {"device_id": "gate-a", "seq": 1}
+    assert read(serving, "dispositions")[0]["of"] == {"device_id": "gate-a", "seq": 1}
 
 
 def test_an_answer_that_arrived_while_the_device_was_off_is_delivered(system: System) -> None:
@@ -153,6 +169,7 @@ class WrongClock(Clock):
 
 def test_a_clock_that_jumps_loses_no_scan(system: System) -> None:
     """The clock is 74 years ahead, 56 years behind, and jumps while scanning. Each scan is counted once, at its true time."""
+    assert system.run("migrate").returncode == 0
     system.start("lists", "screening", "recording")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
     well = Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)
@@ -198,13 +215,9 @@ def test_kill_9_and_a_stopped_broker_lose_no_accepted_scan(tmp_path: Path) -> No
     """The device is killed six times and its broker is stopped in between. Each accepted scan is counted once."""
     broker = Broker(tmp_path / "kafka", free_port())
     broker.start()
-    new_ring(tmp_path / "keys.json")
-    system = System(
-        broker.bootstrap, f"chdb://{tmp_path}/db", tmp_path,
-        NINEZERO_KEYS=str(tmp_path / "keys.json"), NINEZERO_OUTBOX=str(tmp_path / "outbox"),
-    )  # fmt: skip
+    system = deployed(broker, tmp_path)
     try:
-        system.prepare()
+        assert system.run("migrate").returncode == 0
         accepted = -1
         for step in range(6):
             child = subprocess.Popen(
@@ -239,22 +252,16 @@ def test_kill_9_and_a_stopped_broker_lose_no_accepted_scan(tmp_path: Path) -> No
         broker.stop()
 
 
-def test_the_screen_shows_outcomes_and_help_and_no_identity(system: System) -> None:
-    system.start("lists", "screening")
-    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
-    wait_for(lambda: system.ready("screening"), 60, "screening")
+def test_the_screen_shows_outcomes_and_help_and_no_identity(serving: System) -> None:
     typed = f"鲁A12345\n{NOBODY}\n36.4\n+\n{LISTED}\n36.6\n\nrubbish {LISTED}\n?\n{NOBODY}\n36.5\n\nq\n"
-    done = system.run("device", "--site", "road-01", "--device", "gate-a", stdin=typed.encode())
+    done = serving.run("device", "--site", "road-01", "--device", "gate-b", stdin=typed.encode())
     shown = done.stdout.decode()
     assert done.returncode == 0, done.stderr
     assert "REFER · person 2" in shown and "CLEAR" in shown and "not recognised" in shown
     assert LISTED not in shown + done.stderr.decode() and NOBODY not in shown
 
 
-def test_the_scan_command_reports_the_lines_that_it_did_not_accept(system: System) -> None:
-    system.start("lists", "screening")
-    push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
-    wait_for(lambda: system.ready("screening"), 60, "screening")
+def test_the_scan_command_reports_the_lines_that_it_did_not_accept(serving: System) -> None:
     lines = [
         {"kind": "vehicle", "plate": "鲁A12345", "people": [{"role": "driver", "id": LISTED, "temperature_c": 36.5}]},
         {"kind": "vehicle", "people": [], "plate": None},
@@ -264,11 +271,11 @@ def test_the_scan_command_reports_the_lines_that_it_did_not_accept(system: Syste
         {"kind": "pedestrian", "people": [{"role": "pedestrian", "origin": NOBODY}]},
     ]
     text = "\n".join(json.dumps(line) for line in lines) + "\n{\n"
-    done = system.run("scan", "-", "--site", "road-01", "--device", "gate-a", stdin=text.encode())
+    done = serving.run("scan", "-", "--site", "road-01", "--device", "gate-c", stdin=text.encode())
     assert sorted(done.stdout.decode().splitlines()) == [
-        "line 1, gate-a 0: refer (person 0)",
+        "line 1, gate-c 0: refer (person 0)",
         "line 2: the event was NOT accepted: it breaks the contract at people",
-        "line 3, gate-a 1: clear",
+        "line 3, gate-c 1: clear",
         "line 4: NOT accepted: it is not a passage as docs/devices.md describes it",
         "line 5: NOT accepted: it is not a passage as docs/devices.md describes it",
         "line 6: the event was NOT accepted: it breaks the contract at people[0].origin",

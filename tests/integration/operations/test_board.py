@@ -1,4 +1,7 @@
-"""The situation board in a real browser, over a real deployment: its figures, what it shows as unknown, and its access rules."""
+"""The situation board in a real browser, over a real deployment: its figures, what it shows as unknown, and its access rules.
+
+`make test` runs a part of it, `make browser` all.
+"""
 
 from __future__ import annotations
 
@@ -250,6 +253,7 @@ def test_no_response_contains_a_token_or_a_case(deployment: Deployment) -> None:
         assert "k1." not in body and "c.1111" not in body and "c.2222" not in body
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize(
     ("width", "scheme", "locale"),
     [(1440, "light", "en-GB"), (360, "dark", "zh-CN")],
@@ -274,6 +278,7 @@ def test_the_page_meets_the_accessibility_rules(
     context.close()
 
 
+@pytest.mark.browser
 def test_all_problems_can_be_shown_on_a_phone(browser: Browser, deployment: Deployment) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 800}, locale="en-GB")
     page = context.new_page()
@@ -287,6 +292,7 @@ def test_all_problems_can_be_shown_on_a_phone(browser: Browser, deployment: Depl
     context.close()
 
 
+@pytest.mark.browser
 def test_of_20_000_sites_the_first_are_shown_and_each_can_be_found(page: Page) -> None:
     names = [f"gate-{n:05d}" for n in range(20_000)]
     rows = [[name, "nothing", 0, 0, 0, 0, 0, None, 0, []] for name in names]
@@ -309,6 +315,7 @@ def test_of_20_000_sites_the_first_are_shown_and_each_can_be_found(page: Page) -
     expect(page.locator("#more-sites")).to_be_hidden()
 
 
+@pytest.mark.browser
 def test_the_language_can_be_chosen_by_keyboard_and_is_kept(page: Page) -> None:
     expect(page.locator("h2", has_text="Checkpoints")).to_be_visible(timeout=PATIENCE)
     page.keyboard.press("Tab")
@@ -364,6 +371,7 @@ def test_many_pages_receive_the_same_snapshot(deployment: Deployment) -> None:
     assert len(set(times)) <= time.monotonic() - began + 2  # one from before, and one a second
 
 
+@pytest.mark.browser
 def test_a_lost_connection_is_shown(page: Page, deployment: Deployment) -> None:
     expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE)
     expect(page.locator("#t-sites .ok")).to_have_count(1, timeout=PATIENCE)
@@ -377,6 +385,7 @@ def test_a_lost_connection_is_shown(page: Page, deployment: Deployment) -> None:
     expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE)
 
 
+@pytest.mark.browser
 def test_clickhouse_and_workers_that_do_not_answer_are_shown_and_nothing_is_shown_as_fine(
     page: Page, deployment: Deployment
 ) -> None:
