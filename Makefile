@@ -50,12 +50,13 @@ audit: setup ## Look up known vulnerabilities of the pinned packages.
 		echo "the advisory service did not answer for every package: run this again with a connection to it"; \
 		exit 1; } >&2
 
-bench: setup ## Measure screening, the device, the lists, a push and freshness.
+bench: setup ## Measure screening, the device, the lists, a push, freshness and ClickHouse at size.
 	$(BIN)/python -m tests.bench.screening
 	$(BIN)/python -m tests.bench.device
 	$(BIN)/python -m tests.bench.watchlist
 	$(BIN)/python -m tests.bench.push
 	$(BIN)/python -m tests.bench.freshness
+	$(BIN)/python -m tests.bench.views
 
 bench-axes: setup engines ## Measure cost by size into docs/performance.md; 12 minutes.
 	$(BIN)/python -m tests.bench.axes

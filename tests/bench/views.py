@@ -1,0 +1,231 @@
+"""Measures ClickHouse at size: every query of the board, every view for a month, and bytes on disk: `python -m tests.bench.views`.
+
+The database holds 14 live days and 16 frozen ones of a million facts at 1,000 sites each, and 4,000 cases. Its content is made by
+the server from random numbers: regular data would flatter the codecs. The frozen days are made by retention. Goals: each part of
+the board in less than 1 s, each view of a month in less than 2 s on two threads, at most 15 bytes per event.
+
+python -m tests.bench.views [--facts N] [--live DAYS] [--frozen DAYS] [--engine embedded|server] [--folder PATH]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ninezero.agents.board.situation import Situation
+from ninezero.agents.logic.days import Days
+from ninezero.agents.recording import retention
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import Engine, Row
+from tests.bench import results, view_data
+from tests.support import ClickHouseServer
+
+TIMEZONE = "Asia/Shanghai"
+REPEATS = 3
+PANEL_SECONDS, VIEW_SECONDS, EVENT_BYTES = 1.0, 2.0, 15.0
+MONTH_COLUMNS = {
+    "day": "day >= toDate('{first}')",
+    "minute": "minute >= toDateTime({at})",
+    "hour": "hour >= toDateTime({at})",
+}
+"""The condition that selects a month, by the column that a view has."""
+
+
+class Shape(NamedTuple):
+    """The size of the database: facts of a day, and days that are live and frozen."""
+
+    facts: int
+    live: int
+    frozen: int
+
+
+class Frozen(NamedTuple):
+    """What a frozen day costs: seconds to freeze and drop it, and bytes on disk."""
+
+    seconds: float
+    bytes: float
+
+
+@dataclass
+class Figures:
+    """Seconds by part of the board and by view (median of REPEATS), bytes per event by table and column."""
+
+    panels: dict[str, float] = field(default_factory=dict)
+    views: dict[str, float] = field(default_factory=dict)
+    bytes_by_table: dict[str, float] = field(default_factory=dict)
+    bytes_by_column: dict[str, float] = field(default_factory=dict)
+    frozen: Frozen | None = None
+
+
+def fill(engine: Engine, shape: Shape, now: datetime) -> Frozen:
+    """Writes all days and cases. Returns what a frozen day costs."""
+    days, at_us = Days(TIMEZONE), int(now.timestamp() * 1e6)
+    today = days.of(at_us)
+    view_data.create_devices(engine, shape.facts)
+    first = today - timedelta(days=shape.frozen + shape.live - 1)
+    frozen = Frozen(0, 0)
+    for n in range(shape.frozen + shape.live):
+        day, began = first + timedelta(days=n), time.monotonic()
+        view_data.write_day(engine, day, n, days, at_us)
+        if n == shape.frozen - 1:
+            _merge(engine)
+            began = time.monotonic()
+            before = today - timedelta(days=shape.live - 1)
+            retention.seal(engine, before)
+            retention.freeze(engine, before)
+            retention.drop(engine, before)
+            seconds = (time.monotonic() - began) / shape.frozen
+            _merge(engine)
+            frozen = Frozen(seconds, _bytes_on_disk(engine) / shape.frozen)
+        _progress(f"{day}: {time.monotonic() - began:.1f} s")
+    view_data.write_cases(engine, days, now)
+    _merge(engine)
+    view_data.drop_devices(engine)
+    return frozen
+
+
+def measure(engine: Engine, now: datetime) -> Figures:
+    """Returns the figures of a database that `fill` has filled."""
+    figures = Figures()
+    figures.panels = asyncio.run(_panels(engine))
+    for view in engine.query("SELECT name FROM system.tables WHERE database = 'ninezero' ORDER BY name"):
+        name, columns = view["name"], [r["name"] for r in engine.query(f"DESCRIBE TABLE ninezero.{view['name']}")]
+        first = now - timedelta(days=29)
+        where = next((sql for column, sql in MONTH_COLUMNS.items() if column in columns), "1 = 1")
+        condition = where.format(first=first.date(), at=int(first.timestamp()))
+        # The hash makes ClickHouse compute every column and sends one row.
+        hashed = (
+            f"SELECT count() AS n, sum(cityHash64({', '.join(columns)})) AS h FROM ninezero.{name} WHERE {condition}"
+        )
+        figures.views[name] = statistics.median(_timed(engine, hashed) for _ in range(REPEATS))
+        _progress(f"{name}: {figures.views[name]:.3f} s")
+    _measure_disk(engine, figures)
+    return figures
+
+
+async def _panels(engine: Engine) -> dict[str, float]:
+    """Returns the seconds of all queries of each part of the board."""
+    spent = [0.0]
+
+    async def ask(sql: str) -> list[Row]:
+        began = time.monotonic()
+        rows = engine.query(sql)
+        spent[0] += time.monotonic() - began
+        return rows
+
+    found: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        situation = Situation(ask, TIMEZONE, replay=False)
+        for name, part in situation.parts.items():
+            spent[0] = 0.0
+            await part.refresh(situation._ask, situation.moment)
+            assert not part.failed, f"the board cannot read {name}"
+            found.setdefault(name, []).append(spent[0])
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
+
+
+def _measure_disk(engine: Engine, figures: Figures) -> None:
+    events = int(engine.query("SELECT count() AS n FROM ninezero_data.device_events")[0]["n"])
+    active = "WHERE database = 'ninezero_data' AND active"
+    for row in engine.query(f"SELECT table, sum(bytes_on_disk) AS n FROM system.parts {active} GROUP BY table"):
+        figures.bytes_by_table[row["table"]] = int(row["n"]) / events
+    for row in engine.query(
+        f"SELECT table, column, sum(column_data_compressed_bytes) AS n FROM system.parts_columns {active} GROUP BY table, column"
+    ):
+        if (each := int(row["n"]) / events) >= 0.01:
+            figures.bytes_by_column[f"{row['table']}.{row['column']}"] = each
+
+
+def _bytes_on_disk(engine: Engine) -> int:
+    rows = engine.query("SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE database = 'ninezero_data' AND active")
+    return int(rows[0]["n"])
+
+
+def _timed(engine: Engine, sql: str) -> float:
+    began = time.monotonic()
+    engine.query(sql)
+    return time.monotonic() - began
+
+
+def _merge(engine: Engine) -> None:
+    for row in engine.query(
+        "SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'"
+    ):
+        engine.execute(f"OPTIMIZE TABLE ninezero_data.{row['name']} FINAL")
+
+
+def show(figures: Figures, shape: Shape, version: str) -> Iterator[str]:
+    """Yields the lines of the report. A figure beyond its goal is marked with `!`."""
+    yield f"ClickHouse {version}: {shape.live} live and {shape.frozen} frozen days of {shape.facts:,} facts"
+    for title, found, goal in (
+        ("part of the board", figures.panels, PANEL_SECONDS),
+        ("view of a month", figures.views, VIEW_SECONDS),
+    ):
+        yield f"{title:40} seconds (goal {goal:g})"
+        for name, seconds in sorted(found.items(), key=lambda item: -item[1]):
+            yield f"  {name:38} {seconds:7.3f}{' !' if seconds > goal else ''}"
+    total = sum(figures.bytes_by_table.values())
+    yield f"bytes on disk per event: {total:.2f} (goal {EVENT_BYTES:g}){' !' if total > EVENT_BYTES else ''}"
+    for table, each in sorted(figures.bytes_by_table.items(), key=lambda item: -item[1]):
+        columns = sorted(((c, n) for c, n in figures.bytes_by_column.items() if c.startswith(f"{table}.")), key=lambda item: -item[1])  # fmt: skip
+        yield f"  {table:24} {each:6.2f}   " + ", ".join(f"{c.partition('.')[2]} {n:.2f}" for c, n in columns)
+    if figures.frozen is not None:
+        yield f"a frozen day: {figures.frozen.bytes:,.0f} bytes, {figures.frozen.seconds:.1f} s to freeze and drop"
+
+
+@contextmanager
+def opened(kind: str, folder: Path) -> Iterator[Engine]:
+    """Opens an empty or already filled database of a kind in a folder."""
+    server = ClickHouseServer(folder) if kind == "server" else None
+    if server is not None:
+        server.start()
+    engine = clickhouse.connect(server.url if server else f"chdb://{folder}/db")
+    clickhouse.migrate(engine, TIMEZONE)
+    try:
+        yield engine
+    finally:
+        engine.close()
+        if server is not None:
+            server.kill()
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs the benchmark and prints its figures."""
+    parser = argparse.ArgumentParser(description="Measures queries and disk of ClickHouse at size.")
+    parser.add_argument("--facts", type=int, default=1_000_000)
+    parser.add_argument("--live", type=int, default=14)
+    parser.add_argument("--frozen", type=int, default=16)
+    parser.add_argument("--engine", choices=("embedded", "server"), default="embedded")
+    parser.add_argument("--folder", type=Path, help="a folder to keep; if it is filled, only the measurement is made")
+    given = parser.parse_args(arguments)
+    shape, now = Shape(given.facts, given.live, given.frozen), datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as name:
+        folder = given.folder or Path(name)
+        filled = (folder / "filled").exists()
+        with opened(given.engine, folder) as engine:
+            frozen = None if filled else fill(engine, shape, now)
+            (folder / "filled").touch()
+            figures = measure(engine, now)
+            figures.frozen = frozen
+            version = engine.query("SELECT version() AS v")[0]["v"]
+    print("\n".join(show(figures, shape, version)))
+    found: Any = {"version": version, "shape": shape._asdict(), **vars(figures)}
+    results.store(f"views-{given.engine}", found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
