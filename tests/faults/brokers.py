@@ -25,17 +25,26 @@ def kill_for(d: Deployment, node: Node, low: float, high: float, rng: random.Ran
 
     While it is down, outcomes must continue.
     """
-    cluster = cluster_of(d)
     node.kill()
     answered = len(d.observer.answered_at)
     rest(rng, low, high)
+    check_outcomes(d, answered, f"broker {node.number} of three is down")
+    start(d, node)
+
+
+def check_outcomes(d: Deployment, answered: int, meanwhile: str) -> None:
+    """Checks that an outcome comes after the number of outcome records that were seen so far."""
     deadline = time.monotonic() + PAUSE_SECONDS
     while len(d.observer.answered_at) <= answered and time.monotonic() < deadline:
         time.sleep(0.1)
     if len(d.observer.answered_at) <= answered:
-        d.observer.wrong.append(f"no outcome while broker {node.number} of three was down")
+        d.observer.wrong.append(f"no outcome while {meanwhile}")
+
+
+def start(d: Deployment, node: Node) -> None:
+    """Starts a broker and waits until its replicas are in sync."""
     node.start()
-    wait_for(cluster.in_sync, 30, f"the replicas of broker {node.number}")
+    wait_for(cluster_of(d).in_sync, 30, f"the replicas of broker {node.number}")
 
 
 @fault("each of three brokers killed", cluster=True)
@@ -62,8 +71,7 @@ def rolled(d: Deployment, rng: random.Random) -> None:
     for node in rng.sample(nodes, len(nodes)):
         node.stop()
         rest(rng, 1, 2)
-        node.start()
-        wait_for(cluster_of(d).in_sync, 30, f"the replicas of broker {node.number}")
+        start(d, node)
 
 
 @fault("broker killed, workers killed", cluster=True)
@@ -74,9 +82,10 @@ def with_workers(d: Deployment, rng: random.Random) -> None:
     for role in ("screening", "recording", "lists", "ledgers"):
         rest(rng, 0.5, 1.5)
         d.kill(role)
-    rest(rng, 6, 8)
-    node.start()
-    wait_for(cluster_of(d).in_sync, 30, f"the replicas of broker {node.number}")
+    answered = len(d.observer.answered_at)
+    rest(rng, 3, 4)
+    check_outcomes(d, answered, f"broker {node.number} of three is down and the workers were killed")
+    start(d, node)
 
 
 @fault("two of three brokers killed", cluster=True)
