@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 PEERS := .cache/peers
+CLICKHOUSE := .cache/clickhouse
 
 FUZZ ?= normalise check mrz check_documents parse_time list_file workbook mapping key_ring wire
 SECONDS ?= 60
@@ -117,13 +118,17 @@ $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	$(BIN)/python -c 'from ninezero.streams.local_kafka.jars import install; install()'
 	@touch $@
 
-# Tests need a ClickHouse server (native protocol), promtool (alerting rules) and a browser (the board). Playwright's
-# node needs libatomic.
-engines: ## Install the programs that tests need; only on Debian, as root.
+# Tests need promtool (alerting rules), a browser (the board; Playwright's node needs libatomic) and a ClickHouse server.
+engines: $(CLICKHOUSE)/ready ## Install the programs that tests need; only on Debian, as root.
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
-	@command -v clickhouse-server >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=clickhouse-server PROGRAM=clickhouse-server
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
 	@/sbin/ldconfig -p | grep -q libatomic.so.1 || $(MAKE) --no-print-directory apt PACKAGE=libatomic1 PROGRAM=libatomic.so.1
+
+# The engine of the test server (tests/engines) has the same import name as the embedded one, so it has an environment of its own.
+$(CLICKHOUSE)/ready: tests/engines/requirements.txt
+	$(PYTHON) -m venv $(CLICKHOUSE)
+	$(CLICKHOUSE)/bin/pip install -q --disable-pip-version-check -r tests/engines/requirements.txt
+	@touch $@
 
 .PHONY: apt
 apt:

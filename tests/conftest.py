@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from ninezero.streams.local_kafka.broker import Broker
-from tests.support import ClickHouseServer
+from tests.engines.clickhouse_server import ClickHouseServer, start_server
 
 settings.register_profile("no_deadline", deadline=None)  # a machine under load is no fault
 settings.load_profile("no_deadline")
@@ -25,8 +25,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
-    """A real ClickHouse server over the native protocol."""
-    server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
-    server.start()
+    """A ClickHouse server over the native protocol, without a database of ninezero."""
+    server = start_server(tmp_path_factory.mktemp("clickhouse"))
     yield server
-    server.kill()
+    server.close()

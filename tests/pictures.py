@@ -15,8 +15,9 @@ import orjson
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ninezero.streams.local_kafka.broker import Broker
+from tests.engines.clickhouse_server import start_server
 from tests.integration.operations.test_board import Deployment, token
-from tests.support import ClickHouseServer, wait_for
+from tests.support import wait_for
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 HOURS, PASSAGES = 5, 9_000
@@ -135,8 +136,7 @@ def main() -> None:
         folder = Path(name)
         broker = Broker(folder / "kafka")
         broker.start()
-        server = ClickHouseServer(folder / "clickhouse")
-        server.start()
+        server = start_server(folder / "clickhouse")
         system = Deployment(broker.bootstrap, server, folder)
         try:
             system.env["NINEZERO_SUNSET"] = (datetime.now(UTC) + timedelta(days=90)).isoformat()
@@ -174,7 +174,7 @@ def main() -> None:
                 browser.close()
         finally:
             system.stop()
-            server.kill()
+            server.close()
             broker.stop()
 
 

@@ -1,10 +1,9 @@
-"""Real engines for tests: Debian's clickhouse-server on loopback, and workers that are started by the command line."""
+"""Workers that are started by the command line, and small parts that many tests need."""
 
 from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -41,56 +40,6 @@ def free_port(count: int = 1) -> int:
             return first
         except OSError:
             continue
-
-
-class ClickHouseServer:
-    """Debian's server in a folder of its own, over the native protocol. With `tls` (a PEM file with key and certificate) over TLS only."""
-
-    def __init__(self, folder: Path, tls: Path | None = None) -> None:
-        self.folder, self.port, self.http, self.tls = folder, free_port(), free_port(), tls
-        listens = f"<tcp_port>{self.port}</tcp_port>"
-        if tls is not None:
-            listens = f"<tcp_port_secure>{self.port}</tcp_port_secure><openSSL><server><certificateFile>{tls}</certificateFile><privateKeyFile>{tls}</privateKeyFile><verificationMode>none</verificationMode></server></openSSL>"
-        self._process: subprocess.Popen[bytes] | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "users.xml").write_text(
-            "<yandex><profiles><default/></profiles><quotas><default/></quotas><users><default><password></password>"
-            "<networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users></yandex>"
-        )
-        (folder / "config.xml").write_text(
-            f"<yandex><logger><level>warning</level><log>{folder}/log</log><errorlog>{folder}/err</errorlog></logger>"
-            f"<listen_host>127.0.0.1</listen_host>{listens}<http_port>{self.http}</http_port>"
-            f"<path>{folder}/data/</path><tmp_path>{folder}/tmp/</tmp_path><users_config>{folder}/users.xml</users_config>"
-            "<default_profile>default</default_profile><default_database>default</default_database>"
-            "<mark_cache_size>268435456</mark_cache_size></yandex>"
-        )
-
-    @property
-    def url(self) -> str:
-        """The value for NINEZERO_CLICKHOUSE."""
-        return f"{'clickhouses' if self.tls else 'clickhouse'}://default@127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Starts the server and waits until it answers."""
-        program = shutil.which("clickhouse-server")
-        assert program, "clickhouse-server is missing: apt-get install clickhouse-server (make setup does it)"
-        self._process = subprocess.Popen(
-            [program, f"--config-file={self.folder}/config.xml"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.folder,
-        )
-        wait_for(self._answers, 30, "clickhouse-server to answer")
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self) -> None:
-        """Kills the server with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 class System:

@@ -25,7 +25,8 @@ from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.freshness import TICK_SECONDS, push_person, scan
 from tests.bench.processes import cpu_seconds
-from tests.support import ClickHouseServer, System, free_port, wait_for
+from tests.engines.clickhouse_server import start_server
+from tests.support import System, free_port, wait_for
 
 PAGES = 10
 ROUND_SECONDS = 8.0
@@ -124,9 +125,7 @@ def main(rate: int, engine: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         broker = Broker(Path(name) / "kafka", free_port())
         broker.start()
-        server = ClickHouseServer(Path(name) / "clickhouse") if engine == "server" else None
-        if server is not None:
-            server.start()
+        server = start_server(Path(name) / "clickhouse") if engine == "server" else None
         system = System(broker.bootstrap, server.url if server else f"chdb://{name}/db", Path(name))
         try:
             system.prepare()
@@ -137,7 +136,7 @@ def main(rate: int, engine: str) -> None:
         finally:
             system.stop()
             if server is not None:
-                server.kill()
+                server.close()
             broker.stop()
 
 

@@ -29,7 +29,8 @@ from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.feed import ENTRIES, PARTITIONS, SITES, Scans, expected, write_watchlist
 from tests.bench.processes import Processes
-from tests.support import ClickHouseServer, System, free_port, wait_for
+from tests.engines.clickhouse_server import ClickHouseServer
+from tests.support import System, free_port, wait_for
 
 HOME = Path(__file__).resolve().parents[2]
 PYTHON = HOME / ".cache" / "peers" / "bin" / "python"
@@ -158,7 +159,7 @@ class Bench:
 
     def stop(self) -> None:
         """Stops the engines."""
-        self.server.kill()
+        self.server.close()
         self.broker.stop()
 
     def clean(self) -> None:

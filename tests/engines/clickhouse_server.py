@@ -38,7 +38,7 @@ class ClickHouseServer:
             folder: keeps the data in `data`, what the server prints in `log`, and its settings.
             tls: a PEM file with a key and a certificate; the server then accepts only TLS.
         """
-        self.folder, self.port = folder, free_port()
+        self.folder, self.host, self.port = folder, "127.0.0.1", free_port()
         self.user, self.password = "default", ""
         self.settings: dict[str, Any] = {
             "port": self.port, "tls": str(tls) if tls else None, "accounts": {"default": {}}, "merge_tree": {},
@@ -51,14 +51,17 @@ class ClickHouseServer:
         """The value for NINEZERO_CLICKHOUSE."""
         return self.url_of(self.user, self.password)
 
-    def url_of(self, user: str, password: str, port: int | None = None) -> str:
-        """Returns the URL of an account, through a proxy on `port` of 127.0.0.1 if one is given."""
-        scheme = "clickhouses" if self.settings["tls"] else "clickhouse"
-        return f"{scheme}://{user}:{password}@127.0.0.1:{port or self.port}"
+    def url_of(self, user: str, password: str) -> str:
+        """Returns the URL of an account."""
+        return self._url(user, password, self.host, self.port)
 
     def url_through(self, port: int) -> str:
         """Returns the URL through a proxy on a port of 127.0.0.1."""
-        return self.url_of(self.user, self.password, port)
+        return self._url(self.user, self.password, "127.0.0.1", port)
+
+    def _url(self, user: str, password: str, host: str, port: int) -> str:
+        scheme = "clickhouses" if self.settings["tls"] else "clickhouse"
+        return f"{scheme}://{user}:{password}@{host}:{port}"
 
     @property
     def pid(self) -> int:

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 from ninezero.streams.local_kafka.broker import Broker
+from tests.engines.clickhouse_server import ClickHouseServer
 from tests.engines.kafka_cluster import NODES, KafkaCluster
-from tests.support import NINEZERO, ClickHouseServer, System, free_port, wait_for
+from tests.support import NINEZERO, System, free_port, wait_for
 
 from .load import Load, token
 from .observer import Observer
@@ -37,7 +38,7 @@ class Deployment(System):
         self.server = ClickHouseServer(folder / "clickhouse")
         self.server.start()
         self.link = Link(self.server.port)
-        super().__init__(self.broker.bootstrap, f"clickhouse://default@127.0.0.1:{self.link.port}", folder)
+        super().__init__(self.broker.bootstrap, self.server.url_through(self.link.port), folder)
         self.ended: list[str] = []
         """Workers that ended by themselves."""
         self.peak: dict[str, int] = {}
@@ -147,19 +148,13 @@ class Deployment(System):
         with contextlib.suppress(ProcessLookupError):
             for process in self.workers.values():
                 process.send_signal(signal.SIGCONT)
-        self.server_signal(signal.SIGCONT)
+        self.server.signal(signal.SIGCONT)
         super().stop()
         self.observer.close()
         self.link.close()
-        self.server.kill()
+        self.server.close()
         if self.own_broker:
             self.broker.stop()
-
-    def server_signal(self, sign: signal.Signals) -> None:
-        """Sends a signal to the ClickHouse server."""
-        process = self.server._process
-        if process is not None and process.poll() is None:
-            process.send_signal(sign)
 
     def _keep(self) -> None:
         """Restarts workers that have ended, as an orchestrator does, and measures the memory of all workers."""

@@ -204,20 +204,20 @@ def clickhouse_down_and_kill(d: Deployment, rng: random.Random) -> None:
 @fault("ClickHouse hangs 20 s", clickhouse=True)
 def clickhouse_hangs(d: Deployment, rng: random.Random) -> None:
     rest(rng, 0, 2)
-    d.server_signal(signal.SIGSTOP)
+    d.server.signal(signal.SIGSTOP)
     time.sleep(20)
-    d.server_signal(signal.SIGCONT)
+    d.server.signal(signal.SIGCONT)
 
 
 @fault("ClickHouse hangs, recording stopped", clickhouse=True)
 def clickhouse_hangs_and_end(d: Deployment, rng: random.Random) -> None:
-    d.server_signal(signal.SIGSTOP)
+    d.server.signal(signal.SIGSTOP)
     rest(rng, 2, 4)
     if (seconds := d.leave("recording")) > 30:
         d.observer.wrong.append(f"the recording role took {seconds:.0f} s to stop while ClickHouse hung")
     d.start("recording")
     rest(rng, 3, 5)
-    d.server_signal(signal.SIGCONT)
+    d.server.signal(signal.SIGCONT)
 
 
 @fault("ClickHouse slow", clickhouse=True)
@@ -248,14 +248,10 @@ def silent(d: Deployment, rng: random.Random) -> None:
 
 @fault("ClickHouse read-only", clickhouse=True)
 def read_only(d: Deployment, rng: random.Random) -> None:
-    users = d.server.folder / "users.xml"
-    before = users.read_text()
-    users.write_text(before.replace("<default/></profiles>", "<default><readonly>1</readonly></default></profiles>"))
-    time.sleep(4)
+    d.server.set_readonly(True)
     d.link.cut()
     time.sleep(8)
-    users.write_text(before)
-    time.sleep(3)
+    d.server.set_readonly(False)
     d.link.cut()
 
 
@@ -372,9 +368,9 @@ def _down(d: Deployment, rng: random.Random) -> None:
 
 
 def _hung(d: Deployment, rng: random.Random) -> None:
-    d.server_signal(signal.SIGSTOP)
+    d.server.signal(signal.SIGSTOP)
     rest(rng, 1, 10)
-    d.server_signal(signal.SIGCONT)
+    d.server.signal(signal.SIGCONT)
 
 
 def _slow(d: Deployment, rng: random.Random) -> None:

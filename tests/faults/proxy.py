@@ -11,8 +11,8 @@ import time
 class Link:
     """Forwards 127.0.0.1:`port` to a server. A fault affects every connection, open ones too."""
 
-    def __init__(self, server: int) -> None:
-        self._server = server
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+        self._server = host, port
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -58,7 +58,7 @@ class Link:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self._server), 5)
+                server = socket.create_connection(self._server, 5)
                 server.settimeout(None)
             except OSError:
                 client.close()

@@ -25,7 +25,8 @@ from kafka.errors import KafkaError
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.local_kafka.broker import Broker
 from tests.acceptance.client import Tail
-from tests.support import ClickHouseServer, System, wait_for
+from tests.engines.clickhouse_server import ClickHouseServer, start_server
+from tests.support import System, wait_for
 
 from . import hostile
 from .hostile import CANARY, FIELDS, MIB, SCREENED, Case, Sender
@@ -386,8 +387,7 @@ def main() -> None:
         broker.start()
         try:
             while True:
-                server = ClickHouseServer(Path(folder) / f"clickhouse-{seed}")
-                server.start()
+                server = start_server(Path(folder) / f"clickhouse-{seed}")
                 place = Path(folder) / str(seed)
                 place.mkdir()
                 attack = Attack(broker, server, place, seed)
@@ -401,7 +401,7 @@ def main() -> None:
                     attack.assert_commands_work()
                 finally:
                     attack.close()
-                    server.kill()
+                    server.close()
                 seed += 1
                 if time.monotonic() > end:
                     break

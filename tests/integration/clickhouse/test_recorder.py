@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
@@ -23,8 +22,9 @@ from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, threa
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
+from tests.engines.clickhouse_server import ClickHouseServer
 from tests.faults.proxy import Link
-from tests.support import ClickHouseServer, free_port
+from tests.support import free_port
 
 pytestmark = pytest.mark.server
 SITES = ("sites", {"site_register": [SiteRow("s1", "road", "370115", 1, 1)]})
@@ -121,11 +121,11 @@ def test_a_full_buffer_of_one_topic_does_not_stop_another(
 
 
 def test_the_connection_to_a_server_that_hangs_is_replaced(clickhouse_server: ClickHouseServer) -> None:
-    link = Link(clickhouse_server.port)
+    link = Link(clickhouse_server.port, clickhouse_server.host)
 
     async def check() -> None:
         async with running(
-            recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=1")
+            recorder_on(f"{clickhouse_server.url_through(link.port)}?send_receive_timeout=1")
         ) as recorder:
             link.silent = True
             one = chunk(SITES[0])
@@ -142,11 +142,11 @@ def test_a_server_that_hangs_does_not_delay_the_end_of_the_process(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threaded_connection, "CLOSE_SECONDS", 0.5)
-    link = Link(clickhouse_server.port)
+    link = Link(clickhouse_server.port, clickhouse_server.host)
 
     async def check() -> None:
         async with running(
-            recorder_on(f"clickhouse://default@127.0.0.1:{link.port}?send_receive_timeout=4")
+            recorder_on(f"{clickhouse_server.url_through(link.port)}?send_receive_timeout=4")
         ) as recorder:
             link.silent = True
             await recorder.append(chunk(SITES[0]), SITES[1])
@@ -160,7 +160,7 @@ def test_a_server_that_hangs_does_not_delay_the_end_of_the_process(
 
 def test_an_unknown_account_stops_the_start(clickhouse_server: ClickHouseServer) -> None:
     with pytest.raises(ClickHouseDenied):
-        asyncio.run(recorder_on(f"clickhouse://nobody:wrong@127.0.0.1:{clickhouse_server.port}").start())
+        asyncio.run(recorder_on(clickhouse_server.url_of("nobody", "wrong")).start())
 
 
 def test_an_embedded_database_that_cannot_be_opened_stops_the_start() -> None:
@@ -172,33 +172,19 @@ def test_an_address_without_a_server_does_not_stop_the_start() -> None:
     asyncio.run(recorder_on(f"clickhouse://default@127.0.0.1:{free_port()}").start())
 
 
-def rewritten(server: ClickHouseServer, name: str, old: str, new: str) -> Callable[[], None]:
-    """Changes a file of the server's configuration. Returns a function that restores it."""
-    path = server.folder / name
-    before, written = path.read_text(), path.stat().st_mtime
-    assert old in before
-
-    def write(text: str, later: int) -> None:
-        path.write_text(text)
-        os.utime(path, (written + later, written + later))  # the server compares modification times in whole seconds
-
-    write(before.replace(old, new), 10)
-    return lambda: write(before, 20)
-
-
 def killed(server: ClickHouseServer) -> Callable[[], None]:
     server.kill()
     return server.start
 
 
 def read_only(server: ClickHouseServer) -> Callable[[], None]:
-    return rewritten(
-        server, "users.xml", "<default/></profiles>", "<default><readonly>1</readonly></default></profiles>"
-    )
+    server.set_readonly(True)
+    return lambda: server.set_readonly(False)
 
 
 def with_wrong_password(server: ClickHouseServer) -> Callable[[], None]:
-    return rewritten(server, "users.xml", "<password></password>", "<password>another</password>")
+    server.set_password("another")
+    return lambda: server.set_password("")
 
 
 def without_table(server: ClickHouseServer) -> Callable[[], None]:
@@ -212,19 +198,16 @@ def without_progress(server: ClickHouseServer) -> Callable[[], None]:
 
 
 def too_many_parts(server: ClickHouseServer) -> Callable[[], None]:
-    server.kill()
-    limits = "<parts_to_delay_insert>0</parts_to_delay_insert><parts_to_throw_insert>1</parts_to_throw_insert>"
-    restore_file = rewritten(server, "config.xml", "</yandex>", f"<merge_tree>{limits}</merge_tree></yandex>")
-    server.start()
-    _statement(server, "SYSTEM STOP MERGES")
+    table = "ninezero_data.site_register"
+    _statement(server, f"SYSTEM STOP MERGES {table}")
+    _statement(server, f"ALTER TABLE {table} MODIFY SETTING parts_to_delay_insert = 0, parts_to_throw_insert = 1")
     for number in range(2):
         with contextlib.suppress(ClickHouseError):
-            _statement(server, f"INSERT INTO ninezero_data.site_register SELECT 'x', 'road', '370115', 1, {number}")
+            _statement(server, f"INSERT INTO {table} SELECT 'x', 'road', '370115', 1, {number}")
 
     def restore() -> None:
-        server.kill()
-        restore_file()
-        server.start()
+        _statement(server, f"ALTER TABLE {table} RESET SETTING parts_to_delay_insert, parts_to_throw_insert")
+        _statement(server, f"SYSTEM START MERGES {table}")
 
     return restore
 
@@ -241,7 +224,7 @@ def _statement(server: ClickHouseServer, sql: str) -> None:
         (killed, "Connection refused"),
         (read_only, "readonly"),
         (with_wrong_password, "assword"),
-        (without_table, "doesn't exist"),
+        (without_table, "does not exist"),
         (without_progress, ""),
         (too_many_parts, "Too many parts"),
     ],
@@ -272,10 +255,10 @@ def test_a_rejected_insert_is_repeated_until_it_succeeds(
 
 
 def test_a_lost_reply_loses_no_row(clickhouse_server: ClickHouseServer) -> None:
-    link = Link(clickhouse_server.port)
+    link = Link(clickhouse_server.port, clickhouse_server.host)
 
     async def check() -> None:
-        async with running(recorder_on(f"clickhouse://default@127.0.0.1:{link.port}")) as recorder:
+        async with running(recorder_on(clickhouse_server.url_through(link.port))) as recorder:
             one = chunk(SITES[0])
             link.lose_reply()
             rows = [SiteRow(f"s{n}", "road", "370115", 1, 1) for n in range(500)]

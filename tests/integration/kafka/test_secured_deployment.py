@@ -19,8 +19,9 @@ from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import sync
 from ninezero.streams.settings import Settings, load
 from tests import case_events
+from tests.engines.clickhouse_server import ClickHouseServer, start_server
 from tests.secured import ADMIN, BROKER, SecuredBroker, certificates
-from tests.support import NINEZERO, ClickHouseServer, System, wait_for
+from tests.support import NINEZERO, System, wait_for
 
 ROLES = ("screening", "lists", "ledgers", "recording")
 PARTIES = (*ROLES, "devices", "authorities", "staff", "operators")
@@ -53,7 +54,7 @@ class Secured(System):
     def __init__(self, broker: SecuredBroker, server: ClickHouseServer, ca: Path, folder: Path) -> None:
         new_ring(folder / "keys.json")
         super().__init__(
-            broker.address, server.url.replace("default@", "default:@"), folder, NINEZERO_CLICKHOUSE_TLS_CA=str(ca),
+            broker.address, server.url, folder, NINEZERO_CLICKHOUSE_TLS_CA=str(ca),
             NINEZERO_KEYS=str(folder / "keys.json"), NINEZERO_OUTBOX=str(folder / "outbox"),
         )  # fmt: skip
         self.broker, self._plain = broker, self.env
@@ -91,8 +92,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
 def system(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("system")
     ca = certificates(folder / "certificates")
-    server = ClickHouseServer(folder / "clickhouse", folder / "certificates" / "broker.pem")
-    server.start()
+    server = start_server(folder / "clickhouse", folder / "certificates" / "broker.pem")
     deployment = Secured(broker, server, ca, folder)
     users = [word for party in PARTIES for word in ("--user", f"{party}={deployment.prefix}{party}")]
     assert "permissions are granted" in deployment.output("admin", "topics", "acls", "--grant", *users)
@@ -102,7 +102,7 @@ def system(broker: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
     wait_for(lambda: all(deployment.ready(role) for role in ("lists", "ledgers", "recording")), 60, "the roles")
     yield deployment
     deployment.stop()
-    server.kill()
+    server.close()
 
 
 def values(settings: Settings, topic: str) -> list[Any]:

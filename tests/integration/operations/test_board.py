@@ -23,7 +23,8 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from ninezero.streams import clickhouse
 from ninezero.streams.local_kafka.broker import Broker
-from tests.support import ClickHouseServer, System, wait_for
+from tests.engines.clickhouse_server import ClickHouseServer, start_server
+from tests.support import System, wait_for
 
 HOSTILE = '<img src=x onerror="document.title=1">'
 PATIENCE = 60_000
@@ -35,7 +36,7 @@ def token(n: int) -> str:
 
 
 class Deployment(System):
-    """All roles on Debian's ClickHouse server, and a day at four sites."""
+    """All roles on a ClickHouse server, and a day at four sites."""
 
     def __init__(self, kafka: str, server: ClickHouseServer, folder: Path) -> None:
         # In this time zone it is one in the afternoon: midnight is far, and the slot of the morning is over.
@@ -123,8 +124,7 @@ class Deployment(System):
 
 @pytest.fixture(scope="module")
 def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
-    server.start()
+    server = start_server(tmp_path_factory.mktemp("clickhouse"))
     deployed = Deployment(kafka.bootstrap, server, tmp_path_factory.mktemp("board"))
     deployed.prepare()
     sites = deployed.folder / "sites.csv"
@@ -150,7 +150,7 @@ def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield deployed
     finally:
         deployed.stop()
-        server.kill()
+        server.close()
     assert "Traceback" not in deployed.logs()
 
 

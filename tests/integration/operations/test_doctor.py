@@ -31,8 +31,9 @@ from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.kafka import administration, diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS
 from ninezero.streams.local_kafka.broker import Broker
+from tests.engines.clickhouse_server import ClickHouseServer, start_server
 from tests.integration.edge.test_device_security import certificates
-from tests.support import ClickHouseServer, System, free_port, wait_for
+from tests.support import System, free_port, wait_for
 
 SECRET = "do-not-show-me"
 
@@ -65,8 +66,7 @@ def beat(deployment: Checked) -> None:
 def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checked]:
     """A deployment with one list on it; only the lists role runs."""
     folder = tmp_path_factory.mktemp("doctor")
-    server = ClickHouseServer(folder / "clickhouse")
-    server.start()
+    server = start_server(folder / "clickhouse")
     system = System(kafka.bootstrap, server.url, folder, NINEZERO_KEYS=str(folder / "keys.json"))
     system.prepare()
     system.start("lists")
@@ -83,7 +83,7 @@ def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
     checked.stopped.set()
     beating.join()
     system.stop()
-    server.kill()
+    server.close()
 
 
 def test_a_deployment_without_problems_is_ok_and_unchecked_parts_are_reported(deployment: Checked) -> None:

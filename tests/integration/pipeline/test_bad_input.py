@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ninezero.streams.local_kafka.broker import Broker
+from tests.engines.clickhouse_server import ClickHouseServer
 from tests.fuzz.hostile import FIELDS
 from tests.fuzz.live import Attack
-from tests.support import ClickHouseServer
 
 SEED = 20200124
 

@@ -20,7 +20,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from ninezero.streams.local_kafka.broker import Broker
-from tests.support import ClickHouseServer, System, wait_for
+from tests.engines.clickhouse_server import ClickHouseServer
+from tests.support import System, wait_for
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 

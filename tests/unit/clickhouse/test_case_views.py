@@ -32,7 +32,7 @@ from tests.case_events import (
     today,
     view,
 )
-from tests.support import ClickHouseServer
+from tests.engines.clickhouse_server import ClickHouseServer
 
 
 @pytest.fixture(scope="module")

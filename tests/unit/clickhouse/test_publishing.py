@@ -13,7 +13,8 @@ from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FIRST_WINS, ScreeningFact, SiteRow
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError, Engine
-from tests.support import ClickHouseServer, Killed
+from tests.engines.clickhouse_server import ClickHouseServer
+from tests.support import Killed
 
 DAY = date(2026, 3, 1)
 MINUTE = 1_772_300_040
