@@ -28,7 +28,7 @@ from ninezero.agents.recording import retention
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine, Row
 from tests.bench import results, view_data
-from tests.support import ClickHouseServer
+from tests.engines.clickhouse_server import ClickHouseServer
 
 TIMEZONE = "Asia/Shanghai"
 REPEATS = 3

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import orjson
-import pytest
 
-from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse.migrations import SQL_FOLDER
-from tests.support import ClickHouseServer
 
 DEPLOY = Path(__file__).parents[3] / "deploy" / "clickhouse"
 
@@ -136,30 +132,3 @@ def test_the_writer_creates_the_schema_before_the_definers_are_set(tmp_path: Pat
     assert set(attempt(tmp_path, "administrator", definers).values()) == {""}
     answers = attempt(tmp_path, "ninezero_reader", reads(VIEWS + TABLES))
     assert {s for s, error in answers.items() if not error} == set(reads(VIEWS))
-
-
-@pytest.mark.server
-def test_without_grants_accounts_are_limited_to_their_databases(tmp_path: Path) -> None:
-    """On 18.16 reading a view needs rights on its tables. `ninezero_reader` has none, so it cannot read the views either."""
-    server = ClickHouseServer(tmp_path)
-    (tmp_path / "users.d").mkdir()
-    text = (DEPLOY / "users.d" / "ninezero.xml").read_text().replace("set this", hashlib.sha256(b"secret").hexdigest())
-    (tmp_path / "users.d" / "ninezero.xml").write_text(text)
-    server.start()
-    try:
-        writer = clickhouse.connect(f"clickhouse://ninezero_writer:secret@127.0.0.1:{server.port}")
-        clickhouse.migrate(writer)
-        for sql in reads(VIEWS):
-            assert writer.query(sql) == []
-        for account, allowed in (("ninezero_reader", []), ("ninezero_public", PUBLISHED)):
-            engine = clickhouse.connect(f"clickhouse://{account}:secret@127.0.0.1:{server.port}")
-            done = []
-            for sql in [*reads(VIEWS + PUBLISHED + TABLES), *FORBIDDEN, "SET readonly = 0"]:
-                try:
-                    engine.query(sql)
-                    done.append(sql)
-                except clickhouse.ClickHouseError as error:
-                    assert "denied" in str(error) or "readonly" in str(error), str(error)
-            assert done == reads(allowed), account
-    finally:
-        server.kill()
