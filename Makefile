@@ -33,10 +33,11 @@ test: setup engines lint ## Check everything on real engines.
 unit: setup engines ## Run the unit tests.
 	$(BIN)/pytest tests/unit
 
-lint: setup ## Check format, style, types and the direction of imports.
+lint: setup ## Check format, style, types, released migrations and the direction of imports.
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.released
 	$(BIN)/lint-imports >/dev/null || { $(BIN)/lint-imports; exit 1; }
 
 format: setup ## Format the code.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -126,12 +127,17 @@ SETTINGS = {
         "all programs that connect to Kafka",
     ),
     "NINEZERO_CLICKHOUSE": Setting(
-        "address of ClickHouse: clickhouse://user:password@host:9000, clickhouses://user:password@host:9440 (TLS) or chdb:///path (embedded)",
+        "address of ClickHouse: clickhouse://user:password@host:9000[,host:9000], tried in turn; clickhouses://user:password@host:9440 (TLS); or chdb:///path (embedded)",
         "recording and its board; commands that read or write ClickHouse",
         required=True,
     ),
     "NINEZERO_CLICKHOUSE_TLS_CA": Setting(
         "CA certificate file of the ClickHouse server, with clickhouses://; without it the CAs of the machine are trusted",
+        "as NINEZERO_CLICKHOUSE",
+    ),
+    "NINEZERO_CLICKHOUSE_CLUSTER": Setting(
+        "name of the cluster on which ninezero migrate makes the tables, Replicated; one shard, best of three replicas; an insert counts when most replicas have it."
+        " The tests run every statement on replicated tables with ZooKeeper, but never with a second active replica: try yours before you rely on it",
         "as NINEZERO_CLICKHOUSE",
     ),
     "NINEZERO_ORDER": Setting(
@@ -229,27 +235,45 @@ def kafka(env: Mapping[str, str]) -> str:
 
 
 def clickhouse(env: Mapping[str, str]) -> str:
-    """Returns `NINEZERO_CLICKHOUSE`, validated: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL, with its CA."""
+    """Returns `NINEZERO_CLICKHOUSE`, validated: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL.
+
+    The CA and the cluster of the settings beside it are options of the URL.
+    """
     url = _required(env, "NINEZERO_CLICKHOUSE")
     try:
         parts = urlsplit(url)
-        usable = (parts.scheme in ("clickhouse", "clickhouses") and parts.hostname and (parts.port or True)) or (
-            parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1
-        )
+        server = parts.scheme in ("clickhouse", "clickhouses") and all(map(_is_host, _hosts(parts.netloc)))
+        usable = server or (parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1)
     except ValueError:
         usable = False
     if not usable:
-        raise _wrong("NINEZERO_CLICKHOUSE", "write clickhouse://user:password@host:9000 or chdb:///absolute/path")
-    ca = env.get("NINEZERO_CLICKHOUSE_TLS_CA")
-    if not ca:
-        return url
-    if parts.scheme != "clickhouses":
         raise _wrong(
-            "NINEZERO_CLICKHOUSE", "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS"
+            "NINEZERO_CLICKHOUSE", "write clickhouse://user:password@host:9000[,host:9000] or chdb:///absolute/path"
         )
-    _file("NINEZERO_CLICKHOUSE_TLS_CA", ca)
-    query = "&".join(filter(None, (parts.query, f"ca_certs={quote(ca)}")))
-    return urlunsplit(parts._replace(query=query))
+    options = [parts.query]
+    if ca := env.get("NINEZERO_CLICKHOUSE_TLS_CA"):
+        if parts.scheme != "clickhouses":
+            raise _wrong(
+                "NINEZERO_CLICKHOUSE", "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS"
+            )
+        _file("NINEZERO_CLICKHOUSE_TLS_CA", ca)
+        options.append(f"ca_certs={quote(ca)}")
+    if cluster := env.get("NINEZERO_CLICKHOUSE_CLUSTER"):
+        if parts.scheme == "chdb":
+            raise _wrong("NINEZERO_CLICKHOUSE_CLUSTER", "leave it out: an embedded database has no cluster")
+        if not re.fullmatch(r"\w[\w.-]{0,63}", cluster, re.A):
+            raise _wrong("NINEZERO_CLICKHOUSE_CLUSTER", "write a name of letters, digits, '_', '.' and '-', at most 64")
+        options.append(f"cluster={quote(cluster)}")
+    return urlunsplit(parts._replace(query="&".join(filter(None, options))))
+
+
+def _hosts(netloc: str) -> list[str]:
+    return netloc.rpartition("@")[2].split(",")
+
+
+def _is_host(host_and_port: str) -> bool:
+    parts = urlsplit(f"//{host_and_port}")  # a wrong port raises ValueError
+    return bool(parts.hostname) and (parts.port or 1) > 0
 
 
 def k(env: Mapping[str, str]) -> int:

@@ -17,7 +17,7 @@ def publish() -> None:
     until = publishing.last_publishable_day(datetime.now(UTC), settings.timezone(os.environ))
     k = settings.k(os.environ)
     engine = clickhouse.connect(query_url())
-    clickhouse.migrate(engine, settings.timezone(os.environ))
+    clickhouse.ensure_schema(engine, settings.timezone(os.environ))
     published = publishing.publish(engine, until, k)
     engine.close()
     for day in published:

@@ -18,14 +18,14 @@ def query(
         str, typer.Option("--format", help="Output format: table, json (one object a row) or csv.")
     ] = "table",
 ) -> None:
-    """Runs one read-only statement in ClickHouse, also while a worker uses the embedded engine."""
+    """Runs one read-only statement in ClickHouse (60 s, 2 GB), also while a worker uses the embedded engine."""
     from ninezero.streams import clickhouse
 
     if format_ not in ("table", "json", "csv"):
         raise CommandError("--format must be table, json or csv")
     clickhouse.check_read_only(sql)
     engine = clickhouse.connect(query_url())
-    rows = engine.query(sql)
+    rows = engine.read(sql)
     engine.close()
     if format_ == "json":
         for row in rows:

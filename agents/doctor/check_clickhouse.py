@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import SplitResult, urlsplit
 
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe
-from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine, migrations
+from ninezero.streams.clickhouse import (
+    ClickHouseDenied,
+    ClickHouseError,
+    Engine,
+    SchemaError,
+    migrations,
+    schema,
+    upgrade,
+)
 
 MANY_PARTS = 1000
 """Active parts of a partition from which ClickHouse delays inserts; from 3,000 on it rejects them."""
+
+MAX_DIFFERENCES = 20
+"""Number of differences from the expected schema that are named."""
 
 ACCOUNTS = {"ninezero_writer", "ninezero_reader", "ninezero_public"}
 
@@ -21,8 +31,12 @@ def clickhouse(probe: DeploymentProbe) -> Results:
         with probe.database() as engine:
             version = engine.query("SELECT version() AS v")[0]["v"]
             yield ok(f"ClickHouse {version} answers")
-            yield from _schema(engine)
-            yield from _timezone(engine, probe.settings.timezone)
+            try:
+                yield from _schema(engine, probe.settings.timezone)
+            except SchemaError as error:
+                found, _, todo = str(error).partition(": ")
+                yield failed(found, todo)
+            yield from _parts(engine)
             yield from _account(engine, urlsplit(probe.settings.clickhouse))
     except ClickHouseDenied:
         yield failed(
@@ -37,22 +51,41 @@ def clickhouse(probe: DeploymentProbe) -> Results:
         )
 
 
-def _schema(engine: Engine) -> Results:
-    wanted = {path.stem for path in migrations.SQL_FOLDER.glob("*.sql")}
-    try:
-        present = {row["name"] for row in engine.query("SELECT name FROM ninezero_data.schema_migrations")}
-    except ClickHouseError:
+def _schema(engine: Engine, timezone: str) -> Results:
+    applied = migrations.read_applied(engine)
+    if not applied:
         yield failed(
             "the schema does not exist, or this account may not see it",
             "run ninezero migrate with the account of the workers",
         )
         return
-    if missing := sorted(wanted - present):
-        yield failed(f"the schema is behind: {', '.join(missing)}", "ninezero migrate")
-    elif newer := sorted(present - wanted):
-        yield warning(f"the schema is newer than this program: {', '.join(newer)}", "upgrade ninezero on this machine")
-    else:
-        yield ok(f"schema at {max(wanted)}")
+    migrations.check_known(applied, timezone)
+    known = [migration.name for migration in migrations.migrations(timezone)]
+    steps = upgrade.plan(engine, timezone).steps
+    for step in steps:
+        found = (
+            f"half applied ({step.first} of {len(step.migration.statements)} statements)"
+            if step.first
+            else "not applied"
+        )
+        yield failed(f"the migration {step.migration.name} is {found}", "ninezero migrate")
+    for newer in sorted(applied.keys() - set(known)):
+        yield warning(f"the schema is newer than this program: {newer}", "upgrade ninezero on this machine")
+    expected = upgrade.expected_schema(applied)
+    if expected is not None:
+        different = list(schema.differences(expected, schema.read_schema(engine, expected.tables.keys())))
+        for found in different[:MAX_DIFFERENCES]:
+            missing = found.endswith("is missing")
+            yield failed(
+                found, "ninezero migrate" if missing else "undo the change by hand, or restore the table from a backup"
+            )
+        if len(different) > MAX_DIFFERENCES:
+            yield failed(f"{len(different) - MAX_DIFFERENCES} more differences in tables and views", "ninezero migrate")
+        if not steps and not different:
+            yield ok(f"schema at {max(applied)}, {len(expected.tables)} tables and views as the migrations made them")
+
+
+def _parts(engine: Engine) -> Results:
     worst = engine.query(
         "SELECT max(n) AS n FROM (SELECT count() AS n FROM system.parts WHERE active AND database = 'ninezero_data' GROUP BY table, partition)"
     )
@@ -60,22 +93,6 @@ def _schema(engine: Engine) -> Results:
         yield warning(
             f"{worst[0]['n']} parts in a partition: ClickHouse delays inserts",
             "find out why merges are behind: disk, system.merges",
-        )
-
-
-def _timezone(engine: Engine, timezone: str) -> Results:
-    """The views contain the time zone of the `ninezero migrate` that created them; the workers use the setting."""
-    try:
-        statement = engine.query("SHOW CREATE TABLE ninezero.quarantine_by_day")[0]["statement"]
-    except ClickHouseError:
-        return  # without a schema, _schema has failed
-    created = re.search(r"toDate\(now\(\), '([^']+)'\)", statement)
-    if created is None:
-        yield could_not_check("the time zone of the views", "report it")
-    elif created[1] != timezone:
-        yield failed(
-            f"the days of the views are those of {created[1]}, but NINEZERO_TIMEZONE is {timezone}: counts of cases are wrong",
-            f"set NINEZERO_TIMEZONE={created[1]} everywhere",
         )
 
 

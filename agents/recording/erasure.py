@@ -204,7 +204,7 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
     from ninezero.agents.recording.retention import retain
     from ninezero.streams import clickhouse
 
-    clickhouse.migrate(engine, timezone)
+    clickhouse.ensure_schema(engine, timezone)
     before = _rows_by_table(engine)
     delete_all_cases(engine)
     retain(engine, datetime.now(UTC).date() + _PAST_EVERY_DAY)

@@ -23,7 +23,7 @@ def load_sites(url: str, sites: Iterable[Site], timezone: str) -> None:
     """Inserts sites into the register. A site that is in the register already takes the new values.
 
     Args:
-        url: the database, as in `NINEZERO_CLICKHOUSE`; its schema is brought up to date first.
+        url: the database, as in `NINEZERO_CLICKHOUSE`; an empty one gets its schema first.
         sites: the sites.
         timezone: the time zone of local days in the views.
 
@@ -31,7 +31,7 @@ def load_sites(url: str, sites: Iterable[Site], timezone: str) -> None:
         ClickHouseError: the database cannot be opened, or it rejects the rows.
     """
     engine = clickhouse.connect(url)
-    clickhouse.migrate(engine, timezone)
+    clickhouse.ensure_schema(engine, timezone)
     version = time.time_ns() // 1_000_000
     engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow(*site, version) for site in sites])
     engine.close()

@@ -61,7 +61,7 @@ def offer_embedded_database(role: Role, connection: ThreadedConnection) -> None:
         return
     host, port = role.address
     secret = secrets.token_hex(16)
-    role.routes.append(web.post("/query", _statement_handler(secret, connection.query)))
+    role.routes.append(web.post("/query", _statement_handler(secret, connection.read)))
     role.routes.append(web.post("/execute", _statement_handler(secret, connection.execute)))
     clickhouse.write_address(folder, f"http://{host}:{port}", secret)
 

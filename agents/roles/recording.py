@@ -36,6 +36,9 @@ REPAIR_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 """Time between two counts of silent devices."""
 
+SCHEMA_SECONDS = 10.0
+"""Time between two checks that all tables and views exist."""
+
 RETAIN_SECONDS = 3600.0
 """Time between two searches for facts whose retention has ended."""
 
@@ -63,6 +66,7 @@ async def build(role: Role) -> None:
     role.routes += board.routes()
     role.middlewares.append(guard(role.address[0]))
     role.run_after_start(recorder.run)
+    role.run_in_background(watch_schema(connection))
     role.run_in_background(count_silent_devices(connection))
     role.run_in_background(repair_counts(connection, Days(timezone)))
     role.run_in_background(roll_up_finished_days(connection, timezone))
@@ -74,6 +78,13 @@ def _workers(settings: Settings) -> list[WorkerAddress]:
     """Returns (role, host, port) of the workers that the board asks."""
     host, port = settings.http
     return list(settings.workers) or [WorkerAddress(role, reachable_host(host), port + n) for role, n in ROLES.items()]
+
+
+async def watch_schema(connection: ThreadedConnection) -> None:
+    """Creates missing tables and views again. The role ends if the schema does not suit it any more."""
+    while True:
+        await asyncio.sleep(SCHEMA_SECONDS)
+        await attempt("the tables and views cannot be checked", connection.check_schema)
 
 
 async def count_silent_devices(connection: ThreadedConnection) -> None:

@@ -4,8 +4,9 @@ from ninezero.streams.clickhouse.connect import connect
 from ninezero.streams.clickhouse.embedded import Embedded, EmbeddedProxy, embedded_folder, write_address
 from ninezero.streams.clickhouse.engine import ClickHouseDenied, ClickHouseError, Engine, Row, Rows, check_read_only
 from ninezero.streams.clickhouse.limited_reader import LimitedReader
-from ninezero.streams.clickhouse.migrations import migrate
+from ninezero.streams.clickhouse.migrations import SchemaError
 from ninezero.streams.clickhouse.server import Server
+from ninezero.streams.clickhouse.upgrade import ensure_schema, migrate
 
 __all__ = [
     "ClickHouseDenied",
@@ -16,10 +17,12 @@ __all__ = [
     "LimitedReader",
     "Row",
     "Rows",
+    "SchemaError",
     "Server",
     "check_read_only",
     "connect",
     "embedded_folder",
+    "ensure_schema",
     "migrate",
     "write_address",
 ]

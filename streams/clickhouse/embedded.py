@@ -11,7 +11,7 @@ import json
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ import msgspec
 import orjson
 
 from ninezero.streams import direct_http
-from ninezero.streams.clickhouse.engine import ClickHouseError, Row, Rows, one_line
+from ninezero.streams.clickhouse.engine import READ_LIMITS, SETTINGS, ClickHouseError, Row, Rows, one_line
 
 _ADDRESS_FILE = "holder.json"
 
@@ -29,6 +29,8 @@ _ANSWER_SECONDS = 60
 
 class Embedded:
     """The engine in this process. It holds the folder's lock until it is closed."""
+
+    cluster = ""
 
     def __init__(self, folder: Path) -> None:
         """Opens the database in a folder, and creates it if it is missing.
@@ -51,35 +53,53 @@ class Embedded:
                 f"the folder of NINEZERO_CLICKHOUSE cannot be written ({error.strerror}): check its permissions"
             ) from None
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._session: Any = Session(str(folder / "data"))
+        self._data = str(folder / "data")
+        self._session: Any = Session(self._data)
+        self._reader: Any = None
+        """A session of its own for `read`; opened by the first one."""
+        self.execute(_set(SETTINGS))
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
-        text = self._run(sql, "JSONEachRow")
-        return [orjson.loads(line) for line in text.splitlines()]
+        return _rows(self._run(self._session, sql, "JSONEachRow"))
+
+    def read(self, sql: str) -> list[Row]:
+        """See `Engine.read`."""
+        if self._reader is None:
+            from chdb.session import Session
+
+            self._reader = Session(self._data)
+            self._run(self._reader, _set(SETTINGS | READ_LIMITS), "Null")
+            self._run(self._reader, "SET readonly = 1", "Null")
+        return _rows(self._run(self._reader, sql, "JSONEachRow"))
 
     def execute(self, sql: str) -> None:
         """See `Engine.execute`."""
-        self._run(sql, "Null")
+        self._run(self._session, sql, "Null")
 
     def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
-        self._run(_insert_statement(table, columns, rows), "Null")
+        self._run(self._session, _insert_statement(table, columns, rows), "Null")
 
     def close(self) -> None:
         """See `Engine.close`."""
+        if self._reader is not None:
+            self._reader.close()
         self._session.close()
         self._lock.close()
 
-    def _run(self, sql: str, output_format: str) -> str:
+    @staticmethod
+    def _run(session: Any, sql: str, output_format: str) -> str:
         try:
-            return str(self._session.query(sql, output_format))
+            return str(session.query(sql, output_format))
         except Exception as error:  # chDB raises RuntimeError as well as types of its own
             raise ClickHouseError(one_line(error)) from None
 
 
 class EmbeddedProxy:
     """An embedded database that another process holds. Every statement is sent to that process over loopback HTTP."""
+
+    cluster = ""
 
     def __init__(self, folder: Path) -> None:
         """Reads the address of the process that holds the database.
@@ -96,6 +116,10 @@ class EmbeddedProxy:
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
+        return self.read(sql)
+
+    def read(self, sql: str) -> list[Row]:
+        """See `Engine.read`. The process that holds the database reads every query in this way."""
         rows: list[Row] = orjson.loads(self._send("query", sql))
         return rows
 
@@ -135,6 +159,14 @@ def write_address(folder: Path, url: str, secret: str) -> None:
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         json.dump({"url": url, "secret": secret}, file)
+
+
+def _set(settings: Mapping[str, Any]) -> str:
+    return "SET " + ", ".join(f"{name} = {value}" for name, value in settings.items())
+
+
+def _rows(text: str) -> list[Row]:
+    return [orjson.loads(line) for line in text.splitlines()]
 
 
 def _insert_statement(table: str, columns: Sequence[str], rows: Rows) -> str:

@@ -21,16 +21,50 @@ _READ_KEYWORDS = ("select", "with", "show", "describe", "desc", "explain", "exis
 class ClickHouseError(UserError):
     """ClickHouse rejected a statement or cannot be reached. The message is one line."""
 
+    @property
+    def code(self) -> int | None:
+        """The code of ClickHouse's error, or None if the error is not one of ClickHouse."""
+        found = re.match(r"Code: (\d+)", str(self))
+        return int(found[1]) if found else None
+
 
 class ClickHouseDenied(ClickHouseError):
     """The server answers, but it rejects the account or its password, or its certificate cannot be verified."""
 
 
+SETTINGS = {
+    "async_insert": 0,  # an insert is durable when it returns
+    "do_not_merge_across_partitions_select_final": 1,  # FINAL merges each day by itself: rows of two days never replace each other
+    "insert_deduplicate": 0,  # rows are replaced by key; a replica would drop an equal block that is inserted again after a loss
+    "max_partitions_per_insert_block": 0,  # a back-fill of years is one insert
+}
+"""Settings of every connection, whatever the defaults of the server."""
+
+CLUSTER_SETTINGS = {
+    "insert_quorum": "auto",  # an insert is durable when most replicas have it
+    "insert_quorum_parallel": 0,  # without this, select_sequential_consistency has no effect
+    "insert_quorum_timeout": 20_000,  # ms; shorter than the time after which the connection is given up
+    "select_sequential_consistency": 1,  # after a change of the server, the recorder reads what it wrote
+}
+"""Further settings of every connection to a cluster."""
+
+READ_LIMITS = {"max_execution_time": 60, "max_memory_usage": 2_000_000_000}
+"""Limits of `Engine.read` in s and bytes."""
+
+
 class Engine(Protocol):
     """One connection to ClickHouse. It is not thread-safe."""
 
+    @property
+    def cluster(self) -> str:
+        """The cluster on which tables are made and replicated; empty for a single server."""
+
     def query(self, sql: str) -> list[Row]:
         """Returns the rows of a query. Times are strings `YYYY-MM-DD hh:mm:ss` in UTC, dates `YYYY-MM-DD`."""
+
+    def read(self, sql: str) -> list[Row]:
+        """Returns the rows of a query as `query` does. The engine itself refuses to write (`readonly=1`), and the query
+        runs within `READ_LIMITS`."""
 
     def execute(self, sql: str) -> None:
         """Runs a statement that has no result."""
@@ -45,8 +79,9 @@ class Engine(Protocol):
 def check_read_only(sql: str) -> None:
     """Checks that a text is exactly one statement that only reads.
 
-    The embedded engine runs every statement of a text and can write files. The check is strict: it also rejects a
-    semicolon or the words INSERT and INTO inside a string or a comment.
+    It gives a clear message early; what protects the data is `Engine.read`. The embedded engine runs every statement of a
+    text and can write files, so the check is strict: it also rejects a semicolon or the words INSERT and INTO inside a
+    string or a comment.
 
     Raises:
         ClickHouseError: the text is something else.

@@ -12,7 +12,7 @@ from ninezero.streams.clickhouse.engine import Engine, Row
 
 
 class LimitedReader:
-    """A connection of its own on a thread of its own. Every query runs within the given limits."""
+    """A connection of its own on a thread of its own. Every query only reads and runs within the given limits."""
 
     def __init__(self, url: str, limits: Mapping[str, int]) -> None:
         """Prepares the reader; the first query opens the connection.
@@ -40,4 +40,4 @@ class LimitedReader:
 
     def _query(self, sql: str) -> list[Row]:
         self._engine = self._engine or connect(self._url)
-        return self._engine.query(sql)
+        return self._engine.read(sql)

@@ -7,10 +7,19 @@ import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ninezero.schemas.row_block import Block
-from ninezero.streams.clickhouse.engine import ClickHouseDenied, ClickHouseError, Row, Rows, one_line
+from ninezero.streams.clickhouse.engine import (
+    CLUSTER_SETTINGS,
+    READ_LIMITS,
+    SETTINGS,
+    ClickHouseDenied,
+    ClickHouseError,
+    Row,
+    Rows,
+    one_line,
+)
 
 ANSWER_SECONDS = 30
 """Seconds without any packet after which the connection is given up; `?send_receive_timeout=` in the URL overrides it.
@@ -25,14 +34,22 @@ _DENIED_CODES = {192, 193, 194, 516}
 """Error codes of ClickHouse: unknown user, wrong password, password required, authentication failed."""
 
 
+_REPLICA_CODES = {225, 242, 286, 289, 319, 999}
+"""Error codes of ClickHouse after which another replica may do better: no ZooKeeper, table is read-only, quorum of the last insert
+not reached, replica not in the quorum, unknown state of an insert, error of ZooKeeper."""
+
+OLDEST_VERSION = (24, 8)
+
+
 class Server:
-    """A connection to a ClickHouse server, version 18.16 or later."""
+    """A connection to a ClickHouse server, version 24.8 or later, or to one of several: they are tried in turn."""
 
     def __init__(self, url: str) -> None:
         """Prepares the connection; the first statement opens it.
 
         Args:
-            url: `clickhouse://user:password@host:port/?option=value`, with options of clickhouse-driver.
+            url: `clickhouse://user:password@host:port[,host:port]/?option=value`, with options of clickhouse-driver; the
+                option `cluster` is the cluster on which tables are made.
 
         Raises:
             ClickHouseError: the options of the URL are wrong.
@@ -41,22 +58,35 @@ class Server:
 
         # clickhouse-driver logs a traceback for every lost connection. ClickHouseError reports it in one line.
         logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        self.cluster = options.pop("cluster", "")
+        """See `Engine.cluster`."""
+        first, *others = parts.netloc.split(",")
+        if others:
+            options["alt_hosts"] = ",".join(others)
         try:
-            self._client = Client.from_url(url)
+            self._client = Client.from_url(urlunsplit(parts._replace(netloc=first, query=urlencode(options))))
         except (ValueError, TypeError, AttributeError):  # raised for an unknown option after the `?`
             raise ClickHouseError(
                 "NINEZERO_CLICKHOUSE is wrong: correct the options after the ?, see clickhouse-driver"
             ) from None
         self._client.connection.connect_timeout = _CONNECT_SECONDS
-        if "send_receive_timeout" not in parse_qs(urlsplit(url).query):
+        if "send_receive_timeout" not in options:
             self._client.connection.send_receive_timeout = ANSWER_SECONDS
         self._client.connection.tcp_keepalive = (10, 5, 3)  # s idle, s between probes, probes
+        self._checked: Any = None
+        """What the server of this connection said of itself, when its version was checked."""
+        self._settings: dict[str, Any] = {}
+        self._read_settings: dict[str, Any] = {}
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
-        rows, types = self._run(sql, with_column_types=True)
-        names = [name for name, _ in types]
-        return [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
+        return _rows(*self._run(sql, with_column_types=True))
+
+    def read(self, sql: str) -> list[Row]:
+        """See `Engine.read`."""
+        return _rows(*self._run(sql, with_column_types=True, read=True))
 
     def execute(self, sql: str) -> None:
         """See `Engine.execute`."""
@@ -91,20 +121,55 @@ class Server:
         }
         return [(name, f"Array({types[name]})" if name in rows.varying else types[name]) for name in rows.names]
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, *args: Any, read: bool = False, **kwargs: Any) -> Any:
         from clickhouse_driver.errors import Error
 
+        connection = self._client.connection
         try:
-            return self._client.execute(*args, **kwargs)
+            if not connection.connected:
+                connection.connect()
+            if connection.server_info is not self._checked:
+                self._check_server()
+            return self._client.execute(*args, settings=self._read_settings if read else self._settings, **kwargs)
         except (Error, OSError, EOFError) as error:
             self._client.disconnect()
+            code = getattr(error, "code", None)
+            if not code or code in _REPLICA_CODES:
+                connection.hosts.rotate(-1)  # the next statement tries the next server
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise ClickHouseDenied(
                     "the certificate of NINEZERO_CLICKHOUSE cannot be verified: name its authority in"
                     " NINEZERO_CLICKHOUSE_TLS_CA, and use the host name that the certificate states"
                 ) from None
-            denied = getattr(error, "code", None) in _DENIED_CODES
-            raise (ClickHouseDenied if denied else ClickHouseError)(one_line(error)) from None
+            raise (ClickHouseDenied if code in _DENIED_CODES else ClickHouseError)(one_line(error)) from None
+
+    def _check_server(self) -> None:
+        """Checks the version of the server that was connected, and decides which settings this account may send to it.
+
+        Raises:
+            ClickHouseDenied: the server is too old.
+        """
+        server = self._client.connection.server_info
+        if (server.version_major, server.version_minor) < OLDEST_VERSION:
+            self._client.disconnect()
+            raise ClickHouseDenied(
+                f"ClickHouse {server.version_major}.{server.version_minor} is too old: install"
+                f" {'.'.join(map(str, OLDEST_VERSION))} or later"
+            )
+        readonly = self._client.execute("SELECT value FROM system.settings WHERE name = 'readonly'")
+        mode = readonly[0][0] if readonly else "0"
+        own = SETTINGS | (CLUSTER_SETTINGS if self.cluster else {})
+        url_settings = self._client.settings
+        self._settings = {} if mode == "1" else own  # an account with readonly=1 may not send any setting
+        self._read_settings = {} if mode == "1" else SETTINGS | READ_LIMITS | url_settings
+        if mode == "0":
+            self._read_settings["readonly"] = 1  # readonly=2 cannot be changed, and does not write either
+        self._checked = server
+
+
+def _rows(rows: Sequence[Sequence[Any]], types: Sequence[tuple[str, str]]) -> list[Row]:
+    names = [name for name, _ in types]
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in rows]
 
 
 def _plain(value: Any) -> Any:

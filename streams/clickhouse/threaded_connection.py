@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,10 +13,15 @@ from typing import TypeVar
 from ninezero.streams.clickhouse.connect import connect
 from ninezero.streams.clickhouse.embedded import EmbeddedProxy, embedded_folder
 from ninezero.streams.clickhouse.engine import ClickHouseError, Engine, Row, check_read_only
-from ninezero.streams.clickhouse.migrations import migrate
+from ninezero.streams.clickhouse.upgrade import ensure_schema
+
+log = logging.getLogger("ninezero.clickhouse")
 
 CLOSE_SECONDS = 5.0
 """Seconds that `close` waits for a statement that is still running."""
+
+_MISSING_CODES = {60, 81}
+"""Error codes of ClickHouse: unknown table, unknown database."""
 
 _T = TypeVar("_T")
 
@@ -23,7 +29,8 @@ _T = TypeVar("_T")
 class ThreadedConnection:
     """One connection to ClickHouse on one thread. Statements run one after the other, in the order of the calls.
 
-    The first statement opens the connection and applies the migrations.
+    The first statement opens the connection and prepares the schema (`ensure_schema`). A statement that fails because a table
+    is missing creates it again, empty; the caller repeats its work.
     """
 
     def __init__(self, url: str, timezone: str) -> None:
@@ -47,6 +54,7 @@ class ThreadedConnection:
 
         Raises:
             ClickHouseError: a statement failed, or the connection cannot be opened.
+            SchemaError: the schema does not suit this program.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._run, work))
 
@@ -59,9 +67,27 @@ class ThreadedConnection:
         check_read_only(sql)
         return await self.call(lambda engine: engine.query(sql))
 
+    async def read(self, sql: str) -> list[Row]:
+        """Returns the rows of a query from outside; see `Engine.read`.
+
+        Raises:
+            ClickHouseError: the text is not one statement that only reads, or it failed.
+        """
+        check_read_only(sql)
+        return await self.call(lambda engine: engine.read(sql))
+
     async def execute(self, sql: str) -> None:
         """Runs a statement that has no result; see `Engine.execute`."""
         await self.call(lambda engine: engine.execute(sql))
+
+    async def check_schema(self) -> None:
+        """Creates missing tables and views again, empty.
+
+        Raises:
+            SchemaError: the schema does not suit this program any more.
+            ClickHouseError: a statement failed, or the connection cannot be opened.
+        """
+        await self.call(self._prepare)
 
     async def close(self) -> None:
         """Closes the connection. A statement that hangs longer than `CLOSE_SECONDS` keeps its thread until the process
@@ -74,14 +100,23 @@ class ThreadedConnection:
     def _run(self, work: Callable[[Engine], _T]) -> _T:
         if self._engine is None:
             self._engine = self._open()
-        return work(self._engine)
+        try:
+            return work(self._engine)
+        except ClickHouseError as error:
+            if error.code in _MISSING_CODES:
+                self._prepare(self._engine)
+            raise
 
     def _open(self) -> Engine:
         engine = connect(self._url)
         if isinstance(engine, EmbeddedProxy):
             raise ClickHouseError("another process holds the embedded database of NINEZERO_CLICKHOUSE: stop it first")
-        migrate(engine, self._timezone)
+        self._prepare(engine)
         return engine
+
+    def _prepare(self, engine: Engine) -> None:
+        if created := ensure_schema(engine, self._timezone):
+            log.warning("ClickHouse lacked tables or views, which are created: %s", ", ".join(created))
 
     def _close(self) -> None:
         if self._engine is not None:

@@ -20,7 +20,7 @@ def retain() -> None:
 
     before = retention.first_kept_day(datetime.now(UTC), settings_.timezone(os.environ))
     engine = clickhouse.connect(query_url())
-    clickhouse.migrate(engine, settings_.timezone(os.environ))
+    clickhouse.ensure_schema(engine, settings_.timezone(os.environ))
     dropped = retention.retain(engine, before)
     engine.close()
     for day in dropped:
