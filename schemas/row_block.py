@@ -57,9 +57,13 @@ class Block:
             for name, column in self._columns.items()
         ]
 
-    def last_value(self, name: str) -> Any:
-        """Returns the value of a column in the last row."""
-        value = self._columns[name][-1]
+    def last_groups(self, name: str) -> dict[Any, int]:
+        """Returns the position of the last group with each value of a column that does not vary."""
+        return {value: n for n, value in enumerate(self._columns[name])}
+
+    def last_value(self, name: str, group: int = -1) -> Any:
+        """Returns the value of a column in the last row of a group."""
+        value = self._columns[name][group]
         return value[-1] if name in self.varying else value
 
     def extend(self, rows: Block | Sequence[tuple[Any, ...]]) -> None:

@@ -237,17 +237,35 @@ class SiteRow(NamedTuple):
 
 
 class ProgressRow(NamedTuple):
-    """The offset up to which a partition is recorded, the number of its rebuild (`refill`), and the rows that prove it (`held`, JSON).
-
-    See streams/clickhouse/progress.py.
-    """
+    """How far a partition is recorded; see `Progress` in streams/clickhouse/progress.py. `marks` is JSON."""
 
     topic: str
     topic_id: str
     partition: int
+    rebuild: int
     next_offset: int
-    refill: int
-    held: str
+    recorded_until_ms: int
+    lag: int
+    marks: str
+
+
+class TallyRow(NamedTuple):
+    """The number of rows of a table and day in an epoch; see `Tally` in streams/clickhouse/tallies.py."""
+
+    table_name: str
+    epoch: int
+    day: date
+    counted_to_ms: int
+    rows: int
+    expected: int
+
+
+class EpochRow(NamedTuple):
+    """The begin of an epoch of a table, and its cause; see streams/clickhouse/tallies.py."""
+
+    table_name: str
+    epoch: int
+    cause: str
 
 
 TABLES: dict[str, type[NamedTuple]] = {
@@ -263,21 +281,27 @@ TABLES: dict[str, type[NamedTuple]] = {
     "dead_letter_facts": DeadLetterRow,
     "site_register": SiteRow,
     "recorder_progress": ProgressRow,
+    "recorder_tallies": TallyRow,
+    "recorder_epochs": EpochRow,
 }
 
 KEY_COLUMNS: dict[str, tuple[str, ...]] = {
     "screening_facts": ("day", "minute", "site_id", "device_id", "seq"),
     "device_events": ("day", "device_id", "seq"),
     "disposition_facts": ("day", "device_id", "seq"),
-    "quarantine_facts": ("day", "device_id", "seq"),
-    "followup_facts": ("day", "device_id", "seq"),
+    "quarantine_facts": ("device_id", "seq"),
+    "followup_facts": ("device_id", "seq"),
     "push_receipts": ("authority", "batch_id"),
     "push_audit": ("authority", "batch_id", "action"),
     "dead_letter_facts": ("topic", "partition", "offset", "sha256"),
 }
-"""The columns that identify a row written from Kafka, even after a newer version replaced it. `day` is included where
-retention deletes rows by day or with their case. Keys are stored with the progress, so they never contain a case number:
-case numbers must be deleted."""
+"""The columns that identify a row written from Kafka, even after a newer version replaced it. They include `day` in tables
+with one partition per day. Keys are stored with the progress, so they never contain a case number: case numbers must be
+deleted."""
+
+TIME_COLUMN = dict.fromkeys(KEY_COLUMNS, "version") | {"push_audit": "at", "dead_letter_facts": "at_ms"}
+"""The column that tells when a row written from Kafka was decided or received: `version` (see FIRST_WINS), `at` (Unix time in
+s) or `at_ms`."""
 
 VARYING_COLUMNS: dict[str, tuple[str, ...]] = {
     "screening_facts": ("minute", "site_id", "device_id", "seq"),

@@ -36,6 +36,16 @@ sink_retries = Counter("ninezero_sink_retries_total", "Writes to ClickHouse that
 sink_buffered = Gauge(
     "ninezero_sink_buffered_rows", "Rows that were read from Kafka and are not yet durable in ClickHouse"
 )
+suppressed_errors = Counter(
+    "ninezero_suppressed_errors_total",
+    "Errors of background tasks that go on and try again, by task (streams/suppressed_errors.py)",
+    ["task"],
+)
+overdue_days = Gauge(
+    "ninezero_overdue_days",
+    "Days since work on the oldest data was due: facts to drop (`retention`), closed cases to delete (`case_deletion`); 0 if none is",
+    ["task"],
+)
 lag = Gauge(
     "ninezero_lag_events", "Records between the commit watermark and the end of the partition", ["topic", "partition"]
 )
@@ -61,6 +71,8 @@ SET_BY: dict[MetricWrapperBase, str] = {
     sink_insert: "recording",
     sink_retries: "recording",
     sink_buffered: "recording",
+    suppressed_errors: "recording",
+    overdue_days: "recording",
     lag: "all",
     watchlist_entries: "screening, lists",
     watchlist_age: "screening",

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Set
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 
 from faust.types import TP
 
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording.case_tables import roll_up_cases
+from ninezero.agents.recording.loss_check import LossCheck, TablesByTopic
 from ninezero.agents.recording.rollups import roll_up
 from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
-from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts, migrate, progress
+from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts, migrate, progress, tallies
 from ninezero.streams.clickhouse.progress import PartitionProgress, Progress
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.clickhouse.topic_buffer import Batch, RowsByTable
@@ -28,18 +30,25 @@ class Checkpoint:
 
     The progress of a partition is stored beside the facts, and it is authoritative over the offset that is committed in
     Kafka. So a database that was emptied, or restored from an older backup, is noticed and filled again from Kafka.
+    Rows that were lost while the progress remains are noticed by `check_losses`.
     """
 
-    def __init__(self, connection: ThreadedConnection, consumer: Consumer, timezone: str) -> None:
+    def __init__(
+        self, connection: ThreadedConnection, consumer: Consumer, timezone: str, tables: TablesByTopic
+    ) -> None:
         """Prepares the checkpoint.
 
         Args:
             connection: the connection to ClickHouse.
             consumer: the consumer that delivers the chunks; it knows the ids of the topics.
             timezone: the time zone of local days.
+            tables: the tables into which the records of each topic are written.
         """
         self._connection, self._consumer = connection, consumer
         self._timezone, self._days = timezone, Days(timezone)
+        self._loss_check = LossCheck(tables)
+        self.end_offsets: Mapping[TP, int] = {}
+        """The end of each partition when the broker was last asked."""
         self.sealed_days: frozenset[date] = frozenset()
         """The sealed days when they were last read."""
 
@@ -48,7 +57,7 @@ class Checkpoint:
 
         1. Flush: insert the rows.
         2. Recompute the rollups of the minutes and cases that have new rows.
-        3. Write the progress of the partitions, with the rows that prove it.
+        3. Write the progress of the partitions, with the marks that prove it.
         4. Finish the chunks: the transport then commits their offsets to Kafka.
 
         A batch is not written, and its records are read again from Kafka, if earlier records of a partition are missing
@@ -67,19 +76,12 @@ class Checkpoint:
             self._read_again(batch.chunks, gaps)
             return
 
-        lost = await self._connection.call(partial(self._write, batch=batch, recorded=recorded))  # steps 1 to 3
-        if lost:
-            self._read_again(batch.chunks, {})
-            return
+        await self._connection.call(partial(self._write, batch=batch, recorded=recorded))  # steps 1 to 3
         for chunk in batch.chunks:  # step 4
             chunk.done()
 
-    def _write(self, engine: Engine, batch: Batch, recorded: PartitionProgress) -> Set[TP]:
-        """Runs the steps 1 to 3 of `commit` on the connection's thread.
-
-        Returns:
-            The partitions whose earlier rows were lost meanwhile. They begin again; their progress is not written.
-        """
+    def _write(self, engine: Engine, batch: Batch, recorded: PartitionProgress) -> None:
+        """Runs the steps 1 to 3 of `commit` on the connection's thread."""
         # 1. Flush the rows.
         for table, block in batch.rows.items():
             if len(block):
@@ -89,16 +91,55 @@ class Checkpoint:
         roll_up(engine, batch.rows)
         roll_up_cases(engine, batch.rows, self._days)
 
-        # 3. Write the progress.
+        # 3. Write the progress. If a rebuild has begun meanwhile, it does not count.
         reached: PartitionProgress = {}
         for chunk in batch.chunks:
             if not chunk.tracker.closed:
-                before = reached.get(chunk.tp, recorded[chunk.tp])
-                proof = progress.proof_after(before.proof, batch.rows)
-                reached[chunk.tp] = Progress(max(before.next_offset, chunk.next), before.rebuild, proof)
-        lost = self._restart_lost(engine, {tp: recorded[tp] for tp in reached})
-        self._write_progress(engine, {tp: reached[tp] for tp in reached.keys() - lost.keys()})
-        return lost.keys()
+                reached[chunk.tp] = self._reached(chunk, reached.get(chunk.tp, recorded[chunk.tp]))
+        counted_to, now_ms = self._loss_check.counted_to, time.time_ns() // 1_000_000
+        marked = {
+            tp: some._replace(marks=progress.marks_after(some.marks, batch.rows, counted_to, now_ms))
+            for tp, some in reached.items()
+        }
+        self._write_progress(engine, marked)
+
+    def _reached(self, chunk: Chunk, before: Progress) -> Progress:
+        """Returns the progress of a partition after a chunk."""
+        next_offset = max(before.next_offset, chunk.next)
+        return before._replace(
+            next_offset=next_offset,
+            recorded_until_ms=max(before.recorded_until_ms, chunk.timestamp_ms),
+            lag=max(self.end_offsets.get(chunk.tp, 0) - next_offset, 0),
+        )
+
+    async def check_losses(self) -> None:
+        """Checks whether rows were lost. If so, a rebuild begins: `recorded` then returns that nothing is recorded.
+
+        Raises:
+            ClickHouseError: a statement failed. Tables that can be queried were checked.
+        """
+        await self._connection.call(self._check_losses)
+
+    async def confirm(self, recorded: PartitionProgress, positions: Mapping[TP, int], at_ms: int) -> None:
+        """Writes that partitions are recorded completely, although nothing new was in them.
+
+        Args:
+            recorded: their progress.
+            positions: the offset up to which each of them was read: its end.
+            at_ms: when that was the end (Unix time in ms).
+
+        Raises:
+            ClickHouseError: ClickHouse rejected a statement or does not answer.
+        """
+        confirmed = {
+            tp: recorded[tp]._replace(
+                next_offset=max(position, recorded[tp].next_offset),
+                recorded_until_ms=max(at_ms, recorded[tp].recorded_until_ms),
+                lag=0,
+            )
+            for tp, position in positions.items()
+        }
+        await self._connection.call(partial(self._write_progress, reached=confirmed))
 
     async def recorded(self, tps: Set[TP]) -> PartitionProgress:
         """Returns how far partitions are recorded. A partition whose rows were lost starts from nothing.
@@ -153,17 +194,20 @@ class Checkpoint:
 
     def _recorded(self, engine: Engine, tps: Set[TP]) -> PartitionProgress:
         found = self._read_progress(engine)
-        recorded = {tp: found.get((tp, self._topic_id(tp)), Progress()) for tp in tps}
-        return recorded | self._restart_lost(engine, recorded)
-
-    def _restart_lost(self, engine: Engine, recorded: PartitionProgress) -> PartitionProgress:
-        """Begins a rebuild of the partitions whose rows were lost. Returns their new progress, which is nothing."""
-        tables = progress.tables_with_lost_rows(engine, recorded, self.sealed_days, datetime.now(UTC).date())
-        for table in sorted(tables):
-            log.warning("rows of %s in ClickHouse were lost: recording again what Kafka still holds", table)
-        restarted = progress.restarted(recorded, tables)
+        rebuilds = {table: state.rebuild for table, state in tallies.read_epochs(engine).items()}
+        recorded, restarted = {}, {}
+        for tp in tps:
+            recorded[tp] = found.get((tp, self._topic_id(tp)), Progress())
+            needed = self._loss_check.needed_rebuild(tp.topic, rebuilds)
+            if recorded[tp].rebuild < needed:
+                recorded[tp] = restarted[tp] = Progress(rebuild=needed)
         self._write_progress(engine, restarted)
-        return restarted
+        return recorded
+
+    def _check_losses(self, engine: Engine) -> None:
+        found = self._read_progress(engine)
+        current = {tp: some for (tp, topic_id), some in found.items() if topic_id == self._topic_id(tp)}
+        self._loss_check.run(engine, current)
 
     def _read_progress(self, engine: Engine) -> dict[tuple[TP, str], Progress]:
         try:

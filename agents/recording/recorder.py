@@ -15,6 +15,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from ninezero.agents.recording.checkpoint import Checkpoint
+from ninezero.agents.recording.loss_check import TablesByTopic
 from ninezero.agents.recording.projections.topics import Projection, project
 from ninezero.schemas.row_block import Block
 from ninezero.streams import metrics
@@ -25,6 +26,7 @@ from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected
 from ninezero.streams.kafka.topics import DEAD_LETTERS
 from ninezero.streams.kafka.writer import Writer
+from ninezero.streams.suppressed_errors import SuppressedErrors
 from ninezero.streams.transport.consumer import Consumer
 from ninezero.streams.transport.offset_tracker import Chunk
 
@@ -39,8 +41,11 @@ FLUSH_ROWS = 100_000
 MAX_BUFFERED_ROWS = 400_000
 """Number of waiting rows of one topic above which its next chunk has to wait. Kafka keeps the rest."""
 
-IDLE_CHECK_SECONDS = 5.0
-"""Time between two checks that the rows of idle partitions still exist."""
+CHECK_SECONDS = 4.0
+"""Least time between two checks that recorded rows still exist."""
+
+CHECK_SHARE = 50
+"""A check takes at most this part of the connection's time: a fiftieth."""
 
 
 class Recorder:
@@ -50,7 +55,9 @@ class Recorder:
     buffer is full, the recorder takes no more chunks of its topic.
     """
 
-    def __init__(self, connection: ThreadedConnection, consumer: Consumer, writer: Writer, timezone: str) -> None:
+    def __init__(
+        self, connection: ThreadedConnection, consumer: Consumer, writer: Writer, timezone: str, tables: TablesByTopic
+    ) -> None:
         """Prepares the recorder.
 
         Args:
@@ -58,9 +65,19 @@ class Recorder:
             consumer: the consumer that delivers the chunks.
             writer: writes dead letters.
             timezone: the time zone of local days.
+            tables: the tables into which the records of each topic are written.
         """
         self._connection, self._consumer, self._writer = connection, consumer, writer
-        self._checkpoint = Checkpoint(connection, consumer, timezone)
+        self._checkpoint = Checkpoint(connection, consumer, timezone, tables)
+        self._unchecked_losses = SuppressedErrors(
+            "loss_check", "it cannot be checked whether rows were lost", ClickHouseError
+        )
+        self._unchecked_positions = SuppressedErrors(
+            "positions", "positions cannot be compared with what is recorded",
+            ClickHouseError, KafkaError, ConsumerNotStarted,
+        )  # fmt: skip
+        self._positions: dict[TP, int] = {}
+        """The positions of partitions of which no record waited at the last check."""
         self._buffers: dict[str, TopicBuffer] = defaultdict(TopicBuffer)
         self._full = asyncio.Event()
         self._room = asyncio.Condition()
@@ -113,8 +130,8 @@ class Recorder:
             self._full.set()
 
     async def run(self) -> None:
-        """Flushes about once a second, and checks regularly that the rows of idle partitions still exist."""
-        checked_at = 0.0
+        """Flushes about once a second, and checks regularly that recorded rows still exist."""
+        check_at = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), FLUSH_SECONDS)
@@ -122,9 +139,10 @@ class Recorder:
             for topic, buffer in list(self._buffers.items()):
                 if buffer.due:
                     await self._flush(topic, buffer)
-            if time.monotonic() - checked_at > IDLE_CHECK_SECONDS:
-                await self._check_idle()
-                checked_at = time.monotonic()
+            if (began := time.monotonic()) >= check_at:
+                await self._check()
+                duration = time.monotonic() - began
+                check_at = time.monotonic() + max(CHECK_SECONDS, CHECK_SHARE * duration)
 
     async def _flush(self, topic: str, buffer: TopicBuffer) -> None:
         try:
@@ -146,28 +164,47 @@ class Recorder:
     def _measure(self) -> None:
         metrics.sink_buffered.set(sum(buffer.row_count for buffer in self._buffers.values()))
 
-    async def _check_idle(self) -> None:
-        """Rewinds idle partitions whose rows were lost. For partitions with waiting rows, the next flush notices the loss."""
+    async def _check(self) -> None:
+        """Checks that recorded rows exist, and reads partitions again whose rows were lost or never recorded."""
+        with self._unchecked_losses:
+            await self._checkpoint.check_losses()
+        with self._unchecked_positions:
+            await self._check_positions()
+
+    async def _check_positions(self) -> None:
+        """Compares the positions of partitions with what is recorded, for partitions of which no record waits.
+
+        A partition that was read further than it is recorded is rewound. A partition that is recorded up to its end is
+        confirmed. For partitions with waiting records, the next flush does the same.
+        """
         consumer = self._consumer
-        try:
-            idle = {tp for tp in consumer.assignment() if self._buffers[tp.topic].empty}
-            await self._checkpoint.refresh_sealed_days()
-            recorded = await self._checkpoint.recorded(idle)
-            behind = {}
-            for tp in idle:
-                position = await self._position(tp)
-                if position is not None and position > recorded[tp].next_offset:
-                    behind[tp] = position
-            if not behind:
-                return
-            earliest = await consumer.earliest_offsets(*behind)
-            for tp, position in behind.items():
-                # No await between the rewinds: chunks that are delivered after the first rewind would fill the buffers.
-                floor = max(recorded[tp].next_offset, earliest[tp])
-                if position > floor and self._buffers[tp.topic].empty:
-                    self._checkpoint.rewind(tp, floor)
-        except (ClickHouseError, KafkaError, ConsumerNotStarted):
-            return  # nothing waits to be recorded; the next flush or check reports the failure
+        assigned = list(consumer.assignment())
+        at_ms, ends = int(time.time() * 1000), await consumer.end_offsets(assigned)
+        self._checkpoint.end_offsets = ends
+        await self._checkpoint.refresh_sealed_days()
+        recorded = await self._checkpoint.recorded({tp for tp in assigned if self._idle(tp)})
+        positions = {tp: at for tp in recorded if (at := await self._position(tp)) is not None}
+        further = [tp for tp, position in positions.items() if position > recorded[tp].next_offset]
+        earliest = await consumer.earliest_offsets(*further) if further else {}
+        # The last offsets of a partition may hold no record (transaction markers): the fetch position passes them.
+        fetched = {tp: await consumer.position(tp) for tp, position in positions.items() if position < ends[tp]}
+        complete = {}
+        for tp, position in positions.items():
+            # No await between the rewinds: chunks that are delivered after the first rewind would fill the buffers.
+            if not self._idle(tp):
+                continue
+            floor = max(recorded[tp].next_offset, earliest.get(tp, 0))
+            if position > floor:
+                self._checkpoint.rewind(tp, floor)
+            elif position >= ends[tp] or (position == self._positions.get(tp) and fetched[tp] >= ends[tp]):
+                complete[tp] = position
+        self._positions = positions
+        await self._checkpoint.confirm(recorded, complete, at_ms)
+
+    def _idle(self, tp: TP) -> bool:
+        """Returns whether no record of a partition waits."""
+        tracker = self._consumer.trackers.get(tp)
+        return tracker is None or tracker.records == 0
 
     async def _position(self, tp: TP) -> int | None:
         """Returns how far an idle partition was read."""

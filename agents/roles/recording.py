@@ -50,7 +50,9 @@ async def build(role: Role) -> None:
     consumer.prefers_large_fetches = True  # rows are inserted about once a second
     writer = await role.start_component(Writer(role.settings))
     connection = ThreadedConnection(role.settings.clickhouse, timezone)
-    recorder = await role.start_component(Recorder(connection, consumer, writer, timezone))
+    recorded = projections(role.settings)
+    tables = {role.settings.topic(some.topic.name): frozenset(some.tables) for some in recorded}
+    recorder = await role.start_component(Recorder(connection, consumer, writer, timezone, tables))
 
     def add(projection: Projection) -> None:
         async def record_all(stream: Any) -> None:
@@ -59,7 +61,7 @@ async def build(role: Role) -> None:
 
         role.add_agent(projection.topic, record_all)
 
-    for projection in projections(role.settings):
+    for projection in recorded:
         add(projection)
     offer_embedded_database(role, connection)
     board = await role.start_component(Board(role.settings, connection.query, _workers(role.settings)))

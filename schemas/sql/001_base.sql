@@ -19,12 +19,21 @@ CREATE TABLE IF NOT EXISTS ninezero_data.dead_letter_facts (
 CREATE VIEW IF NOT EXISTS ninezero.dead_letters_by_hour AS
 SELECT hour, topic, reason, count() AS records FROM ninezero_data.dead_letter_facts FINAL GROUP BY hour, topic, reason;
 
--- The offset up to which each partition is recorded, its rebuild (refill), and the keys of the last inserted rows (held):
--- if those rows are missing, facts were lost (streams/clickhouse/progress.py). A topic that was deleted and created again has
--- another id.
+-- How far each partition is recorded (streams/clickhouse/progress.py). A topic that was deleted and created again has another id.
 CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
-    topic String, topic_id String, partition UInt32, next_offset UInt64, refill UInt64, held String
-) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, refill);
+    topic String, topic_id String, partition UInt32, rebuild UInt64, next_offset UInt64, recorded_until_ms UInt64, lag UInt64,
+    marks String
+) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, rebuild);
+
+-- The number of rows of each table and day when they were last counted, and the epochs in which counts can be compared
+-- (streams/clickhouse/tallies.py).
+CREATE TABLE IF NOT EXISTS ninezero_data.recorder_tallies (
+    table_name String, epoch UInt64, day Date, counted_to_ms UInt64, rows UInt64, expected UInt64
+) ENGINE = ReplacingMergeTree(counted_to_ms) ORDER BY (table_name, epoch, day);
+
+CREATE TABLE IF NOT EXISTS ninezero_data.recorder_epochs (
+    table_name String, epoch UInt64, cause String
+) ENGINE = ReplacingMergeTree ORDER BY (table_name, epoch);
 
 -- Screening ---------------------------------------------------------------------------------------------------------------
 

@@ -1,50 +1,72 @@
-"""Progress: the offset up to which each Kafka partition is recorded, and the rows that prove that it still is.
+"""Progress: how far each Kafka partition is recorded, stored in ClickHouse beside the rows.
 
-Progress is stored in a table of its own, so facts can be lost while the progress remains: a table is dropped and created
-again, truncated, or restored from an older backup. Therefore each offset is stored with a *proof*: for every table, the
-key of the last row that was inserted on the way to that offset. Rows are replaced by newer versions but never deleted,
-except by retention (days that are sealed) and with their case (14 days after its closure). If the row of a proof is gone,
-other rows are gone too, and the partition is recorded again from the oldest record that Kafka has. This starts a new
-*rebuild*; offsets of earlier rebuilds no longer count.
+Rows can be lost while the progress remains: a table is truncated, a part is detached, rows are deleted by hand. So every
+row that is recorded is covered by one of two proofs, and if a proof fails the table is recorded again from Kafka:
+
+- A *tally* is the number of rows of a table and day up to a time (tallies.py). It covers all but the latest rows.
+- A *mark* is the key of the last row that an insert wrote into a table and day. An insert makes one part of these rows, so a
+  lost part is noticed by its mark. Marks cover the latest rows, until a tally includes them.
+
+The table is then in a new *rebuild*. Each partition whose topic writes into the table begins again from the oldest record
+that Kafka has, in whatever process it is read; its progress of earlier rebuilds no longer counts.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Set
-from datetime import date, timedelta
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
 from faust.types import TP
 
 from ninezero.schemas.row_block import Block
-from ninezero.schemas.rows import KEY_COLUMNS, ProgressRow
+from ninezero.schemas.rows import FIRST_WINS, KEY_COLUMNS, TIME_COLUMN, ProgressRow
 from ninezero.streams.clickhouse.engine import Engine
 
-CASE_PROOF_DAYS = 13
-"""Age in days up to which a row of a case proves progress. Cases are deleted 14 days after they closed, so every event of
-a deleted case is older."""
+MAX_MARKS = 60
+"""Number of marks of a table above which older ones are left out: a tally is late, because some partition is not read."""
 
-CASE_TABLES = ("quarantine_facts", "followup_facts")
+NO_DAY = date(1970, 1, 1)
+"""The day of the rows of a table that is not divided by day."""
 
 Key = list[Any]
 """The values of a row in the key columns of its table; dates as text."""
 
-Proof = dict[str, Key]
-"""Table → key of a row that must exist in it."""
+
+class Mark(NamedTuple):
+    """A row that must exist: its time (as in `time_expression`), its key, and when it was inserted. Times are Unix times in ms."""
+
+    time_ms: int
+    key: Key
+    inserted_ms: int
+
+
+Marks = dict[str, list[Mark]]
+"""Marks by table, in the order of the inserts."""
+
+
+class MarksByDay(NamedTuple):
+    """The number of marks by day, and of those whose row exists."""
+
+    expected: Counter[date]
+    found: Counter[date]
 
 
 class Progress(NamedTuple):
-    """The offset up to which a partition is recorded, and its proof.
+    """How far a partition is recorded.
 
-    `next_offset` is the first offset that is not recorded. `rebuild` is 0, or the time at which the rebuild began, Unix
-    time in ns. `proof` names the rows that must exist.
+    `next_offset` is the first offset that is not recorded. `rebuild` is the latest rebuild of the partition's tables in which
+    it takes part (0, or when that began, Unix time in ns). `recorded_until_ms` is the Kafka timestamp up to which the
+    partition is recorded, and `lag` the number of offsets that were not recorded when this was written.
     """
 
     next_offset: int = 0
     rebuild: int = 0
-    proof: Proof = {}  # noqa: RUF012  # read only: `proof_after` returns a new dictionary
+    recorded_until_ms: int = 0
+    lag: int = 0
+    marks: Marks = {}  # noqa: RUF012  # read only: `marks_after` returns a new dictionary
 
 
 PartitionProgress = dict[TP, Progress]
@@ -53,15 +75,19 @@ PartitionProgress = dict[TP, Progress]
 def read(engine: Engine) -> dict[tuple[TP, str], Progress]:
     """Returns the progress of each (partition, topic id). A topic that was deleted and created again has another id."""
     rows = engine.query(
-        "SELECT topic, partition, topic_id, max((refill, next_offset)) AS latest, argMax(held, (refill, next_offset)) AS proof "
-        "FROM ninezero_data.recorder_progress GROUP BY topic, topic_id, partition"
+        "SELECT topic, topic_id, partition, rebuild, next_offset, recorded_until_ms, lag, marks "
+        "FROM ninezero_data.recorder_progress FINAL"
     )
-    found = {}
+    found: dict[tuple[TP, str], Progress] = {}
     for row in rows:
-        rebuild, next_offset = row["latest"]
-        proof = msgspec.json.decode(row["proof"] or "{}", type=Proof)
-        tp = TP(row["topic"], int(row["partition"]))
-        found[tp, row["topic_id"]] = Progress(int(next_offset), int(rebuild), proof)
+        at = TP(row["topic"], int(row["partition"])), row["topic_id"]
+        marks = msgspec.json.decode(row["marks"] or "{}", type=Marks)
+        next_offset, rebuild, until, lag = (
+            int(row[name]) for name in ("next_offset", "rebuild", "recorded_until_ms", "lag")
+        )
+        progress = Progress(next_offset, rebuild, until, lag, marks)
+        if at not in found or found[at].rebuild < progress.rebuild:
+            found[at] = progress
     return found
 
 
@@ -71,57 +97,82 @@ def row(tp: TP, topic_id: str, progress: Progress) -> ProgressRow:
         topic=tp.topic,
         topic_id=topic_id,
         partition=tp.partition,
+        rebuild=progress.rebuild,
         next_offset=progress.next_offset,
-        refill=progress.rebuild,
-        held=msgspec.json.encode(progress.proof).decode(),
+        recorded_until_ms=progress.recorded_until_ms,
+        lag=progress.lag,
+        marks=msgspec.json.encode(progress.marks).decode(),
     )
 
 
-def tables_with_lost_rows(engine: Engine, recorded: PartitionProgress, sealed_days: Set[date], today: date) -> set[str]:
-    """Returns the tables in which the row of a proof does not exist.
+def marks_after(before: Marks, written: Mapping[str, Block], counted_to: Mapping[str, int], now_ms: int) -> Marks:
+    """Returns the marks after an insert.
 
-    Rows that retention may have deleted are not checked: rows of sealed days, and rows of cases that are older than
-    `CASE_PROOF_DAYS` before `today`.
+    A mark whose row a tally includes is left out, except the newest mark of a table: it also proves that the tallies were
+    not lost together with the rows.
+
+    Args:
+        before: the marks before.
+        written: the rows that were inserted, by table.
+        counted_to: the time up to which the tallies of a table count its rows.
+        now_ms: when they were inserted.
     """
-    oldest_case_day = today - timedelta(days=CASE_PROOF_DAYS)
-
-    def may_be_deleted(table: str, key: Key) -> bool:
-        values = dict(zip(KEY_COLUMNS[table], key, strict=True))
-        if "day" not in values:
-            return False
-        day = date.fromisoformat(values["day"])
-        return day < oldest_case_day if table in CASE_TABLES else day in sealed_days
-
-    checked = {
-        _from_where(table, key): table
-        for progress in recorded.values()
-        for table, key in progress.proof.items()
-        if not may_be_deleted(table, key)
-    }
-    if not checked:
-        return set()
-    selects = (f"SELECT {n} AS n FROM {from_where} LIMIT 1" for n, from_where in enumerate(checked))
-    existing = {int(row["n"]) for row in engine.query(" UNION ALL ".join(selects))}
-    return {table for n, table in enumerate(checked.values()) if n not in existing}
+    marks = {table: list(some) for table, some in before.items()}
+    for table, block in written.items():
+        if len(block) and table in KEY_COLUMNS:
+            parts = block.last_groups("day").values() if _by_day(table) else (-1,)
+            marks.setdefault(table, []).extend(_mark(table, block, group, now_ms) for group in parts)
+    for table, some in marks.items():
+        needed = [mark for mark in some[:-1] if mark.time_ms > counted_to.get(table, 0)]
+        if len(needed) >= MAX_MARKS:
+            needed = needed[: MAX_MARKS // 2 : 2] + needed[MAX_MARKS // 2 :]
+        marks[table] = [*needed, some[-1]]
+    return marks
 
 
-def proof_after(before: Proof, written: Mapping[str, Block]) -> Proof:
-    """Returns the proof after an insert: the last row of each table that got rows, and the earlier rows of the others."""
-    last = {table: block for table, block in written.items() if len(block) and table in KEY_COLUMNS}
-    keys = {table: [_plain(block.last_value(name)) for name in KEY_COLUMNS[table]] for table, block in last.items()}
-    return before | keys
+def _mark(table: str, block: Block, group: int, inserted_ms: int) -> Mark:
+    column = TIME_COLUMN[table]
+    value = int(block.last_value(column, group))
+    time_ms = {"version": FIRST_WINS - value, "at": value * 1000, "at_ms": value}[column]
+    return Mark(time_ms, [_plain(block.last_value(name, group)) for name in KEY_COLUMNS[table]], inserted_ms)
 
 
-def restarted(recorded: PartitionProgress, tables: Set[str]) -> PartitionProgress:
-    """Returns the beginning of a rebuild for each partition that has inserted rows into one of the tables."""
-    return {tp: Progress(0, time.time_ns()) for tp, progress in recorded.items() if tables & progress.proof.keys()}
+def _by_day(table: str) -> bool:
+    """Returns whether a table has one partition per day."""
+    return "day" in KEY_COLUMNS[table]
 
 
-def _from_where(table: str, key: Key) -> str:
-    where = " AND ".join(
-        f"{name} = {_literal(value)}" for name, value in zip(KEY_COLUMNS[table], key, strict=True)
+def existing_marks(engine: Engine, table: str, marks: Iterable[Mark]) -> MarksByDay:
+    """Counts the marks of a table, and those of them whose row exists, by the day of the row."""
+    columns = KEY_COLUMNS[table]
+    keys = {tuple(mark.key) for mark in marks}
+    days = (dict(zip(columns, key, strict=True)).get("day", NO_DAY.isoformat()) for key in keys)
+    expected = Counter(map(date.fromisoformat, days))
+    if not keys:
+        return MarksByDay(expected, Counter())
+    tuples = ", ".join(f"({', '.join(map(_literal, key))})" for key in sorted(keys, key=repr))
+    rows = engine.query(
+        f"SELECT {day_expression(table)} AS at_day, count() AS n FROM ("
+        f"SELECT DISTINCT {', '.join(columns)} FROM ninezero_data.{table} WHERE ({', '.join(columns)}) IN ({tuples})"
+        ") GROUP BY at_day"
     )  # values are quoted; table and columns come from KEY_COLUMNS
-    return f"ninezero_data.{table} WHERE {where}"
+    return MarksByDay(expected, Counter({date.fromisoformat(row["at_day"]): int(row["n"]) for row in rows}))
+
+
+def day_expression(table: str) -> str:
+    """Returns the SQL expression for the day of a row; `NO_DAY` in tables that are not divided by day."""
+    return "day" if _by_day(table) else "toDate(0)"
+
+
+def time_expression(table: str) -> str:
+    """Returns the SQL expression for the time of a row, Unix time in ms.
+
+    It is when the row was decided or received. Of several rows with one sorting key the earliest survives, so the number of
+    rows up to a time never decreases, and it stays as it is once everything up to that time is recorded.
+    """
+    return {"version": f"{FIRST_WINS} - version", "at": "toInt64(toUnixTimestamp(at)) * 1000", "at_ms": "at_ms"}[
+        TIME_COLUMN[table]
+    ]
 
 
 def _plain(value: Any) -> Any:

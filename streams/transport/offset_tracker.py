@@ -50,14 +50,14 @@ class OffsetTracker:
         chunk.start = chunk.first if self.position is None else self.position
         self._unfinished[chunk.first] = chunk
         self.position = chunk.next
-        self.records += len(chunk.records)
+        self.records += chunk.count
         self.bytes += chunk.bytes
 
     def finish(self, chunk: Chunk) -> bool:
         """Marks a chunk as finished. Returns False if it was finished before or the tracker is closed."""
         if self.closed or self._unfinished.pop(chunk.first, None) is None:
             return False
-        self.records -= len(chunk.records)
+        self.records -= chunk.count
         self.bytes -= chunk.bytes
         return True
 
@@ -90,9 +90,11 @@ class Chunk:
 
     Attributes:
         tp: topic and partition.
-        records: the records as aiokafka parsed them (offset, timestamp, key, value).
+        records: the records as aiokafka parsed them (offset, timestamp, key, value); none after `forget_records`.
         values: their values; a tombstone's value is empty.
+        count: number of records.
         bytes: total size of the values.
+        timestamp_ms: Kafka timestamp of the last record, Unix time in ms; 0 if it has none.
         start: the offset at which the partition was read for this chunk. It is below `first` where offsets are missing,
             for example at transaction markers.
         first: the offset of the first record.
@@ -100,7 +102,9 @@ class Chunk:
         started: whether an agent has received the chunk.
     """
 
-    __slots__ = ("_on_done", "bytes", "first", "next", "records", "start", "started", "tp", "tracker", "values")
+    __slots__ = (
+        "_on_done", "bytes", "count", "first", "next", "records", "start", "started", "timestamp_ms", "tp", "tracker", "values",
+    )  # fmt: skip
 
     def __init__(
         self, tp: TP, records: list[Any], tracker: OffsetTracker, on_done: Callable[[], None] | None = None
@@ -110,11 +114,17 @@ class Chunk:
         self.first: int = records[0].offset
         self.next: int = records[-1].offset + 1
         self.values: list[bytes] = [record.value or b"" for record in records]
+        self.count = len(records)
         self.bytes = sum(map(len, self.values))
+        self.timestamp_ms: int = getattr(records[-1], "timestamp", None) or 0
         self.start = self.first
         self.tracker = tracker
         self.started = False
         self._on_done = on_done
+
+    def forget_records(self) -> None:
+        """Frees the memory of the records, when everything that is needed of them was taken."""
+        self.records, self.values = [], []
 
     def done(self) -> None:
         """Declares everything that follows from this chunk durable, so that its offsets may be committed."""

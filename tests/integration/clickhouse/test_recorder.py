@@ -49,11 +49,15 @@ def done(one: Chunk) -> bool:
     return one.tracker.watermark == one.next
 
 
+async def no_offsets(tps: list[TP]) -> dict[TP, int]:
+    return {}
+
+
 def recorder_on(url: str, consumer: Any = None) -> Recorder:
     """A recorder; without a consumer, one that has no partition assigned."""
-    idle: Any = SimpleNamespace(assignment=set, trackers={}, topic_ids={})
+    idle: Any = SimpleNamespace(assignment=set, trackers={}, topic_ids={}, end_offsets=no_offsets)
     writer: Any = None  # nothing here is of a sealed day
-    return Recorder(ThreadedConnection(url, "Asia/Shanghai"), consumer or idle, writer, "Asia/Shanghai")
+    return Recorder(ThreadedConnection(url, "Asia/Shanghai"), consumer or idle, writer, "Asia/Shanghai", {})
 
 
 @contextlib.asynccontextmanager
@@ -283,7 +287,7 @@ def test_a_broker_that_cannot_tell_the_oldest_offset_is_asked_again(
         reader = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, request_timeout_ms=1000, metadata_max_age_ms=500)
         await reader.start()
         consumer: Any = SimpleNamespace(
-            assignment=set, trackers={}, topic_ids={topic: "id"}, rewind=lambda tp, offset: rewound.append((tp, offset)),
+            assignment=set, trackers={}, topic_ids={topic: "id"}, end_offsets=no_offsets, rewind=lambda tp, offset: rewound.append((tp, offset)),
             earliest_offsets=lambda *tps: reader.beginning_offsets([TopicPartition(*tp) for tp in tps]),
         )  # fmt: skip
         async with running(recorder_on(clickhouse_server.url, consumer)) as recorder:

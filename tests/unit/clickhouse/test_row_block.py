@@ -49,15 +49,18 @@ def test_a_block_contains_the_rows_that_were_added(
     assert list(left) == [row for row in one + other if row.day not in days] and len(left) == len(list(left))
     if one + other:
         assert [block.last_value(name) for name in DeviceEvent._fields] == list((one + other)[-1])
+        last_of_day = {row.day: row for row in one + other}
+        found = block.last_groups("day")
+        assert {day: block.last_value("seq", group) for day, group in found.items()} == {
+            day: row.seq for day, row in last_of_day.items()
+        }
 
 
 def test_a_block_of_a_table_without_varying_columns_has_one_group_per_row() -> None:
-    block = Block("recorder_progress", [("t", "id", 0, 1, 2, "")])
-    block.extend([("t", "id", 1, 5, 2, "")])
-    assert list(block) == [("t", "id", 0, 1, 2, ""), ("t", "id", 1, 5, 2, "")] and (
-        len(block),
-        block.last_value("next_offset"),
-    ) == (2, 5)
+    block = Block("site_register", [("s", "road", "370115", 1, 2)])
+    block.extend([("s", "road", "370115", 5, 3)])
+    assert list(block) == [("s", "road", "370115", 1, 2), ("s", "road", "370115", 5, 3)]
+    assert (len(block), block.last_value("capacity")) == (2, 5)
 
 
 @given(LISTS)

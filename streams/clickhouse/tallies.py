@@ -1,0 +1,164 @@
+"""Tallies: the number of rows of each table and day when they were last counted.
+
+Rows written from Kafka are never changed, and only retention and the deletion of cases remove them. So the number of
+distinct rows up to a time only grows, and it stays as it is once everything up to that time is recorded. If it becomes
+smaller, rows were lost. Rows that arrive meanwhile are later than that time, so they cannot hide a loss.
+
+Counts are compared within an *epoch* of the table. A new epoch begins
+
+- with a rebuild, after a loss. The rows that the tallies before expected are kept as `expected`: what is still missing at
+  the end of the rebuild is not in Kafka any more.
+- with a deletion of rows on purpose (`deletion`), and again when it is complete (`deleted`). Between the two, nothing is
+  counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Set
+from datetime import date
+from typing import Literal, NamedTuple
+
+from ninezero.schemas.rows import EpochRow, TallyRow
+from ninezero.streams.clickhouse.engine import Engine
+from ninezero.streams.clickhouse.progress import day_expression, time_expression
+
+Cause = Literal["rebuild", "deletion", "deleted"]
+
+
+class Tally(NamedTuple):
+    """The number of rows of a day up to the time `counted_to_ms` (Unix time in ms); `expected` is what was there before a rebuild."""
+
+    counted_to_ms: int
+    rows: int
+    expected: int = 0
+
+
+class TableState(NamedTuple):
+    """The current epoch of a table with its tallies, and its latest rebuild. Both numbers are Unix times in ns, or 0."""
+
+    epoch: int = 0
+    cause: Cause = "deleted"
+    rebuild: int = 0
+    tallies: Mapping[date, Tally] = {}  # read only
+
+    @property
+    def epoch_ms(self) -> int:
+        """When the epoch began (Unix time in ms)."""
+        return self.epoch // 1_000_000
+
+    @property
+    def rebuild_ms(self) -> int:
+        """When the latest rebuild began (Unix time in ms)."""
+        return self.rebuild // 1_000_000
+
+    @property
+    def counted_to_ms(self) -> int:
+        """The time up to which the table was counted last."""
+        return max((tally.counted_to_ms for tally in self.tallies.values()), default=0)
+
+
+class Counts(NamedTuple):
+    """The number of rows by day: up to the time of the last count, and up to the time of this one."""
+
+    again: Counter[date]
+    now: Counter[date]
+
+
+def read_epochs(engine: Engine) -> dict[str, TableState]:
+    """Returns the state, without tallies, of each table that is not in its first epoch."""
+    rows = engine.query(
+        "SELECT table_name, max(epoch) AS latest, argMax(cause, epoch) AS latest_cause, maxIf(epoch, cause = 'rebuild') AS rebuild "
+        "FROM ninezero_data.recorder_epochs GROUP BY table_name"
+    )
+    return {row["table_name"]: TableState(int(row["latest"]), row["latest_cause"], int(row["rebuild"])) for row in rows}
+
+
+def read_states(engine: Engine, tables: Collection[str]) -> dict[str, TableState]:
+    """Returns the state of each of the tables."""
+    states = dict.fromkeys(tables, TableState()) | read_epochs(engine)
+    current = ", ".join(f"('{table}', {states[table].epoch})" for table in sorted(tables))
+    rows = engine.query(
+        "SELECT table_name, day, counted_to_ms, rows, expected FROM ninezero_data.recorder_tallies FINAL "
+        f"WHERE (table_name, epoch) IN ({current})"
+    )
+    found: dict[str, dict[date, Tally]] = {table: {} for table in tables}
+    for row in rows:
+        numbers = (int(row[name]) for name in ("counted_to_ms", "rows", "expected"))
+        found[row["table_name"]][date.fromisoformat(row["day"])] = Tally(*numbers)
+    return {table: states[table]._replace(tallies=found[table]) for table in tables}
+
+
+def count(engine: Engine, table: str, again_to_ms: int, now_to_ms: int) -> Counts:
+    """Counts the rows of a table by day up to two times (Unix times in ms)."""
+    at = time_expression(table)
+    rows = engine.query(
+        f"SELECT {day_expression(table)} AS at_day, countIf({at} <= {again_to_ms}) AS again, countIf({at} <= {now_to_ms}) AS now "
+        f"FROM ninezero_data.{table} FINAL GROUP BY at_day SETTINGS do_not_merge_across_partitions_select_final = 1"
+    )
+    by_day = {date.fromisoformat(row["at_day"]): row for row in rows}
+    again, now = (Counter({day: int(row[name]) for day, row in by_day.items()}) for name in ("again", "now"))
+    return Counts(again, now)
+
+
+def shortfall(expected: Mapping[date, int], found: Mapping[date, int], sealed_days: Set[date]) -> dict[date, int]:
+    """Returns by day how many rows fewer were found than expected. Rows of sealed days may be dropped."""
+    short = {day: n - found.get(day, 0) for day, n in expected.items() if day not in sealed_days}
+    return {day: n for day, n in sorted(short.items()) if n > 0}
+
+
+def store(engine: Engine, table: str, state: TableState, rows: Mapping[date, int], counted_to_ms: int) -> None:
+    """Stores the number of rows by day up to a time. A day without new rows keeps its tally, which is true of later times too."""
+    if counted_to_ms <= state.counted_to_ms:
+        return
+    tallies = {}
+    for day, n in rows.items():
+        before = state.tallies.get(day, Tally(0, 0))
+        complete = (
+            before.counted_to_ms < state.epoch_ms <= counted_to_ms
+        )  # doctor recognises the end of a rebuild by it
+        if n > before.rows or complete:
+            tallies[day] = Tally(counted_to_ms, n, before.expected)
+    _insert(engine, table, state.epoch, tallies)
+
+
+def begin_rebuild(engine: Engine, table: str, state: TableState) -> None:
+    """Begins a rebuild of a table: an epoch in which every partition that writes into the table is recorded again."""
+    epoch = _next_epoch(state)
+    expected = {day: Tally(0, 0, max(tally.rows, tally.expected)) for day, tally in state.tallies.items()}
+    _insert(engine, table, epoch, expected)
+    _begin(engine, [EpochRow(table, epoch, "rebuild")])
+
+
+def begin_deletion(engine: Engine, tables: Iterable[str]) -> None:
+    """Stops the counting of tables, because rows are about to be deleted on purpose. Call `end_deletion` when they are gone.
+
+    If the deletion is interrupted, the tables are not counted until it was repeated.
+    """
+    states = read_epochs(engine)
+    _begin(engine, [EpochRow(table, _next_epoch(states.get(table, TableState())), "deletion") for table in tables])
+
+
+def end_deletion(engine: Engine, tables: Iterable[str]) -> None:
+    """Counts the rows that tables have after a deletion, and compares later counts with that."""
+    for table, state in read_states(engine, list(tables)).items():
+        epoch = _next_epoch(state)
+        now_ms = epoch // 1_000_000
+        rows = count(engine, table, now_ms, now_ms).now
+        _insert(engine, table, epoch, {day: Tally(now_ms, n) for day, n in rows.items()})
+        _begin(engine, [EpochRow(table, epoch, "deleted")])
+
+
+def _next_epoch(state: TableState) -> int:
+    return max(time.time_ns(), state.epoch + 1)
+
+
+def _begin(engine: Engine, rows: list[EpochRow]) -> None:
+    engine.insert("ninezero_data.recorder_epochs", EpochRow._fields, rows)
+
+
+def _insert(engine: Engine, table: str, epoch: int, tallies: Mapping[date, Tally]) -> None:
+    if tallies:
+        rows = [TallyRow(table, epoch, day, *tally) for day, tally in tallies.items()]
+        engine.insert("ninezero_data.recorder_tallies", TallyRow._fields, rows)
