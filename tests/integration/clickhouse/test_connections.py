@@ -1,0 +1,138 @@
+"""Connections to ClickHouse: settings, queries that cannot write, several hosts, versions, on a server and embedded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine, server
+from ninezero.streams.clickhouse.engine import READ_LIMITS, SETTINGS
+from tests.engines.clickhouse_server import ClickHouseServer, start_server
+
+pytestmark = pytest.mark.server
+
+TABLE = "CREATE TABLE IF NOT EXISTS ninezero_data.numbers (n UInt64) ENGINE = MergeTree ORDER BY n"
+COUNT = "SELECT count() AS n FROM ninezero_data.numbers"
+WRITES = (
+    "SELECT 1 PARALLEL WITH TRUNCATE TABLE ninezero_data.numbers",
+    "TRUNCATE TABLE ninezero_data.numbers PARALLEL WITH TRUNCATE TABLE ninezero_data.numbers",
+    "ALTER TABLE ninezero_data.numbers DELETE WHERE 1",
+    "DROP TABLE ninezero_data.numbers",
+    "INSERT INTO ninezero_data.numbers SELECT 2",
+    "SET readonly = 0",
+    "SELECT 1 SETTINGS readonly = 0",
+    "SELECT 1 SETTINGS max_memory_usage = 0",
+)
+
+
+@pytest.fixture(params=["server", "embedded"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A connection to a database with one table of one row."""
+    url = f"chdb://{tmp_path}" if request.param == "embedded" else request.getfixturevalue("clickhouse_server").url
+    with closing(clickhouse.connect(url)) as connection:
+        connection.execute("CREATE DATABASE IF NOT EXISTS ninezero_data")
+        connection.execute(TABLE)
+        connection.execute("TRUNCATE TABLE ninezero_data.numbers")
+        connection.insert("ninezero_data.numbers", ["n"], [(1,)])
+        yield connection
+        connection.execute("DROP TABLE ninezero_data.numbers")
+
+
+def test_a_query_from_outside_cannot_write_and_has_limits(engine: Engine) -> None:
+    for sql in WRITES:
+        with pytest.raises(ClickHouseError):
+            engine.read(sql)
+    assert int(engine.read(COUNT)[0]["n"]) == 1
+    limits = engine.read(
+        "SELECT name, value FROM system.settings WHERE name IN ('max_execution_time', 'max_memory_usage')"
+    )
+    assert {row["name"]: int(row["value"]) for row in limits} == READ_LIMITS
+    engine.insert("ninezero_data.numbers", ["n"], [(2,)])
+    assert int(engine.query(COUNT)[0]["n"]) == 2
+
+
+def test_every_connection_has_our_settings_whatever_the_defaults(engine: Engine) -> None:
+    names = ", ".join(f"'{name}'" for name in SETTINGS)
+    found = engine.query(f"SELECT name, value FROM system.settings WHERE name IN ({names})")
+    assert {row["name"]: int(row["value"]) for row in found} == SETTINGS
+
+
+def test_an_insert_of_years_of_days_is_one_insert(engine: Engine) -> None:
+    engine.execute(
+        "CREATE OR REPLACE TABLE ninezero_data.days (day Date) ENGINE = MergeTree PARTITION BY day ORDER BY day"
+    )
+    engine.execute("INSERT INTO ninezero_data.days SELECT toDate('2024-01-01') + number FROM numbers(400)")
+    assert int(engine.query("SELECT count() AS n FROM ninezero_data.days")[0]["n"]) == 400
+    engine.execute("DROP TABLE ninezero_data.days")
+
+
+def test_an_old_server_is_refused_in_one_line(
+    clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "OLDEST_VERSION", (99, 1))
+    with closing(clickhouse.connect(clickhouse_server.url)) as connection:
+        with pytest.raises(ClickHouseDenied, match=r"^ClickHouse \d+\.\d+ is too old: install 99\.1 or later$"):
+            connection.query("SELECT 1 AS n")
+
+
+def test_an_account_that_may_only_read_can_query(tmp_path: Path) -> None:
+    with closing(start_server(tmp_path / "readonly")) as own:
+        own.set_readonly(True)
+        with closing(clickhouse.connect(own.url)) as connection:
+            assert int(connection.read("SELECT 1 AS n")[0]["n"]) == 1
+            with pytest.raises(ClickHouseError):
+                connection.execute("CREATE DATABASE ninezero_data")
+
+
+def test_inserts_go_on_at_the_next_host_when_the_one_in_use_is_killed(tmp_path: Path) -> None:
+    first, second = (start_server(tmp_path / name) for name in ("first", "second"))
+    with closing(first), closing(second):
+        for host in (first, second):
+            with closing(clickhouse.connect(host.url)) as connection:
+                connection.execute("CREATE DATABASE ninezero_data")
+                connection.execute(TABLE)
+        url = f"{first.url},127.0.0.1:{second.port}"
+        errors, done, stop = [], [], threading.Event()
+
+        def insert_numbers() -> None:
+            with closing(clickhouse.connect(url)) as connection:
+                while not stop.is_set():
+                    try:
+                        connection.insert("ninezero_data.numbers", ["n"], [(len(done),)])
+                        done.append(time.monotonic())
+                    except ClickHouseError as error:
+                        errors.append(str(error))
+                        time.sleep(0.05)
+
+        def wait_for_inserts(number: int) -> float:
+            target, began = len(done) + number, time.monotonic()
+            while len(done) < target and time.monotonic() - began < 20:
+                time.sleep(0.01)
+            assert len(done) >= target, errors[-3:]
+            return time.monotonic() - began
+
+        inserting = threading.Thread(target=insert_numbers)
+        inserting.start()
+        try:
+            wait_for_inserts(5)
+            first.kill()
+            assert wait_for_inserts(5) < 10
+            first.start()
+            second.kill()
+            assert wait_for_inserts(5) < 10
+            second.start()
+        finally:
+            stop.set()
+            inserting.join()
+        assert 2 <= len(errors) <= 4, errors
+        found = set[int]()
+        for host in (first, second):
+            with closing(clickhouse.connect(host.url)) as connection:
+                found |= {row["n"] for row in connection.query("SELECT n FROM ninezero_data.numbers")}
+        assert found >= set(range(len(done))), "every acknowledged row is on the host that was in use"
