@@ -117,7 +117,7 @@ def ensure_schema(engine: Engine, timezone: str) -> list[str]:
 
 def expected_schema(applied: dict[str, Applied]) -> Schema | None:
     """Returns the tables and views as the last complete migration left them, or None before the first one."""
-    complete = [row for _, row in sorted(applied.items()) if row.complete]
+    complete = [row for _, row in sorted(applied.items()) if row.complete and row.schema]
     return msgspec.json.decode(complete[-1].schema, type=Schema) if complete else None
 
 

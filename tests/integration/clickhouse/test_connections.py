@@ -76,9 +76,12 @@ def test_an_old_server_is_refused_in_one_line(
     clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "OLDEST_VERSION", (99, 1))
-    with closing(clickhouse.connect(clickhouse_server.url)) as connection:
-        with pytest.raises(ClickHouseDenied, match=r"^ClickHouse \d+\.\d+ is too old: install 99\.1 or later$"):
-            connection.query("SELECT 1 AS n")
+    message = r"^ClickHouse \d+\.\d+ is too old: install 99\.1 or later$"
+    with (
+        closing(clickhouse.connect(clickhouse_server.url)) as connection,
+        pytest.raises(ClickHouseDenied, match=message),
+    ):
+        connection.query("SELECT 1 AS n")
 
 
 def test_an_account_that_may_only_read_can_query(tmp_path: Path) -> None:

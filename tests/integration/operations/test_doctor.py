@@ -27,6 +27,7 @@ from ninezero.agents.doctor import check_clickhouse, probe
 from ninezero.agents.doctor.checks import examine
 from ninezero.schemas.events import Heartbeat, Manifest, encode
 from ninezero.streams import clickhouse, settings
+from ninezero.streams.clickhouse.migrations import Migration, record
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.kafka import administration, diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS
@@ -93,9 +94,9 @@ def test_a_deployment_without_problems_is_ok_and_unchecked_parts_are_reported(de
     assert [f for f in findings if f["status"] != "ok"] == [f for f in findings if f["part"] == "sunset"]
     assert "in 24 hours" in findings[1]["found"] and findings[1]["todo"]  # the sunset is one day away: a warning
     assert "acls warning: the broker checks no access rights" in deployment.report("acls")
-    text = deployment.report("clickhouse")  # Debian's ClickHouse 18.16 has no system.users
+    text = deployment.report("clickhouse")
     assert (
-        "clickhouse could_not_check: the accounts" in text
+        "clickhouse warning: accounts are missing: ninezero_public, ninezero_reader, ninezero_writer" in text
         and "clickhouse warning: the workers use the account default" in text
     )
     text = deployment.report("roles")
@@ -159,20 +160,33 @@ def test_problems_of_clickhouse_its_schema_and_its_accounts_are_found(
     deployment: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = deployment.report("clickhouse")
-    assert "clickhouse ok: schema at" in text and "the days of the views" not in text
+    assert "clickhouse ok: schema at 001_base" in text
     text = deployment.report("clickhouse", NINEZERO_TIMEZONE="Asia/Urumqi")
-    assert (
-        "clickhouse failed: the days of the views are those of Asia/Shanghai, but NINEZERO_TIMEZONE is Asia/Urumqi"
-        in text
-    )
+    assert "clickhouse failed: the views were made for the time zone Asia/Shanghai, but NINEZERO_TIMEZONE is Asia/Urumqi" in text  # fmt: skip
     monkeypatch.setattr(check_clickhouse, "MANY_PARTS", 1)
     assert "parts in a partition" in deployment.report("clickhouse")
     engine = clickhouse.connect(deployment.server.url)
-    engine.insert("ninezero_data.schema_migrations", ["name"], [("999_later",)])
-    assert "clickhouse warning: the schema is newer than this program: 999_later" in deployment.report("clickhouse")
-    engine.execute("TRUNCATE TABLE ninezero_data.schema_migrations")
-    assert "clickhouse failed: the schema is behind" in deployment.report("clickhouse")
+    engine.execute("ALTER TABLE ninezero_data.site_register MODIFY COLUMN capacity UInt64, ADD COLUMN extra String")
+    engine.execute("DROP VIEW ninezero.sites")
+    text = deployment.report("clickhouse")
+    for found in (
+        "the column capacity of ninezero_data.site_register is UInt64, not UInt32",
+        "ninezero_data.site_register has a column extra that no migration made",
+        "ninezero.sites is missing",
+    ):
+        assert f"clickhouse failed: {found}" in text
+    engine.execute("ALTER TABLE ninezero_data.site_register MODIFY COLUMN capacity UInt32, DROP COLUMN extra")
     clickhouse.migrate(engine)
+    later = Migration("002_later", 2, "0" * 64, ())
+    record(engine, later, "Asia/Shanghai", done=0, installed=False)
+    text = deployment.report("clickhouse")
+    assert "clickhouse warning: the schema is newer than this program: 002_later" in text and "ok: schema at" in text
+    record(engine, later._replace(name="003_later"), "Asia/Shanghai", done=0, installed=False)
+    assert "clickhouse failed: the schema is at 003_later, but this release knows" in deployment.report("clickhouse")
+    engine.execute("TRUNCATE TABLE ninezero_data.schema_migrations")
+    assert "clickhouse failed: the schema does not exist" in deployment.report("clickhouse")
+    clickhouse.migrate(engine)
+    assert "clickhouse ok: schema at 001_base" in deployment.report("clickhouse")
     engine.close()
     url = f"clickhouse://ninezero_writer:{SECRET}@127.0.0.1:"
     text = deployment.report("clickhouse", NINEZERO_CLICKHOUSE=f"{url}{deployment.server.port}")
