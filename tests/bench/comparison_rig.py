@@ -117,6 +117,7 @@ class Bench:
         self.folder, self.count = folder, count
         self.broker = Broker(folder / "kafka", free_port())
         self.server = ClickHouseServer(folder / "clickhouse")
+        self.server.settings["http"] = free_port()
 
     def start(self) -> None:
         """Starts the engines, and writes the watchlist for ninezero and for the peers."""
@@ -211,7 +212,7 @@ class Bench:
         environment = os.environ | {
             "PYTHONPATH": str(HOME), "BENCH_KAFKA": self.broker.bootstrap, "BENCH_GROUP": group, "BENCH_LIST": str(self.folder / "list.txt"),
             "BENCH_PREFIX": self.settings.topic_prefix, "BENCH_CLICKHOUSE": f"127.0.0.1:{self.server.port}",
-            "BENCH_CLICKHOUSE_HTTP": f"http://127.0.0.1:{self.server.http}", "BENCH_WARM": self.settings.topic(WARM_UP.name),
+            "BENCH_CLICKHOUSE_HTTP": f"http://127.0.0.1:{self.server.settings['http']}", "BENCH_WARM": self.settings.topic(WARM_UP.name),
             "BENCH_OUTCOMES": "1" if candidate.outcomes == "yes" else "0",
         }  # fmt: skip
         command = list(candidate.command)

@@ -3,9 +3,9 @@
     python -m tests.engines.native_server FOLDER
 
 FOLDER holds `settings.json` and keeps the data: `port`, `tls` (a PEM file with key and certificate, or null), `accounts` (see
-`native_accounts`), and `merge_tree` (settings of the engine's tables). The process ends with SIGTERM; it may be killed at any moment.
+`native_accounts`), `merge_tree` (settings of the engine's tables), and `http` (a port that accepts inserts, or null). The process ends with SIGTERM; it may be killed at any moment.
 
-What a real server has and this one has not: HTTP, replication and other servers, compression of blocks, logs in `system`, asynchronous
+What a real server has and this one has not: more of HTTP than inserts, replication and other servers, compression of blocks, logs in `system`, asynchronous
 inserts (blocks are written before the answer, whatever `async_insert` says), and settings or users that change while it runs, other than
 passwords.
 """
@@ -27,6 +27,7 @@ from chdb.session import Session
 
 from .native_accounts import read_accounts, users_xml
 from .native_connection import Connection
+from .native_http import http_listener
 
 
 class Listener(socketserver.ThreadingTCPServer):
@@ -53,6 +54,7 @@ class Listener(socketserver.ThreadingTCPServer):
         if settings["tls"]:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(settings["tls"])
+        self.http = http_listener(settings["http"], self._engine_path) if settings["http"] else None
         super().__init__(("127.0.0.1", settings["port"]), socketserver.BaseRequestHandler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -86,7 +88,10 @@ def main() -> None:
     """Serves clients until SIGTERM, or until the test that started it ends."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     threading.Thread(target=end_with_the_test, daemon=True).start()
-    Listener(Path(sys.argv[1])).serve_forever()
+    listener = Listener(Path(sys.argv[1]))
+    if listener.http:
+        threading.Thread(target=listener.http.serve_forever, daemon=True).start()
+    listener.serve_forever()
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ class Upload:
         self._descriptor = os.memfd_create("blocks")
         self._file = os.fdopen(self._descriptor, "wb", buffering=0)
         self.target = CompressedBufferedWriter(self._file, BUFFER_BYTES)
-        self.rows = 0
 
     def __enter__(self) -> Upload:
         return self
@@ -35,17 +34,19 @@ class Upload:
     def __exit__(self, *error: object) -> None:
         self._file.close()
 
-    def statement(self, insert: str) -> str:
-        """Returns the statement that inserts the blocks.
+    def statement(self, insert: str, form: str = "Native") -> str:
+        """Returns the statement that inserts what was written, blocks of the format Native unless another is named.
 
         Not chDB's `send_insert`: when a table has too many parts it reports nothing and writes nothing (26.9.0).
         """
         self.target.flush()
-        return f"{insert} FROM INFILE '/proc/self/fd/{self._descriptor}' COMPRESSION 'none' FORMAT Native"
+        return f"{insert} FROM INFILE '/proc/self/fd/{self._descriptor}' COMPRESSION 'none' FORMAT {form}"
 
 
 class EngineSession:
-    """The session of one connection. Its settings and temporary tables are its own, and it acts with the rights of its account."""
+    """The sessions of one connection: one for each combination of settings that it uses, because a read-only session cannot change its
+    settings. What `SET`, `USE` and temporary tables do is limited to statements with the same settings.
+    """
 
     def __init__(self, path: str, account: Account, database: str = "") -> None:
         """Opens the session.
@@ -59,33 +60,32 @@ class EngineSession:
             RuntimeError: the database does not exist.
         """
         self._path, self._account, self._database = path, account, database
-        self._settings: dict[str, str] = {}
+        self._mark = uuid.uuid4().hex
+        """The `log_comment` of its statements, by which others find them while they run."""
         self._thread = ThreadPoolExecutor(1)
         self._observer = Session(path)
-        self._mark = ""
-        self._session = self._opened({})
+        self._sessions: dict[frozenset[tuple[str, str]], Any] = {}
+        self.use({})
 
     def close(self) -> None:
-        """Ends the session."""
+        """Ends the sessions."""
         self._thread.shutdown()
-        self._session.close()
-        self._observer.close()
+        for session in (*self._sessions.values(), self._observer):
+            session.close()
 
     def use(self, settings: Mapping[str, str]) -> None:
-        """Makes these the settings of the following statements. Other settings end what `SET`, `USE` and temporary tables did.
+        """Makes these the settings of the following statements.
 
         Raises:
             RuntimeError: a setting is unknown, or has a wrong value.
             Denied: the profile of the account forbids settings.
         """
-        if self._account.readonly and (refused := sorted(settings.items() - {("readonly", "1")})):
+        key = frozenset(settings.items())
+        if self._account.readonly and (refused := sorted(key - {("readonly", "1")})):
             raise Denied(164, f"Cannot modify '{refused[0][0]}' setting in readonly mode. (READONLY)")
-        if settings == self._settings:
-            return
-        before = self._session
-        self._session = self._opened(settings)  # a session that is read-only cannot change its settings, so another one
-        self._settings = dict(settings)
-        before.close()
+        if key not in self._sessions:
+            self._sessions[key] = self._opened(settings)
+        self._session = self._sessions[key]
 
     def run(self, sql: str, cancelled: Callable[[], bool], tell: Callable[[Progress], None]) -> bytes:
         """Executes a statement. Returns its result in the format Native, empty if it has none.
@@ -136,20 +136,14 @@ class EngineSession:
 
     def _opened(self, settings: Mapping[str, str]) -> Any:
         session = Session(self._path)
-        self._mark = uuid.uuid4().hex
+        applied = {"log_comment": self._mark, **settings}
+        if self._account.readonly:
+            applied["readonly"] = "1"
         try:
             if self._database:
                 session.query(f"USE `{self._database}`", "Null")
             session.query(f"SET ROLE {self._account.role}", "Null")
-            applied = {"log_comment": self._mark, **settings}
-            if self._account.readonly:
-                applied["readonly"] = "1"
-            # `readonly` comes last: it forbids the others.
-            pairs = [
-                f"{name} = {_literal(applied[name])}" for name in sorted(applied, key=lambda name: name == "readonly")
-            ]
-            for pair in pairs:
-                session.query(f"SET {pair}", "Null")
+            session.query("SET " + ", ".join(f"{name} = {_literal(value)}" for name, value in applied.items()), "Null")
         except RuntimeError:
             session.close()
             raise
