@@ -117,8 +117,8 @@ def _account(engine: Engine, url: SplitResult) -> Results:
         found = {row["name"] for row in engine.query("SELECT name FROM system.users WHERE name LIKE 'ninezero_%'")}
     except ClickHouseError:
         yield could_not_check(
-            "the accounts: this server does not list them, or this account may not see them",
-            "compare them with deploy/clickhouse by hand",
+            "the accounts: this account may not see them",
+            "apply deploy/clickhouse/accounts.sql",
         )
         return
     if missing := sorted(ACCOUNTS - found):

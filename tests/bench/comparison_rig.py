@@ -140,7 +140,7 @@ class Bench:
         self.broker.start()
         self.server.start()
         self.admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
-        self.engine = Server(self.server.url)
+        self.engine = Server(self.server.admin_url)
 
     def reshape(self, shape: Shape) -> None:
         """Keeps the deployment and its watchlist, and changes its shape from the next `clean` on."""

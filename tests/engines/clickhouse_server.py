@@ -20,7 +20,10 @@ from tests.support import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".cache" / "clickhouse" / "bin" / "python"
+ACCOUNTS_FILE = ROOT / "deploy" / "clickhouse" / "accounts.sql"
 DATABASES = ("ninezero", "ninezero_data", "ninezero_published")
+PASSWORD = "secret"
+"""The password of the accounts of `accounts.sql` on servers of tests."""
 
 GIVEN = "NINEZERO_TEST_CLICKHOUSE"
 """The variable with the URL of a server for tests, such as clickhouse://default:secret@127.0.0.1:9000."""
@@ -28,8 +31,27 @@ MAY_DROP = "NINEZERO_TEST_CLICKHOUSE_DROP"
 """Set to 1: tests may drop the databases `ninezero*` that they find on that server."""
 
 
+def account_statements() -> list[str]:
+    """Returns the statements of deploy/clickhouse/accounts.sql."""
+    text = re.sub(r"^--.*$", "", ACCOUNTS_FILE.read_text(), flags=re.M)
+    return [statement.strip() for statement in text.split(";\n") if statement.strip()]
+
+
+def accounts() -> dict[str, dict[str, Any]]:
+    """Returns the accounts of the server: an administrator, `default`, and those that `accounts.sql` creates."""
+    found: dict[str, dict[str, Any]] = {"default": {}}
+    for statement in account_statements():
+        if created := re.match(r"CREATE USER IF NOT EXISTS (\w+)", statement):
+            found[created[1]] = {"password": PASSWORD, "grants": []}
+        elif granted := re.fullmatch(r"((?:GRANT|REVOKE) .+) (?:TO|FROM) (\w+)", statement, re.S):
+            found[granted[2]]["grants"].append(granted[1])
+        else:
+            raise AssertionError(f"accounts.sql: neither CREATE USER, GRANT nor REVOKE: {statement}")
+    return found
+
+
 class ClickHouseServer:
-    """A server in a folder of its own, on a free port of 127.0.0.1."""
+    """A server in a folder of its own, on a free port of 127.0.0.1. It has the accounts of deploy/clickhouse/accounts.sql."""
 
     def __init__(self, folder: Path, tls: Path | None = None) -> None:
         """Prepares the server.
@@ -39,25 +61,29 @@ class ClickHouseServer:
             tls: a PEM file with a key and a certificate; the server then accepts only TLS.
         """
         self.folder, self.host, self.port = folder, "127.0.0.1", free_port()
-        self.user, self.password = "default", ""
         self.settings: dict[str, Any] = {
-            "port": self.port, "tls": str(tls) if tls else None, "http": None, "accounts": {"default": {}}, "merge_tree": {},
+            "port": self.port, "tls": str(tls) if tls else None, "http": None, "accounts": accounts(), "merge_tree": {},
         }  # fmt: skip
         """See `native_server`. Passwords apply at once, the others from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """The value for NINEZERO_CLICKHOUSE."""
-        return self.url_of(self.user, self.password)
+        """The value for NINEZERO_CLICKHOUSE: the account of the workers, so every statement of a test needs a grant of it."""
+        return self.url_of("ninezero_writer", PASSWORD)
+
+    @property
+    def admin_url(self) -> str:
+        """The URL of an account that may do everything."""
+        return self.url_of("default", "")
 
     def url_of(self, user: str, password: str) -> str:
         """Returns the URL of an account."""
         return self._url(user, password, self.host, self.port)
 
     def url_through(self, port: int) -> str:
-        """Returns the URL through a proxy on a port of 127.0.0.1."""
-        return self._url(self.user, self.password, "127.0.0.1", port)
+        """Returns the value for NINEZERO_CLICKHOUSE through a proxy on a port of 127.0.0.1."""
+        return self._url("ninezero_writer", PASSWORD, "127.0.0.1", port)
 
     def _url(self, user: str, password: str, host: str, port: int) -> str:
         scheme = "clickhouses" if self.settings["tls"] else "clickhouse"
@@ -119,26 +145,14 @@ class ClickHouseServer:
             self._process.send_signal(sign)
 
     def set_password(self, password: str) -> None:
-        """Gives the account of the tests another password on the server. `url` keeps the old one."""
-        self.settings["accounts"]["default"]["password"] = password
+        """Gives the account of the workers another password on the server. `url` keeps the old one."""
+        self.settings["accounts"]["ninezero_writer"]["password"] = password
         self.write_settings()
 
     def set_readonly(self, readonly: bool) -> None:
-        """Makes new connections of the account of the tests read-only, or no longer."""
-        self.settings["accounts"]["default"]["readonly"] = readonly
+        """Makes new connections of the account of the workers read-only, or no longer."""
+        self.settings["accounts"]["ninezero_writer"]["readonly"] = readonly
         self.write_settings()
-
-    def create_accounts(self, statements: list[str], password: str) -> None:
-        """Starts the server again with the accounts that `CREATE USER` and `GRANT` statements make, all with one password."""
-        self.kill()
-        for statement in statements:
-            if created := re.match(r"CREATE USER IF NOT EXISTS (\w+)", statement):
-                self.settings["accounts"][created[1]] = {"password": password, "grants": []}
-            elif granted := re.fullmatch(r"(GRANT .+) TO (\w+)", statement, re.S):
-                self.settings["accounts"][granted[2]]["grants"].append(granted[1])
-            else:
-                raise AssertionError(f"neither CREATE USER nor GRANT: {statement}")
-        self.start()
 
 
 class GivenServer(ClickHouseServer):
@@ -151,21 +165,20 @@ class GivenServer(ClickHouseServer):
         super().__init__(folder, tls)
         address = urlsplit(os.environ[GIVEN])
         self.host, self.port = address.hostname or "127.0.0.1", address.port or 9000
-        self.user, self.password = address.username or "default", address.password or ""
 
     @property
-    def url(self) -> str:
+    def admin_url(self) -> str:
         return os.environ[GIVEN]
 
     def start(self) -> None:
-        """Drops what an earlier test left."""
+        """Drops what an earlier test left, and creates the accounts."""
         if self.settings["tls"]:
             pytest.skip(f"{GIVEN}: its certificate is not that of the tests")
         if GivenServer.in_use:
             pytest.skip(f"{GIVEN}: another fixture uses the server")
         if os.environ.get("PYTEST_XDIST_WORKER"):
             pytest.exit(f"{GIVEN} serves one test at a time: run pytest without -n", 1)
-        with closing(clickhouse.connect(self.url)) as engine:
+        with closing(clickhouse.connect(self.admin_url)) as engine:
             if not GivenServer.checked and os.environ.get(MAY_DROP) != "1":
                 names = ", ".join(f"'{name}'" for name in DATABASES)
                 found = engine.query(f"SELECT count() AS tables FROM system.tables WHERE database IN ({names})")
@@ -175,6 +188,10 @@ class GivenServer(ClickHouseServer):
                     )
             GivenServer.checked = True
             drop_databases(engine)
+            for statement in account_statements():
+                engine.execute(statement)
+                if created := re.match(r"CREATE USER IF NOT EXISTS (\w+)", statement):
+                    engine.execute(f"ALTER USER {created[1]} IDENTIFIED BY '{PASSWORD}' HOST ANY")
         GivenServer.in_use = True
 
     def kill(self) -> None:
@@ -189,19 +206,11 @@ class GivenServer(ClickHouseServer):
     def set_readonly(self, readonly: bool) -> None:
         self.kill()
 
-    def create_accounts(self, statements: list[str], password: str) -> None:
-        """Creates the accounts with SQL."""
-        with closing(clickhouse.connect(self.url)) as engine:
-            for statement in statements:
-                engine.execute(statement)
-                if created := re.match(r"CREATE USER IF NOT EXISTS (\w+)", statement):
-                    engine.execute(f"ALTER USER {created[1]} IDENTIFIED BY '{password}' HOST ANY")
-
     def close(self) -> None:
         """Drops the databases and accounts of the test."""
         if GivenServer.in_use:
             GivenServer.in_use = False
-            with closing(clickhouse.connect(self.url)) as engine:
+            with closing(clickhouse.connect(self.admin_url)) as engine:
                 drop_databases(engine)
                 engine.execute("DROP USER IF EXISTS ninezero_writer, ninezero_reader, ninezero_public")
 

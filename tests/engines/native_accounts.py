@@ -43,7 +43,7 @@ class Account:
     readonly: bool = False
     """Whether its profile sets `readonly` to 1."""
     grants: tuple[str, ...] | None = None
-    """Statements `GRANT … ON …`, without the grantee; None: everything."""
+    """Statements `GRANT … ON …` and `REVOKE … ON …`, without the grantee; None: everything."""
 
     @property
     def role(self) -> str:
@@ -59,7 +59,7 @@ class Account:
             Denied: the account may not read a table that the statement names.
         """
         for table in [] if self.grants is None else re.findall(r"\bsystem\.(\w+)", sql):
-            granted = any(re.search(rf"\bON system\.({table}\b|\*)", grant) for grant in self.grants or ())
+            granted = any(re.search(rf"\bGRANT .* ON system\.({table}\b|\*)", grant) for grant in self.grants or ())
             if table not in _OPEN_SYSTEM_TABLES and not granted:
                 raise Denied(
                     497,

@@ -32,7 +32,7 @@ from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.kafka import administration, diagnosis, sync, topics
 from ninezero.streams.kafka.access import ACCESS
 from ninezero.streams.local_kafka.broker import Broker
-from tests.engines.clickhouse_server import ClickHouseServer, start_server
+from tests.engines.clickhouse_server import PASSWORD, ClickHouseServer, start_server
 from tests.integration.edge.test_device_security import certificates
 from tests.support import System, free_port, wait_for
 
@@ -95,10 +95,11 @@ def test_a_deployment_without_problems_is_ok_and_unchecked_parts_are_reported(de
     assert "in 24 hours" in findings[1]["found"] and findings[1]["todo"]  # the sunset is one day away: a warning
     assert "acls warning: the broker checks no access rights" in deployment.report("acls")
     text = deployment.report("clickhouse")
-    assert (
-        "clickhouse warning: accounts are missing: ninezero_public, ninezero_reader, ninezero_writer" in text
-        and "clickhouse warning: the workers use the account default" in text
-    )
+    assert "clickhouse ok: the three accounts exist" in text and "warning" not in text
+    text = deployment.report("clickhouse", NINEZERO_CLICKHOUSE=deployment.server.admin_url)
+    assert "clickhouse warning: the workers use the account default" in text
+    text = deployment.report("clickhouse", NINEZERO_CLICKHOUSE=deployment.server.url_of("ninezero_reader", PASSWORD))
+    assert "clickhouse could_not_check: the accounts" in text
     text = deployment.report("roles")
     assert "roles ok: lists is ready" in text and "roles could_not_check: screening does not answer" in text
     done = deployment.system.run("doctor", "roles")
@@ -189,7 +190,7 @@ def test_problems_of_clickhouse_its_schema_and_its_accounts_are_found(
     assert "clickhouse ok: schema at 001_base" in deployment.report("clickhouse")
     engine.close()
     url = f"clickhouse://ninezero_writer:{SECRET}@127.0.0.1:"
-    text = deployment.report("clickhouse", NINEZERO_CLICKHOUSE=f"{url}{deployment.server.port}")
+    text = deployment.report("clickhouse", NINEZERO_CLICKHOUSE=deployment.server.url_of("ninezero_writer", SECRET))
     assert "clickhouse failed: ClickHouse rejects the account or its password" in text and SECRET not in text
     text = deployment.report("clickhouse", "clocks", NINEZERO_CLICKHOUSE=f"{url}{free_port()}")
     assert "clickhouse failed: ClickHouse cannot be queried" in text and SECRET not in text
