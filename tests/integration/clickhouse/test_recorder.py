@@ -22,7 +22,7 @@ from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, threa
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
-from tests.engines.clickhouse_server import ClickHouseServer
+from tests.engines.clickhouse_server import PASSWORD, ClickHouseServer
 from tests.faults.proxy import Link
 from tests.support import free_port
 
@@ -188,7 +188,7 @@ def read_only(server: ClickHouseServer) -> Callable[[], None]:
 
 def with_wrong_password(server: ClickHouseServer) -> Callable[[], None]:
     server.set_password("another")
-    return lambda: server.set_password("")
+    return lambda: server.set_password(PASSWORD)
 
 
 def without_table(server: ClickHouseServer) -> Callable[[], None]:
