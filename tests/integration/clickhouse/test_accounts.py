@@ -1,134 +1,101 @@
-"""The rights of the three accounts: by GRANT in the embedded engine, by users.xml on Debian's server."""
+"""The rights of the three accounts of deploy/clickhouse/accounts.sql. All other tests on a server run as `ninezero_writer`."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import closing
 
-import orjson
+import pytest
 
-from ninezero.streams.clickhouse.migrations import SQL_FOLDER
+from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine
+from tests.engines.clickhouse_server import PASSWORD, ClickHouseServer
 
-DEPLOY = Path(__file__).parents[3] / "deploy" / "clickhouse"
+pytestmark = pytest.mark.server
 
-VIEWS = sorted(
-    set(
-        re.findall(
-            r"CREATE VIEW IF NOT EXISTS (ninezero\.\w+)", "".join(p.read_text() for p in SQL_FOLDER.glob("*.sql"))
-        )
-    )
-)
-PUBLISHED = ["ninezero_published.screening_by_day", "ninezero_published.arrivals_by_day"]
-TABLES = sorted(
-    set(
-        re.findall(
-            r"(?:TABLE|VIEW) IF NOT EXISTS (ninezero_data\.\w+)",
-            "".join(p.read_text() for p in SQL_FOLDER.glob("*.sql")),
-        )
-    )
-)
+FOR_THE_BOARD_ONLY = "ninezero.reasons_by_minute"
+
 FORBIDDEN = [
     "INSERT INTO ninezero_published.screening_by_day (day, division) SELECT toDate(0), ''",
     "INSERT INTO ninezero_data.site_register (site_id) SELECT ''",
     "DROP TABLE ninezero_published.screening_by_day",
-    "DROP TABLE ninezero.sites",
+    "DROP VIEW ninezero.sites",
     "TRUNCATE TABLE ninezero_data.screening_facts",
     "ALTER TABLE ninezero_data.screening_facts DROP PARTITION '2026-01-01'",
     "CREATE TABLE ninezero.mine (x UInt8) ENGINE = Memory",
     "CREATE VIEW ninezero.mine AS SELECT * FROM ninezero_data.screening_facts",
-    "SELECT * FROM merge('ninezero_data', '^screening_facts$')",
+    "TRUNCATE TABLE ninezero_data.screening_facts PARALLEL WITH TRUNCATE TABLE ninezero_data.device_events",
     "SELECT * FROM remote('127.0.0.1', 'ninezero_data', 'screening_facts')",
     "SELECT * FROM file('x.csv', 'CSV', 'x String')",
     "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'x String')",
     "SELECT 1 WHERE ('', 0) IN (SELECT device_id, seq FROM ninezero_data.device_events)",
+    "SELECT name FROM system.users",
+    "SELECT query FROM system.processes",
 ]
 
-# One process per account, because the embedded engine reads its users once. `default` gets the rights of the account.
-TRY = """
-import sys
-import orjson
-from chdb.session import Session
-from ninezero.streams import clickhouse
 
-class Embedded(clickhouse.Embedded):
-    def __init__(self, folder):
-        self._session = Session(folder)
-
-engine = Embedded(sys.argv[1])
-answers = {}
-for statement in orjson.loads(sys.stdin.buffer.read()):
-    try:
-        clickhouse.migrate(engine) if statement == "migrate" else engine.query(statement)
-        answers[statement] = ""
-    except clickhouse.ClickHouseError as error:
-        answers[statement] = str(error)
-print(orjson.dumps(answers).decode())
-"""
+@pytest.fixture
+def writer(clickhouse_server: ClickHouseServer) -> Iterator[Engine]:
+    """The account of the workers, on a server whose schema it has created."""
+    with closing(clickhouse.connect(clickhouse_server.url)) as engine:
+        clickhouse.migrate(engine)
+        yield engine
 
 
-def accounts() -> list[str]:
-    """Returns the statements of accounts.sql."""
-    text = re.sub(r"^--.*$", "", (DEPLOY / "accounts.sql").read_text(), flags=re.M)
-    return [statement.strip() for statement in text.split(";\n") if statement.strip()]
+def names(engine: Engine, database: str) -> set[str]:
+    """Returns the tables and views of a database, as an account that sees all of them."""
+    found = engine.query(f"SELECT name FROM system.tables WHERE database = '{database}'")
+    return {f"{database}.{row['name']}" for row in found if not row["name"].startswith(".inner")}
 
 
-def attempt(folder: Path, account: str, statements: list[str]) -> dict[str, str]:
-    """Returns the error of each statement, empty if it succeeded, under the grants of an account; `administrator` may do all."""
-    grants = [
-        g.removesuffix(f" TO {account}") for g in accounts() if g.startswith("GRANT") and g.endswith(f" TO {account}")
-    ]
-    rights = "".join(f"<query>{grant}</query>" for grant in grants)
-    rights = "<access_management>1</access_management>" if account == "administrator" else f"<grants>{rights}</grants>"
-    user = "<password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
-    (folder / f"{account}.users.xml").write_text(
-        "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>"
-        f"<default>{user}{rights}</default><ninezero_writer>{user}</ninezero_writer></users></clickhouse>"
-    )
-    (folder / f"{account}.xml").write_text(
-        f"<clickhouse><users_config>{folder}/{account}.users.xml</users_config></clickhouse>"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", TRY, f"{folder}/data?config-file={folder}/{account}.xml"],
-        input=orjson.dumps(statements), capture_output=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr.decode()[-500:]
-    answers: dict[str, str] = orjson.loads(done.stdout.splitlines()[-1])
-    return answers
+def refused(engine: Engine, statements: list[str]) -> dict[str, str]:
+    """Returns the statements that fail, and their errors."""
+    errors = {}
+    for statement in statements:
+        try:
+            engine.query(statement)
+        except ClickHouseError as error:
+            errors[statement] = str(error)
+    return errors
 
 
-def reads(names: list[str]) -> list[str]:
-    return [f"SELECT * FROM {name} LIMIT 1" for name in names]
+@pytest.mark.parametrize("account", ["ninezero_reader", "ninezero_public"])
+def test_an_account_reads_what_it_needs_and_nothing_else(
+    clickhouse_server: ClickHouseServer, writer: Engine, account: str
+) -> None:
+    views, published, base = (names(writer, name) for name in ("ninezero", "ninezero_published", "ninezero_data"))
+    assert len(views) > 15 and len(published) == 2 and len(base) > 10 and FOR_THE_BOARD_ONLY in views
+    allowed = views - {FOR_THE_BOARD_ONLY} if account == "ninezero_reader" else published
+    reads = {f"SELECT * FROM {name} LIMIT 1": name for name in views | published | base}
+    with closing(clickhouse.connect(clickhouse_server.url_of(account, PASSWORD))) as engine:
+        errors = refused(engine, [*reads, *FORBIDDEN])
+    assert {name for statement, name in reads.items() if statement not in errors} == allowed
+    assert [statement for statement in FORBIDDEN if statement not in errors] == []
+    assert [error for error in errors.values() if "ACCESS_DENIED" not in error] == []
 
 
-def test_accounts_sql_sets_a_definer_for_every_view() -> None:
-    defined = sorted(re.findall(r"ALTER TABLE (\S+) MODIFY SQL SECURITY", "\n".join(accounts())))
-    assert defined == VIEWS
+def test_the_writer_reads_every_view_and_no_file(writer: Engine) -> None:
+    reads = [f"SELECT * FROM {name} LIMIT 1" for name in names(writer, "ninezero") | names(writer, "ninezero_published")]
+    file = "SELECT * FROM file('x.csv', 'CSV', 'x String')"
+    assert refused(writer, [*reads, file]).keys() == {file}
 
 
-def test_with_grants_each_account_can_do_its_work_and_nothing_else(tmp_path: Path) -> None:
-    asts = [f"EXPLAIN AST {statement}" for statement in accounts() if not statement.startswith("ALTER")]
-    definers = [statement for statement in accounts() if statement.startswith("ALTER")]
-    assert set(attempt(tmp_path, "administrator", ["migrate", *asts, *definers]).values()) == {""}
-    for account, allowed in (("ninezero_reader", VIEWS), ("ninezero_public", PUBLISHED)):
-        answers = attempt(tmp_path, account, [*reads(VIEWS + PUBLISHED + TABLES), *FORBIDDEN])
-        assert {s for s, error in answers.items() if not error} == set(reads(allowed)), account
-        errors = [e for s, e in answers.items() if s not in reads(allowed) and "merge(" not in s]
-        assert [e for e in errors if "ACCESS_DENIED" not in e] == []
-    work = ["INSERT INTO ninezero_data.site_register (site_id) SELECT 's'", "CREATE TABLE ninezero_data.no_screening_facts AS ninezero_data.screening_facts",
-            "ALTER TABLE ninezero_data.screening_facts REPLACE PARTITION '2026-01-01' FROM ninezero_data.no_screening_facts",
-            "DROP TABLE ninezero_data.no_screening_facts", "TRUNCATE TABLE ninezero_data.recorder_progress"]  # fmt: skip
-    answers = attempt(
-        tmp_path, "ninezero_writer", ["migrate", *work, *reads(VIEWS), "SELECT * FROM file('x.csv', 'CSV', 'x String')"]
-    )
-    assert [s for s, error in answers.items() if error] == ["SELECT * FROM file('x.csv', 'CSV', 'x String')"]
+def test_a_schema_that_an_administrator_created_is_read_and_written_too(clickhouse_server: ClickHouseServer) -> None:
+    with closing(clickhouse.connect(clickhouse_server.admin_url)) as administrator:
+        clickhouse.migrate(administrator)
+        reads = [f"SELECT * FROM {name} LIMIT 1" for name in names(administrator, "ninezero") - {FOR_THE_BOARD_ONLY}]
+    with closing(clickhouse.connect(clickhouse_server.url)) as writer:
+        clickhouse.migrate(writer)
+        writer.execute("INSERT INTO ninezero_data.site_register (site_id) SELECT 's'")
+    with closing(clickhouse.connect(clickhouse_server.url_of("ninezero_reader", PASSWORD))) as reader:
+        assert refused(reader, reads) == {}
+        assert reader.query("SELECT site_id FROM ninezero.sites") == [{"site_id": "s"}]
 
 
-def test_the_writer_creates_the_schema_before_the_definers_are_set(tmp_path: Path) -> None:
-    """The order on Kubernetes, where the administrator can be used only on the server itself."""
-    assert attempt(tmp_path, "ninezero_writer", ["migrate"]) == {"migrate": ""}
-    definers = [statement for statement in accounts() if statement.startswith("ALTER")]
-    assert set(attempt(tmp_path, "administrator", definers).values()) == {""}
-    answers = attempt(tmp_path, "ninezero_reader", reads(VIEWS + TABLES))
-    assert {s for s, error in answers.items() if not error} == set(reads(VIEWS))
+def test_a_wrong_password_is_refused(clickhouse_server: ClickHouseServer) -> None:
+    for user, password in (("ninezero_reader", "wrong"), ("nobody", PASSWORD)):
+        with (
+            closing(clickhouse.connect(clickhouse_server.url_of(user, password))) as engine,
+            pytest.raises(ClickHouseDenied),
+        ):
+            engine.query("SELECT 1")
