@@ -75,7 +75,9 @@ def test_an_account_reads_what_it_needs_and_nothing_else(
 
 
 def test_the_writer_reads_every_view_and_no_file(writer: Engine) -> None:
-    reads = [f"SELECT * FROM {name} LIMIT 1" for name in names(writer, "ninezero") | names(writer, "ninezero_published")]
+    reads = [
+        f"SELECT * FROM {name} LIMIT 1" for name in names(writer, "ninezero") | names(writer, "ninezero_published")
+    ]
     file = "SELECT * FROM file('x.csv', 'CSV', 'x String')"
     assert refused(writer, [*reads, file]).keys() == {file}
 
