@@ -13,7 +13,6 @@ from faust.types import TP
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording.case_tables import roll_up_cases
 from ninezero.agents.recording.loss_check import LossCheck, TablesByTopic
-from ninezero.agents.recording.rollups import roll_up
 from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
 from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts, migrate, progress, tallies
 from ninezero.streams.clickhouse.progress import PartitionProgress, Progress
@@ -56,7 +55,7 @@ class Checkpoint:
         """Makes a batch durable and finishes its chunks. Each step begins after the step before it has succeeded.
 
         1. Flush: insert the rows.
-        2. Recompute the rollups of the minutes and cases that have new rows.
+        2. Recompute the cases that have new rows.
         3. Write the progress of the partitions, with the marks that prove it.
         4. Finish the chunks: the transport then commits their offsets to Kafka.
 
@@ -87,8 +86,7 @@ class Checkpoint:
             if len(block):
                 inserts.insert(engine, table, block)
 
-        # 2. Recompute the rollups.
-        roll_up(engine, batch.rows)
+        # 2. Recompute the cases.
         roll_up_cases(engine, batch.rows, self._days)
 
         # 3. Write the progress. If a rebuild has begun meanwhile, it does not count.

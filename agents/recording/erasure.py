@@ -24,11 +24,9 @@ from ninezero.streams.settings import Settings
 if TYPE_CHECKING:  # the packages of ClickHouse are not installed on a device
     from ninezero.streams.clickhouse import Engine
 
-KEPT_TABLES = frozenset({
-    "schema_migrations", "screening_rollup", "push_receipts", "push_audit", "dead_letter_facts", "site_register", "sealed_days",
-    "case_folds", "quarantine_kept", "followup_kept", "followup_closings_kept", "followup_delays_kept", "disposition_days", "device_days", "publications",
-})  # fmt: skip
-"""The tables of `ninezero_data` that remain: counts, and the audit of the lists. Every other table is erased."""
+KEPT = "kept by erase"
+"""The comment of the tables of `ninezero_data` that remain: counts, and the audit of the lists (schemas/sql/). Every other table is
+erased."""
 
 LOCAL_RUN_FILES = ("worker.log", "demo.json", "report.json", "keys.json", "keys.json.new")
 """Files that local runs write into .run/, besides the databases and the outboxes."""
@@ -208,7 +206,8 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
     before = _rows_by_table(engine)
     delete_all_cases(engine)
     retain(engine, datetime.now(UTC).date() + _PAST_EVERY_DAY)
-    erased = sorted(before.keys() - KEPT_TABLES)
+    kept = kept_tables(engine)
+    erased = sorted(before.keys() - kept)
     for table in erased:
         engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # the files are deleted when it returns
     left = _rows_by_table(engine)
@@ -219,8 +218,14 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
             "ClickHouse",
             f"{before[table]} rows",
         )
-    for table in sorted(left.keys() & KEPT_TABLES):
+    for table in sorted(left.keys() & kept):
         yield _line("stays", f"table ninezero_data.{table}", "ClickHouse", f"{left[table]} rows")
+
+
+def kept_tables(engine: Engine) -> set[str]:
+    """Returns the tables of `ninezero_data` that an erasure keeps."""
+    tables = engine.query(f"SELECT name FROM system.tables WHERE database = 'ninezero_data' AND comment = '{KEPT}'")
+    return {"schema_migrations"} | {row["name"] for row in tables}
 
 
 def _rows_by_table(engine: Engine) -> dict[str, int]:

@@ -14,21 +14,29 @@ from zoneinfo import ZoneInfo
 
 from ninezero.agents.recording.case_deletion import delete_closed_cases
 from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
+from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.clickhouse import Engine
 
 KEPT_DAYS = 14
 
 SETTLE_SECONDS = 3.0
-"""Pause between seal and freeze. A flush that read the sealed days before the seal has ended by then, in every process."""
+"""Least time between seal and freeze. A flush that read the sealed days before the seal has ended by then, in every process."""
 
 READ_SECONDS = 10.0
-"""Pause between freeze and drop. A query that began before the freeze has ended by then; the slowest view takes 4 s."""
+"""Least time between freeze and drop. A query that began before the freeze has chosen the parts that it reads by then."""
 
 FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "device_rolled")
-"""The tables in the order in which their partitions are dropped: dispositions before the scans that determine their kind."""
+"""The tables of facts, with one partition per day, in the order in which their partitions are dropped."""
 
-_COLUMNS = ("day", "attempt", "at")
-"""Columns of `sealed_days`: attempt 0 seals a day, a higher number freezes it; `at` is Unix time in ms."""
+FROZEN_TABLES = {
+    "screening_days": "screening_live",
+    "reason_days": "reasons_live",
+    "arrival_days": "arrivals_live",
+    "disposition_days": "dispositions_live",
+    "device_days": "devices_live",
+}
+"""Each table of frozen counts, and the view that computes its rows from the facts. The table has the columns of the view,
+then `version`."""
 
 
 class Dropped(NamedTuple):
@@ -50,32 +58,35 @@ def seal(engine: Engine, before: date) -> int:
     """Seals every day before `before` that has facts: nothing of it is recorded any more. Returns the number of days."""
     days = sorted(_days_with_facts(engine, before) - read_sealed_days(engine))
     if days:
-        now = _now_ms()
-        engine.insert("ninezero_data.sealed_days", _COLUMNS, [(day, 0, now) for day in days])
+        engine.insert("ninezero_data.sealed_days", ("day", "frozen"), [(day, 0) for day in days])
     return len(days)
 
 
 def freeze(engine: Engine, before: date) -> int:
-    """Freezes the counts of the sealed days before `before` that have facts. Returns the number of days.
+    """Freezes the counts of the days before `before` that were sealed `SETTLE_SECONDS` ago. Returns the number of days.
 
-    The counts are stored under the number of this attempt. One row in `sealed_days` then makes them the counts of the day,
-    so an interrupted call, or two calls at the same time, leave correct counts. Of several attempts the first one counts.
+    A call that was interrupted is repeated, and two calls may run at the same time: both freeze the same counts.
     """
-    days = sorted((_days_with_facts(engine, before) & read_sealed_days(engine)) - _frozen_days(engine))
+    settled = _days(engine, frozen=False, seconds=SETTLE_SECONDS) - _days(engine, frozen=True)
+    days = sorted(_days_with_facts(engine, before) & settled)
     for day in days:
         _freeze(engine, day)
     return len(days)
 
 
 def drop(engine: Engine, before: date) -> list[Dropped]:
-    """Drops the facts of the frozen days before `before`, and the cases that closed before it. Returns the dropped days."""
-    frozen = _frozen_days(engine)
+    """Drops the facts of the days before `before` that were frozen `READ_SECONDS` ago, and the cases that closed before it.
+
+    Returns:
+        The dropped days.
+    """
+    frozen = _days(engine, frozen=True, seconds=READ_SECONDS)
     rows_by_table = {table: _rows_by_day(engine, table, before) for table in FACT_TABLES}
     dropped = []
     for day in sorted({day for rows_by_day in rows_by_table.values() for day in rows_by_day} & frozen):
         rows = {table: rows_by_day[day] for table, rows_by_day in rows_by_table.items() if day in rows_by_day}
         for table in rows:
-            _drop_partition(engine, table, day)
+            engine.execute(f"ALTER TABLE ninezero_data.{table} DROP PARTITION '{day}'")
         dropped.append(Dropped(day, rows))
     delete_closed_cases(engine, before)
     return dropped
@@ -90,41 +101,31 @@ def retain(engine: Engine, before: date) -> list[Dropped]:
     return drop(engine, before)
 
 
-def _drop_partition(engine: Engine, table: str, day: date) -> None:
-    """Replaces a partition by an empty one.
-
-    `DROP PARTITION` can deadlock on ClickHouse 18.16: it waits for every query that reads the table, and new reads wait
-    for it, including the second read of a query that is running already.
-    """
-    engine.execute(f"CREATE TABLE IF NOT EXISTS ninezero_data.no_{table} AS ninezero_data.{table}")
-    engine.execute(f"ALTER TABLE ninezero_data.{table} REPLACE PARTITION '{day}' FROM ninezero_data.no_{table}")
-    engine.execute(f"DROP TABLE IF EXISTS ninezero_data.no_{table}")
-
-
 def _freeze(engine: Engine, day: date) -> None:
-    attempt = time.time_ns()
-    engine.execute(
-        "INSERT INTO ninezero_data.disposition_days (day, attempt, site_id, kind, action, overrides, count) "
-        f"SELECT day, {attempt} AS attempt, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live WHERE day = '{day}'"
-    )
-    engine.execute(
-        "INSERT INTO ninezero_data.device_days (day, attempt, device_id, site_id, conflicts, late, starts, ends) "
-        f"SELECT day, {attempt} AS attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live WHERE day = '{day}'"
-    )
+    for table, view in FROZEN_TABLES.items():
+        engine.execute(
+            f"INSERT INTO ninezero_data.{table} "
+            f"SELECT *, {FIRST_WINS} - toUnixTimestamp64Milli(now64(3)) FROM ninezero_data.{view} WHERE day = '{day}'"
+        )
     # Dispositions of later days need the kind of their scan. Duplicate rows do no harm.
     engine.execute(
-        "INSERT INTO ninezero_data.sealed_kinds (day, device_id, seq, kind, version) "
-        "SELECT disposition.day, device_id, seq, kind, version "
-        "FROM (SELECT day, of_device AS device_id, of_seq AS seq FROM ninezero_data.disposition_facts "
-        f"WHERE day != '{day}' AND day NOT IN (SELECT day FROM ninezero_data.frozen_days)) AS disposition "
-        f"ALL INNER JOIN (SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts WHERE day = '{day}') AS scan "
-        "USING (device_id, seq)"
+        "INSERT INTO ninezero_data.sealed_kinds "
+        "SELECT disposition.day, scan.device_id, scan.seq, scan.kind, scan.version "
+        f"FROM (SELECT day, of_device, of_seq FROM ninezero_data.disposition_facts WHERE day != '{day}' "
+        "AND day NOT IN (SELECT day FROM ninezero_data.sealed_days WHERE frozen = 1)) AS disposition "
+        f"INNER JOIN (SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts WHERE day = '{day}') AS scan "
+        "ON disposition.of_device = scan.device_id AND disposition.of_seq = scan.seq"
     )
-    engine.insert("ninezero_data.sealed_days", _COLUMNS, [(day, attempt, _now_ms())])
+    engine.insert("ninezero_data.sealed_days", ("day", "frozen"), [(day, 1)])
 
 
-def _frozen_days(engine: Engine) -> set[date]:
-    return {date.fromisoformat(row["day"]) for row in engine.query("SELECT day FROM ninezero_data.frozen_days")}
+def _days(engine: Engine, *, frozen: bool, seconds: float = 0) -> set[date]:
+    """Returns the days that were sealed, or frozen, at least some seconds ago by the clock of ClickHouse."""
+    rows = engine.query(
+        f"SELECT day FROM ninezero_data.sealed_days WHERE frozen = {int(frozen)} GROUP BY day "
+        f"HAVING toUnixTimestamp64Milli(min(at)) <= toUnixTimestamp64Milli(now64(3)) - {round(seconds * 1000)}"
+    )
+    return {date.fromisoformat(row["day"]) for row in rows}
 
 
 def _days_with_facts(engine: Engine, before: date) -> set[date]:
@@ -134,7 +135,3 @@ def _days_with_facts(engine: Engine, before: date) -> set[date]:
 def _rows_by_day(engine: Engine, table: str, before: date) -> dict[date, int]:
     rows = engine.query(f"SELECT day, count() AS n FROM ninezero_data.{table} WHERE day < '{before}' GROUP BY day")
     return {date.fromisoformat(row["day"]): int(row["n"]) for row in rows}
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -19,11 +19,10 @@ from ninezero.agents.recording.case_tables import repair_cases
 from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.agents.recording.projections.topics import Projection, projections
 from ninezero.agents.recording.recorder import Recorder
-from ninezero.agents.recording.rollups import repair_rollups
 from ninezero.agents.roles.http import offer_embedded_database
 from ninezero.agents.roles.role import Role
 from ninezero.streams import metrics
-from ninezero.streams.clickhouse import ClickHouseError, Engine
+from ninezero.streams.clickhouse import ClickHouseError
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import ROLES, Settings, WorkerAddress, reachable_host
@@ -102,19 +101,13 @@ async def count_silent_devices(connection: ThreadedConnection) -> None:
 
 
 async def repair_counts(connection: ThreadedConnection, days: Days) -> None:
-    """Recomputes counts that were lost while their facts stayed. It takes at most a fiftieth of the connection's time."""
-
-    def repair_in(engine: Engine) -> list[str]:
-        repair_cases(engine, days)
-        return repair_rollups(engine)
-
-    async def repair() -> None:
-        if repaired := await connection.call(repair_in):
-            log.warning("counts of %d days were lower than their facts and were recomputed", len(repaired))
+    """Recomputes cases that were lost while their facts stayed. It takes at most a fiftieth of the connection's time."""
 
     while True:
         began = time.monotonic()
-        await attempt("counts cannot be compared with their facts", repair)
+        await attempt(
+            "cases cannot be compared with their facts", partial(connection.call, partial(repair_cases, days=days))
+        )
         await asyncio.sleep(max(REPAIR_SECONDS, 50 * (time.monotonic() - began)))
 
 

@@ -1,5 +1,5 @@
--- Facts are in ninezero_data, the views for analysts in ninezero: on every server, rights can be limited to a database.
--- For ClickHouse 24.8 and later.
+-- The schema, for ClickHouse 24.8 and later. Facts are in ninezero_data, the views for analysts in ninezero. A view reads with the
+-- rights of the account that created it, so its readers need no right on the tables.
 CREATE DATABASE IF NOT EXISTS ninezero_data;
 CREATE DATABASE IF NOT EXISTS ninezero;
 
@@ -7,16 +7,18 @@ CREATE DATABASE IF NOT EXISTS ninezero;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
     site_id String, kind String, division String, capacity UInt32, version UInt64
-) ENGINE = ReplacingMergeTree(version) ORDER BY site_id;
+) ENGINE = ReplacingMergeTree(version) ORDER BY site_id COMMENT 'kept by erase';
 
-CREATE VIEW IF NOT EXISTS ninezero.sites AS
+CREATE VIEW IF NOT EXISTS ninezero.sites DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT site_id, kind, division, capacity FROM ninezero_data.site_register FINAL;
 
+-- The hash of a record is cleared after seven days; what remains is counted.
 CREATE TABLE IF NOT EXISTS ninezero_data.dead_letter_facts (
-    hour DateTime('UTC'), topic String, partition UInt32, offset UInt64, sha256 String, reason String, at_ms UInt64
-) ENGINE = ReplacingMergeTree ORDER BY (topic, partition, offset, sha256, at_ms);
+    hour DateTime('UTC'), topic LowCardinality(String), partition UInt32, offset UInt64, reason LowCardinality(String),
+    at_ms UInt64, sha256 String TTL hour + INTERVAL 7 DAY
+) ENGINE = ReplacingMergeTree PARTITION BY toYYYYMM(hour) ORDER BY (hour, topic, partition, offset, at_ms) COMMENT 'kept by erase';
 
-CREATE VIEW IF NOT EXISTS ninezero.dead_letters_by_hour AS
+CREATE VIEW IF NOT EXISTS ninezero.dead_letters_by_hour DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT hour, topic, reason, count() AS records FROM ninezero_data.dead_letter_facts FINAL GROUP BY hour, topic, reason;
 
 -- How far each partition is recorded (streams/clickhouse/progress.py). A topic that was deleted and created again has another id.
@@ -38,113 +40,145 @@ CREATE TABLE IF NOT EXISTS ninezero_data.recorder_epochs (
 -- Screening ---------------------------------------------------------------------------------------------------------------
 
 -- One row for each screened event, with its first decision: version = 2^43 - decided_at in ms, so the earliest decision
--- survives whatever the order of inserts.
+-- survives whatever the order of inserts. The rows of a device within an hour lie together: this is compact, and the primary
+-- key finds the last hours. A day without inserts for six hours is merged into one part, where FINAL costs nothing.
 CREATE TABLE IF NOT EXISTS ninezero_data.screening_facts (
-    day Date, minute DateTime('UTC'), site_id String, device_id String, seq UInt64, kind String, direction String,
-    stage String, people UInt16, outcome String, late UInt8, reasons Array(String), version UInt64
-) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (minute, site_id, device_id, seq);
+    day Date CODEC(ZSTD), minute DateTime('UTC') CODEC(T64, ZSTD), site_id LowCardinality(String) CODEC(ZSTD),
+    device_id LowCardinality(String) CODEC(ZSTD), seq UInt64 CODEC(DoubleDelta, ZSTD), kind LowCardinality(String) CODEC(ZSTD),
+    direction LowCardinality(String) CODEC(ZSTD), stage LowCardinality(String) CODEC(ZSTD), people UInt16 CODEC(ZSTD),
+    outcome LowCardinality(String) CODEC(ZSTD), late UInt8 CODEC(ZSTD), reasons Array(LowCardinality(String)) CODEC(ZSTD),
+    version UInt64 CODEC(T64, ZSTD)
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day
+PRIMARY KEY (toStartOfHour(minute), site_id) ORDER BY (toStartOfHour(minute), site_id, device_id, seq, minute)
+SETTINGS min_age_to_force_merge_seconds = 21600, min_age_to_force_merge_on_partition_only = 1;
 
--- Absolute counts of a minute, recomputed from all its facts; version = sum of the facts' versions, which only grows.
-CREATE TABLE IF NOT EXISTS ninezero_data.screening_rollup (
-    day Date, minute DateTime('UTC'), site_id String, kind String, direction String, stage String, version UInt64,
-    n_events UInt32, n_people UInt32, n_clear UInt32, n_refer UInt32, n_quarantine UInt32, n_turn_back UInt32, n_hold UInt32,
-    r_no_identity UInt32, r_unknown_key UInt32, r_list_stale UInt32, r_confirmed_case UInt32, r_suspected_case UInt32, r_quarantine_order UInt32, r_close_contact UInt32, r_risk_region_arrival UInt32, r_weak_match UInt32, r_health_code_red UInt32, r_health_code_yellow UInt32, r_no_temperature UInt32, r_temperature_implausible UInt32, r_fever UInt32, r_fever_unconfirmed UInt32, r_outside_province_without_pass UInt32, r_outside_district_without_pass UInt32
-) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (minute, site_id, kind, direction, stage);
+-- Retention (agents/recording/retention.py) seals a day: nothing of it is recorded any more. Then it freezes the day's counts
+-- (each table `…_days` gets the rows of its view `…_live`), and later drops the day's facts. A query reads both, and a frozen row
+-- replaces the live one. If a day is frozen twice, the rows of the earlier time count (version = 2^43 - time in ms).
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_days (
+    day Date, frozen UInt8, at DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = MergeTree ORDER BY (day, frozen, at) COMMENT 'kept by erase';
 
-CREATE VIEW IF NOT EXISTS ninezero.screening_by_minute AS
-SELECT minute, site_id, sum(n_events) AS passages, sum(n_people) AS people, sum(n_clear) AS clear, sum(n_refer) AS refer, sum(n_quarantine) AS quarantine, sum(n_turn_back) AS turn_back, sum(n_hold) AS hold,
-    sum(r_fever) AS fevers
-FROM ninezero_data.screening_rollup FINAL WHERE stage = '' GROUP BY minute, site_id;
+CREATE TABLE IF NOT EXISTS ninezero_data.screening_days (
+    day Date, site_id LowCardinality(String), kind LowCardinality(String), direction LowCardinality(String), passages UInt64,
+    people UInt64, clear UInt64, refer UInt64, quarantine UInt64, turn_back UInt64, hold UInt64, fevers UInt64, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, kind, direction) COMMENT 'kept by erase';
 
-CREATE VIEW IF NOT EXISTS ninezero.screening_by_day AS
-SELECT day, site_id, kind, direction, sum(n_events) AS passages, sum(n_people) AS people,
-    sum(n_clear) AS clear, sum(n_refer) AS refer, sum(n_quarantine) AS quarantine, sum(n_turn_back) AS turn_back, sum(n_hold) AS hold, sum(r_fever) AS fevers
-FROM ninezero_data.screening_rollup FINAL WHERE stage = '' GROUP BY day, site_id, kind, direction;
+CREATE VIEW IF NOT EXISTS ninezero_data.screening_live AS
+SELECT day, site_id, kind, direction, count() AS passages, sum(people) AS people, countIf(outcome = 'clear') AS clear,
+    countIf(outcome = 'refer') AS refer, countIf(outcome = 'quarantine') AS quarantine, countIf(outcome = 'turn_back') AS turn_back,
+    countIf(outcome = 'hold') AS hold, sum(countEqual(reasons, 'fever')) AS fevers
+FROM ninezero_data.screening_facts FINAL WHERE stage = '' GROUP BY day, site_id, kind, direction;
 
-CREATE VIEW IF NOT EXISTS ninezero.reasons_by_day AS
-SELECT day, site_id, tupleElement(reason, 1) AS rule, sum(tupleElement(reason, 2)) AS count
+CREATE VIEW IF NOT EXISTS ninezero.screening_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT day, site_id, kind, direction, argMax(passages, frozen) AS passages, argMax(people, frozen) AS people,
+    argMax(clear, frozen) AS clear, argMax(refer, frozen) AS refer, argMax(quarantine, frozen) AS quarantine,
+    argMax(turn_back, frozen) AS turn_back, argMax(hold, frozen) AS hold, argMax(fevers, frozen) AS fevers
 FROM (
-    SELECT day, site_id, arrayJoin([
-        ('no_identity', r_no_identity), ('unknown_key', r_unknown_key), ('list_stale', r_list_stale), ('confirmed_case', r_confirmed_case), ('suspected_case', r_suspected_case), ('quarantine_order', r_quarantine_order), ('close_contact', r_close_contact), ('risk_region_arrival', r_risk_region_arrival), ('weak_match', r_weak_match), ('health_code_red', r_health_code_red), ('health_code_yellow', r_health_code_yellow), ('no_temperature', r_no_temperature), ('temperature_implausible', r_temperature_implausible), ('fever', r_fever), ('fever_unconfirmed', r_fever_unconfirmed), ('outside_province_without_pass', r_outside_province_without_pass), ('outside_district_without_pass', r_outside_district_without_pass)
-    ]) AS reason
-    FROM ninezero_data.screening_rollup FINAL
-) WHERE tupleElement(reason, 2) > 0 GROUP BY day, site_id, rule;
+    SELECT *, 0 AS frozen FROM ninezero_data.screening_live
+    UNION ALL
+    SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.screening_days FINAL
+) GROUP BY day, site_id, kind, direction;
+
+CREATE VIEW IF NOT EXISTS ninezero.screening_by_minute DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT minute, site_id, count() AS passages, sum(people) AS people, countIf(outcome = 'clear') AS clear,
+    countIf(outcome = 'refer') AS refer, countIf(outcome = 'quarantine') AS quarantine, countIf(outcome = 'turn_back') AS turn_back,
+    countIf(outcome = 'hold') AS hold, sum(countEqual(reasons, 'fever')) AS fevers
+FROM ninezero_data.screening_facts FINAL
+WHERE stage = '' AND day NOT IN (SELECT day FROM ninezero_data.sealed_days) GROUP BY minute, site_id;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.reason_days (
+    day Date, site_id LowCardinality(String), rule LowCardinality(String), count UInt64, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, rule) COMMENT 'kept by erase';
+
+CREATE VIEW IF NOT EXISTS ninezero_data.reasons_live AS
+SELECT day, site_id, rule, sum(events) AS count
+FROM (
+    SELECT day, site_id, reasons, count() AS events
+    FROM ninezero_data.screening_facts FINAL WHERE notEmpty(reasons) GROUP BY day, site_id, reasons
+) ARRAY JOIN reasons AS rule GROUP BY day, site_id, rule;
+
+CREATE VIEW IF NOT EXISTS ninezero.reasons_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT day, site_id, rule, argMax(count, frozen) AS count
+FROM (
+    SELECT *, 0 AS frozen FROM ninezero_data.reasons_live
+    UNION ALL
+    SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.reason_days FINAL
+) GROUP BY day, site_id, rule;
 
 -- For the board: how often each rule applied in a minute over all sites, and at how many sites. Rule and site together are shown
 -- by day only (reasons_by_day), because with the minute they could identify a person.
-CREATE VIEW IF NOT EXISTS ninezero.reasons_by_minute AS
-SELECT minute, tupleElement(reason, 1) AS rule, sum(tupleElement(reason, 2)) AS count, uniqExact(site_id) AS sites
+CREATE VIEW IF NOT EXISTS ninezero.reasons_by_minute DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT minute, rule, sum(events) AS count, uniqExact(site_id) AS sites
 FROM (
-    SELECT minute, site_id, arrayJoin([
-        ('no_identity', r_no_identity), ('unknown_key', r_unknown_key), ('list_stale', r_list_stale), ('confirmed_case', r_confirmed_case), ('suspected_case', r_suspected_case), ('quarantine_order', r_quarantine_order), ('close_contact', r_close_contact), ('risk_region_arrival', r_risk_region_arrival), ('weak_match', r_weak_match), ('health_code_red', r_health_code_red), ('health_code_yellow', r_health_code_yellow), ('no_temperature', r_no_temperature), ('temperature_implausible', r_temperature_implausible), ('fever', r_fever), ('fever_unconfirmed', r_fever_unconfirmed), ('outside_province_without_pass', r_outside_province_without_pass), ('outside_district_without_pass', r_outside_district_without_pass)
-    ]) AS reason
-    FROM ninezero_data.screening_rollup FINAL
-) WHERE tupleElement(reason, 2) > 0 GROUP BY minute, rule;
+    SELECT minute, site_id, reasons, count() AS events
+    FROM ninezero_data.screening_facts FINAL WHERE notEmpty(reasons) GROUP BY minute, site_id, reasons
+) ARRAY JOIN reasons AS rule GROUP BY minute, rule;
 
-CREATE VIEW IF NOT EXISTS ninezero.arrivals_by_day AS
-SELECT day, site_id, kind AS mode, stage, sum(n_people) AS people
-FROM ninezero_data.screening_rollup FINAL WHERE stage != '' GROUP BY day, site_id, mode, stage;
+CREATE TABLE IF NOT EXISTS ninezero_data.arrival_days (
+    day Date, site_id LowCardinality(String), mode LowCardinality(String), stage LowCardinality(String), people UInt64,
+    version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, mode, stage) COMMENT 'kept by erase';
 
--- Sealed and frozen days --------------------------------------------------------------------------------------------------
+CREATE VIEW IF NOT EXISTS ninezero_data.arrivals_live AS
+SELECT day, site_id, kind AS mode, stage, sum(people) AS people
+FROM ninezero_data.screening_facts FINAL WHERE stage != '' GROUP BY day, site_id, mode, stage;
 
--- Retention (agents/recording/retention.py): a day is sealed (attempt 0: nothing of it is recorded any more), then its counts
--- are frozen under the number of an attempt, then its facts are dropped, after every query that began earlier has ended.
--- Of several attempts the first one counts: it read the facts before they were dropped.
-CREATE TABLE IF NOT EXISTS ninezero_data.sealed_days (
-    day Date, attempt UInt64, at UInt64
-) ENGINE = MergeTree ORDER BY day;
-
-CREATE VIEW IF NOT EXISTS ninezero_data.frozen_days AS
-SELECT day, held AS attempt FROM (
-    SELECT day, argMin(attempt, at) AS held FROM ninezero_data.sealed_days WHERE attempt > 0 GROUP BY day
-);
+CREATE VIEW IF NOT EXISTS ninezero.arrivals_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT day, site_id, mode, stage, argMax(people, frozen) AS people
+FROM (
+    SELECT *, 0 AS frozen FROM ninezero_data.arrivals_live
+    UNION ALL
+    SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.arrival_days FINAL
+) GROUP BY day, site_id, mode, stage;
 
 -- Dispositions ------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS ninezero_data.disposition_facts (
-    day Date, device_id String, seq UInt64, site_id String, of_device String, of_seq UInt64, action String,
-    override String, version UInt64
-) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq);
+    day Date, device_id LowCardinality(String), seq UInt64, site_id LowCardinality(String), of_device LowCardinality(String),
+    of_seq UInt64, action LowCardinality(String), override LowCardinality(String), version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (day, device_id, seq);
 
 -- The kinds of scans whose facts are dropped, for dispositions of later days; `day` is the day of the disposition.
 CREATE TABLE IF NOT EXISTS ninezero_data.sealed_kinds (
-    day Date, device_id String, seq UInt64, kind String, version UInt64
+    day Date, device_id LowCardinality(String), seq UInt64, kind LowCardinality(String), version UInt64
 ) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, seq);
 
+-- A day is one row, so that a frozen day replaces all live rows of the day: their kind depends on facts of several days, which
+-- are dropped one after the other.
 CREATE TABLE IF NOT EXISTS ninezero_data.disposition_days (
-    day Date, attempt UInt64, site_id String, kind String, action String, overrides UInt64, count UInt64
-) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, kind, action);
+    day Date, cells Array(Tuple(String, String, String, UInt64, UInt64)) CODEC(ZSTD), version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY day COMMENT 'kept by erase';
 
 CREATE VIEW IF NOT EXISTS ninezero_data.dispositions_live AS
-SELECT day, site_id, kind, action, countIf(override != '') AS overrides, count() AS count
+SELECT day, groupArray((site_id, kind, action, overrides, dispositions)) AS cells
 FROM (
-    SELECT tupleElement(first, 1) AS day, tupleElement(first, 2) AS site_id, tupleElement(first, 3) AS action,
-        tupleElement(first, 4) AS override, tupleElement(first, 5) AS of_device, tupleElement(first, 6) AS of_seq
+    SELECT day, toString(site_id) AS site_id, toString(scan.kind) AS kind, toString(action) AS action,
+        countIf(override != '') AS overrides, count() AS dispositions
     FROM (
-        SELECT device_id, seq, argMax((day, site_id, action, override, of_device, of_seq), version) AS first
-        FROM ninezero_data.disposition_facts GROUP BY device_id, seq
-    )
-) AS dispositions ANY LEFT JOIN (
-    SELECT device_id AS of_device, seq AS of_seq, argMax(kind, version) AS kind
-    FROM (
-        SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts
-        WHERE (device_id, seq) IN (SELECT of_device, of_seq FROM ninezero_data.disposition_facts)
-        UNION ALL
-        SELECT device_id, seq, kind, version FROM ninezero_data.sealed_kinds
-    ) GROUP BY of_device, of_seq
-) AS scanned USING (of_device, of_seq)
-GROUP BY day, site_id, kind, action;
+        SELECT day, site_id, action, override, of_device, of_seq FROM ninezero_data.disposition_facts FINAL
+    ) AS disposition ANY LEFT JOIN (
+        SELECT device_id, seq, argMax(kind, version) AS kind
+        FROM (
+            SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts
+            WHERE (device_id, seq) IN (SELECT of_device, of_seq FROM ninezero_data.disposition_facts)
+            UNION ALL
+            SELECT device_id, seq, kind, version FROM ninezero_data.sealed_kinds
+        ) GROUP BY device_id, seq
+    ) AS scan ON disposition.of_device = scan.device_id AND disposition.of_seq = scan.seq
+    GROUP BY day, site_id, kind, action
+) GROUP BY day;
 
--- A frozen day keeps its counts, whether its facts still exist, exist in part, or were dropped.
-CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day AS
-SELECT day, site_id, kind, action, argMax(overrides, attempt) AS overrides, argMax(count, attempt) AS count
+CREATE VIEW IF NOT EXISTS ninezero.dispositions_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT day, cell.1 AS site_id, cell.2 AS kind, cell.3 AS action, cell.4 AS overrides, cell.5 AS count
 FROM (
-    SELECT day, toUInt64(0) AS attempt, site_id, kind, action, overrides, count FROM ninezero_data.dispositions_live
-    UNION ALL
-    SELECT day, attempt, site_id, kind, action, overrides, count FROM ninezero_data.disposition_days
-    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days)
-)
-GROUP BY day, site_id, kind, action;
+    SELECT day, argMax(cells, frozen) AS cells
+    FROM (
+        SELECT *, 0 AS frozen FROM ninezero_data.dispositions_live
+        UNION ALL
+        SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.disposition_days FINAL
+    ) GROUP BY day
+) ARRAY JOIN cells AS cell;
 
 -- Devices -----------------------------------------------------------------------------------------------------------------
 
@@ -157,9 +191,9 @@ CREATE TABLE IF NOT EXISTS ninezero_data.device_events (
 -- The events of a device on a day at a site, as runs of consecutive sequence numbers. The runs are enough to find the gaps of
 -- every later day.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
-    day Date, attempt UInt64, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64),
-    ends Array(UInt64)
-) ENGINE = MergeTree PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id);
+    day Date, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64), ends Array(UInt64),
+    version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id) COMMENT 'kept by erase';
 
 -- The runs of days that still have their facts, so that a query about devices reads the facts of the latest days only
 -- (agents/recording/completeness.py). `print` identifies the facts of the day that a row was computed from; the row may also
@@ -237,20 +271,19 @@ FROM (
 );
 
 CREATE VIEW IF NOT EXISTS ninezero_data.device_runs AS
-SELECT day, device_id, site_id, argMax(conflicts, attempt) AS conflicts, argMax(late, attempt) AS late, argMax(starts, attempt) AS starts,
-    argMax(ends, attempt) AS ends
+SELECT day, device_id, site_id, argMax(conflicts, frozen) AS conflicts, argMax(late, frozen) AS late, argMax(starts, frozen) AS starts,
+    argMax(ends, frozen) AS ends
 FROM (
-    SELECT day, toUInt64(0) AS attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.devices_live
+    SELECT *, 0 AS frozen FROM ninezero_data.devices_live
     UNION ALL
-    SELECT day, attempt, device_id, site_id, conflicts, late, starts, ends FROM ninezero_data.device_days
-    WHERE (day, attempt) IN (SELECT day, attempt FROM ninezero_data.frozen_days)
+    SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.device_days FINAL
 )
 GROUP BY day, device_id, site_id;
 
 -- A number that no run covers is missing; it is counted in the row of the next run. The gap before the n-th run, in the order
 -- of the starts, begins after the end at position n - 1 in the order of the ends. A number whose second content arrived after
 -- the day of the first was sealed is in two runs; it is no gap.
-CREATE VIEW IF NOT EXISTS ninezero.device_completeness AS
+CREATE VIEW IF NOT EXISTS ninezero.device_completeness DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
     sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
 FROM (
@@ -274,7 +307,7 @@ FROM (
 GROUP BY device_id, day, site_id;
 
 -- Devices that sent an event in the last 24 hours, but none in the last 30 minutes. version = 2^43 - Kafka timestamp in ms.
-CREATE VIEW IF NOT EXISTS ninezero.devices_silent AS
+CREATE VIEW IF NOT EXISTS ninezero.devices_silent DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT device_id, site_id, toDateTime(heard, 'UTC') AS last_heard, intDiv(toUInt32(now()) - heard, 60) AS minutes
 FROM (
     SELECT device_id, argMin(site_id, version) AS site_id, intDiv(8796093022208 - min(version), 1000) AS heard
@@ -288,19 +321,19 @@ CREATE TABLE IF NOT EXISTS ninezero_data.push_receipts (
     batch_id String, authority String, list String, category String, mode String, status String, code String,
     lines_declared UInt32, accepted UInt32, duplicate UInt32, rejected UInt32, withdrawn UInt32,
     issued_at DateTime('UTC'), version UInt64
-) ENGINE = ReplacingMergeTree(version) ORDER BY (authority, batch_id);
+) ENGINE = ReplacingMergeTree(version) ORDER BY (authority, batch_id) COMMENT 'kept by erase';
 
 -- Who pushed, withdrew or confirmed a batch. A receipt that is recorded twice gives the same row.
 CREATE TABLE IF NOT EXISTS ninezero_data.push_audit (
     at DateTime('UTC'), who String, action String, batch_id String, authority String, list String, lines UInt32
-) ENGINE = ReplacingMergeTree ORDER BY (authority, batch_id, action, at, who);
+) ENGINE = ReplacingMergeTree ORDER BY (authority, batch_id, action, at, who) COMMENT 'kept by erase';
 
-CREATE VIEW IF NOT EXISTS ninezero.push_batches AS
+CREATE VIEW IF NOT EXISTS ninezero.push_batches DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT batch_id, authority, list, category, mode, status, code, lines_declared, accepted, duplicate, rejected, withdrawn,
     issued_at
 FROM ninezero_data.push_receipts FINAL;
 
-CREATE VIEW IF NOT EXISTS ninezero.watchlist_audit AS
+CREATE VIEW IF NOT EXISTS ninezero.watchlist_audit DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT at, who, action, batch_id, authority, list, lines FROM ninezero_data.push_audit FINAL;
 
 -- Cases -------------------------------------------------------------------------------------------------------------------
@@ -338,25 +371,25 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
 -- two that begin at the same day one survives. A fold that ends in 2100 is the last one and includes open cases.
 CREATE TABLE IF NOT EXISTS ninezero_data.case_folds (
     cases String, begins Date, ends Date, fold UInt64
-) ENGINE = ReplacingMergeTree(fold) ORDER BY (cases, begins);
+) ENGINE = ReplacingMergeTree(fold) ORDER BY (cases, begins) COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_kept (
     fold UInt64, day Date, site_id String, n_admitted UInt64, n_released UInt64, n_in UInt64, n_out UInt64, n_present UInt64,
     n_due_am UInt64, n_due_pm UInt64, n_done_am UInt64, n_done_pm UInt64, n_misplaced UInt64, n_anomalies UInt64
-) ENGINE = MergeTree ORDER BY (day, site_id, fold);
+) ENGINE = MergeTree ORDER BY (day, site_id, fold) COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_kept (
     fold UInt64, day Date, district String, n_opened UInt64, n_visits UInt64, n_reached UInt64, n_closed UInt64,
     n_overdue UInt64, n_open UInt64, n_anomalies UInt64
-) ENGINE = MergeTree ORDER BY (day, district, fold);
+) ENGINE = MergeTree ORDER BY (day, district, fold) COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_closings_kept (
     fold UInt64, day Date, district String, closed String, n UInt64
-) ENGINE = MergeTree ORDER BY (day, district, fold);
+) ENGINE = MergeTree ORDER BY (day, district, fold) COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_delays_kept (
     fold UInt64, day Date, district String, seconds Int64
-) ENGINE = MergeTree ORDER BY (day, district, fold);
+) ENGINE = MergeTree ORDER BY (day, district, fold) COMMENT 'kept by erase';
 
 -- Cases whose rows are being deleted. No view counts them; the table is emptied when the deletion is complete.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
@@ -450,7 +483,7 @@ FROM (
 ) GROUP BY day, district;
 
 -- A slot that has not ended yet is due, and is never missed.
-CREATE VIEW IF NOT EXISTS ninezero.quarantine_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, site_id, n_admitted AS admitted, n_released AS released, n_in AS transferred_in, n_out AS transferred_out,
     n_present AS present, n_due_am + n_due_pm AS readings_due, n_done_am + n_done_pm AS readings_done,
     if(toDateTime(concat(toString(day), ' 12:00:00'), '{timezone}') <= now(), n_due_am - n_done_am, 0)
@@ -460,7 +493,7 @@ WHERE n_admitted + n_released + n_in + n_out + n_present + n_due_am + n_due_pm >
 
 -- Days on which present is not present of the day before + admitted + in - released - out. Empty if all events agree.
 -- `misplaced` counts transfers and releases that name a site where the case is not; two of them can cancel each other out.
-CREATE VIEW IF NOT EXISTS ninezero.quarantine_balance AS
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_balance DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, site_id, is_present AS present, should_be AS expected, is_present - should_be AS difference, misplaced
 FROM (
     SELECT day, site_id, sum(here) AS is_present, sum(there) AS should_be, sum(wrong) AS misplaced
@@ -475,10 +508,10 @@ FROM (
 ) WHERE (is_present != should_be OR misplaced > 0) AND day <= toDate(now(), '{timezone}');
 
 -- Events of cases that are not open, and transfers without a destination. They count nowhere else.
-CREATE VIEW IF NOT EXISTS ninezero.quarantine_anomalies_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_anomalies_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, site_id, n_anomalies AS anomalies FROM ninezero_data.quarantine_days WHERE n_anomalies > 0;
 
-CREATE VIEW IF NOT EXISTS ninezero.quarantine_occupancy AS
+CREATE VIEW IF NOT EXISTS ninezero.quarantine_occupancy DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT site_id, toUInt64(sum(room)) AS capacity, toUInt64(sum(here)) AS present, toInt64(sum(room)) - toInt64(sum(here)) AS free
 FROM (
     SELECT site_id, toUInt64(capacity) AS room, toUInt64(0) AS here FROM ninezero_data.site_register FINAL
@@ -487,15 +520,15 @@ FROM (
     FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY site_id
 ) GROUP BY site_id HAVING capacity > 0 OR present > 0;
 
-CREATE VIEW IF NOT EXISTS ninezero.followups_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.followups_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, n_opened AS opened, n_visits AS visits, n_reached AS reached, n_closed AS closed,
     if(day < toDate(now(), '{timezone}'), n_overdue, 0) AS overdue, n_open AS open
 FROM ninezero_data.followup_days WHERE n_opened + n_visits + n_closed + n_open > 0;
 
-CREATE VIEW IF NOT EXISTS ninezero.followup_anomalies_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.followup_anomalies_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, n_anomalies AS anomalies FROM ninezero_data.followup_days WHERE n_anomalies > 0;
 
-CREATE VIEW IF NOT EXISTS ninezero.followup_closings_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.followup_closings_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, closed, sum(n) AS count
 FROM (
     SELECT closed_on AS day, district, closed_as AS closed, toUInt64(count()) AS n
@@ -515,7 +548,7 @@ FROM (
     SELECT batch_id, min(toInt64(toUInt32(issued_at))) AS issued FROM ninezero_data.push_receipts FINAL GROUP BY batch_id
 ) AS pushed USING (batch_id);
 
-CREATE VIEW IF NOT EXISTS ninezero.followup_delay_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.followup_delay_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, count() AS cases, round(quantileExact(0.5)(seconds) / 3600, 2) AS median_hours,
     round(max(seconds) / 3600, 2) AS max_hours
 FROM (
@@ -528,7 +561,7 @@ FROM (
 -- Number of alerts about cases, by day, rule and place; `site_id` is the district for follow-ups. Fever and symptoms count once for
 -- each case, day and slot, until the facts of the case are deleted (14 days after its closure). No case number, nothing finer
 -- than the day.
-CREATE VIEW IF NOT EXISTS ninezero.care_alerts_by_day AS
+CREATE VIEW IF NOT EXISTS ninezero.care_alerts_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, rule, site_id, sum(n) AS count
 FROM (
     SELECT day, rule, place AS site_id, toUInt64(count()) AS n
@@ -564,7 +597,7 @@ CREATE DATABASE IF NOT EXISTS ninezero_published;
 -- numbers (agents/recording/publishing.py).
 CREATE TABLE IF NOT EXISTS ninezero_data.publications (
     day Date, at UInt64, k UInt32, screening String, arrivals String
-) ENGINE = MergeTree ORDER BY day;
+) ENGINE = MergeTree ORDER BY day COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_published.screening_by_day (
     day Date, division String, passages Nullable(UInt64), people Nullable(UInt64), clear Nullable(UInt64),

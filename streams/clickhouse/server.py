@@ -113,10 +113,11 @@ class Server:
     def _structure(self, table: str, rows: Block) -> list[tuple[str, str]]:
         """Returns (column, type) of an external table with one row a group; varying columns are arrays.
 
-        Times are sent as numbers: clickhouse-driver converts each value of a DateTime on its own, which is slow.
+        Times are sent as numbers and LowCardinality as its plain type: clickhouse-driver converts each value of these types
+        on its own, which is slow.
         """
         types = {
-            row["name"]: re.sub(r"\ADateTime\b.*", "UInt32", row["type"])
+            row["name"]: re.sub(r"\ADateTime\b.*", "UInt32", re.sub(r"LowCardinality\((\w+)\)", r"\1", row["type"]))
             for row in self.query(f"DESCRIBE TABLE {table}")
         }
         return [(name, f"Array({types[name]})" if name in rows.varying else types[name]) for name in rows.names]

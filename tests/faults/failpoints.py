@@ -39,7 +39,6 @@ PLACES = {
         "ninezero.agents.recording.checkpoint:Checkpoint._read_progress",
         "ninezero.agents.recording.checkpoint:Checkpoint._write",
         "ninezero.streams.clickhouse.inserts:insert",
-        "ninezero.agents.recording.checkpoint:roll_up",
         "ninezero.agents.recording.checkpoint:roll_up_cases",
     ),
     "lists": (

@@ -90,5 +90,5 @@ async def sites(ask: Ask, _: Moment) -> list[str]:
 async def last_minute(ask: Ask) -> int | None:
     """Returns the last minute that was counted; None if there is none."""
     # The view would sum up every minute for this.
-    rows = await ask("SELECT toUInt32(max(minute)) AS last FROM ninezero_data.screening_rollup WHERE stage = ''")
+    rows = await ask("SELECT toUInt32(max(minute)) AS last FROM ninezero_data.screening_facts WHERE stage = ''")
     return int(rows[0]["last"]) or None if rows else None

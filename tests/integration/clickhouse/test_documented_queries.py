@@ -13,7 +13,6 @@ import pytest
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import publishing
 from ninezero.agents.recording.case_tables import roll_up_cases
-from ninezero.agents.recording.rollups import roll_up
 from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import (
     FIRST_WINS,
@@ -176,8 +175,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     }  # fmt: skip
     for table, some in rows.items():
         connection.insert(f"ninezero_data.{table}", TABLES[table]._fields, some)
-    written = {table: Block(table, rows[table]) for table in ("screening_facts", "quarantine_facts", "followup_facts")}
-    roll_up(connection, written)
+    written = {table: Block(table, rows[table]) for table in ("quarantine_facts", "followup_facts")}
     roll_up_cases(connection, written, Days(ZONE))
     publishing.publish(connection, SECOND, 11)
     yield connection

@@ -8,8 +8,6 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ninezero.agents.recording import publishing
-from ninezero.agents.recording.rollups import roll_up
-from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FIRST_WINS, ScreeningFact, SiteRow
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError, Engine
@@ -42,7 +40,6 @@ def passages(engine: Engine, site: str, count: int, outcome: str = "clear", stag
         for n in range(count)
     ]  # fmt: skip
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)
-    roll_up(engine, {"screening_facts": Block("screening_facts", facts)})
 
 
 def screening(engine: Engine) -> list[tuple[object, ...]]:

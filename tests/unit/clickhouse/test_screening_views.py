@@ -1,4 +1,4 @@
-"""Facts and rollups in the real embedded engine: the first decision counts, whatever the order of inserts."""
+"""Views of screening in the real embedded engine: the first decision counts, whatever the order of inserts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from datetime import date
 import pytest
 
 from ninezero.agents.logic.policy.rules import RULES
-from ninezero.agents.recording.rollups import roll_up
-from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FIRST_WINS, ScreeningFact
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine
@@ -29,7 +27,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 def write(engine: Engine, facts: list[ScreeningFact]) -> None:
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)
-    roll_up(engine, {"screening_facts": Block("screening_facts", facts)})
 
 
 @pytest.mark.parametrize("seed", range(8))
