@@ -293,7 +293,7 @@ KEY_COLUMNS: dict[str, tuple[str, ...]] = {
     "followup_facts": ("device_id", "seq"),
     "push_receipts": ("authority", "batch_id"),
     "push_audit": ("authority", "batch_id", "action"),
-    "dead_letter_facts": ("topic", "partition", "offset", "sha256"),
+    "dead_letter_facts": ("topic", "partition", "offset", "at_ms"),
 }
 """The columns that identify a row written from Kafka, even after a newer version replaced it. They include `day` in tables
 with one partition per day. Keys are stored with the progress, so they never contain a case number: case numbers must be

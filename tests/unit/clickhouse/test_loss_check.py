@@ -191,7 +191,7 @@ class Simulation:
         if day is None or day >= self.today - timedelta(days=1):
             return
         self.sealed.add(day)
-        self.engine.insert("ninezero_data.sealed_days", ("day", "attempt", "at"), [(day, 0, self.now_ms)])
+        self.engine.insert("ninezero_data.sealed_days", ("day", "frozen"), [(day, 0)])
         for table in DAY_TABLES:
             self.engine.execute(f"ALTER TABLE ninezero_data.{table} DROP PARTITION '{day}'")
 

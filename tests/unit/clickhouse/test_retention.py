@@ -321,7 +321,7 @@ def test_a_device_that_sent_an_event_today_but_not_recently_is_silent(engine: En
 def test_every_table_is_either_kept_by_erase_or_emptied_on_purpose(engine: Engine) -> None:
     """A new table of counts must have the comment `kept by erase`, or `erase` empties it."""
     rows = engine.query("SELECT name FROM system.tables WHERE database = 'ninezero_data' AND engine LIKE '%MergeTree'")
-    emptied = {"recorder_progress", *retention.FACT_TABLES}
+    emptied = {"recorder_progress", "recorder_tallies", "recorder_epochs", *retention.FACT_TABLES}
     cases = {f"{kind}_{what}" for kind in ("quarantine", "followup") for what in ("facts", "cases", "departing")}
     assert {row["name"] for row in rows} - kept_tables(engine) - emptied <= cases
 
