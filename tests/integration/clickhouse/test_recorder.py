@@ -90,18 +90,20 @@ def test_a_server_that_is_down_at_the_start_is_waited_for(clickhouse_server: Cli
     asyncio.run(check())
 
 
-def test_a_missing_table_stops_only_the_topics_that_write_into_it(clickhouse_server: ClickHouseServer) -> None:
+def test_a_table_that_rejects_rows_stops_only_the_topics_that_write_into_it(
+    clickhouse_server: ClickHouseServer,
+) -> None:
     engine = clickhouse.connect(clickhouse_server.url)
 
     async def check() -> None:
         async with running(recorder_on(clickhouse_server.url)) as recorder:
-            engine.execute("RENAME TABLE ninezero_data.site_register TO ninezero_data.away")
+            engine.execute("ALTER TABLE ninezero_data.site_register RENAME COLUMN capacity TO away")
             held, free = chunk(SITES[0]), chunk(LETTERS[0])
             await recorder.append(held, SITES[1])
             await recorder.append(free, LETTERS[1])
             await until(lambda: done(free))
             assert not done(held)
-            engine.execute("RENAME TABLE ninezero_data.away TO ninezero_data.site_register")
+            engine.execute("ALTER TABLE ninezero_data.site_register RENAME COLUMN away TO capacity")
             await until(lambda: done(held))
 
     asyncio.run(check())
@@ -191,9 +193,14 @@ def with_wrong_password(server: ClickHouseServer) -> Callable[[], None]:
     return lambda: server.set_password(PASSWORD)
 
 
+def without_column(server: ClickHouseServer) -> Callable[[], None]:
+    _statement(server, "ALTER TABLE ninezero_data.site_register RENAME COLUMN capacity TO away")
+    return lambda: _statement(server, "ALTER TABLE ninezero_data.site_register RENAME COLUMN away TO capacity")
+
+
 def without_table(server: ClickHouseServer) -> Callable[[], None]:
-    _statement(server, "RENAME TABLE ninezero_data.site_register TO ninezero_data.away")
-    return lambda: _statement(server, "RENAME TABLE ninezero_data.away TO ninezero_data.site_register")
+    _statement(server, "DROP TABLE ninezero_data.site_register")
+    return lambda: None  # the recorder creates it again
 
 
 def without_progress(server: ClickHouseServer) -> Callable[[], None]:
@@ -228,7 +235,8 @@ def _statement(server: ClickHouseServer, sql: str) -> None:
         (killed, "Connection refused"),
         (read_only, "readonly"),
         (with_wrong_password, "assword"),
-        (without_table, "does not exist"),
+        (without_column, "No such column"),
+        (without_table, ""),
         (without_progress, ""),
         (too_many_parts, "Too many parts"),
     ],
