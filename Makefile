@@ -38,6 +38,7 @@ lint: setup ## Check format, style, types, released migrations and the direction
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.released
+	$(BIN)/python -m ninezero.schemas.formats.golden
 	$(BIN)/lint-imports >/dev/null || { $(BIN)/lint-imports; exit 1; }
 
 format: setup ## Format the code.

@@ -1,17 +1,24 @@
-"""Records of the ledger topics (`quarantine-ledger`, `followup-ledger`): one JSON array per fact.
+"""Records of the ledger topics (`quarantine-ledger`, `followup-ledger`): a JSON array per fact, a JSON string per alert.
 
-The order of the fields is the order of the array, so it must never change. Keys are `case_id|device_id|seq`.
+The order of the fields is the order of the array. Keys are `case_id|device_id|seq` for a fact, and `case_id|!|alert_id` for an alert
+that was raised.
 """
 
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+
+ALERT_MARK = "!"
+"""The second part of the key of an alert."""
+
+AlertId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+"""The id of an alert that was raised."""
 
 
 class QuarantineLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -58,6 +58,14 @@ watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list is comple
 devices_silent = Gauge(
     "ninezero_devices_silent", "Devices that sent an event in the last 24 hours, but none in the last 30 minutes"
 )
+unreadable_records = Counter(
+    "ninezero_unreadable_records_total",
+    "Records of internal topics that this release cannot read; the first one ends the role",
+    ["topic"],
+)
+build_info = Gauge(
+    "ninezero_build_info", "1, with the release of the role and the formats that it reads", ["version", "formats"]
+)
 sunset = Gauge("ninezero_sunset_seconds", "Time until the end of the emergency order; negative after it")
 
 SET_BY: dict[MetricWrapperBase, str] = {
@@ -79,6 +87,8 @@ SET_BY: dict[MetricWrapperBase, str] = {
     watchlist_heartbeat: "screening",
     watchlist_ready: "screening, lists",
     devices_silent: "recording",
+    unreadable_records: "all",
+    build_info: "all",
     sunset: "all",
 }
 """The roles that set each metric. Every role exposes every metric, so a query must name the role."""

@@ -9,6 +9,7 @@ from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode_event
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
@@ -44,7 +45,7 @@ async def accepted_events(
             event, _, late = decode_event(kind, record.value, record.timestamp, replay=settings.replay)
         except Rejected as error:
             letter = dead_letter(topic.name, chunk.tp.partition, record, error)
-            letters.append((topics.DEAD_LETTERS, topic.name.encode(), letter))
+            letters.append(OutgoingRecord(topics.DEAD_LETTERS, topic.name.encode(), letter))
             metrics.dead_letters.labels(topic.name, error.reason).inc()
             continue
         if order_ended:

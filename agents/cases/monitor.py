@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Set
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from ninezero.agents.logic.days import Days
 from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.kafka.client import outage_mark
 from ninezero.streams.kafka.compacted import CompactedTable
+from ninezero.streams.kafka.internal_records import Position
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.consumer import Consumer
@@ -49,9 +50,16 @@ class _Loaded(NamedTuple):
 class CaseMonitor:
     """Monitors the cases of the assigned partitions. After each rebalance they are read from the ledger again."""
 
-    def __init__(self, settings: Settings, writer: Writer, kind: CaseKind, consumer: Callable[[], Consumer]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        writer: Writer,
+        kind: CaseKind,
+        consumer: Callable[[], Consumer],
+        set_aside: Set[Position] = frozenset(),
+    ) -> None:
         self._settings, self._writer, self._kind, self._consumer = settings, writer, kind, consumer
-        self._ledger = CompactedTable(settings, writer, kind.ledger)
+        self._ledger = CompactedTable(settings, writer, kind.ledger, set_aside)
         self._days = Days(settings.timezone)
         self._loaded: dict[int, _Loaded] = {}
         self._end_when_idle: dict[TP, int | None] = {}

@@ -1,13 +1,11 @@
 """The cases of one partition in memory: facts are added, alerts arise, and closed cases are removed.
 
-Each change also returns what is to be written to Kafka. A key of the ledger is `case_id|device_id|seq` for a fact, and
-`case_id|!|alert_id` for an alert that was raised.
+Each change also returns what is to be written to Kafka.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -15,14 +13,12 @@ from typing import Any
 from msgspec import convert
 
 from ninezero.agents.cases.kinds import CaseKind
-from ninezero.agents.logic.cases.alarms import ALERT_ID, Alarm, CaseStatus, alert_id
+from ninezero.agents.logic.cases.alarms import Alarm, CaseStatus, alert_id
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.events import CareAlert, encode
-from ninezero.schemas.times import FOREVER_US
-from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.topics import ALERTS, Topic
-
-log = logging.getLogger("ninezero.cases")
+from ninezero.schemas.ledger_records import ALERT_MARK
+from ninezero.streams.kafka.records import OutgoingRecord, internal_record
+from ninezero.streams.kafka.topics import ALERTS
 
 SETTLE_US = 10 * 1_000_000
 """Time after the last event of a case until a report counts as missing, in µs.
@@ -33,16 +29,15 @@ A device that was offline sends the events of days within seconds.
 KEEP_CLOSED_US = 14 * 86_400 * 1_000_000
 """Time for which a closed case is kept, in µs."""
 
-_ALERT_MARK = "!"
 _MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue"})
 
 
 @dataclass
 class Changes:
-    """The records to write: alerts (topic, key, value), and ledger records (key, value; None deletes the key)."""
+    """The records to write: alerts, and records of the ledger."""
 
-    alerts: list[tuple[Topic, bytes, bytes]] = field(default_factory=list)
-    records: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    alerts: list[OutgoingRecord] = field(default_factory=list)
+    records: list[OutgoingRecord] = field(default_factory=list)
 
 
 @dataclass
@@ -67,32 +62,16 @@ class PartitionCases:
         self._kind, self._days = kind, days
         self._cases: dict[str, Case] = {}
 
-    def restore(self, records: Mapping[bytes, bytes], now_us: int) -> None:
-        """Adds what the ledger holds. A record that cannot be read is left out and logged.
-
-        Only our own workers may write to the ledger (ACL). A foreign record must not stop the monitoring of the others.
-        """
-        for key, value in records.items():
-            try:
-                case_id, what, _ = key.decode().split("|", 2)
-                fact = None if what == _ALERT_MARK else self._restored_fact(case_id, value)
-                alert = value.decode() if fact is None else ""
-                if fact is None and not ALERT_ID.fullmatch(alert):
-                    raise ValueError("not an alert id")
-            except (ValueError, Rejected):
-                log.error("a record of the topic %s cannot be read and is left out", self._kind.ledger.name)
-                continue
+    def restore(self, records: Mapping[bytes, Any], now_us: int) -> None:
+        """Adds what the ledger holds: decoded records by key."""
+        for key, record in records.items():
+            case_id = key.decode().partition("|")[0]
             case = self._cases.setdefault(case_id, Case(next_check_us=now_us + SETTLE_US))
-            if fact is None:
-                case.alert_ids.add(alert)
+            if isinstance(record, str):
+                case.alert_ids.add(record)
             else:
+                fact = record.fact()
                 case.facts[fact.device_id, fact.seq] = fact
-
-    def _restored_fact(self, case_id: str, value: bytes) -> Any:
-        fact = decode(self._kind.record, value).fact()
-        if fact.case_id != case_id or not 0 <= fact.observed_us <= FOREVER_US:
-            raise ValueError("not a fact of this case")
-        return fact
 
     def add(self, fact: Any, changes: Changes) -> bool:
         """Adds a fact. Returns False if its event was known, whatever its content."""
@@ -100,7 +79,7 @@ class PartitionCases:
         if case.facts.setdefault((fact.device_id, fact.seq), fact) is not fact:
             return False
         record = self._kind.record.of(fact, self._days.of(fact.observed_us))
-        changes.records.append((_key(fact.case_id, fact.device_id, str(fact.seq)), encode(record)))
+        changes.records.append(self._ledger_record(fact.case_id, fact.device_id, str(fact.seq), record))
         return True
 
     def due(self, now_us: int) -> list[str]:
@@ -141,8 +120,9 @@ class PartitionCases:
             if alert in case.alert_ids or (alarm.rule in _MISSING_REPORT_RULES and not include_missing):
                 continue
             case.alert_ids.add(alert)
-            changes.alerts.append((ALERTS, alarm.place.encode(), encode(self._alert(case_id, alert, alarm))))
-            changes.records.append((_key(case_id, _ALERT_MARK, alert), alert.encode()))
+            message = encode(self._alert(case_id, alert, alarm))
+            changes.alerts.append(OutgoingRecord(ALERTS, alarm.place.encode(), message))
+            changes.records.append(self._ledger_record(case_id, ALERT_MARK, alert, alert))
         return status
 
     def _alert(self, case_id: str, alert: str, alarm: Alarm) -> CareAlert:
@@ -162,12 +142,11 @@ class PartitionCases:
     def _remove(self, case_id: str, changes: Changes) -> None:
         case = self._cases.pop(case_id)
         keys = [_key(case_id, device_id, str(seq)) for device_id, seq in case.facts]
-        keys += [_key(case_id, _ALERT_MARK, alert) for alert in case.alert_ids]
-        changes.records += _deletions(keys)
+        keys += [_key(case_id, ALERT_MARK, alert) for alert in case.alert_ids]
+        changes.records += [OutgoingRecord(self._kind.ledger, key, None) for key in keys]
 
-
-def _deletions(keys: Iterable[bytes]) -> list[tuple[bytes, bytes | None]]:
-    return [(key, None) for key in keys]
+    def _ledger_record(self, case_id: str, what: str, which: str, value: Any) -> OutgoingRecord:
+        return internal_record(self._kind.ledger, _key(case_id, what, which), value)
 
 
 def _key(case_id: str, what: str, which: str) -> bytes:

@@ -7,8 +7,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+import typer
+
+from ninezero.schemas.events import Identifier
 from ninezero.streams import settings
 from ninezero.streams.errors import UserError
 
@@ -16,8 +20,23 @@ RUN = Path(".run")
 """Folder of the local Kafka and of the demo, below the current folder."""
 
 
+ByOption = Annotated[str, typer.Option("--by", metavar="WHO", help="Who states it: an identifier of a person.")]
+
+
 class CommandError(UserError):
     """Ends the command. Its message is printed as one line."""
+
+
+def identifier(option: str, value: str) -> str:
+    """Returns the value of an option that is an identifier.
+
+    Raises:
+        CommandError: it is not one.
+    """
+    try:
+        return msgspec.convert(value, Identifier)
+    except msgspec.ValidationError:
+        raise CommandError(f"{option} is not an identifier: use letters, digits, '.', '_' and '-'") from None
 
 
 def query_url() -> str:

@@ -20,9 +20,11 @@ from ninezero.agents.cli.operations import (
     doctor,
     kafka,
     migrate,
+    records,
     retention,
     sites,
     topics,
+    upgrade,
     worker,
 )
 from ninezero.streams.errors import UserError
@@ -52,6 +54,8 @@ for name, group, heading in (
     ("sites", sites.app, OPERATION),
     ("kafka", kafka.app, OPERATION),
     ("dead-letters", dead_letters.app, OPERATION),
+    ("records", records.app, OPERATION),
+    ("upgrade", upgrade.app, OPERATION),
 ):
     app.add_typer(group, name=name, rich_help_panel=heading)
 

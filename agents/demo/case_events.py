@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, NamedTuple
 
-from ninezero.agents.demo.records import Day, Record, split
+from ninezero.agents.demo.records import Day, split
 from ninezero.agents.demo.scenario_file import QUARANTINE_DAYS, Spec
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord
 
 FOLLOWED_DAYS = 5
 """Days on which a person who came home is visited."""
@@ -44,7 +45,7 @@ class CaseEvents:
         report: makes a record from (topic, key, device, time, fields).
     """
 
-    def __init__(self, spec: Spec, rng: random.Random, report: Callable[..., Record]) -> None:
+    def __init__(self, spec: Spec, rng: random.Random, report: Callable[..., OutgoingRecord]) -> None:
         self._spec, self._random, self._report = spec, rng, report
         p, last = spec.published, spec.days - 1
         released = [rng.randrange(spec.days - QUARANTINE_DAYS) for _ in range(p.quarantine_released)]
@@ -77,12 +78,12 @@ class CaseEvents:
         if n < self._spec.days:
             self._visits.setdefault(n, []).append(visit)
 
-    def _quarantine_events(self, day: date, n: int, stay: _Stay) -> Iterator[Record]:
+    def _quarantine_events(self, day: date, n: int, stay: _Stay) -> Iterator[OutgoingRecord]:
         """Yields the events of the n-th day of a stay, counted from 0."""
         rng = self._random
         blank = dict.fromkeys(("slot", "temperature_c", "symptoms", "to_site_id", "term_days", "reason"))
 
-        def event(hour: int, type_: str, **fields: Any) -> Record:
+        def event(hour: int, type_: str, **fields: Any) -> OutgoingRecord:
             given = {**blank, "case_id": stay.case, "site_id": stay.site, "type": type_, **fields}
             return self._report(topics.QUARANTINE, stay.case, f"{stay.site}-a", self._time(day, hour), **given)
 
@@ -97,7 +98,7 @@ class CaseEvents:
                 temperature = 37.4 if fever else 36 + rng.randrange(11) / 10
                 yield event(hour, "reading", slot=slot, temperature_c=temperature, symptoms=fever)
 
-    def _followup_event(self, day: date, visit: _Visit) -> Record:
+    def _followup_event(self, day: date, visit: _Visit) -> OutgoingRecord:
         rng = self._random
         hour = {"opened": 8, "visit": 10 + rng.randrange(8), "closed": 19}[visit.type]
         time = self._time(day, hour)

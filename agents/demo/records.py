@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple
 
-from ninezero.streams.kafka.topics import Topic
-
-
-class Record(NamedTuple):
-    """A Kafka record, and the topic it is sent to."""
-
-    topic: Topic
-    key: bytes
-    value: bytes
+from ninezero.streams.kafka.records import OutgoingRecord
 
 
 @dataclass
@@ -22,15 +13,15 @@ class Day:
     """The records of one local day, in the order in which they are sent: batches, events, reports."""
 
     day: date
-    batches: list[Record] = field(default_factory=list)
+    batches: list[OutgoingRecord] = field(default_factory=list)
     batch_ids: list[str] = field(default_factory=list)
-    events: list[Record] = field(default_factory=list)
+    events: list[OutgoingRecord] = field(default_factory=list)
     """Scans and arrivals, with resends and malformed records among them. Each but the malformed ones gets an outcome."""
     valid: int = 0
     """Number of different valid events."""
     resent: int = 0
     malformed: int = 0
-    reports: list[Record] = field(default_factory=list)
+    reports: list[OutgoingRecord] = field(default_factory=list)
     """Dispositions, quarantine events and follow-up events, which get no outcome."""
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import orjson
 
 from ninezero.agents.demo.case_events import CaseEvents
-from ninezero.agents.demo.records import Day, Record, split
+from ninezero.agents.demo.records import Day, split
 from ninezero.agents.demo.scenario_file import Spec
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import Topic
 
 RESENT = 0.01
@@ -99,13 +100,14 @@ class Scenario:
         cuts = sorted(self._random.sample(range(1, published.person_times), published.push_batches - 1))
         return [end - first for first, end in pairwise([0, *cuts, published.person_times])]
 
-    def _disturb(self, day: Day, events: list[Record]) -> None:
+    def _disturb(self, day: Day, events: list[OutgoingRecord]) -> None:
         """Adds the events to the day as they reach Kafka: slightly out of order, some of them twice, with malformed records."""
         rng = self._random
         day.valid = len(events)
         resent = rng.sample(events, int(len(events) * RESENT))
         malformed = [
-            Record(topics.SCANS, b"road-01", rng.choice(_MALFORMED_VALUES)) for _ in range(int(len(events) * MALFORMED))
+            OutgoingRecord(topics.SCANS, b"road-01", rng.choice(_MALFORMED_VALUES))
+            for _ in range(int(len(events) * MALFORMED))
         ]
         day.resent, day.malformed = len(resent), len(malformed)
         keyed = [(rng.random() * 0.1 + n / len(events), e) for n, e in enumerate(events)]
@@ -134,10 +136,10 @@ class Scenario:
                 for n, person in enumerate(people)
             ],
         }  # fmt: skip
-        day.batches.append(Record(topics.PUSHES, spec.authority.encode(), orjson.dumps(batch)))
+        day.batches.append(OutgoingRecord(topics.PUSHES, spec.authority.encode(), orjson.dumps(batch)))
         day.batch_ids.append(batch_id)
 
-    def _vehicle(self, day: Day) -> Record:
+    def _vehicle(self, day: Day) -> OutgoingRecord:
         rng, home = self._random, self._spec.home
         index = rng.randrange(len(self._plates))
         people = [self._person_json(self._resident(index), "driver", home)]
@@ -159,19 +161,19 @@ class Scenario:
         direction = "in" if rng.random() < 0.6 else "out"
         return self._scan(day, site, "vehicle", direction, people, self._plates[index], done)
 
-    def _turned_back(self, day: Day, person: Tokens) -> Record:
+    def _turned_back(self, day: Day, person: Tokens) -> OutgoingRecord:
         people = [self._person_json(person, "driver", self._spec.neighbour)]
         site = f"road-{self._random.randrange(self._spec.published.road_checkpoints) + 1:02d}"
         return self._scan(day, site, "vehicle", "in", people, None, "turned_back")
 
-    def _pedestrian(self, day: date) -> Record:
+    def _pedestrian(self, day: date) -> OutgoingRecord:
         person = self._people[self._random.randrange(len(self._people))]
         site = f"village-{self._random.randrange(self._spec.published.village_checkpoints) + 1:04d}"
         return self._scan(
             Day(day), site, "pedestrian", "in", [self._person_json(person, "pedestrian", self._spec.home)], None
         )
 
-    def _arrival(self, day: date, person: Tokens) -> list[Record]:
+    def _arrival(self, day: date, person: Tokens) -> list[OutgoingRecord]:
         rng = self._random
         station = self._spec.stations[min(int(rng.random() / 0.8), len(self._spec.stations) - 1)]
         site, mode = station.site_id, station.mode
@@ -186,12 +188,12 @@ class Scenario:
                 f'"mode":"{mode}","service":"G{rng.randrange(100, 999)}","stage":"{stage}","transfer_id":"{transfer}",'
                 f'"destination":"{self._spec.home}","person":{person_json}}}'
             )
-            events.append(Record(topics.ARRIVALS, site.encode(), text.encode()))
+            events.append(OutgoingRecord(topics.ARRIVALS, site.encode(), text.encode()))
         return events
 
     def _scan(
         self, day: Day, site: str, kind: str, direction: str, people: list[str], plate: str | None, done: str = ""
-    ) -> Record:
+    ) -> OutgoingRecord:
         """Returns a scan; if `done` is given, also appends a disposition with that action to the reports of the day."""
         rng = self._random
         hour = rng.choices(range(24), _HOURS)[0]
@@ -207,11 +209,11 @@ class Scenario:
             day.reports.append(
                 self._report(topics.DISPOSITIONS, site, device, time, site_id=site, of=of, action=done, override=None)
             )
-        return Record(topics.SCANS, site.encode(), text.encode())
+        return OutgoingRecord(topics.SCANS, site.encode(), text.encode())
 
-    def _report(self, topic: Topic, key: str, device: str, time: str, **fields: Any) -> Record:
+    def _report(self, topic: Topic, key: str, device: str, time: str, **fields: Any) -> OutgoingRecord:
         event = {"device_id": device, "seq": self._next_seq(device), "observed_at": time, **fields}
-        return Record(topic, key.encode(), orjson.dumps(event))
+        return OutgoingRecord(topic, key.encode(), orjson.dumps(event))
 
     def _person_json(self, person: Tokens, role: str, origin: str, confirmed: float | None = None) -> str:
         """Returns a person as a device sends one. Pass holders come from the neighbouring district and show their pass."""

@@ -24,6 +24,7 @@ from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.clickhouse.topic_buffer import TopicBuffer
 from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import DEAD_LETTERS
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.suppressed_errors import SuppressedErrors
@@ -111,7 +112,7 @@ class Recorder:
         rows, sealed_records = project(projection, chunk, self._checkpoint.sealed_days)
         topic, sealed = projection.topic.name, Rejected("day_sealed", "/observed_at")
         letters = [
-            (DEAD_LETTERS, topic.encode(), dead_letter(topic, chunk.tp.partition, record, sealed))
+            OutgoingRecord(DEAD_LETTERS, topic.encode(), dead_letter(topic, chunk.tp.partition, record, sealed))
             for record in sealed_records
         ]
         if letters:

@@ -43,4 +43,4 @@ CHANNELS: Mapping[Topic, tuple[type[Struct], ...]] = {
     topics.RECEIPTS: (PushReceipt,),
     topics.DEAD_LETTERS: (DeadLetter,),
 }
-"""The message types of each topic. The two ledger topics are internal and not part of the contract."""
+"""The message types of each topic. The ledger topics and the register are left out: no program outside reads them."""

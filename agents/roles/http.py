@@ -33,7 +33,11 @@ async def serve(role: Role) -> None:
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
-        return web.Response(text="ready\n") if role.is_ready() else web.Response(status=503, text="not ready\n")
+        return (
+            web.Response(text="ready\n")
+            if role.is_ready() and not role.ended.done()
+            else web.Response(status=503, text="not ready\n")
+        )
 
     application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=role.middlewares)
     application.add_routes(

@@ -25,7 +25,7 @@ async def build(role: Role) -> None:
     role.add_agent(DISPOSITIONS, accept_dispositions)
 
     def add(kind: CaseKind) -> None:
-        monitor = CaseMonitor(role.settings, writer, kind, lambda: role.app.consumer)
+        monitor = CaseMonitor(role.settings, writer, kind, lambda: role.app.consumer, role.register.set_aside)
 
         async def monitor_cases(stream: Any) -> None:
             async for chunk in stream:

@@ -15,10 +15,11 @@ from ninezero.streams.kafka.writer import Writer
 async def build(role: Role) -> None:
     """Adds the agent of pushed batches and its background work."""
     writer, projection = await role.start_component(Writer(role.settings)), WatchlistProjection()
+    set_aside = role.register.set_aside
     replica = await role.start_component(
-        WatchlistReplica(role.settings, projection, projection.measure, tracks_removals=True)
+        WatchlistReplica(role.settings, projection, projection.measure, tracks_removals=True, set_aside=set_aside)
     )
-    pushes = PushAgent(role.settings, replica, projection, writer)
+    pushes = PushAgent(role.settings, replica, projection, writer, set_aside)
     role.at_stop(pushes.stop)
 
     async def apply_all(stream: Any) -> None:

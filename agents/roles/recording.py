@@ -49,7 +49,7 @@ async def build(role: Role) -> None:
     consumer.prefers_large_fetches = True  # rows are inserted about once a second
     writer = await role.start_component(Writer(role.settings))
     connection = ThreadedConnection(role.settings.clickhouse, timezone)
-    recorded = projections(role.settings)
+    recorded = projections(role.settings, role.register.set_aside)
     tables = {role.settings.topic(some.topic.name): frozenset(some.tables) for some in recorded}
     recorder = await role.start_component(Recorder(connection, consumer, writer, timezone, tables))
 

@@ -14,7 +14,10 @@ from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 
 from ninezero.agents.roles.logs.error_description import describe
+from ninezero.streams.kafka.internal_records import UnreadableRecord
+from ninezero.streams.kafka.register import Register
 from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.worker_identity import WorkerIdentity
 from ninezero.streams.settings import ROLES, Settings
 from ninezero.streams.transport.consumer import RawSchema, chunks, credentials
 
@@ -47,13 +50,17 @@ class Role:
         settings: the settings of the process.
         app: the Faust app.
         address: host and port of the HTTP server.
-        client_id: the Kafka client id of this process.
+        identity: the release of this process, and the formats that it reads.
+        client_id: the Kafka client id of this process. It states the identity.
         client_id_prefix: what the client ids of earlier processes at the same address begin with. They are dead, since this
             process has bound the port.
+        register: what operators state. A builder gives `register.set_aside` to the readers of internal topics.
         topic_ids: the id of each topic on the broker, by name, as of the start.
         routes, middlewares: what the HTTP server serves; a builder may add to them.
         is_ready: whether the role does its work; a builder may replace it.
         ended: is set when the process is to end, to the reason or, after a signal, to None.
+        found_unreadable: whether a record that cannot be read is the reason.
+        stop_asked: is set when a signal asks the process to end.
     """
 
     def __init__(self, name: str, settings: Settings) -> None:
@@ -61,7 +68,8 @@ class Role:
         host, first = settings.http
         self.address = (host, first + ROLES[name])
         self.client_id_prefix = f"{socket.gethostname()}:{host}:{self.address[1]}/"
-        self.client_id = f"{self.client_id_prefix}{time.time_ns():x}"
+        self.identity = WorkerIdentity.of_this_process(self.client_id_prefix.rstrip("/"))
+        self.client_id = self.identity.client_id(f"{time.time_ns():x}")
         self.app = faust.App(
             settings.group(name),
             broker_client_id=self.client_id,
@@ -79,11 +87,14 @@ class Role:
             broker_request_timeout=40.0,
             consumer_metadata_max_age_ms=10_000,  # partitions that were added are read after at most this time
         )
+        self.register = Register(settings)
         self.topic_ids: dict[str, str] = {}
         self.routes: list[web.RouteDef] = []
         self.middlewares: list[Any] = []
         self.is_ready: Callable[[], bool] = self.has_partitions
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self.found_unreadable = False
+        self.stop_asked = asyncio.Event()
         self._components = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -107,7 +118,7 @@ class Role:
             try:
                 await process(chunks(stream))
             except Exception as error:
-                self.fail(f"{topic.name}: {describe(error)}")
+                self.fail_with(error, f"{topic.name}: ")
                 await asyncio.Event().wait()  # the process is ending, so Faust must not start the agent again
 
         self.app.agent(source, name=f"{self.name}-{topic.name}", concurrency=1)(guarded)
@@ -119,7 +130,7 @@ class Role:
             try:
                 await work
             except Exception as error:
-                self.fail(describe(error))
+                self.fail_with(error)
 
         self._tasks.append(asyncio.create_task(guarded()))
 
@@ -153,6 +164,7 @@ class Role:
 
     def end(self) -> None:
         """Ends the process in order."""
+        self.stop_asked.set()
         if not self.ended.done():
             self.ended.set_result(None)
 
@@ -160,6 +172,13 @@ class Role:
         """Ends the process because of a failure, in order; `reason` is logged."""
         if not self.ended.done():
             self.ended.set_result(reason)
+
+    def fail_with(self, error: Exception, where: str = "") -> None:
+        """Ends the process because of an error. `where` is put before its description."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        self.found_unreadable |= isinstance(error, UnreadableRecord)
+        self.fail(where + describe(error))
 
     async def watch_faust(self) -> None:
         """Ends the process if Faust stops by itself."""

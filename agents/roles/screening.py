@@ -20,7 +20,9 @@ AGE_SECONDS = 5.0
 async def build(role: Role) -> None:
     """Adds the agents of scans and arrivals, and the watchlist that they check."""
     writer, projection = await role.start_component(Writer(role.settings)), WatchlistProjection()
-    replica = await role.start_component(WatchlistReplica(role.settings, projection, projection.measure))
+    replica = await role.start_component(
+        WatchlistReplica(role.settings, projection, projection.measure, set_aside=role.register.set_aside)
+    )
     screening = Screening(role.settings, replica, projection, writer)
     role.is_ready = lambda: role.has_partitions() and replica.ready.is_set()
 

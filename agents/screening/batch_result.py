@@ -17,11 +17,12 @@ from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.screening.batch import Batch
 from ninezero.agents.screening.decision_groups import PartitionDecisions
 from ninezero.agents.screening.event_kinds import EventKind
-from ninezero.agents.screening.output_records import OutputRecord, encode_within_limit
+from ninezero.agents.screening.output_records import encode_within_limit
 from ninezero.schemas.events import Outcomes, encode
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import DecodedEvent, Rejected
+from ninezero.streams.kafka.records import OutgoingRecord
 
 NOBODY: list[int] = []
 """The list of people for an outcome that concerns none of them."""
@@ -43,7 +44,7 @@ class SiteOutcomes(NamedTuple):
 class BatchOutput(NamedTuple):
     """The work that remains for a decided batch."""
 
-    records: list[OutputRecord]
+    records: list[OutgoingRecord]
     """The records to write: alerts and dead letters, then outcomes by site, then decisions by partition."""
     alert_kafka_ms: list[int]
     """Kafka timestamp of each event that raised an alert, Unix time in ms."""
@@ -70,7 +71,7 @@ class BatchResult:
         self._kind, self._batch, self._decided_at, self._version = kind, batch, decided_at, watchlist_version
         self._sites: dict[str, SiteOutcomes] = {}
         self._partitions: defaultdict[int, PartitionDecisions] = defaultdict(PartitionDecisions)
-        self._records: list[OutputRecord] = []
+        self._records: list[OutgoingRecord] = []
         """Alerts and dead letters."""
         self._alert_kafka_ms: list[int] = []
         self._digests = list(map(crc32, batch.values))
@@ -106,7 +107,7 @@ class BatchResult:
         self.late += decoded.late
         if decision.hits:
             alert = build_alert(event, decision, decoded.late, self._decided_at, self._version)
-            self._records.append((topics.ALERTS, event.site_id.encode(), encode(alert)))
+            self._records.append(OutgoingRecord(topics.ALERTS, event.site_id.encode(), encode(alert)))
             self._alert_kafka_ms.append(int(self._batch.kafka_ms[position]))
         device, seq, digest = event.device_id, event.seq, self._digests[position]
         if self._seen is None or self._is_new(device, seq, digest):
@@ -127,7 +128,7 @@ class BatchResult:
         """Adds the dead letter of a record that was rejected."""
         topic = self._kind.topic.name
         letter = dead_letter(topic, int(self._batch.partitions[position]), self._batch.records[position], rejected)
-        self._records.append((topics.DEAD_LETTERS, topic.encode(), letter))
+        self._records.append(OutgoingRecord(topics.DEAD_LETTERS, topic.encode(), letter))
         self.dead_letter_counts[rejected.reason] += 1
 
     def output(self) -> BatchOutput:
@@ -135,8 +136,8 @@ class BatchResult:
         records = self._records.copy()
         for site_id, site in self._sites.items():
             make = partial(Outcomes, site_id, self._decided_at, self._version)
-            for value in encode_within_limit(make, site.outcomes):
-                records.append((topics.OUTCOMES, site_id.encode(), value))
+            for value in encode_within_limit(encode, make, site.outcomes):
+                records.append(OutgoingRecord(topics.OUTCOMES, site_id.encode(), value))
         decided_ms = int(self._decided_at.timestamp() * 1000)
         for decisions in self._partitions.values():
             records += decisions.records(decided_ms, self._version)

@@ -9,9 +9,11 @@ from functools import partial
 from msgspec import Struct
 
 from ninezero.agents.logic.policy.rules import TABLE_VERSION
-from ninezero.agents.screening.output_records import OutputRecord, encode_within_limit
+from ninezero.agents.screening.output_records import encode_within_limit
+from ninezero.schemas import formats
 from ninezero.schemas.events import DecisionGroup, Decisions
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord
 
 GROUP_EVENTS = 1000
 """Most events of one group in a record. Groups of a limited size let a record that is too large be halved."""
@@ -51,7 +53,7 @@ class PartitionDecisions:
         self.sites.append(site_id)
         return len(self.sites) - 1
 
-    def records(self, decided_ms: int, watchlist_version: int) -> Iterator[OutputRecord]:
+    def records(self, decided_ms: int, watchlist_version: int) -> Iterator[OutgoingRecord]:
         """Yields the records to write: one, or more where it would be too large. Each has the key of the first site.
 
         All sites of one partition of the scans belong to one partition of the decisions, so any of their ids would do as key.
@@ -67,8 +69,8 @@ class PartitionDecisions:
         ]
         if groups:
             make = partial(Decisions, TABLE_VERSION, decided_ms, watchlist_version, self.sites)
-            for value in encode_within_limit(make, groups):
-                yield topics.DECISIONS, self.sites[0].encode(), value
+            for value in encode_within_limit(formats.DECISIONS.encode, make, groups):
+                yield OutgoingRecord(topics.DECISIONS, self.sites[0].encode(), value, formats.DECISIONS.headers)
 
 
 def _group(key: GroupKey, rows: list[EventRow]) -> DecisionGroup:

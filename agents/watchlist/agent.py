@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +31,8 @@ from ninezero.streams import metrics
 from ninezero.streams.kafka.access import LISTS_TRANSACTIONAL_ID
 from ninezero.streams.kafka.dead_letters import dead_letter
 from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.internal_records import Position
+from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.topics import DEAD_LETTERS, PUSHES, RECEIPTS, WATCHLIST
 from ninezero.streams.kafka.transactions import Transactions
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
@@ -56,12 +59,17 @@ class PushAgent:
     """Applies batches in the order of the topic. A batch that arrives again is answered with its receipt and changes nothing."""
 
     def __init__(
-        self, settings: Settings, replica: WatchlistReplica, projection: WatchlistProjection, writer: Writer
+        self,
+        settings: Settings,
+        replica: WatchlistReplica,
+        projection: WatchlistProjection,
+        writer: Writer,
+        set_aside: Set[Position] = frozenset(),
     ) -> None:
         self._settings, self._replica, self._writer = settings, replica, writer
         self._index = projection.index
         self._reader = TopicReader(settings)
-        self._state = PushState(self._reader)
+        self._state = PushState(self._reader, set_aside)
         self._sweep = Sweep(replica, self._index)
         self._corrections = Corrections(settings, writer)
         self._transactions = Transactions(settings, LISTS_TRANSACTIONAL_ID)
@@ -85,7 +93,7 @@ class PushAgent:
                 except Rejected as rejected:
                     letter = dead_letter(PUSHES.name, chunk.tp.partition, record, rejected)
                     metrics.dead_letters.labels(PUSHES.name, rejected.reason).inc()
-                    await self._writer.write([(DEAD_LETTERS, PUSHES.name.encode(), letter)])
+                    await self._writer.write([OutgoingRecord(DEAD_LETTERS, PUSHES.name.encode(), letter)])
                 else:
                     mistakes += [mistaken] if mistaken else []
         if mistakes:
@@ -106,7 +114,7 @@ class PushAgent:
             if tp not in consumer.assignment():
                 await asyncio.sleep(0.2)
                 continue
-            await self._writer.write([(WATCHLIST, b"||", encode(Heartbeat(datetime.now(UTC))))])
+            await self._writer.write([internal_record(WATCHLIST, b"||", Heartbeat(datetime.now(UTC)))])
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def sweep(self, consumer: Any) -> None:
@@ -170,7 +178,7 @@ class PushAgent:
         name, list_name = (part.authority, part.batch_id), (part.authority, part.list)
         receipt = self._state.receipts.get(name)
         if receipt is not None:
-            await self._transactions.write([(RECEIPTS, part.authority.encode(), encode(receipt))])
+            await self._transactions.write([OutgoingRecord(RECEIPTS, part.authority.encode(), encode(receipt))])
             return _mistaken(part, receipt, set(self._replica.removed_by(list_name, part.sequence)))
         manifest = self._replica.manifests.get(list_name)
         if manifest is not None and manifest.lost and part.mode != "full":
@@ -217,7 +225,7 @@ class PushAgent:
             return
         # The answer names the person, because a confirmation may be delivered and answered again after a restart.
         answer = msgspec.structs.replace(receipt, confirmation=code, by=confirmation.confirmed_by)
-        await self._transactions.write([(RECEIPTS, confirmation.authority.encode(), encode(answer))])
+        await self._transactions.write([OutgoingRecord(RECEIPTS, confirmation.authority.encode(), encode(answer))])
 
     async def _apply_batch(
         self,

@@ -21,8 +21,8 @@ from ninezero.schemas.events import (
     WatchlistEntry,
     encode,
 )
+from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.topics import RECEIPTS, WATCHLIST
-from ninezero.streams.kafka.transactions import Record
 
 UNREACHABLE_SIZE = 2**31 - 1
 """A number of entries that no list reaches: the manifest of a lost list states it, so the list is never complete."""
@@ -37,7 +37,7 @@ class ListTotals(NamedTuple):
 
 def batch_records(
     batch: PushBatch, change: BatchChange, manifest: Manifest | None, receipt: PushReceipt, index: WatchlistIndex
-) -> Iterator[Record]:
+) -> Iterator[OutgoingRecord]:
     """Yields the records of a decided batch. They belong in one transaction.
 
     Args:
@@ -49,39 +49,34 @@ def batch_records(
     """
     if change.status == "applied":
         name, full = (batch.authority, batch.list), batch.mode == "full"
-        removal = encode(Removal(batch.sequence))
         for entry_id in change.remove:
-            yield WATCHLIST, record_key(name, entry_id), removal
+            yield internal_record(WATCHLIST, record_key(name, entry_id), Removal(batch.sequence))
         for entry in change.put.values():
-            yield WATCHLIST, record_key(name, entry.entry_id), encode_entry(entry, batch.sequence)
+            yield entry_record(entry, batch.sequence)
         if full:
             floor, totals = batch.sequence, totals_of(change)
         else:
             floor, totals = 0 if manifest is None else manifest.floor, totals_after(name, change, index)
         after = Manifest(batch.sequence, floor, totals.entries, totals.key_ids, batch.batch_id, datetime.now(UTC))
-        yield WATCHLIST, record_key(name), encode(after)
-    yield RECEIPTS, batch.authority.encode(), encode(receipt)
+        yield internal_record(WATCHLIST, record_key(name), after)
+    yield OutgoingRecord(RECEIPTS, batch.authority.encode(), encode(receipt))
 
 
 def expiry_records(
     name: ListName, expired: dict[str, Entry], manifest: Manifest, index: WatchlistIndex
-) -> Iterator[Record]:
+) -> Iterator[OutgoingRecord]:
     """Yields the removals of expired entries of a list, and its new manifest."""
-    removal = encode(Removal(manifest.sequence, expired=True))
     for entry_id in expired:
-        yield WATCHLIST, record_key(name, entry_id), removal
+        yield internal_record(WATCHLIST, record_key(name, entry_id), Removal(manifest.sequence, expired=True))
     totals = totals_after(name, BatchChange(remove=expired), index)
-    yield (
-        WATCHLIST,
-        record_key(name),
-        encode(msgspec.structs.replace(manifest, entries=totals.entries, key_ids=totals.key_ids)),
-    )
+    after = msgspec.structs.replace(manifest, entries=totals.entries, key_ids=totals.key_ids)
+    yield internal_record(WATCHLIST, record_key(name), after)
 
 
-def lost_list_record(name: ListName) -> Record:
+def lost_list_record(name: ListName) -> OutgoingRecord:
     """Returns the manifest of a list that is gone from its topic. Only a `full` makes the list complete again."""
     manifest = Manifest(0, 0, UNREACHABLE_SIZE, [], "", datetime.now(UTC), lost=True)
-    return WATCHLIST, record_key(name), encode(manifest)
+    return internal_record(WATCHLIST, record_key(name), manifest)
 
 
 def receipt_of(gathered: GatheredBatch, change: BatchChange, confirmation: PushConfirmation | None) -> PushReceipt:
@@ -145,19 +140,18 @@ def record_key(name: ListName, entry_id: str = "") -> bytes:
     return f"{name[0]}|{name[1]}|{entry_id}".encode()
 
 
-def encode_entry(entry: Entry, sequence: int) -> bytes:
-    """Returns the value of an entry's record.
+def entry_record(entry: Entry, sequence: int) -> OutgoingRecord:
+    """Returns the record of an entry.
 
     Args:
         entry: the entry.
         sequence: sequence number of the batch that writes it.
     """
-    return encode(
-        WatchlistEntry(
-            sequence=sequence,
-            category=entry.category,
-            tokens={domain: list(some) for domain, some in entry.tokens.items()},
-            valid_from=datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
-            valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
-        )
+    value = WatchlistEntry(
+        sequence=sequence,
+        category=entry.category,
+        tokens={domain: list(some) for domain, some in entry.tokens.items()},
+        valid_from=datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
+        valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
     )
+    return internal_record(WATCHLIST, record_key((entry.authority, entry.list), entry.entry_id), value)

@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from ninezero.agents.logic.watchlist.entries import ListName
 from ninezero.schemas.events import Alert, Correction, decoder, encode
 from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import ALERTS
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
@@ -88,7 +89,7 @@ class Corrections:
                         sites[alert.alert_id] = alert.site_id
         now = datetime.now(UTC)
         await self._writer.write(
-            (ALERTS, site.encode(), encode(Correction(alert_id, site, now, "mistake")))
+            OutgoingRecord(ALERTS, site.encode(), encode(Correction(alert_id, site, now, "mistake")))
             for alert_id, site in sites.items()
             if alert_id not in corrected
         )

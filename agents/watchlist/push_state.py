@@ -5,23 +5,23 @@ Both are on their topics, so the process that takes over reads them again.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Set
 
 from ninezero.agents.logic.pushes.parts import BatchName, GatheredBatch, PartError, Parts
 from ninezero.agents.logic.watchlist.entries import ListName
 from ninezero.agents.watchlist.topic_reader import RecordExpired, TopicReader
-from ninezero.schemas.events import PushBatch, PushReceipt
+from ninezero.schemas.events import PushBatch, PushReceipt, decoder
 from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.internal_records import InternalRecords, Position
 from ninezero.streams.kafka.topics import PUSHES, RECEIPTS
-
-log = logging.getLogger("ninezero.pushes")
 
 
 class PushState:
-    """Receipts and parts, as they are on the topics."""
+    """Receipts and parts, as they are on the topics. Receipts in `set_aside` are passed over."""
 
-    def __init__(self, reader: TopicReader) -> None:
+    def __init__(self, reader: TopicReader, set_aside: Set[Position] = frozenset()) -> None:
         self._reader = reader
+        self._receipt_records = InternalRecords(RECEIPTS, set_aside, decoder(PushReceipt).decode)
         self.receipts: dict[BatchName, PushReceipt] = {}
         """The receipt of each batch that has one."""
         self.parts = Parts()
@@ -31,15 +31,15 @@ class PushState:
 
         Args:
             position: the first offset of `watchlist-pushes` that is not processed yet.
+
+        Raises:
+            UnreadableRecord: a receipt cannot be read. Without it, its batch could be applied a second time.
         """
         self.receipts.clear()
         async for record in self._reader.read(RECEIPTS):
-            try:
-                receipt = decode(PushReceipt, record.value)
-            except Rejected as rejected:
-                # Only this role may write there (ACL). A record of another writer must not stop the lists.
-                log.error("a receipt is left out: %s (offset %d)", rejected.reason, record.offset)
+            if self._receipt_records.is_set_aside(record):
                 continue
+            receipt = self._receipt_records.decode(record)
             if receipt.confirmation is None:
                 self.receipts[receipt.authority, receipt.batch_id] = receipt
         self.parts = Parts()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ninezero.schemas.events import Manifest, WatchlistEntry, WatchlistRecord
+from ninezero.schemas.events import Manifest, WatchlistEntry
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.internal_records import InternalRecords
+from ninezero.streams.kafka.register import read_register
 from ninezero.streams.kafka.topics import WATCHLIST
 from ninezero.streams.kafka.watchlist_state import ListName, split_key
 from ninezero.streams.settings import Settings
@@ -38,25 +39,25 @@ async def read_snapshot(settings: Settings, which: str = "") -> WatchlistSnapsho
     Raises:
         KafkaUnreachable: the broker does not answer.
         TopicsMissing: the topic is missing.
+        UnreadableRecord: a record that is needed for the answer cannot be read.
     """
     manifests: dict[ListName, Manifest] = {}
     matching: dict[bytes, WatchlistEntry] = {}
     quoted, ending = f'"{which}"'.encode(), f"|{which}".encode()
     await kafka.require_topics(settings, [WATCHLIST])
+    records = InternalRecords(WATCHLIST, (await read_register(settings)).set_aside)
     tp = kafka.TopicPartition(settings.topic(WATCHLIST.name), 0)
     async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
         async for record in kafka.read_to_end(reader, [tp]):
             wanted = bool(which) and (quoted in (record.value or b"") or record.key.endswith(ending))
             if not wanted and record.key not in matching and not record.key.endswith(b"|"):
                 continue
-            matching.pop(record.key, None)
-            try:
-                value = None if record.value is None else decode(WatchlistRecord, record.value)
-                name, _ = split_key(record.key)
-            except (Rejected, ValueError):  # the workers ignore such a record, too
+            if records.is_set_aside(record):
                 continue
+            matching.pop(record.key, None)
+            value = records.decode(record)
             if isinstance(value, Manifest):
-                manifests[name] = value
+                manifests[split_key(record.key)[0]] = value
             elif isinstance(value, WatchlistEntry):
                 matching[record.key] = value
     live = {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
-from ninezero.agents.watchlist.batch_records import encode_entry, expiry_records
+from ninezero.agents.watchlist.batch_records import entry_record, expiry_records
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import WATCHLIST
-from ninezero.streams.kafka.transactions import Record
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.kafka.watchlist_state import split_key
 
@@ -25,13 +25,13 @@ class Sweep:
         self._rewritten: set[bytes] = set()
         """Keys of entries that were written again because a stale record took their place on the topic. Each is written once."""
 
-    def records(self, now: float) -> list[Record]:
+    def records(self, now: float) -> list[OutgoingRecord]:
         """Returns the records to write in one transaction.
 
         Args:
             now: Unix time in seconds.
         """
-        records: list[Record] = []
+        records: list[OutgoingRecord] = []
         for name, manifest in self._replica.manifests.items():
             ids = self._index.expired(name, int(now * 1_000_000), SWEEP_LIMIT)
             expired = {entry_id: entry for entry_id in ids if (entry := self._index.get(name, entry_id)) is not None}
@@ -40,9 +40,9 @@ class Sweep:
         for key in self._replica.overwritten.keys() - self._rewritten:
             entry = self._index.get(*split_key(key))
             if entry is not None:
-                records.append((WATCHLIST, key, encode_entry(entry, entry.sequence)))
+                records.append(entry_record(entry, entry.sequence))
         self._rewritten |= self._replica.overwritten.keys()
         self._replica.overwritten.clear()
         for key in self._replica.due_tombstones(now - TOMBSTONE_SECONDS, SWEEP_LIMIT):
-            records.append((WATCHLIST, key, None))
+            records.append(OutgoingRecord(WATCHLIST, key, None))
         return records

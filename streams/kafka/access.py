@@ -34,21 +34,24 @@ class Access(NamedTuple):
 
 ACCESS: dict[Party, Access] = {
     "screening": Access(
-        (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST),
+        (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST, topics.REGISTER),
         (topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.DEAD_LETTERS),
     ),
     "lists": Access(
-        (topics.PUSHES, topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS),
+        (topics.PUSHES, topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.REGISTER),
         (topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.DEAD_LETTERS),
     ),
     "ledgers": Access(
-        (topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER),
+        (
+            topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER,
+            topics.REGISTER,
+        ),
         (topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER, topics.ALERTS, topics.DEAD_LETTERS),
     ),
     "recording": Access(
         (
             topics.DECISIONS, topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.RECEIPTS,
-            topics.DEAD_LETTERS,
+            topics.DEAD_LETTERS, topics.REGISTER,
         ),
         (topics.DEAD_LETTERS,),
     ),
@@ -58,7 +61,7 @@ ACCESS: dict[Party, Access] = {
     ),
     "authorities": Access((topics.RECEIPTS,), (topics.PUSHES,)),
     "staff": Access((topics.ALERTS,)),
-    "operators": Access((topics.DEAD_LETTERS, topics.WATCHLIST)),
+    "operators": Access((topics.DEAD_LETTERS, topics.WATCHLIST, topics.REGISTER), (topics.REGISTER,)),
 }  # fmt: skip
 
 LISTS_TRANSACTIONAL_ID = "ninezero-lists"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.sync import admin, consumer, explained_errors
+from ninezero.streams.kafka.worker_identity import WorkerIdentity
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.kafka")
@@ -106,6 +107,25 @@ def remove_former_members(
             group,
             type(error).__name__,
         )
+
+
+def running_workers(settings: Settings, roles: Iterable[str]) -> list[tuple[str, WorkerIdentity]]:
+    """Returns the role and identity of each worker that is a member of its consumer group now.
+
+    A worker that is stopped, or that starts at this moment, is not seen.
+
+    Raises:
+        KafkaUnreachable: no broker answers within ten seconds.
+        KafkaForbidden: this user may not see the consumer groups.
+    """
+    groups = {settings.group(role): role for role in roles}
+    with contextlib.closing(admin(settings)) as client, explained_errors(settings):
+        described = client.describe_groups(list(groups))
+    return sorted(
+        (role, WorkerIdentity.parse(member["client_id"]))
+        for group, role in groups.items()
+        for member in described[group]["members"]
+    )
 
 
 class Erasure(NamedTuple):

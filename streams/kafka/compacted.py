@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.internal_records import InternalRecords, Position
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
@@ -28,21 +31,25 @@ RETRY_SECONDS = 1.0
 
 
 class CompactedTable:
-    """One ledger topic, written and read by partition."""
+    """One ledger topic, written and read by partition. Records in `set_aside` are passed over."""
 
-    def __init__(self, settings: Settings, writer: Writer, topic: Topic) -> None:
-        self._settings, self._writer, self._topic = settings, writer, topic
+    def __init__(
+        self, settings: Settings, writer: Writer, topic: Topic, set_aside: Set[Position] = frozenset()
+    ) -> None:
+        self._settings, self._writer = settings, writer
         self._name = settings.topic(topic.name)
+        self._records = InternalRecords(topic, set_aside)
 
-    async def write(self, partition: int, records: Iterable[tuple[bytes, bytes | None]]) -> None:
-        """Writes (key, value) records; the value None deletes the key. Returns when Kafka has acknowledged all."""
-        await self._writer.write_to_partition(self._topic, partition, records)
+    async def write(self, partition: int, records: Iterable[OutgoingRecord]) -> None:
+        """Writes records of the topic. Returns when Kafka has acknowledged all."""
+        await self._writer.write_to_partition(partition, records)
 
-    async def read(self, partition: int) -> dict[bytes, bytes]:
-        """Returns the current value of every key in a partition. Waits for a broker that does not answer.
+    async def read(self, partition: int) -> dict[bytes, Any]:
+        """Returns the decoded current value of every key in a partition. Waits for a broker that does not answer.
 
         Raises:
             UserError: the topic has fewer partitions than its source.
+            UnreadableRecord: a record cannot be read.
         """
         if partition >= await self._writer.partition_count(self._name):
             raise UserError(f"the topic {self._name} needs as many partitions as its source")
@@ -54,12 +61,15 @@ class CompactedTable:
                 log.warning("ledger %s cannot be read (%s); retrying", self._name, name, extra=kafka.outage_mark(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _read(self, tp: TopicPartition) -> dict[bytes, bytes]:
-        values: dict[bytes, bytes] = {}
+    async def _read(self, tp: TopicPartition) -> dict[bytes, Any]:
+        values: dict[bytes, Any] = {}
         async with kafka.connected(kafka.consumer(self._settings)) as reader:
             async for record in kafka.read_to_end(reader, [tp]):
-                if record.value is None:
+                if self._records.is_set_aside(record, tp.partition):
+                    continue
+                value = self._records.decode(record, tp.partition)
+                if value is None:
                     values.pop(record.key, None)
                 else:
-                    values[record.key] = record.value
+                    values[record.key] = value
         return values

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ninezero.schemas import formats
+from ninezero.schemas.formats import Format
+
 HOUR_MS = 3_600_000
 MIN_INSYNC_REPLICAS = {"min.insync.replicas": "2"}
 """Added to the configuration of a topic with `DURABLE_REPLICATION` replicas or more. A write is acknowledged when two replicas have it, so
@@ -28,6 +31,13 @@ class Topic:
     """The content of the record key."""
     content: str = ""
     """The content of a record."""
+    format: Format | None = None
+    """The format of its records; None for messages from or for others, which evolve by optional fields."""
+
+    @property
+    def compacted(self) -> bool:
+        """True if the topic keeps the latest record of each key."""
+        return self.hours is None
 
     def config(self, replication: int = 1) -> dict[str, str]:
         """Returns the topic configuration for the broker.
@@ -43,10 +53,10 @@ class Topic:
             "segment.ms": str(HOUR_MS),
             "max.compaction.lag.ms": str(HOUR_MS),
         }
-        if self.hours is None:
+        if self.compacted:
             config |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
         else:
-            config |= {"cleanup.policy": "delete", "retention.ms": str(self.hours * HOUR_MS)}
+            config |= {"cleanup.policy": "delete", "retention.ms": str((self.hours or 0) * HOUR_MS)}
         return config | (MIN_INSYNC_REPLICAS if replication >= DURABLE_REPLICATION else {})
 
 
@@ -68,6 +78,7 @@ WATCHLIST = Topic(
     partitions=1,
     key="authority|list|entry_id",
     content="the current entries and manifests of all lists",
+    format=formats.WATCHLIST,
 )
 QUARANTINE = Topic(
     "quarantine-events", 7 * 24, key="case_id", content="admissions, readings, transfers and releases, from devices"
@@ -80,19 +91,25 @@ QUARANTINE_LEDGER = Topic(
     None,
     key="case_id|device_id|seq",
     content="accepted facts of quarantine cases; internal to the ledgers role, partitioned as its source",
+    format=formats.QUARANTINE_LEDGER,
 )
 FOLLOWUP_LEDGER = Topic(
     "followup-ledger",
     None,
     key="case_id|device_id|seq",
     content="accepted facts of follow-up cases; internal to the ledgers role, partitioned as its source",
+    format=formats.FOLLOWUP_LEDGER,
 )
 OUTCOMES = Topic("screening-outcomes", 24, key="site_id", content="outcomes without reasons, for devices")
 ALERTS = Topic(
     "screening-alerts", 72, key="site_id", content="alerts with reasons, corrections and case alerts, for health staff"
 )
 DECISIONS = Topic(
-    "screening-decisions", 14 * 24, key="site_id", content="decisions without tokens, for the recording role"
+    "screening-decisions",
+    14 * 24,
+    key="site_id",
+    content="decisions without tokens, for the recording role",
+    format=formats.DECISIONS,
 )
 RECEIPTS = Topic(
     "push-receipts", 7 * 24, partitions=1, key="authority", content="results of pushed batches, for health authorities"
@@ -104,10 +121,18 @@ DEAD_LETTERS = Topic(
     key="topic of the record",
     content="position and reason of each rejected record, without its content",
 )
+REGISTER = Topic(
+    "register",
+    None,
+    partitions=1,
+    key="kind|id",
+    content="what operators state: formats that are written, and records that are passed over",
+    format=formats.REGISTER,
+)
 
 ALL = (
     SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER, FOLLOWUP_LEDGER,
-    OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS,
+    OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER,
 )  # fmt: skip
 
 SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, PUSHES, QUARANTINE, FOLLOWUPS)

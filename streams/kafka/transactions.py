@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.settings import Settings
 
 TIMEOUT_MS = 300_000
@@ -16,9 +16,6 @@ TIMEOUT_MS = 300_000
 
 _SLICE_RECORDS = 5000
 """Records that are appended without giving the event loop a turn: a large transaction must not delay the heartbeats to Kafka."""
-
-Record = tuple[Topic, bytes, bytes | None]
-"""Topic, key and value; the value None deletes the key of a compacted topic."""
 
 
 class Transactions:
@@ -48,7 +45,7 @@ class Transactions:
             await self._producer.stop()
             self._producer = None
 
-    async def write(self, records: Iterable[Record]) -> dict[str, int]:
+    async def write(self, records: Iterable[OutgoingRecord]) -> dict[str, int]:
         """Writes records in one transaction.
 
         Returns:
@@ -62,13 +59,13 @@ class Transactions:
         batches: dict[str, Any] = {}
         sent: dict[str, list[Any]] = defaultdict(list)
         async with self._producer.transaction():
-            for number, (topic, key, value) in enumerate(records, 1):
+            for number, (topic, key, value, headers) in enumerate(records, 1):
                 batch = batches.get(topic.name)
-                if batch is None or batch.append(key=key, value=value, timestamp=None) is None:
+                if batch is None or batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                     if batch is not None:
                         await self._send(topic.name, batch, sent)
                     batch = batches[topic.name] = self._producer.create_batch()
-                    if batch.append(key=key, value=value, timestamp=None) is None:
+                    if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                         raise ValueError("a record is larger than a batch")
                 if number % _SLICE_RECORDS == 0:
                     await asyncio.sleep(0)

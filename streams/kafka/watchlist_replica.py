@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from ninezero.streams import metrics
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.internal_records import Position, UnreadableRecord
 from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, ListStore, WatchlistState
 from ninezero.streams.settings import Settings
 
@@ -63,8 +64,9 @@ class WatchlistReplica(WatchlistState):
         lists: ListStore,
         on_change: Callable[[], None] = lambda: None,
         tracks_removals: bool = False,
+        set_aside: Set[Position] = frozenset(),
     ) -> None:
-        super().__init__(lists, on_change, tracks_removals)
+        super().__init__(lists, on_change, tracks_removals, set_aside)
         self._settings = settings
         self._consumer: Any = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -100,6 +102,7 @@ class WatchlistReplica(WatchlistState):
 
         Raises:
             TopicLost: the topic was deleted, truncated or recreated.
+            UnreadableRecord: a record of the topic cannot be read.
         """
         await asyncio.gather(*self._tasks)
 
@@ -162,7 +165,12 @@ class WatchlistReplica(WatchlistState):
                 )
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            self.apply(fetched.get(tp, ()))
+            try:
+                self.apply(fetched.get(tp, ()))
+            except UnreadableRecord:
+                self.ready.clear()
+                metrics.watchlist_ready.set(False)
+                raise
             self.clean_up()
             if position != self.position or fetched:
                 async with self._changed:

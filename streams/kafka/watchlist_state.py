@@ -6,16 +6,15 @@ record that follows a manifest but belongs before it comes from a delayed writer
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 import msgspec
 
-from ninezero.schemas.events import Heartbeat, Identifier, Manifest, Removal, WatchlistEntry, WatchlistRecord, decoder
-
-log = logging.getLogger("ninezero.replica")
+from ninezero.schemas.events import Heartbeat, Identifier, Manifest, Removal, WatchlistEntry
+from ninezero.streams.kafka.internal_records import InternalRecords, Position
+from ninezero.streams.kafka.topics import WATCHLIST
 
 SLICE_RECORDS = 2000
 """Records that are applied, or rows that are cleaned up, without giving the event loop a turn. They take about 10 ms, so outcomes
@@ -69,11 +68,17 @@ class WatchlistState:
         lists: where the entries are.
         on_change: is called when a list has changed.
         tracks_removals: whether to remember removed entries until they have tombstones, for the process that writes these.
+        set_aside: the records to pass over.
     """
 
     def __init__(
-        self, lists: ListStore, on_change: Callable[[], None] = lambda: None, tracks_removals: bool = False
+        self,
+        lists: ListStore,
+        on_change: Callable[[], None] = lambda: None,
+        tracks_removals: bool = False,
+        set_aside: Set[Position] = frozenset(),
     ) -> None:
+        self._records = InternalRecords(WATCHLIST, set_aside)
         self._lists = lists
         self._on_change = on_change
         self._tracks_removals = tracks_removals
@@ -131,19 +136,22 @@ class WatchlistState:
         return found
 
     def apply(self, records: Sequence[Any]) -> None:
-        """Applies the next records of the topic. Entries and removals take effect with the manifest of their list."""
-        decode = decoder(WatchlistRecord).decode
+        """Applies the next records of the topic. Entries and removals take effect with the manifest of their list.
+
+        Raises:
+            UnreadableRecord: a record cannot be read. The records after it are not applied.
+        """
+        decode = self._records.decode
         names: dict[bytes, ListName] = {}
-        for record in records:
+        for record in self._records.remaining(records):
+            value = decode(record)
+            prefix, _, entry = (record.key or b"").rpartition(b"|")
             try:
-                prefix, _, entry = (record.key or b"").rpartition(b"|")
                 if (name := names.get(prefix)) is None:
                     name = names[prefix] = _validated_name(record.key or b"")
                 entry_id = entry.decode()
-                value = None if record.value is None else decode(record.value)
-            except (ValueError, RecursionError):  # the errors of msgspec are ValueErrors
-                log.error("a record of the watchlist topic cannot be decoded (offset %d); it is ignored", record.offset)
-                continue
+            except ValueError:
+                raise self._records.unreadable(record) from None
             if isinstance(value, WatchlistEntry):
                 manifest = self.manifests.get(name)
                 if manifest is not None and value.sequence <= manifest.sequence:

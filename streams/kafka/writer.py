@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from ninezero.streams.kafka.client import outage_mark, producer
 from ninezero.streams.kafka.partitioner import partition_of
-from ninezero.streams.kafka.topics import Topic
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.kafka")
@@ -64,23 +64,23 @@ class Writer:
         if self._producer is not None:
             await self._producer.stop()
 
-    async def write(self, records: Iterable[tuple[Topic, bytes, bytes]]) -> None:
-        """Writes (topic, key, value) records in order within each partition. Returns when Kafka has acknowledged all."""
-        pending: dict[Partition, list[tuple[bytes, bytes]]] = defaultdict(list)
+    async def write(self, records: Iterable[OutgoingRecord]) -> None:
+        """Writes records in order within each partition. Returns when Kafka has acknowledged all."""
+        pending: dict[Partition, list[OutgoingRecord]] = defaultdict(list)
         current, name, count = None, "", 1
-        for topic, key, value in records:
-            if topic is not current:  # most records go to the topic of the record before
-                current, name = topic, self._settings.topic(topic.name)
+        for record in records:
+            if record.topic is not current:  # most records go to the topic of the record before
+                current, name = record.topic, self._settings.topic(record.topic.name)
                 count = self._partition_counts.get(name) or await self.partition_count(name)
-            pending[name, partition_of(key, count)].append((key, value))
+            pending[name, partition_of(record.key, count)].append(record)
         await self._write_all(pending)
 
-    async def write_to_partition(
-        self, topic: Topic, partition: int, records: Iterable[tuple[bytes, bytes | None]]
-    ) -> None:
-        """Writes (key, value) records to one partition, in order. Returns when Kafka has acknowledged all."""
-        if pending := list(records):
-            await self._write_all({(self._settings.topic(topic.name), partition): pending})
+    async def write_to_partition(self, partition: int, records: Iterable[OutgoingRecord]) -> None:
+        """Writes records to the partition of this number of their topics, in order. Returns when Kafka has acknowledged all."""
+        pending: dict[Partition, list[OutgoingRecord]] = defaultdict(list)
+        for record in records:
+            pending[self._settings.topic(record.topic.name), partition].append(record)
+        await self._write_all(pending)
 
     async def partition_count(self, name: str) -> int:
         """Returns the number of partitions of a topic, by its name on the broker. Waits until the topic exists."""
@@ -145,16 +145,16 @@ class Writer:
                 "Kafka does not acknowledge records of %s (%s); retrying", tp[0], name, extra=outage_mark(error)
             )
 
-    async def _write_once(self, tp: Partition, records: list[tuple[bytes, bytes | None]]) -> None:
+    async def _write_once(self, tp: Partition, records: list[OutgoingRecord]) -> None:
         assert self._producer is not None
         topic, partition = tp
         acknowledged = []
         batch = self._producer.create_batch()
-        for key, value in records:
-            if batch.append(key=key, value=value, timestamp=None) is None:
+        for _, key, value, headers in records:
+            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                 acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
                 batch = self._producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None) is None:
+                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
                     raise ValueError("a record is larger than a batch")
         acknowledged.append(await self._producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*acknowledged)

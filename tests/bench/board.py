@@ -21,6 +21,7 @@ import aiohttp
 from ninezero.agents.board.server import WATCHED_SECONDS
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.freshness import TICK_SECONDS, push_person, scan
@@ -41,7 +42,9 @@ async def stream(system: System, rate: int, sent: list[int]) -> None:
     try:
         while True:
             due = int(rate * (time.monotonic() - began))
-            await writer.write((topics.SCANS, b"s%d" % (n % 100), scan(n, 10**6 + n)) for n in range(sent[0], due))
+            await writer.write(
+                OutgoingRecord(topics.SCANS, b"s%d" % (n % 100), scan(n, 10**6 + n)) for n in range(sent[0], due)
+            )
             sent[0] = max(due, sent[0])
             await asyncio.sleep(TICK_SECONDS)
     finally:

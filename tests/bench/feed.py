@@ -12,9 +12,10 @@ from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 
-from ninezero.schemas.events import Heartbeat, Manifest, WatchlistEntry, encode
+from ninezero.schemas.events import Heartbeat, Manifest, WatchlistEntry
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import internal_record
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
 from tests.bench.watchlist import token
@@ -49,15 +50,17 @@ async def write_watchlist(settings: Settings, entries: int = ENTRIES) -> Iterato
     writer = Writer(settings)
     await writer.start()
     for first in range(0, entries, 20_000):
-        await writer.write_to_partition(topics.WATCHLIST, 0, [
-            (f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), encode(WatchlistEntry(1, CATEGORY, {"id": [token("id", n)]}, start, end)))
+        await writer.write_to_partition(0, [
+            internal_record(topics.WATCHLIST, f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), WatchlistEntry(1, CATEGORY, {"id": [token("id", n)]}, start, end))
             for n in range(first, min(first + 20_000, entries))
         ])  # fmt: skip
     manifest = Manifest(1, 0, entries, ["k1"], BATCH, now)
     await writer.write_to_partition(
-        topics.WATCHLIST,
         0,
-        [(f"{AUTHORITY}|{LIST}|".encode(), encode(manifest)), (b"||", encode(Heartbeat(now)))],
+        [
+            internal_record(topics.WATCHLIST, f"{AUTHORITY}|{LIST}|".encode(), manifest),
+            internal_record(topics.WATCHLIST, b"||", Heartbeat(now)),
+        ],
     )
     await writer.stop()
     about = {"authority": AUTHORITY, "list": LIST, "batch": BATCH, "category": CATEGORY, "keys": ["k1"],

@@ -23,6 +23,7 @@ from ninezero.schemas.events import Outcomes, PushReceipt, decoder
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.screening import token
@@ -79,11 +80,11 @@ async def measure(system: System, rate: int) -> None:
         if pushes and now >= pushes[0][0]:
             _, person = pushes.pop(0)
             await asyncio.to_thread(push_person, system, person, person)
-        records: list[tuple[Any, bytes, bytes]] = []
+        records: list[OutgoingRecord] = []
         for n in range(max(int(rate * (time.monotonic() - started)) - seq, 0)):
             person = due[n % 3] if n < 3 else 10**6 + seq
             probes |= {seq: person} if n < 3 else {}
-            records.append((topics.SCANS, b"s%d" % (seq % 100), scan(seq, person)))
+            records.append(OutgoingRecord(topics.SCANS, b"s%d" % (seq % 100), scan(seq, person)))
             seq += 1
         await writer.write(records)
         await asyncio.sleep(TICK_SECONDS)

@@ -13,6 +13,7 @@ import faust
 from ninezero.agents.logic.policy import rules
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
+from ninezero.schemas import formats
 from ninezero.schemas.events import DecisionGroup, Decisions, Outcomes, Scan, encode
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import check_clock, decode
@@ -55,6 +56,7 @@ async def screen(stream: faust.Stream) -> None:
                         [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(
             key=site,
+            headers=dict(formats.DECISIONS.headers),
             value=encode(
                 Decisions(rules.TABLE_VERSION, int(time.time() * 1000), replica.version, [scan.site_id], [decided])
             ),

@@ -27,9 +27,10 @@ import uvloop
 from ninezero.agents.logic.policy import rules
 from ninezero.agents.roles.memory import tune_garbage_collector
 from ninezero.agents.watchlist.projection import WatchlistProjection
-from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry, encode
+from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS
 from ninezero.streams.local_kafka.broker import Broker
@@ -77,22 +78,22 @@ async def fill(given: Settings, size: int) -> None:
     admin.create_topics([NewTopic(topic, 1, 1, topic_configs=topics.WATCHLIST.config())])
     admin.close()
 
-    def records() -> Iterator[tuple[bytes, bytes]]:
+    def records() -> Iterator[OutgoingRecord]:
         prefix = "|".join(NAME)
         for n in range(size):
-            yield f"{prefix}|b1:{n}".encode(), encode(entry(n, 1, now))
-        yield f"{prefix}|".encode(), encode(Manifest(1, 0, size, ["k1"], "b1", now))
-        yield b"||", encode(Heartbeat(now))
+            yield internal_record(topics.WATCHLIST, f"{prefix}|b1:{n}".encode(), entry(n, 1, now))
+        yield internal_record(topics.WATCHLIST, f"{prefix}|".encode(), Manifest(1, 0, size, ["k1"], "b1", now))
+        yield internal_record(topics.WATCHLIST, b"||", Heartbeat(now))
 
     producer = kafka.producer(given)
     await producer.start()
     batch = producer.create_batch()
     sent: list[Any] = []
-    for key, value in records():
-        if batch.append(key=key, value=value, timestamp=None) is None:
+    for _, key, value, headers in records():
+        if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
             sent.append(await producer.send_batch(batch, topic, partition=0))
             batch = producer.create_batch()
-            batch.append(key=key, value=value, timestamp=None)
+            batch.append(key=key, value=value, timestamp=None, headers=headers)
             if len(sent) > 8:
                 await sent.pop(0)
     sent.append(await producer.send_batch(batch, topic, partition=0))

@@ -34,13 +34,9 @@ from .hostile import CANARY, FIELDS, MIB, SCREENED, Case, Sender
 ROLES = ("screening", "lists", "ledgers", "recording")
 WAIT = 120
 SHOWN_NOWHERE = (CANARY, "forged line", "DROP TABLE", "alert(1)", "\x1b", "jndi", "\u202e")
-_T, _H, _C = "k1." + "0" * 32, "0" * 64, "c." + "0" * 32
 _AT = "2026-02-03T10:00:00Z"
 
 READ_BACK: dict[str, tuple[Any, ...]] = {
-    "watchlist": ({"record": "entry", "sequence": 1, "category": "close_contact", "tokens": {"id": [_T]}, "valid_from": _AT, "valid_to": _AT},),
-    "quarantine-ledger": ([_C, 1_580_000_000_000_000, "2020-02-03", "d", 1, "s", "admitted", "", "", 0, 0, "", 1],),
-    "followup-ledger": ([_C, 1_580_000_000_000_000, "2020-02-03", "d", 1, "d", "opened", "", "", "", "", 1],),
     "screening-outcomes": ({"site_id": "road-0", "at": _AT, "watchlist_version": 1, "outcomes": [["gate-a", 0, "clear", []]]},),
     "screening-alerts": (
         {"alert_id": "x", "table": 1, "site_id": "foreign-site", "device_id": "foreign-device", "seq": 1, "observed_at": _AT, "decided_at": _AT, "outcome": "refer", "late": False,
@@ -48,13 +44,11 @@ READ_BACK: dict[str, tuple[Any, ...]] = {
          "list": "mistaken", "batch_id": "b", "entry_id": "mistake-1:1", "valid_to": _AT}]}]},
         {"correction_of": "x", "site_id": "foreign-site", "at": _AT, "why": "mistake"},
     ),
-    "screening-decisions": ({"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": ["foreign-site"],
-                             "decisions": [["vehicle", "in", "", 1, "clear", False, ["fever"], [0], ["foreign-device"], [1], [1], [1]]]},),
-    "push-receipts": ({"batch_id": "foreign-batch", "authority": "foreign-authority", "list": "l", "category": "close_contact", "mode": "delta", "status": "rejected", "code": None, "lines_declared": 1,
-                       "accepted": 1, "duplicate": 0, "rejected": 0, "withdrawn": 0, "rejects": [], "issued_at": _AT, "at": _AT, "by": "x"},),
-    "dead-letters": ({"topic": "x", "partition": 0, "offset": 1, "reason": "not_json", "path": "", "size": 1, "sha256": _H, "at": _AT},),
 }  # fmt: skip
-"""Internal topics that the workers read, with a record of each. A user with too many rights might write to them."""
+"""Topics without a format that our programs read back, with a record of each. A user with too many rights might write to them."""
+
+WRITTEN = ("watchlist", "quarantine-ledger", "followup-ledger", "screening-decisions", "push-receipts", "dead-letters")
+"""Topics that only the workers write here. An unreadable record there ends a role (tests/integration/kafka/test_unreadable_records.py)."""
 
 EXTREME_VALUES = (None, True, -1, 2**31, 2**63 - 1, 2**63, 2**64, hostile.Raw("1" * 400), hostile.Raw("1e308"), "", "x" * 65_536, CANARY + "\n'; --", "0001-01-01T00:00:00Z",
        "9999-12-31T23:59:59.999999Z", "2026-02-03T10:00:00", [], {}, [CANARY], {CANARY: [CANARY]}, [[]], [[CANARY] * 11], [None])  # fmt: skip
@@ -64,10 +58,6 @@ FOREIGN_KEYS = (
     b"\xff",
     b"||",
     b"a|b",
-    b"cdc|nobody|x",
-    f"{_C}|d|1".encode(),
-    f"{_C}|!|x".encode(),
-    b"c|d",
     b"x" * 65_536,
 )
 
@@ -113,10 +103,10 @@ class Attack(System):
         self._producer = KafkaProducer(
             bootstrap_servers=broker.bootstrap, acks="all", max_request_size=20 * MIB, linger_ms=20, batch_size=MIB
         )
-        self._tail = Tail(broker.bootstrap, self.prefix, [*READ_BACK, "screening-alerts"])
+        self._tail = Tail(broker.bootstrap, self.prefix, [*READ_BACK, *WRITTEN])
 
     def write_foreign_records(self, more: int) -> None:
-        """Writes foreign records to the internal topics, before any worker has written there."""
+        """Writes foreign records to the topics that are read back, before any worker has written there."""
         sent = self._write_foreign_records(READ_BACK, more)
         tailed = self._tail.records
         assert self._tail.until(lambda: sum(map(len, tailed.values())) >= sent, WAIT)
@@ -128,9 +118,8 @@ class Attack(System):
         records = [(topic, *record) for topic in topics for record in foreign(topic, self.rng, more)]
         futures = []
         for topic, key, value in records:
-            # A compacted topic rejects a record without a key.
-            keyed = value is None or topic == "watchlist" or topic.endswith("-ledger")
-            futures.append(self._producer.send(self.prefix + topic, value, key=b"" if keyed and key is None else key))
+            no_record = value is None and key is None
+            futures.append(self._producer.send(self.prefix + topic, value, key=b"" if no_record else key))
         self._producer.flush()
         return len([one.get(60) for one in futures])
 
@@ -256,7 +245,7 @@ class Attack(System):
         assert letters.keys() <= self.sent.keys(), "a dead letter of a record that was not sent"
         self._count(letters)
         self._assert_nothing_shows()
-        return f"{len(self.sent):,} records, {len(letters):,} dead letters, {self.foreign_records:,} on internal topics"
+        return f"{len(self.sent):,} records, {len(letters):,} dead letters, {self.foreign_records:,} foreign ones"
 
     def _wrong(self, case: Case, letters: list[dict[str, Any]]) -> str:
         if len(letters) > 1 or (case.reasons is not None and len(letters) != bool(case.reasons)):
@@ -275,16 +264,12 @@ class Attack(System):
         """Asserts that each accepted event and each dead letter is counted once, and nothing else."""
         events = {topic: self.accepted(topic, letters) for topic in FIELDS if topic != "watchlist-pushes"}
         topics = ", ".join(f"'{topic}'" for topic in FIELDS)
-        ours = "device_id != 'foreign-device' AND site_id != 'foreign-site'"
-        lately = "site_id != 'foreign-site' AND day > '2000-01-01'"  # foreign decisions are of 1970
         wanted = {
-            f"sum(received) AS n FROM ninezero.device_completeness WHERE {ours}": len(set().union(*events.values())),
-            f"sum(passages) AS n FROM ninezero.screening_by_day WHERE {lately}": len(events["checkpoint-scans"]),
+            "sum(received) AS n FROM ninezero.device_completeness": len(set().union(*events.values())),
+            "sum(passages) AS n FROM ninezero.screening_by_day": len(events["checkpoint-scans"]),
             "sum(people) AS n FROM ninezero.arrivals_by_day": len(events["station-arrivals"]),
             "sum(count) AS n FROM ninezero.dispositions_by_day": len(events["dispositions"]),
-            "count() AS n FROM ninezero.push_batches WHERE authority != 'foreign-authority' AND batch_id != 'foreign-batch'": len(
-                self._receipts()
-            ),
+            "count() AS n FROM ninezero.push_batches": len(self._receipts()),
             f"sum(records) AS n FROM ninezero.dead_letters_by_hour WHERE topic IN ({topics})": len(letters),
         }
         found: dict[str, int] = {}
@@ -332,7 +317,7 @@ class Attack(System):
         Raises:
             AssertionError: one of them does not.
         """
-        self._write_foreign_records(("screening-outcomes", "push-receipts", "screening-alerts"), more=0)
+        self._write_foreign_records(READ_BACK, more=0)
         (self.folder / "people.csv").write_text("id\n11010519491231002X\n")
         push = (
             "push",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence, Set
 from datetime import date
 from functools import partial
@@ -16,28 +15,25 @@ from ninezero.agents.recording.projections import decisions, events
 from ninezero.agents.recording.sealed_days import SEALED_TABLES
 from ninezero.schemas.events import (
     DeadLetter,
-    Decisions,
     Disposition,
     FollowupEvent,
     PushReceipt,
     QuarantineEvent,
-    Scan,
+    decoder,
 )
-from ninezero.schemas.fast_decode import PatternCache, string_patterns
 from ninezero.schemas.row_block import Block
 from ninezero.streams.clickhouse.topic_buffer import RowsByTable
-from ninezero.streams.kafka.decoding import Rejected, decode, decode_event
+from ninezero.streams.kafka.decoding import Rejected, decode_event
+from ninezero.streams.kafka.internal_records import InternalRecords, Position
 from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk
 
-log = logging.getLogger("ninezero.recorder")
+Decode = Callable[[Any, int], Any]
+"""Decodes a Kafka record, given its partition, to the value that rows are made of, or to None if it is not recorded.
 
-INTERNAL_TOPICS = {DECISIONS, RECEIPTS, DEAD_LETTERS}
-"""Topics that only our own workers write (ACL)."""
-
-Decode = Callable[[Any], Any]
-"""Decodes a Kafka record to the value that rows are made of. Raises `Rejected` for a record that is not recorded."""
+Raises `UnreadableRecord` for a record of our own workers that cannot be read.
+"""
 
 MakeRows = Callable[[Sequence[Any]], Block]
 """Returns the rows of one table for decoded values."""
@@ -58,21 +54,18 @@ class Projected(NamedTuple):
     sealed_records: list[Any]
 
 
-def projections(settings: Settings) -> list[Projection]:
-    """Returns the projection of every topic that is recorded."""
+def projections(settings: Settings, set_aside: Set[Position] = frozenset()) -> list[Projection]:
+    """Returns the projection of every topic that is recorded. Records in `set_aside` are passed over."""
     days = Days(settings.timezone)
-    devices, sites = (PatternCache(string_patterns(Scan)[field]) for field in ("device_id", "site_id"))
-
-    def decode_decisions_record(record: Any) -> decisions.DecisionsByDay:
-        return decisions.split_by_day(decode_decisions(record, devices, sites), days.of_second)
+    by_day = partial(decisions.split_by_day, day_of=days.of_second)
 
     def decode_device_event(kind: Any) -> Decode:
-        return lambda record: receive_event(record, kind, days, settings)
+        return lambda record, partition: receive_event(record, kind, days, settings)
 
     return [
         Projection(
             DECISIONS,
-            decode_decisions_record,
+            _decode_internal(InternalRecords(DECISIONS, set_aside), by_day),
             {"screening_facts": decisions.screening_facts, "device_events": decisions.device_events},
         ),
         Projection(
@@ -94,12 +87,12 @@ def projections(settings: Settings) -> list[Projection]:
         ),
         Projection(
             RECEIPTS,
-            lambda record: decode(PushReceipt, record.value),
+            _decode_internal(InternalRecords(RECEIPTS, set_aside, decoder(PushReceipt).decode)),
             _rows_of_each(push_receipts=events.push_receipt, push_audit=events.push_audit),
         ),
         Projection(
             DEAD_LETTERS,
-            lambda record: decode(DeadLetter, record.value),
+            _decode_internal(InternalRecords(DEAD_LETTERS, set_aside, decoder(DeadLetter).decode)),
             _rows_of_each(dead_letter_facts=events.dead_letter),
         ),
     ]
@@ -108,20 +101,15 @@ def projections(settings: Settings) -> list[Projection]:
 def project(projection: Projection, chunk: Chunk, sealed_days: Set[date]) -> Projected:
     """Returns the rows of a chunk, without rows of sealed days.
 
-    A record that its projection rejects is skipped. The ledgers role writes the dead letter of a device's event. In a
-    topic that only our own workers write, the record is logged; it must not stop the counts.
     Of a record that belongs to several days, the rows of the days that are not sealed remain.
+
+    Raises:
+        UnreadableRecord: a record of our own workers cannot be read.
     """
     values, sealed_values, sealed_records = [], [], []
     for record in chunk.records:
-        try:
-            value = projection.decode(record)
-        except Rejected as rejected:
-            if projection.topic in INTERNAL_TOPICS:
-                log.error(
-                    "a record of %s is skipped: %s (partition %d, offset %d)",
-                    projection.topic.name, rejected.reason, chunk.tp.partition, record.offset,
-                )  # fmt: skip
+        value = projection.decode(record, chunk.tp.partition)
+        if value is None:
             continue
         if sealed_days.isdisjoint(getattr(value, "days", ())):
             values.append(value)
@@ -135,27 +123,26 @@ def project(projection: Projection, chunk: Chunk, sealed_days: Set[date]) -> Pro
     return Projected(found, sealed_records)
 
 
-def decode_decisions(record: Any, devices: PatternCache, sites: PatternCache) -> Decisions:
-    """Decodes a decisions record and validates its device and site names.
+def _decode_internal(records: InternalRecords, convert: Callable[[Any], Any] = lambda value: value) -> Decode:
+    """Returns how the records of a topic are decoded that only our own workers write. Those set aside are not recorded."""
 
-    Raises:
-        Rejected: the value is not a decisions record, or a name is not an identifier.
-    """
-    decoded: Decisions = decode(Decisions, record.value)
-    if sites.mismatches(decoded.sites) or any(devices.mismatches(group.device_ids) for group in decoded.decisions):
-        raise Rejected("schema_invalid", "/decisions")
-    return decoded
+    def decode(record: Any, partition: int) -> Any:
+        return None if records.is_set_aside(record, partition) else convert(records.decode(record, partition))
+
+    return decode
 
 
-def receive_event(record: Any, kind: Any, days: Days, settings: Settings) -> events.ReceivedEvent:
+def receive_event(record: Any, kind: Any, days: Days, settings: Settings) -> events.ReceivedEvent | None:
     """Decodes an event that a device sent.
 
-    Raises:
-        Rejected: the event is not valid (the ledgers role dead-letters it), or it arrived after the sunset.
+    Returns None if the event is not valid (the ledgers role dead-letters it), or if it arrived after the sunset.
     """
-    event, observed_us, late = decode_event(kind, record.value, record.timestamp, replay=settings.replay)
+    try:
+        event, observed_us, late = decode_event(kind, record.value, record.timestamp, replay=settings.replay)
+    except Rejected:
+        return None
     if record.timestamp >= settings.sunset.timestamp() * 1000:
-        raise Rejected("internal")
+        return None
     return events.ReceivedEvent(event, days.of(observed_us), record.timestamp, crc32(record.value), late)
 
 

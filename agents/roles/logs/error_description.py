@@ -1,12 +1,19 @@
-"""Describes an error in a log line without its text."""
+"""Describes an error in a log line without quoting a record."""
 
 from __future__ import annotations
 
+from ninezero.streams.errors import UserError
+
 
 def describe(error: BaseException) -> str:
-    """Returns the type of an error and where it was raised. Its text is left out, since it may quote a record."""
+    """Returns the type of an error and where it was raised. Its text is left out, since it may quote a record.
+
+    The text of a `UserError` is returned: it quotes nothing.
+    """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, UserError):
+        return str(error)
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -16,6 +16,7 @@ from openpyxl import Workbook
 
 from ninezero import Device, Traveller
 from ninezero.agents.cli import main as cli
+from ninezero.schemas.formats import WATCHLIST
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.edge.documents.normal_forms import check_character
@@ -224,7 +225,7 @@ def test_a_record_of_a_delayed_writer_brings_no_entry_back(lists: ListUnderTest)
     lists.push(lists.csv(people[:1]), "--withdraw", "--reason", "cleared")
     producer = KafkaProducer(bootstrap_servers=lists.system.env["NINEZERO_KAFKA"])
     key = f"cdc|{lists.name}|d1:1".encode()
-    producer.send(lists.system.prefix + "watchlist", orjson.dumps(old), key).get(10)
+    producer.send(lists.system.prefix + "watchlist", orjson.dumps(old), key, WATCHLIST.headers).get(10)
     producer.close()
     lists.push(lists.csv(people[5:6]), "--days", "5")
     wait_until_applied()

@@ -11,6 +11,7 @@ from ninezero.streams import settings
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.compacted import CompactedTable
+from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System
@@ -25,15 +26,16 @@ def test_a_partition_is_read_completely_and_without_deleted_keys(kafka: Broker, 
         writer = Writer(given)
         await writer.start()
         ledger = CompactedTable(given, writer, topics.QUARANTINE_LEDGER)
-        held: dict[bytes, bytes] = {}
+        held: dict[bytes, str] = {}
         for n in range(10):
-            some = {f"{n}.{m}".encode(): b"x" * 500 for m in range(n * 300)}
+            alerts = [f"{n:016x}{m:016x}" for m in range(n * 300)]
+            some = {f"{'c' * 400}|!|{alert}".encode(): alert for alert in alerts}
             held |= some
-            await ledger.write(1, list(some.items()))
+            await ledger.write(1, [internal_record(topics.QUARANTINE_LEDGER, *one) for one in some.items()])
             assert await ledger.read(1) == held, n
-        await ledger.write(1, [(b"9.7", None), (b"9.8", b"new")])
-        del held[b"9.7"]
-        held[b"9.8"] = b"new"
+        await ledger.write(1, [OutgoingRecord(topics.QUARANTINE_LEDGER, key, None) for key in list(held)[7:9]])
+        for key in list(held)[7:9]:
+            del held[key]
         assert await ledger.read(1) == held
         assert await ledger.read(0) == {}
         with pytest.raises(UserError):

@@ -27,24 +27,24 @@ ROLES = ("screening", "lists", "ledgers", "recording")
 PARTIES = (*ROLES, "devices", "authorities", "staff", "operators")
 
 READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a second copy on purpose, to test the first
-    "screening": "checkpoint-scans station-arrivals watchlist",
-    "lists": "watchlist-pushes watchlist push-receipts screening-alerts",
-    "ledgers": "dispositions quarantine-events followup-events quarantine-ledger followup-ledger",
-    "recording": "screening-decisions dispositions quarantine-events followup-events push-receipts dead-letters",
+    "screening": "checkpoint-scans station-arrivals watchlist register",
+    "lists": "watchlist-pushes watchlist push-receipts screening-alerts register",
+    "ledgers": "dispositions quarantine-events followup-events quarantine-ledger followup-ledger register",
+    "recording": "screening-decisions dispositions quarantine-events followup-events push-receipts dead-letters register",
     "devices": "screening-outcomes",
     "authorities": "push-receipts",
     "staff": "screening-alerts",
-    "operators": "dead-letters watchlist",
+    "operators": "dead-letters watchlist register",
 }
 WRITES = {
     "screening": "screening-outcomes screening-alerts screening-decisions dead-letters",
     "lists": "watchlist push-receipts screening-alerts dead-letters",
-    "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger",
+    "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger register",
     "recording": "dead-letters",
     "devices": "checkpoint-scans station-arrivals dispositions quarantine-events followup-events",
     "authorities": "watchlist-pushes",
     "staff": "",
-    "operators": "",
+    "operators": "register",
 }
 
 

@@ -26,6 +26,7 @@ from kafka.admin import (
 from ninezero.agents.doctor import check_clickhouse, probe
 from ninezero.agents.doctor.checks import examine
 from ninezero.schemas.events import Heartbeat, Manifest, encode
+from ninezero.schemas.formats import WATCHLIST
 from ninezero.streams import clickhouse, settings
 from ninezero.streams.clickhouse.migrations import Migration, record
 from ninezero.streams.edge.documents import key_ring
@@ -60,7 +61,9 @@ def beat(deployment: Checked) -> None:
     given = settings.load(deployment.system.env)
     with closing(sync.producer(given)) as producer:
         while not deployment.stopped.wait(0.3):
-            producer.send(given.topic(topics.WATCHLIST.name), encode(Heartbeat(datetime.now(UTC))), b"||")
+            producer.send(
+                given.topic(topics.WATCHLIST.name), encode(Heartbeat(datetime.now(UTC))), b"||", WATCHLIST.headers
+            )
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +249,8 @@ def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(
     with closing(sync.producer(given)) as producer:
         for name, entries, days, lost in (("gone", 0, 0, True), ("ended", 0, 0, False), ("old", 3, 5, False)):
             manifest = Manifest(1, 1, entries, ["k1"], "b", datetime.now(UTC) - timedelta(days=days), lost)
-            producer.send(given.topic(topics.WATCHLIST.name), encode(manifest), f"cdc|{name}|".encode())
+            key = f"cdc|{name}|".encode()
+            producer.send(given.topic(topics.WATCHLIST.name), encode(manifest), key, WATCHLIST.headers)
     system = deployment.system
     system.start("screening")  # it never becomes ready: a list is lost, and another lacks the entries of its manifest
     text = deployment.report("lists")

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Removal, WatchlistEntry, encode
+from ninezero.schemas.formats import WATCHLIST
+from ninezero.streams.kafka.internal_records import Position, UnreadableRecord
 from ninezero.streams.kafka.watchlist_state import WatchlistState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -25,6 +27,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     timestamp: int = 5000
+    headers: Any = WATCHLIST.headers
 
 
 def t(n: int) -> str:
@@ -126,14 +129,34 @@ def test_a_tombstone_removes_nothing_from_a_complete_list() -> None:
     assert listed(state) == {"b:1": 1} and list(state.overwritten) == [b"a|l|b:1"]
 
 
-def test_records_that_cannot_be_decoded_are_ignored() -> None:
-    records = [Record(0, b"a|l|b:1", b"{"), Record(1, None, b"{}"), Record(2, b"\xff||", b"{}"), Record(3, b"x", None)]
+def test_an_entry_with_a_malformed_token_is_left_out() -> None:
     bad = log(
         ("a|l|b:2", WatchlistEntry(1, "close_contact", {"id": ["?"]}, NOW, NOW)),
         ("a|l|b:4", WatchlistEntry(1, "close_contact", {"?": [t(1)]}, NOW, NOW)),
     )
-    state = read([*records, *bad, *log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))])
+    state = read([*bad, *log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))])
     assert listed(state) == {"b:3": 1} and state.complete
+
+
+UNREADABLE = [
+    Record(7, b"a|l|b:1", b"{"),
+    Record(7, None, encode(item(1))),
+    Record(7, b"\xff||", encode(item(1))),
+    Record(7, b"x", None),
+    Record(7, b"a|l|b:1", encode(item(1)), headers=()),
+    Record(7, b"a|l|b:1", encode(item(1)), headers=(("format", b"watchlist/99"),)),
+]
+
+
+@pytest.mark.parametrize("record", UNREADABLE)
+def test_a_record_that_cannot_be_read_ends_the_reading_unless_it_is_set_aside(record: Record) -> None:
+    with pytest.raises(UnreadableRecord, match=r"^unreadable_record: topic watchlist, partition 0, offset 7, format"):
+        read([record])
+    others = log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))
+    state = WatchlistState(WatchlistProjection(), set_aside={Position("watchlist", 0, 7)})
+    assert listed(read([record, *others], state)) == {"b:3": 1} and state.complete
+    with pytest.raises(UnreadableRecord):
+        read([record._replace(offset=8)], state)
 
 
 class Writer:

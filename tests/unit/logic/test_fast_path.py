@@ -25,6 +25,7 @@ from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS
 from ninezero.schemas.events import MAX_VALUE_BYTES, Scan, encode
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import Rejected, decode
+from ninezero.streams.kafka.internal_records import UnreadableRecord
 from ninezero.streams.kafka.topics import DECISIONS
 from ninezero.streams.settings import load
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
@@ -145,13 +146,13 @@ def test_chunks_of_several_partitions_give_the_same_results_as_one() -> None:
     values[17] = values[60] = b"{}"
     found = [decided(values, size) for size in (90, 25)]
     assert found[0] == found[1] and len(found[0][0]) == 88
-    letters = [json.loads(value) for topic, _, value in written(values, 25) if topic.name == "dead-letters"]
+    letters = [json.loads(value) for topic, _, value, _ in written(values, 25) if topic.name == "dead-letters"]
     assert [(one["partition"], one["offset"]) for one in letters] == [(0, 17), (2, 10)]
 
 
 def test_the_decisions_of_a_partition_are_one_record_with_the_key_of_its_first_site() -> None:
     values = [json.dumps(scan(seq=n, site_id=f"s{n % 3 + n // 45 * 3}")).encode() for n in range(90)]
-    found = [(key, json.loads(value)) for topic, key, value in written(values, 45) if topic is DECISIONS]
+    found = [(key, json.loads(value)) for topic, key, value, _ in written(values, 45) if topic is DECISIONS]
     assert [(key, one["sites"]) for key, one in found] == [(b"s0", ["s0", "s1", "s2"]), (b"s3", ["s3", "s4", "s5"])]
     for _, one in found:
         events = [
@@ -164,7 +165,7 @@ def test_the_decisions_of_a_partition_are_one_record_with_the_key_of_its_first_s
     "wrong",
     [{"sites": ["no site"]}, {"device_ids": ["no\ndevice"]}, {"numbers": [1]}, {"numbers": [-1]}, {"numbers": []}],
 )
-def test_decisions_with_a_malformed_identifier_are_not_recorded(wrong: dict[str, Any]) -> None:
+def test_decisions_with_a_malformed_identifier_are_unreadable(wrong: dict[str, Any]) -> None:
     given = {"ORDER": "o", "SUNSET": "2027-06-30T00:00:00Z", "KAFKA": "k:1", "CLICKHOUSE": "clickhouse://c"}
     (_, read, _), *_ = projections(load({f"NINEZERO_{name}": value for name, value in given.items()}))
     good: dict[str, Any] = {"numbers": [0], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
@@ -174,11 +175,12 @@ def test_decisions_with_a_malformed_identifier_are_not_recorded(wrong: dict[str,
         value = encode(
             {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": fields["sites"], "decisions": [group]}
         )
+        record = SimpleNamespace(key=b"s", value=value, offset=7, headers=DECISIONS.format.headers)
         if accepted:
-            assert read(SimpleNamespace(value=value)).days
+            assert read(record, 3).days
         else:
-            with pytest.raises(Rejected):
-                read(SimpleNamespace(value=value))
+            with pytest.raises(UnreadableRecord, match="partition 3, offset 7, format decisions/1"):
+                read(record, 3)
 
 
 def test_a_rejected_record_does_not_keep_its_chunk_in_memory() -> None:
@@ -216,7 +218,7 @@ def written(values: list[bytes], size: int = 1000) -> list[Any]:
 def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
     """Returns outcomes in the order of sites, alerts, events with their decision, and the number of dead letters."""
     found: dict[str, list[Any]] = defaultdict(list)
-    for topic, key, value in written(values, size):
+    for topic, key, value, _ in written(values, size):
         found[topic.name].append((key, json.loads(value)))
     outcomes = [
         (key, *one)

@@ -1,0 +1,39 @@
+"""Numbered formats of the internal topics. `table.py` lists them; the folders hold golden records of every released number."""
+
+from ninezero.schemas.formats.format import (
+    HEADER,
+    Format,
+    FormatsRejected,
+    Headers,
+    NeedsUpgradeFinish,
+    UnknownFormat,
+    Version,
+    adopt,
+    stated_format,
+)
+from ninezero.schemas.formats.table import (
+    DECISIONS,
+    FOLLOWUP_LEDGER,
+    FORMATS,
+    QUARANTINE_LEDGER,
+    REGISTER,
+    WATCHLIST,
+)
+
+__all__ = [
+    "DECISIONS",
+    "FOLLOWUP_LEDGER",
+    "FORMATS",
+    "HEADER",
+    "QUARANTINE_LEDGER",
+    "REGISTER",
+    "WATCHLIST",
+    "Format",
+    "FormatsRejected",
+    "Headers",
+    "NeedsUpgradeFinish",
+    "UnknownFormat",
+    "Version",
+    "adopt",
+    "stated_format",
+]

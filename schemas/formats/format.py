@@ -1,0 +1,156 @@
+"""A format: the numbered form of the records of an internal topic.
+
+A release reads the current number of a format and the number before it. It writes the older one until the deployment states
+that its upgrade is finished (`ninezero upgrade finish`), so that workers of two releases can run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ninezero.schemas.events.base import decoder, encode
+
+HEADER = "format"
+"""The Kafka header that states the format of a record: `NAME/NUMBER`."""
+
+Headers = list[tuple[str, bytes]]
+"""The headers of a record. aiokafka takes nothing but a list."""
+
+
+class UnknownFormat(ValueError):
+    """A record states a format that this release does not read, or none."""
+
+
+class NeedsUpgradeFinish(ValueError):
+    """The format that is written cannot say what is to be written: the upgrade must be finished first."""
+
+
+class FormatsRejected(ValueError):
+    """The deployment writes formats that this release does not know."""
+
+
+def _accept(key: bytes, value: Any) -> None:
+    """Accepts every record that has been decoded."""
+
+
+class Version(NamedTuple):
+    """One number of a format."""
+
+    number: int
+    kind: Any
+    """The msgspec type of its values."""
+    check: Callable[[bytes, Any], None] = _accept
+    """Checks what the type cannot say, given the key and the decoded value. Raises ValueError."""
+    upgrade: Callable[[Any], Any] | None = None
+    """Returns the value of this number that says the same as a value of the number before."""
+    downgrade: Callable[[Any], Any] | None = None
+    """Returns the value of the number before that says the same as a value of this number. Raises NeedsUpgradeFinish."""
+
+
+class Format:
+    """The form of the records of one internal topic. The program works with values of the current number only.
+
+    Attributes:
+        name: the name of the format.
+        versions: the numbers that this release reads, in order: the current one, and at most the one before it.
+        written: the number in which records are encoded.
+        headers: the headers of a record that is encoded now.
+    """
+
+    def __init__(self, name: str, *versions: Version) -> None:
+        numbers = [version.number for version in versions]
+        if not 1 <= len(numbers) <= 2 or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise ValueError(f"{name}: a release reads one number or two consecutive ones")
+        if len(numbers) == 2 and not (versions[1].upgrade and versions[1].downgrade):
+            raise ValueError(f"{name}/{numbers[1]} needs upgrade and downgrade")
+        self.name, self.versions = name, versions
+        self._readers = {self._header(version.number): self._reader(version) for version in versions}
+        self.write(None)
+
+    @property
+    def current(self) -> Version:
+        """The version whose values the program works with."""
+        return self.versions[-1]
+
+    @property
+    def readable(self) -> list[int]:
+        """The numbers that this release reads."""
+        return [version.number for version in self.versions]
+
+    def write(self, stated: int | None) -> None:
+        """Encodes records in the number that the deployment states, or in the oldest one if it states none.
+
+        Raises:
+            FormatsRejected: this release does not know that number.
+        """
+        number = self.versions[0].number if stated is None else stated
+        if number not in self.readable:
+            raise FormatsRejected(f"{self.name}/{number}")
+        self.written = number
+        self.headers: Headers = [(HEADER, self._header(number))]
+
+    def decode(self, headers: Iterable[tuple[str, bytes]], key: bytes, value: bytes) -> Any:
+        """Decodes a record to a value of the current number.
+
+        Raises:
+            UnknownFormat: the headers state no format that this release reads.
+            ValueError: the record is not a valid one of its format.
+        """
+        read = self._readers.get(dict(headers).get(HEADER, b""))
+        if read is None:
+            raise UnknownFormat
+        return read(key, value)
+
+    def encode(self, value: Any) -> bytes:
+        """Encodes a value of the current number in the number that is written.
+
+        Raises:
+            NeedsUpgradeFinish: that number cannot say it.
+        """
+        if self.written != self.current.number:
+            assert self.current.downgrade is not None
+            value = self.current.downgrade(value)
+        return encode(value)
+
+    def _header(self, number: int) -> bytes:
+        return f"{self.name}/{number}".encode()
+
+    def _reader(self, version: Version) -> Callable[[bytes, bytes], Any]:
+        """Returns the function that decodes the key and value of a record of a version to a value of the current number."""
+        decode, check = decoder(version.kind).decode, version.check
+        upgrade = None if version is self.current else self.current.upgrade
+
+        def read(key: bytes, value: bytes) -> Any:
+            decoded = decode(value)
+            check(key, decoded)
+            return decoded if upgrade is None else upgrade(decoded)
+
+        return read
+
+
+def stated_format(name: str, headers: Iterable[tuple[str, bytes]]) -> str:
+    """Returns the format that headers state, in a form that logs may show; `NAME/0` without the header."""
+    header = dict(headers).get(HEADER)
+    text = f"{name}/0" if header is None else header.decode("ascii", "replace")[:64]
+    return text if all(c.isalnum() or c in "-/" for c in text) else "(not a format)"
+
+
+def adopt(formats: Iterable[Format], stated: Mapping[str, int]) -> None:
+    """Writes every format in the number that the deployment states.
+
+    Args:
+        formats: the formats that this release knows.
+        stated: the number of each format by name; empty if the deployment states none.
+
+    Raises:
+        FormatsRejected: this release does not know one of them. The formats are then unchanged.
+    """
+    known = {one.name: one for one in formats}
+    unknown = [
+        f"{name}/{number}" for name, number in stated.items() if name not in known or number not in known[name].readable
+    ]
+    if unknown:
+        raise FormatsRejected(", ".join(sorted(unknown)))
+    for name, one in known.items():
+        one.write(stated.get(name))
