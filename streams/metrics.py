@@ -41,6 +41,11 @@ suppressed_errors = Counter(
     "Errors of background tasks that go on and try again, by task (streams/suppressed_errors.py)",
     ["task"],
 )
+recorded_until = Gauge(
+    "ninezero_recorded_until_seconds",
+    "Kafka timestamp (Unix time) up to which every partition is recorded: the oldest of the view recording_freshness; NaN while unknown",
+)
+recorded_until.set(float("nan"))
 overdue_days = Gauge(
     "ninezero_overdue_days",
     "Days since work on the oldest data was due: facts to drop (`retention`), closed cases to delete (`case_deletion`); 0 if none is",
@@ -81,6 +86,7 @@ SET_BY: dict[MetricWrapperBase, str] = {
     sink_buffered: "recording",
     suppressed_errors: "recording",
     overdue_days: "recording",
+    recorded_until: "recording",
     lag: "all",
     watchlist_entries: "screening, lists",
     watchlist_age: "screening",

@@ -96,6 +96,9 @@ _EVENTS = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELEC
 _DEAD_LETTERS = "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
 
 
+_FRESHNESS = "SELECT min(recorded_until) AS until, sum(lag_events) AS lag FROM ninezero.recording_freshness"
+
+
 def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     """Counts in ClickHouse and compares the counts with the published totals and with what was sent.
 
@@ -112,6 +115,7 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     counted = _number(engine, _EVENTS)
     dead_letters = {row["reason"]: int(row["n"]) for row in engine.query(_DEAD_LETTERS)}
     lists = engine.query(_LISTS)
+    (freshness,) = engine.query(_FRESHNESS)
     case_warnings = quarantine_warnings(engine.query)
     engine.close()
     rows.append(_sent_row("events counted once", summary.events, counted) | {"sql": _EVENTS})
@@ -128,6 +132,8 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
         "dead_letters": dead_letters,
         "worker_restarts": summary.restarts,
         "warnings": case_warnings,
+        "recorded_until": freshness["until"],
+        "lag_events": int(freshness["lag"]),
         "lists": [row | {"age_seconds": int(row["age_seconds"])} for row in lists],
     }
 
@@ -177,7 +183,8 @@ def show(report: dict[str, Any]) -> None:
         f"p50 {latency.get('p50', 0):,.0f} ms, p99 {latency.get('p99', 0):,.0f} ms\n"
         f"duplicates {report['duplicates']:,} (resent {report['resent']:,}); dead letters: "
         + (", ".join(f"{reason} {n:,}" for reason, n in report["dead_letters"].items()) or "none")
-        + _lists_text(report["lists"]),
+        + _lists_text(report["lists"])
+        + f"\ncounts are complete until {report['recorded_until']} UTC, {report['lag_events']:,} records wait",
         highlight=False,
         soft_wrap=True,
     )

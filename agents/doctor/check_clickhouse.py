@@ -22,6 +22,9 @@ MANY_PARTS = 1000
 MAX_DIFFERENCES = 20
 """Number of differences from the expected schema that are named."""
 
+LATE_SECONDS = 900
+"""Age of the counts in s from which the recording is late, as in the alert NinezeroRecordingLate."""
+
 ACCOUNTS = {"ninezero_writer", "ninezero_reader", "ninezero_public"}
 
 
@@ -36,6 +39,8 @@ def clickhouse(probe: DeploymentProbe) -> Results:
             except SchemaError as error:
                 found, _, todo = str(error).partition(": ")
                 yield failed(found, todo)
+            else:
+                yield from _freshness(engine)
             yield from _parts(engine)
             yield from _account(engine, urlsplit(probe.settings.clickhouse))
     except ClickHouseDenied:
@@ -83,6 +88,22 @@ def _schema(engine: Engine, timezone: str) -> Results:
             yield failed(f"{len(different) - MAX_DIFFERENCES} more differences in tables and views", "ninezero migrate")
         if not steps and not different:
             yield ok(f"schema at {max(applied)}, {len(expected.tables)} tables and views as the migrations made them")
+
+
+def _freshness(engine: Engine) -> Results:
+    found = engine.query(
+        "SELECT count() AS n, min(recorded_until) AS until, dateDiff('second', min(recorded_until), now()) AS age,"
+        " sum(lag_events) AS lag FROM ninezero.recording_freshness"
+    )[0]
+    if not int(found["n"]):
+        yield warning("nothing is recorded yet", "start the recording role")
+    elif int(found["age"]) > LATE_SECONDS:
+        yield warning(
+            f"counts are complete until {found['until']} UTC only, {int(found['lag']):,} records wait",
+            "start the recording role, or see docs/runbook.md#ninezerorecordinglate",
+        )
+    else:
+        yield ok(f"counts are complete until {found['until']} UTC")
 
 
 def _parts(engine: Engine) -> Results:

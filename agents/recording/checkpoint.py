@@ -14,7 +14,7 @@ from ninezero.agents.logic.days import Days
 from ninezero.agents.recording.case_tables import roll_up_cases
 from ninezero.agents.recording.loss_check import LossCheck, TablesByTopic
 from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
-from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts, migrate, progress, tallies
+from ninezero.streams.clickhouse import Engine, inserts, progress, tallies
 from ninezero.streams.clickhouse.progress import PartitionProgress, Progress
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.clickhouse.topic_buffer import Batch, RowsByTable
@@ -44,7 +44,7 @@ class Checkpoint:
             tables: the tables into which the records of each topic are written.
         """
         self._connection, self._consumer = connection, consumer
-        self._timezone, self._days = timezone, Days(timezone)
+        self._days = Days(timezone)
         self._loss_check = LossCheck(tables)
         self.end_offsets: Mapping[TP, int] = {}
         """The end of each partition when the broker was last asked."""
@@ -153,7 +153,7 @@ class Checkpoint:
         Raises:
             ClickHouseError: ClickHouse rejected a statement or does not answer.
         """
-        self.sealed_days = await self._connection.call(self._read_sealed_days)
+        self.sealed_days = await self._connection.call(read_sealed_days)
 
     def rewind(self, tp: TP, offset: int) -> None:
         """Reads a partition again from an offset, because ClickHouse does not hold the rows that follow."""
@@ -191,7 +191,7 @@ class Checkpoint:
             self._consumer.rewind(tp, start)
 
     def _recorded(self, engine: Engine, tps: Set[TP]) -> PartitionProgress:
-        found = self._read_progress(engine)
+        found = progress.read(engine)
         rebuilds = {table: state.rebuild for table, state in tallies.read_epochs(engine).items()}
         recorded, restarted = {}, {}
         for tp in tps:
@@ -203,28 +203,14 @@ class Checkpoint:
         return recorded
 
     def _check_losses(self, engine: Engine) -> None:
-        found = self._read_progress(engine)
+        found = progress.read(engine)
         current = {tp: some for (tp, topic_id), some in found.items() if topic_id == self._topic_id(tp)}
         self._loss_check.run(engine, current)
-
-    def _read_progress(self, engine: Engine) -> dict[tuple[TP, str], Progress]:
-        try:
-            return progress.read(engine)
-        except ClickHouseError:
-            migrate(engine, self._timezone)  # the tables are missing if the server was emptied
-            return progress.read(engine)
 
     def _write_progress(self, engine: Engine, reached: PartitionProgress) -> None:
         if reached:
             rows = [progress.row(tp, self._topic_id(tp), reached[tp]) for tp in reached]
             inserts.insert(engine, "recorder_progress", rows)
-
-    def _read_sealed_days(self, engine: Engine) -> frozenset[date]:
-        try:
-            return read_sealed_days(engine)
-        except ClickHouseError:
-            self._read_progress(engine)  # creates the tables again if the server was emptied
-            return read_sealed_days(engine)
 
     def _topic_id(self, tp: TP) -> str:
         return self._consumer.topic_ids.get(tp.topic, "")

@@ -32,6 +32,9 @@ log = logging.getLogger("ninezero.roles")
 REPAIR_SECONDS = 10.0
 """Least time between two comparisons of counts with their facts, and between two rollups of finished days."""
 
+FRESHNESS_SECONDS = 10.0
+"""Time between two readings of the view recording_freshness."""
+
 SILENT_SECONDS = 60.0
 """Time between two counts of silent devices."""
 
@@ -68,6 +71,7 @@ async def build(role: Role) -> None:
     role.middlewares.append(guard(role.address[0]))
     role.run_after_start(recorder.run)
     role.run_in_background(watch_schema(connection))
+    role.run_in_background(measure_freshness(connection))
     role.run_in_background(count_silent_devices(connection))
     role.run_in_background(repair_counts(connection, Days(timezone)))
     role.run_in_background(roll_up_finished_days(connection, timezone))
@@ -86,6 +90,21 @@ async def watch_schema(connection: ThreadedConnection) -> None:
     while True:
         await asyncio.sleep(SCHEMA_SECONDS)
         await attempt("the tables and views cannot be checked", connection.check_schema)
+
+
+async def measure_freshness(connection: ThreadedConnection) -> None:
+    """Sets the time up to which every partition is recorded, every ten seconds."""
+
+    async def measure() -> None:
+        rows = await connection.query(
+            "SELECT toUnixTimestamp(min(recorded_until)) AS until, count() AS n FROM ninezero.recording_freshness"
+        )
+        if int(rows[0]["n"]):
+            metrics.recorded_until.set(int(rows[0]["until"]))
+
+    while True:
+        await attempt("it is unknown until when events are recorded", measure)
+        await asyncio.sleep(FRESHNESS_SECONDS)
 
 
 async def count_silent_devices(connection: ThreadedConnection) -> None:

@@ -27,6 +27,15 @@ CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
     marks String
 ) ENGINE = ReplacingMergeTree(next_offset) ORDER BY (topic, topic_id, partition, rebuild);
 
+-- The Kafka timestamp up to which each partition is recorded. One that is recorded to its end is confirmed every few seconds. Until a
+-- rebuild has recorded its first record, the time is that of the epoch.
+CREATE VIEW IF NOT EXISTS ninezero.recording_freshness AS
+SELECT topic, partition, toDateTime(intDiv(max(until_ms), 1000), 'UTC') AS recorded_until, argMax(events, until_ms) AS lag_events
+FROM (
+    SELECT topic, partition, argMax(recorded_until_ms, rebuild) AS until_ms, argMax(lag, rebuild) AS events
+    FROM ninezero_data.recorder_progress FINAL GROUP BY topic, partition, topic_id
+) GROUP BY topic, partition;
+
 -- The number of rows of each table and day when they were last counted, and the epochs in which counts can be compared
 -- (streams/clickhouse/tallies.py).
 CREATE TABLE IF NOT EXISTS ninezero_data.recorder_tallies (

@@ -36,7 +36,7 @@ PLACES = {
     "recording": (
         *_COMMON,
         "ninezero.agents.recording.recorder:Recorder.append",
-        "ninezero.agents.recording.checkpoint:Checkpoint._read_progress",
+        "ninezero.agents.recording.checkpoint:Checkpoint._recorded",
         "ninezero.agents.recording.checkpoint:Checkpoint._write",
         "ninezero.streams.clickhouse.inserts:insert",
         "ninezero.agents.recording.checkpoint:roll_up_cases",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from faust.types import TP
 
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import publishing
@@ -28,7 +29,8 @@ from ninezero.schemas.rows import (
     SiteRow,
 )
 from ninezero.streams import clickhouse
-from ninezero.streams.clickhouse import Engine, check_read_only
+from ninezero.streams.clickhouse import Engine, check_read_only, progress
+from ninezero.streams.clickhouse.progress import Progress
 
 PAGE = Path(__file__).parents[3] / "docs" / "analysts.md"
 ZONE = "Asia/Shanghai"
@@ -173,6 +175,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         "push_audit": [AuditRow(issued, "wang", "push", "contacts-1", "cdc-jiyang", "contacts", 40)],
         "dead_letter_facts": [DeadLetterRow(at(FIRST, 9), "checkpoint-scans", 0, n, f"{n:064x}", "schema_invalid", n) for n in range(3)],
     }  # fmt: skip
+    until_ms = (at(SECOND, 23, 59) + 58) * 1000
+    rows["recorder_progress"] = [
+        progress.row(TP(topic, 0), "id", Progress(next_offset=1, recorded_until_ms=until_ms + n, lag=lag))
+        for n, (topic, lag) in enumerate((("screening-decisions", 12), ("dispositions", 0)))
+    ]
     for table, some in rows.items():
         connection.insert(f"ninezero_data.{table}", TABLES[table]._fields, some)
     written = {table: Block(table, rows[table]) for table in ("quarantine_facts", "followup_facts")}
