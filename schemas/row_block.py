@@ -7,7 +7,7 @@ from datetime import date
 from itertools import chain, compress
 from typing import Any
 
-from ninezero.schemas.rows import TABLES, VARYING_COLUMNS
+from ninezero.schemas.rows import ROW_TYPES, VARYING_COLUMNS
 
 
 class Block:
@@ -21,7 +21,7 @@ class Block:
     __slots__ = ("_columns", "_counted", "_rows", "names", "table", "varying")
 
     def __init__(self, table: str, rows: Block | Sequence[tuple[Any, ...]] = ()) -> None:
-        self.table, self.names, self.varying = table, TABLES[table]._fields, VARYING_COLUMNS.get(table, ())
+        self.table, self.names, self.varying = table, ROW_TYPES[table]._fields, VARYING_COLUMNS.get(table, ())
         self._counted = self.varying[0] if self.varying else self.names[0]
         self._columns: dict[str, list[Any]] = {name: [] for name in self.names}
         self._rows = 0

@@ -91,29 +91,27 @@ class DispositionFact(NamedTuple):
 
 
 class QuarantineFactRow(NamedTuple):
-    """One event of a quarantine case; `observed_us` is Unix time in µs."""
+    """One event of a quarantine case; `observed_us` is Unix time in µs. It is stored in the row of its case."""
 
     case_id: str
     observed_us: int
-    day: date
     device_id: str
     seq: int
     site_id: str
     type: str
     slot: str
     to_site_id: str
-    fever: int
-    symptoms: int
+    fever: bool
+    symptoms: bool
     reason: str
     version: int
 
 
 class FollowupFactRow(NamedTuple):
-    """One event of a follow-up case; `observed_us` is Unix time in µs."""
+    """One event of a follow-up case; `observed_us` is Unix time in µs. It is stored in the row of its case."""
 
     case_id: str
     observed_us: int
-    day: date
     device_id: str
     seq: int
     district: str
@@ -127,19 +125,22 @@ class FollowupFactRow(NamedTuple):
 
 NEVER = date(1970, 1, 1)
 
+OPEN = date(2099, 12, 31)
+"""`closed_on` of a case that is open."""
+
 
 class QuarantineCase(NamedTuple):
-    """The counts of one quarantine case for each (day, site) up to its last event.
+    """One quarantine case: its events (`facts`, JSON), and its counts for each (day, site) up to its last event.
 
     An open case has been at `site_id` since the day `since`. The lists have one element a (day, site).
     """
 
     case_id: str
     version: int
-    open: int
     closed_on: date
     site_id: str
     since: date
+    facts: str
     days: list[date]
     sites: list[str]
     admitted: list[int]
@@ -153,17 +154,40 @@ class QuarantineCase(NamedTuple):
     done_pm: list[int]
     misplaced: list[int]
     anomalies: list[int]
+    fever: list[int]
+    symptoms: list[int]
+
+
+class QuarantineKept(NamedTuple):
+    """The counts of the quarantine cases that closed from `begins` on, before `ends`, and were deleted."""
+
+    begins: date
+    ends: date
+    days: list[date]
+    sites: list[str]
+    admitted: list[int]
+    released: list[int]
+    transferred_in: list[int]
+    transferred_out: list[int]
+    present: list[int]
+    due_am: list[int]
+    due_pm: list[int]
+    done_am: list[int]
+    done_pm: list[int]
+    misplaced: list[int]
+    anomalies: list[int]
+    fever: list[int]
+    symptoms: list[int]
 
 
 class FollowupCase(NamedTuple):
-    """The counts of one follow-up case for each (day, district) up to its last event.
+    """One follow-up case: its events (`facts`, JSON), and its counts for each (day, district) up to its last event.
 
     `first_visit` is 0 before the first visit. The lists have one element a (day, district).
     """
 
     case_id: str
     version: int
-    open: int
     closed_on: date
     district: str
     since: date
@@ -171,6 +195,7 @@ class FollowupCase(NamedTuple):
     batch_id: str
     first_visit: int
     closed_as: str
+    facts: str
     days: list[date]
     districts: list[str]
     opened: list[int]
@@ -180,6 +205,35 @@ class FollowupCase(NamedTuple):
     overdue: list[int]
     open_at_end: list[int]
     anomalies: list[int]
+    symptoms: list[int]
+
+
+class FollowupKept(NamedTuple):
+    """The counts of the follow-up cases that closed from `begins` on, before `ends`, and were deleted.
+
+    After the counts by (day, district): how they were closed by (`closed_on`, district), and the time from push to first
+    visit in s by the day on which a case was opened.
+    """
+
+    begins: date
+    ends: date
+    days: list[date]
+    districts: list[str]
+    opened: list[int]
+    visits: list[int]
+    reached: list[int]
+    closed: list[int]
+    overdue: list[int]
+    open_at_end: list[int]
+    anomalies: list[int]
+    symptoms: list[int]
+    closing_days: list[date]
+    closing_districts: list[str]
+    closing_ways: list[str]
+    closings: list[int]
+    delay_days: list[date]
+    delay_districts: list[str]
+    delays: list[int]
 
 
 class PushReceiptRow(NamedTuple):
@@ -272,10 +326,10 @@ TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
     "device_events": DeviceEvent,
     "disposition_facts": DispositionFact,
-    "quarantine_facts": QuarantineFactRow,
     "quarantine_cases": QuarantineCase,
-    "followup_facts": FollowupFactRow,
+    "quarantine_kept": QuarantineKept,
     "followup_cases": FollowupCase,
+    "followup_kept": FollowupKept,
     "push_receipts": PushReceiptRow,
     "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
@@ -284,6 +338,11 @@ TABLES: dict[str, type[NamedTuple]] = {
     "recorder_tallies": TallyRow,
     "recorder_epochs": EpochRow,
 }
+
+CASE_FACTS: dict[str, type[NamedTuple]] = {"quarantine_facts": QuarantineFactRow, "followup_facts": FollowupFactRow}
+"""Rows from Kafka that are stored in the row of their case. In ClickHouse, views of these names show them without case numbers."""
+
+ROW_TYPES = TABLES | CASE_FACTS
 
 KEY_COLUMNS: dict[str, tuple[str, ...]] = {
     "screening_facts": ("day", "minute", "site_id", "device_id", "seq"),

@@ -1,9 +1,9 @@
-"""Cases in ClickHouse: the row of a case is recomputed from all its facts whenever facts are added."""
+"""Cases in ClickHouse: one row a case, with its events and the counts that are computed from them."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,8 +11,9 @@ import msgspec
 from ninezero.agents.logic.cases import followups, quarantine
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FollowupCase, QuarantineCase
-from ninezero.streams.clickhouse import Engine, Row
+from ninezero.streams.clickhouse import Engine, Row, inserts
 from ninezero.streams.clickhouse.topic_buffer import RowsByTable
 
 CASES_PER_QUERY = 2000
@@ -27,34 +28,35 @@ class CaseKind(NamedTuple):
     summarise: Callable[[str, list[Any], Days], Any]
 
 
-CASE_KINDS = (
-    CaseKind("quarantine", QuarantineFact, QuarantineCase, quarantine.summarise),
-    CaseKind("followup", FollowupFact, FollowupCase, followups.summarise),
-)
+QUARANTINE = CaseKind("quarantine", QuarantineFact, QuarantineCase, quarantine.summarise)
+FOLLOWUP = CaseKind("followup", FollowupFact, FollowupCase, followups.summarise)
 
 
-def roll_up_cases(engine: Engine, written: RowsByTable, days: Days) -> None:
-    """Recomputes the row of every case that has new facts.
+def record_cases(engine: Engine, written: RowsByTable, days: Days) -> None:
+    """Adds new facts to the rows of their cases, and computes the counts of these cases again.
+
+    It may be repeated, and facts may arrive in any order: a fact that a case has already changes nothing.
 
     Args:
         engine: the database.
-        written: the rows that were inserted, by table.
+        written: rows by table; those of `CASE_FACTS` are recorded here.
         days: the local days.
+
+    Raises:
+        ClickHouseError: a statement failed.
     """
-    for kind in CASE_KINDS:
-        if new := written.get(f"{kind.name}_facts"):
-            _recompute(engine, kind, set(new["case_id"]), days)
-
-
-def repair_cases(engine: Engine, days: Days) -> None:
-    """Computes the rows of cases that have facts but no row, because rows of the case table were lost."""
-    for kind in CASE_KINDS:
-        missing = engine.query(
-            f"SELECT DISTINCT case_id FROM ninezero_data.{kind.name}_facts "
-            f"WHERE case_id NOT IN (SELECT case_id FROM ninezero_data.{kind.name}_cases) "
-            f"AND case_id NOT IN (SELECT case_id FROM ninezero_data.{kind.name}_departing)"
-        )
-        _recompute(engine, kind, {row["case_id"] for row in missing}, days)
+    for kind in (QUARANTINE, FOLLOWUP):
+        by_case: dict[str, list[Any]] = defaultdict(list)
+        block = written.get(f"{kind.name}_facts", Block(f"{kind.name}_facts"))
+        for row in block:
+            fact = kind.fact(**dict(zip(block.names, row, strict=True)))
+            by_case[fact.case_id].append(fact)
+        ordered = sorted(by_case)
+        for first in range(0, len(ordered), CASES_PER_QUERY):
+            part = ordered[first : first + CASES_PER_QUERY]
+            known = _known_facts(engine, kind, part)
+            rows = [kind.summarise(case_id, known[case_id] + by_case[case_id], days) for case_id in part]
+            inserts.insert(engine, f"{kind.name}_cases", rows)
 
 
 def quarantine_warnings(query: Callable[[str], list[Row]]) -> list[str]:
@@ -74,21 +76,12 @@ def quarantine_warnings(query: Callable[[str], list[Row]]) -> list[str]:
     return found
 
 
-def _recompute(engine: Engine, kind: CaseKind, case_ids: Set[str], days: Days) -> None:
-    ordered = sorted(case_ids)
-    for first in range(0, len(ordered), CASES_PER_QUERY):
-        part = ordered[first : first + CASES_PER_QUERY]
-        rows = [kind.summarise(case_id, facts, days) for case_id, facts in _facts_by_case(engine, kind, part)]
-        if rows:
-            engine.insert(f"ninezero_data.{kind.name}_cases", kind.case._fields, rows)
-
-
-def _facts_by_case(engine: Engine, kind: CaseKind, case_ids: list[str]) -> Iterator[tuple[str, list[Any]]]:
-    """Yields (case number, facts) of the cases that have facts."""
+def _known_facts(engine: Engine, kind: CaseKind, case_ids: Iterable[str]) -> defaultdict[str, list[Any]]:
+    """Returns the stored facts of cases by case number."""
     quoted = ", ".join(f"'{case_id}'" for case_id in case_ids)  # the pattern of a case number excludes quotes
-    by_case: dict[str, list[Any]] = defaultdict(list)
-    columns = ", ".join(kind.fact.__struct_fields__)
-    for row in engine.query(f"SELECT {columns} FROM ninezero_data.{kind.name}_facts FINAL WHERE case_id IN ({quoted})"):
-        # Not strict: ClickHouse writes integers of 64 bits as strings.
-        by_case[row["case_id"]].append(msgspec.convert(row, kind.fact, strict=False))
-    return iter(by_case.items())
+    known: defaultdict[str, list[Any]] = defaultdict(list)
+    for row in engine.query(
+        f"SELECT case_id, facts FROM ninezero_data.{kind.name}_cases FINAL WHERE case_id IN ({quoted})"
+    ):
+        known[row["case_id"]] = msgspec.json.decode(row["facts"], type=list[kind.fact])  # type: ignore[name-defined]
+    return known

@@ -11,9 +11,10 @@ from functools import partial
 from faust.types import TP
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.recording.case_tables import roll_up_cases
+from ninezero.agents.recording.case_tables import record_cases
 from ninezero.agents.recording.loss_check import LossCheck, TablesByTopic
 from ninezero.agents.recording.sealed_days import SEALED_TABLES, read_sealed_days
+from ninezero.schemas.rows import CASE_FACTS
 from ninezero.streams.clickhouse import Engine, inserts, progress, tallies
 from ninezero.streams.clickhouse.progress import PartitionProgress, Progress
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
@@ -55,7 +56,7 @@ class Checkpoint:
         """Makes a batch durable and finishes its chunks. Each step begins after the step before it has succeeded.
 
         1. Flush: insert the rows.
-        2. Recompute the cases that have new rows.
+        2. Add the new events to the rows of their cases.
         3. Write the progress of the partitions, with the marks that prove it.
         4. Finish the chunks: the transport then commits their offsets to Kafka.
 
@@ -83,11 +84,11 @@ class Checkpoint:
         """Runs the steps 1 to 3 of `commit` on the connection's thread."""
         # 1. Flush the rows.
         for table, block in batch.rows.items():
-            if len(block):
+            if len(block) and table not in CASE_FACTS:
                 inserts.insert(engine, table, block)
 
-        # 2. Recompute the cases.
-        roll_up_cases(engine, batch.rows, self._days)
+        # 2. Add the new events to their cases.
+        record_cases(engine, batch.rows, self._days)
 
         # 3. Write the progress. If a rebuild has begun meanwhile, it does not count.
         reached: PartitionProgress = {}

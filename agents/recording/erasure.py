@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 from ninezero.streams.edge.device import outbox
 from ninezero.streams.edge.documents import key_ring
@@ -204,7 +205,7 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
 
     clickhouse.ensure_schema(engine, timezone)
     before = _rows_by_table(engine)
-    delete_all_cases(engine)
+    delete_all_cases(engine, datetime.now(ZoneInfo(timezone)).date())
     retain(engine, datetime.now(UTC).date() + _PAST_EVERY_DAY)
     kept = kept_tables(engine)
     erased = sorted(before.keys() - kept)

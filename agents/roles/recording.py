@@ -13,9 +13,7 @@ from zoneinfo import ZoneInfo
 
 from ninezero.agents.board.security import guard
 from ninezero.agents.board.server import Board
-from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import retention
-from ninezero.agents.recording.case_tables import repair_cases
 from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.agents.recording.projections.topics import Projection, projections
 from ninezero.agents.recording.recorder import Recorder
@@ -73,7 +71,6 @@ async def build(role: Role) -> None:
     role.run_in_background(watch_schema(connection))
     role.run_in_background(measure_freshness(connection))
     role.run_in_background(count_silent_devices(connection))
-    role.run_in_background(repair_counts(connection, Days(timezone)))
     role.run_in_background(roll_up_finished_days(connection, timezone))
     if not role.settings.replay:  # the days of a replay ended long ago
         role.run_in_background(apply_retention(connection, timezone))
@@ -117,17 +114,6 @@ async def count_silent_devices(connection: ThreadedConnection) -> None:
     while True:
         await attempt("silent devices cannot be counted", count)
         await asyncio.sleep(SILENT_SECONDS)
-
-
-async def repair_counts(connection: ThreadedConnection, days: Days) -> None:
-    """Recomputes cases that were lost while their facts stayed. It takes at most a fiftieth of the connection's time."""
-
-    while True:
-        began = time.monotonic()
-        await attempt(
-            "cases cannot be compared with their facts", partial(connection.call, partial(repair_cases, days=days))
-        )
-        await asyncio.sleep(max(REPAIR_SECONDS, 50 * (time.monotonic() - began)))
 
 
 async def roll_up_finished_days(connection: ThreadedConnection, timezone: str) -> None:

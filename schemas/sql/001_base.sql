@@ -347,148 +347,104 @@ SELECT at, who, action, batch_id, authority, list, lines FROM ninezero_data.push
 
 -- Cases -------------------------------------------------------------------------------------------------------------------
 
--- Quarantine and follow-up: one row for each event, with the content that arrived first.
-CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_facts (
-    case_id String, observed_us Int64, day Date, device_id String, seq UInt64, site_id String, type String, slot String,
-    to_site_id String, fever UInt8, symptoms UInt8, reason String, version UInt64
-) ENGINE = ReplacingMergeTree(version) ORDER BY (case_id, device_id, seq);
-
-CREATE TABLE IF NOT EXISTS ninezero_data.followup_facts (
-    case_id String, observed_us Int64, day Date, device_id String, seq UInt64, district String, type String,
-    source String, batch_id String, visit String, closed String, version UInt64
-) ENGINE = ReplacingMergeTree(version) ORDER BY (case_id, device_id, seq);
-
--- One row for each case, recomputed from all its facts and replaced as a whole: its counts for each (day, site) up to its last
--- event, and the site where an open case is from the day `since` on. version = sum of the facts' versions, which only grows.
+-- One row for each case, replaced as a whole when it has new events (agents/recording/case_tables.py): its events as JSON, its
+-- counts for each (day, place) up to its last event, and where an open case is from the day `since` on. version = sum of the
+-- versions of its events, which only grows. An open case has closed_on = 2099-12-31.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_cases (
-    case_id String, version UInt64, open UInt8, closed_on Date, site_id String, since Date,
-    days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
+    case_id String, version UInt64, closed_on Date, site_id LowCardinality(String), since Date, facts String CODEC(ZSTD),
+    days Array(Date), sites Array(LowCardinality(String)), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
     transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32), done_am Array(UInt32),
-    done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32)
+    done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), fever Array(UInt32), symptoms Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
-    case_id String, version UInt64, open UInt8, closed_on Date, district String, since Date, opened_on Date,
-    batch_id String, first_visit Int64, closed_as String,
-    days Array(Date), districts Array(String), opened Array(UInt32), visits Array(UInt32), reached Array(UInt32),
-    closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32)
+    case_id String, version UInt64, closed_on Date, district LowCardinality(String), since Date, opened_on Date,
+    batch_id String, first_visit Int64, closed_as LowCardinality(String), facts String CODEC(ZSTD),
+    days Array(Date), districts Array(LowCardinality(String)), opened Array(UInt32), visits Array(UInt32), reached Array(UInt32),
+    closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32), symptoms Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
--- Counts of cases that were deleted 14 days after they closed, without case numbers (agents/recording/case_deletion.py). A fold
--- adds the counts of the cases that closed in its period. Only folds in `case_folds` count, and a case that closed before the
--- end of the last fold counts only there: one row of `case_folds` changes both. A fold begins where the previous one ended; of
--- two that begin at the same day one survives. A fold that ends in 2100 is the last one and includes open cases.
-CREATE TABLE IF NOT EXISTS ninezero_data.case_folds (
-    cases String, begins Date, ends Date, fold UInt64
-) ENGINE = ReplacingMergeTree(fold) ORDER BY (cases, begins) COMMENT 'kept by erase';
-
+-- The counts of deleted cases, without case numbers (agents/recording/case_deletion.py): one row for the cases that closed from
+-- `begins` on, before `ends`. A case that closed before the last `ends` counts only here, so one row switches from its own row
+-- to the kept counts. Of two rows that begin on the same day one survives. The row that ends in 2100 includes open cases.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_kept (
-    fold UInt64, day Date, site_id String, n_admitted UInt64, n_released UInt64, n_in UInt64, n_out UInt64, n_present UInt64,
-    n_due_am UInt64, n_due_pm UInt64, n_done_am UInt64, n_done_pm UInt64, n_misplaced UInt64, n_anomalies UInt64
-) ENGINE = MergeTree ORDER BY (day, site_id, fold) COMMENT 'kept by erase';
+    begins Date, ends Date, days Array(Date), sites Array(LowCardinality(String)), admitted Array(UInt32), released Array(UInt32),
+    transferred_in Array(UInt32), transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32),
+    done_am Array(UInt32), done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), fever Array(UInt32),
+    symptoms Array(UInt32)
+) ENGINE = ReplacingMergeTree(ends) ORDER BY begins COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_kept (
-    fold UInt64, day Date, district String, n_opened UInt64, n_visits UInt64, n_reached UInt64, n_closed UInt64,
-    n_overdue UInt64, n_open UInt64, n_anomalies UInt64
-) ENGINE = MergeTree ORDER BY (day, district, fold) COMMENT 'kept by erase';
-
-CREATE TABLE IF NOT EXISTS ninezero_data.followup_closings_kept (
-    fold UInt64, day Date, district String, closed String, n UInt64
-) ENGINE = MergeTree ORDER BY (day, district, fold) COMMENT 'kept by erase';
-
-CREATE TABLE IF NOT EXISTS ninezero_data.followup_delays_kept (
-    fold UInt64, day Date, district String, seconds Int64
-) ENGINE = MergeTree ORDER BY (day, district, fold) COMMENT 'kept by erase';
-
--- Cases whose rows are being deleted. No view counts them; the table is emptied when the deletion is complete.
-CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
-
-CREATE TABLE IF NOT EXISTS ninezero_data.followup_departing (case_id String) ENGINE = MergeTree ORDER BY case_id;
+    begins Date, ends Date, days Array(Date), districts Array(LowCardinality(String)), opened Array(UInt32), visits Array(UInt32),
+    reached Array(UInt32), closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32),
+    symptoms Array(UInt32), closing_days Array(Date), closing_districts Array(LowCardinality(String)),
+    closing_ways Array(LowCardinality(String)), closings Array(UInt32), delay_days Array(Date),
+    delay_districts Array(LowCardinality(String)), delays Array(Int64)
+) ENGINE = ReplacingMergeTree(ends) ORDER BY begins COMMENT 'kept by erase';
 
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live AS
-SELECT * FROM ninezero_data.quarantine_cases FINAL
-WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine') < toDate('2100-01-01')
-    AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine'))
-    AND case_id NOT IN (SELECT case_id FROM ninezero_data.quarantine_departing);
+SELECT * FROM ninezero_data.quarantine_cases FINAL WHERE closed_on >= (SELECT max(ends) FROM ninezero_data.quarantine_kept);
 
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_live AS
-SELECT * FROM ninezero_data.followup_cases FINAL
-WHERE (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup') < toDate('2100-01-01')
-    AND (open = 1 OR closed_on >= (SELECT max(ends) FROM ninezero_data.case_folds FINAL WHERE cases = 'followup'))
-    AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_departing);
+SELECT * FROM ninezero_data.followup_cases FINAL WHERE closed_on >= (SELECT max(ends) FROM ninezero_data.followup_kept);
 
--- The counts of every (day, site): of the events of each case, and, for open cases, of each day since then up to today.
-CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live_days AS
-SELECT day, site_id,
-    sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
-    sum(n_present) AS n_present, sum(n_due_am) AS n_due_am, sum(n_due_pm) AS n_due_pm, sum(n_done_am) AS n_done_am,
-    sum(n_done_pm) AS n_done_pm, sum(n_misplaced) AS n_misplaced, sum(n_anomalies) AS n_anomalies
+-- The events in the rows of the cases, without case numbers.
+CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_facts AS
+SELECT fact.device_id AS device_id, fact.seq AS seq, fact.version AS version
 FROM (
-    SELECT day, place AS site_id,
-        toUInt64(a) AS n_admitted, toUInt64(b) AS n_released, toUInt64(c) AS n_in, toUInt64(d) AS n_out,
-        toUInt64(e) AS n_present, toUInt64(f) AS n_due_am, toUInt64(g) AS n_due_pm, toUInt64(h) AS n_done_am,
-        toUInt64(i) AS n_done_pm, toUInt64(j) AS n_misplaced, toUInt64(k) AS n_anomalies
-    FROM ninezero_data.quarantine_live
-    ARRAY JOIN days AS day, sites AS place,
-        admitted AS a, released AS b, transferred_in AS c, transferred_out AS d, present AS e, due_am AS f,
-        due_pm AS g, done_am AS h, done_pm AS i, misplaced AS j, anomalies AS k
-    UNION ALL
-    SELECT arrayJoin(arrayMap(n -> since + n, range(toUInt32(greatest(0, toInt32(toDate(now(), '{timezone}')) - toInt32(since) + 1))))) AS day, site_id,
-        toUInt64(0) AS n_admitted, toUInt64(0) AS n_released, toUInt64(0) AS n_in, toUInt64(0) AS n_out,
-        toUInt64(count()) AS n_present, toUInt64(count()) AS n_due_am, toUInt64(count()) AS n_due_pm,
-        toUInt64(0) AS n_done_am, toUInt64(0) AS n_done_pm, toUInt64(0) AS n_misplaced, toUInt64(0) AS n_anomalies
-    FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY since, site_id
-) GROUP BY day, site_id;
+    SELECT JSONExtract(facts, 'Array(Tuple(device_id String, seq UInt64, version UInt64))') AS all_facts
+    FROM ninezero_data.quarantine_cases FINAL
+) ARRAY JOIN all_facts AS fact;
 
+CREATE VIEW IF NOT EXISTS ninezero_data.followup_facts AS
+SELECT fact.device_id AS device_id, fact.seq AS seq, fact.version AS version
+FROM (
+    SELECT JSONExtract(facts, 'Array(Tuple(device_id String, seq UInt64, version UInt64))') AS all_facts
+    FROM ninezero_data.followup_cases FINAL
+) ARRAY JOIN all_facts AS fact;
+
+-- The counts of every (day, site): of cases, of deleted cases, and of open cases on each day since their last event.
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_days AS
 SELECT day, site_id,
-    sum(n_admitted) AS n_admitted, sum(n_released) AS n_released, sum(n_in) AS n_in, sum(n_out) AS n_out,
-    sum(n_present) AS n_present, sum(n_due_am) AS n_due_am, sum(n_due_pm) AS n_due_pm, sum(n_done_am) AS n_done_am,
-    sum(n_done_pm) AS n_done_pm, sum(n_misplaced) AS n_misplaced, sum(n_anomalies) AS n_anomalies
+    sum(a) AS n_admitted, sum(b) AS n_released, sum(c) AS n_in, sum(d) AS n_out, sum(e) AS n_present, sum(f) AS n_due_am,
+    sum(g) AS n_due_pm, sum(h) AS n_done_am, sum(i) AS n_done_pm, sum(j) AS n_misplaced, sum(k) AS n_anomalies,
+    sum(l) AS n_fever, sum(m) AS n_symptoms
 FROM (
-    SELECT day, site_id,
-        n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced,
-        n_anomalies
-    FROM ninezero_data.quarantine_live_days
+    SELECT day, site AS site_id, a, b, c, d, e, f, g, h, i, j, k, l, m
+    FROM (
+        SELECT days, sites, admitted, released, transferred_in, transferred_out, present, due_am, due_pm, done_am, done_pm,
+            misplaced, anomalies, fever, symptoms
+        FROM ninezero_data.quarantine_live
+        UNION ALL
+        SELECT days, sites, admitted, released, transferred_in, transferred_out, present, due_am, due_pm, done_am, done_pm,
+            misplaced, anomalies, fever, symptoms
+        FROM ninezero_data.quarantine_kept FINAL
+    )
+    ARRAY JOIN days AS day, sites AS site, admitted AS a, released AS b, transferred_in AS c, transferred_out AS d, present AS e,
+        due_am AS f, due_pm AS g, done_am AS h, done_pm AS i, misplaced AS j, anomalies AS k, fever AS l, symptoms AS m
     UNION ALL
-    SELECT day, site_id,
-        n_admitted, n_released, n_in, n_out, n_present, n_due_am, n_due_pm, n_done_am, n_done_pm, n_misplaced,
-        n_anomalies
-    FROM ninezero_data.quarantine_kept
-    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'quarantine')
+    SELECT since + n AS day, site_id, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0
+    FROM (SELECT since, site_id FROM ninezero_data.quarantine_live WHERE closed_on = toDate('2099-12-31'))
+    ARRAY JOIN range(toUInt32(greatest(0, dateDiff('day', since, toDate(now(), '{timezone}')) + 1))) AS n
 ) GROUP BY day, site_id;
-
-CREATE VIEW IF NOT EXISTS ninezero_data.followup_live_days AS
-SELECT day, district,
-    sum(n_opened) AS n_opened, sum(n_visits) AS n_visits, sum(n_reached) AS n_reached, sum(n_closed) AS n_closed,
-    sum(n_overdue) AS n_overdue, sum(n_open) AS n_open, sum(n_anomalies) AS n_anomalies
-FROM (
-    SELECT day, place AS district,
-        toUInt64(a) AS n_opened, toUInt64(b) AS n_visits, toUInt64(c) AS n_reached, toUInt64(d) AS n_closed,
-        toUInt64(e) AS n_overdue, toUInt64(f) AS n_open, toUInt64(g) AS n_anomalies
-    FROM ninezero_data.followup_live
-    ARRAY JOIN days AS day, districts AS place,
-        opened AS a, visits AS b, reached AS c, closed AS d, overdue AS e, open_at_end AS f, anomalies AS g
-    UNION ALL
-    SELECT arrayJoin(arrayMap(n -> since + n, range(toUInt32(greatest(0, toInt32(toDate(now(), '{timezone}')) - toInt32(since) + 1))))) AS day, district,
-        toUInt64(0) AS n_opened, toUInt64(0) AS n_visits, toUInt64(0) AS n_reached, toUInt64(0) AS n_closed,
-        toUInt64(count()) AS n_overdue, toUInt64(count()) AS n_open, toUInt64(0) AS n_anomalies
-    FROM ninezero_data.followup_live WHERE open = 1 GROUP BY since, district
-) GROUP BY day, district;
 
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_days AS
 SELECT day, district,
-    sum(n_opened) AS n_opened, sum(n_visits) AS n_visits, sum(n_reached) AS n_reached, sum(n_closed) AS n_closed,
-    sum(n_overdue) AS n_overdue, sum(n_open) AS n_open, sum(n_anomalies) AS n_anomalies
+    sum(a) AS n_opened, sum(b) AS n_visits, sum(c) AS n_reached, sum(d) AS n_closed, sum(e) AS n_overdue, sum(f) AS n_open,
+    sum(g) AS n_anomalies, sum(h) AS n_symptoms
 FROM (
-    SELECT day, district,
-        n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies
-    FROM ninezero_data.followup_live_days
+    SELECT day, place AS district, a, b, c, d, e, f, g, h
+    FROM (
+        SELECT days, districts, opened, visits, reached, closed, overdue, open_at_end, anomalies, symptoms FROM ninezero_data.followup_live
+        UNION ALL
+        SELECT days, districts, opened, visits, reached, closed, overdue, open_at_end, anomalies, symptoms FROM ninezero_data.followup_kept FINAL
+    )
+    ARRAY JOIN days AS day, districts AS place, opened AS a, visits AS b, reached AS c, closed AS d, overdue AS e,
+        open_at_end AS f, anomalies AS g, symptoms AS h
     UNION ALL
-    SELECT day, district,
-        n_opened, n_visits, n_reached, n_closed, n_overdue, n_open, n_anomalies
-    FROM ninezero_data.followup_kept
-    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
+    SELECT since + n AS day, district, 0, 0, 0, 0, 1, 1, 0, 0
+    FROM (SELECT since, district FROM ninezero_data.followup_live WHERE closed_on = toDate('2099-12-31'))
+    ARRAY JOIN range(toUInt32(greatest(0, dateDiff('day', since, toDate(now(), '{timezone}')) + 1))) AS n
 ) GROUP BY day, district;
 
 -- A slot that has not ended yet is due, and is never missed.
@@ -511,7 +467,7 @@ FROM (
             toInt64(n_admitted) + toInt64(n_in) - toInt64(n_released) - toInt64(n_out) AS there, n_misplaced AS wrong
         FROM ninezero_data.quarantine_days
         UNION ALL
-        SELECT day + 1 AS day, site_id, toInt64(0) AS here, toInt64(n_present) AS there, toUInt64(0) AS wrong
+        SELECT day + 1 AS day, site_id, 0 AS here, toInt64(n_present) AS there, 0 AS wrong
         FROM ninezero_data.quarantine_days
     ) GROUP BY day, site_id
 ) WHERE (is_present != should_be OR misplaced > 0) AND day <= toDate(now(), '{timezone}');
@@ -523,10 +479,9 @@ SELECT day, site_id, n_anomalies AS anomalies FROM ninezero_data.quarantine_days
 CREATE VIEW IF NOT EXISTS ninezero.quarantine_occupancy DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT site_id, toUInt64(sum(room)) AS capacity, toUInt64(sum(here)) AS present, toInt64(sum(room)) - toInt64(sum(here)) AS free
 FROM (
-    SELECT site_id, toUInt64(capacity) AS room, toUInt64(0) AS here FROM ninezero_data.site_register FINAL
+    SELECT site_id, capacity AS room, 0 AS here FROM ninezero_data.site_register FINAL
     UNION ALL
-    SELECT site_id, toUInt64(0) AS room, toUInt64(count()) AS here
-    FROM ninezero_data.quarantine_live WHERE open = 1 GROUP BY site_id
+    SELECT site_id, 0 AS room, 1 AS here FROM ninezero_data.quarantine_live WHERE closed_on = toDate('2099-12-31')
 ) GROUP BY site_id HAVING capacity > 0 OR present > 0;
 
 CREATE VIEW IF NOT EXISTS ninezero.followups_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
@@ -540,20 +495,20 @@ SELECT day, district, n_anomalies AS anomalies FROM ninezero_data.followup_days 
 CREATE VIEW IF NOT EXISTS ninezero.followup_closings_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, closed, sum(n) AS count
 FROM (
-    SELECT closed_on AS day, district, closed_as AS closed, toUInt64(count()) AS n
-    FROM ninezero_data.followup_live WHERE open = 0 AND opened_on > toDate(0) GROUP BY closed_on, district, closed_as
+    SELECT closed_on AS day, district, closed_as AS closed, 1 AS n FROM ninezero_data.followup_live
+    WHERE closed_on < toDate('2099-12-31') AND opened_on > toDate(0)
     UNION ALL
-    SELECT day, district, closed, n FROM ninezero_data.followup_closings_kept
-    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
+    SELECT day, place AS district, way AS closed, n FROM ninezero_data.followup_kept FINAL
+    ARRAY JOIN closing_days AS day, closing_districts AS place, closing_ways AS way, closings AS n
 ) GROUP BY day, district, closed;
 
 -- Time from a push (its issued_at) to the first visit, by the day on which the case was opened; visited cases only.
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_delays AS
-SELECT opened_on AS day, district, closed_on, open, first_visit - issued AS seconds
+SELECT opened_on AS day, district, closed_on, first_visit - issued AS seconds
 FROM (
-    SELECT opened_on, district, closed_on, open, batch_id, first_visit FROM ninezero_data.followup_live
+    SELECT opened_on, district, closed_on, batch_id, first_visit FROM ninezero_data.followup_live
     WHERE first_visit > 0 AND batch_id != ''
-) AS visited ALL INNER JOIN (
+) AS visited INNER JOIN (
     SELECT batch_id, min(toInt64(toUInt32(issued_at))) AS issued FROM ninezero_data.push_receipts FINAL GROUP BY batch_id
 ) AS pushed USING (batch_id);
 
@@ -563,40 +518,26 @@ SELECT day, district, count() AS cases, round(quantileExact(0.5)(seconds) / 3600
 FROM (
     SELECT day, district, seconds FROM ninezero_data.followup_delays
     UNION ALL
-    SELECT day, district, seconds FROM ninezero_data.followup_delays_kept
-    WHERE fold IN (SELECT fold FROM ninezero_data.case_folds FINAL WHERE cases = 'followup')
+    SELECT day, place AS district, seconds FROM ninezero_data.followup_kept FINAL
+    ARRAY JOIN delay_days AS day, delay_districts AS place, delays AS seconds
 ) GROUP BY day, district;
 
 -- Number of alerts about cases, by day, rule and place; `site_id` is the district for follow-ups. Fever and symptoms count once for
--- each case, day and slot, until the facts of the case are deleted (14 days after its closure). No case number, nothing finer
--- than the day.
+-- each case, day and slot. No case number, nothing finer than the day.
 CREATE VIEW IF NOT EXISTS ninezero.care_alerts_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, rule, site_id, sum(n) AS count
 FROM (
-    SELECT day, rule, place AS site_id, toUInt64(count()) AS n
-    FROM (
-        SELECT case_id, day, half, rule, argMin(site_id, observed_us) AS place
-        FROM (
-            SELECT case_id, day, site_id, observed_us, arrayJoin(arrayFilter(r -> r != '', [if(fever = 1, 'fever', ''), if(symptoms = 1, 'symptoms', '')])) AS rule,
-                multiIf(slot != '', slot, toHour(toDateTime(intDiv(observed_us, 1000000), '{timezone}')) < 12, 'am', 'pm') AS half
-            FROM ninezero_data.quarantine_facts FINAL
-        )
-        GROUP BY case_id, day, half, rule
-    )
-    GROUP BY day, rule, place
+    SELECT day, 'fever' AS rule, site_id, n_fever AS n FROM ninezero_data.quarantine_days
     UNION ALL
-    SELECT day, 'symptoms' AS rule, place AS site_id, toUInt64(count()) AS n
-    FROM (
-        SELECT case_id, day, argMin(district, observed_us) AS place
-        FROM ninezero_data.followup_facts FINAL WHERE visit = 'seen_symptomatic' GROUP BY case_id, day
-    )
-    GROUP BY day, place
+    SELECT day, 'symptoms' AS rule, site_id, n_symptoms AS n FROM ninezero_data.quarantine_days
     UNION ALL
-    SELECT day, 'reading_missed' AS rule, site_id, toUInt64(readings_missed) AS n FROM ninezero.quarantine_by_day WHERE readings_missed > 0
+    SELECT day, 'symptoms' AS rule, district AS site_id, n_symptoms AS n FROM ninezero_data.followup_days
     UNION ALL
-    SELECT day, 'visit_overdue' AS rule, district AS site_id, toUInt64(overdue) AS n FROM ninezero.followups_by_day WHERE overdue > 0
+    SELECT day, 'reading_missed' AS rule, site_id, toUInt64(readings_missed) AS n FROM ninezero.quarantine_by_day
+    UNION ALL
+    SELECT day, 'visit_overdue' AS rule, district AS site_id, toUInt64(overdue) AS n FROM ninezero.followups_by_day
 )
-GROUP BY day, rule, site_id;
+WHERE n > 0 GROUP BY day, rule, site_id;
 
 -- Publishing --------------------------------------------------------------------------------------------------------------
 

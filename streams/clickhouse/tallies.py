@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Mapping, Set
 from datetime import date
 from typing import Literal, NamedTuple
 
-from ninezero.schemas.rows import EpochRow, TallyRow
+from ninezero.schemas.rows import CASE_FACTS, EpochRow, TallyRow
 from ninezero.streams.clickhouse.engine import Engine
 from ninezero.streams.clickhouse.progress import day_expression, time_expression
 
@@ -93,9 +93,10 @@ def read_states(engine: Engine, tables: Collection[str]) -> dict[str, TableState
 def count(engine: Engine, table: str, again_to_ms: int, now_to_ms: int) -> Counts:
     """Counts the rows of a table by day up to two times (Unix times in ms)."""
     at = time_expression(table)
+    final = "" if table in CASE_FACTS else " FINAL"  # those are views
     rows = engine.query(
         f"SELECT {day_expression(table)} AS at_day, countIf({at} <= {again_to_ms}) AS again, countIf({at} <= {now_to_ms}) AS now "
-        f"FROM ninezero_data.{table} FINAL GROUP BY at_day SETTINGS do_not_merge_across_partitions_select_final = 1"
+        f"FROM ninezero_data.{table}{final} GROUP BY at_day SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     by_day = {date.fromisoformat(row["at_day"]): row for row in rows}
     again, now = (Counter({day: int(row[name]) for day, row in by_day.items()}) for name in ("again", "now"))

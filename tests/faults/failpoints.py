@@ -39,7 +39,7 @@ PLACES = {
         "ninezero.agents.recording.checkpoint:Checkpoint._recorded",
         "ninezero.agents.recording.checkpoint:Checkpoint._write",
         "ninezero.streams.clickhouse.inserts:insert",
-        "ninezero.agents.recording.checkpoint:roll_up_cases",
+        "ninezero.agents.recording.checkpoint:record_cases",
     ),
     "lists": (
         *_COMMON,

@@ -1,11 +1,16 @@
-"""Shared by quarantine and follow-up: the order of a case's facts, its version, and its counts by day and place."""
+"""Shared by quarantine and follow-up: the order of a case's facts, its version, and its counts by day and place.
+
+The names of counts are those of the columns of the case tables (schemas/rows.py).
+"""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
 
@@ -36,6 +41,11 @@ def case_version(facts: Iterable[QuarantineFact | FollowupFact]) -> int:
     return min(sum(fact.version for fact in facts), MAX_VERSION)
 
 
+def encode_facts(facts: list[QuarantineFact] | list[FollowupFact]) -> str:
+    """Returns facts as JSON, the form in which the row of their case holds them."""
+    return msgspec.json.encode(facts).decode()
+
+
 class Counts(NamedTuple):
     """The counts that a case adds to one place on one day, by name."""
 
@@ -53,6 +63,21 @@ class DayCounts:
     def at(self, day: date, place: str) -> Counter[str]:
         """Returns the counter of a day and place, to be added to."""
         return self._counters[day, place]
+
+    def add(self, day: date, place: str, counts: dict[str, int]) -> None:
+        """Adds counts to those of a day and place."""
+        self._counters[day, place].update(counts)
+
+    def columns(self, place: str, names: Sequence[str]) -> dict[str, list[Any]]:
+        """Returns the counts that are not 0 as columns of equal length, by day and place.
+
+        Args:
+            place: the name of the column with the places.
+            names: the counts to return.
+        """
+        rows = self.rows()
+        columns: dict[str, list[Any]] = {"days": [row.day for row in rows], place: [row.place for row in rows]}
+        return columns | {name: [row.counts[name] for row in rows] for name in names}
 
     def rows(self) -> list[Counts]:
         """Returns the counts that are not 0, by day and place."""

@@ -8,17 +8,30 @@ nobody tried to visit on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
 from ninezero.agents.logic.cases.alarms import GRACE_US, Alarm, CaseStatus, first_of_each
-from ninezero.agents.logic.cases.facts import DayCounts, case_version, distinct_in_order
+from ninezero.agents.logic.cases.facts import DayCounts, case_version, distinct_in_order, encode_facts
 from ninezero.agents.logic.days import ONE_DAY, Days, date_range
 from ninezero.schemas.case_facts import FollowupFact
-from ninezero.schemas.rows import NEVER, FollowupCase
+from ninezero.schemas.rows import NEVER, OPEN, FollowupCase, FollowupKept
 
 REACHED = ("seen_well", "seen_symptomatic")
+
+COUNTS = ("opened", "visits", "reached", "closed", "overdue", "open_at_end", "anomalies", "symptoms")
+"""The counts of a case for each (day, district). `symptoms` are alerts, at most one a day."""
+
+
+class Delay(NamedTuple):
+    """The time from a push to the first visit of a case in s, and the day and district in which the case was opened."""
+
+    day: date
+    district: str
+    seconds: int
 
 
 @dataclass
@@ -77,12 +90,18 @@ def _add(case: FollowupHistory, fact: FollowupFact, days: Days) -> None:
         case.closed = fact
     else:
         case.first_visit_us = case.first_visit_us or fact.observed_us
-        if fact.visit == "seen_symptomatic":
-            case.illness.append(Alarm("symptoms", day, None, fact.district, fact.observed_us))
+        case.illness += _illness(fact, days)
+
+
+def _illness(fact: FollowupFact, days: Days) -> list[Alarm]:
+    """Returns the alarm about symptoms that a fact reports, if it does."""
+    if fact.visit != "seen_symptomatic":
+        return []
+    return [Alarm("symptoms", days.of(fact.observed_us), None, fact.district, fact.observed_us)]
 
 
 def summarise(case_id: str, facts: list[FollowupFact], days: Days) -> FollowupCase:
-    """Returns the row of a case: what it adds to each day and district up to its last event.
+    """Returns the row of a case: its facts, and what it adds to each day and district up to its last event.
 
     If it is still open, the row also has the day after its last event. Each day from then on counts the same, so the views
     add these days.
@@ -97,31 +116,56 @@ def summarise(case_id: str, facts: list[FollowupFact], days: Days) -> FollowupCa
                 counts = case.counts.at(day, case.opened.district)
                 counts["open_at_end"] += 1
                 counts["overdue"] += opened_on < day and day not in case.visited
-    rows = case.counts.rows()
-
-    def column(name: str) -> list[int]:
-        return [row.counts[name] for row in rows]
-
+    illness = [alarm for fact in ordered for alarm in _illness(fact, days)]
+    for alarm in first_of_each(illness):
+        case.counts.at(alarm.day, alarm.place)["symptoms"] += 1
     return FollowupCase(
         case_id=case_id,
         version=case_version(ordered),
-        open=int(case.open),
-        closed_on=NEVER if case.open else last,
+        closed_on=OPEN if case.open else last,
         district=case.opened.district if case.opened else "",
         since=last + ONE_DAY,
         opened_on=opened_on,
         batch_id=case.opened.batch_id if case.opened else "",
         first_visit=case.first_visit_us // 1_000_000,
         closed_as=case.closed.closed if case.closed else "",
-        days=[row.day for row in rows],
-        districts=[row.place for row in rows],
-        opened=column("opened"),
-        visits=column("visits"),
-        reached=column("reached"),
-        closed=column("closed"),
-        overdue=column("overdue"),
-        open_at_end=column("open_at_end"),
-        anomalies=column("anomalies"),
+        facts=encode_facts(ordered),
+        **case.counts.columns("districts", COUNTS),
+    )
+
+
+def keep(cases: Iterable[FollowupCase], delays: Iterable[Delay], begins: date, ends: date, today: date) -> FollowupKept:
+    """Returns the sum of the counts of cases that are about to be deleted, without their numbers.
+
+    Args:
+        cases: the cases that closed from `begins` on, before `ends`; also open cases, whose counts then end with `today`.
+        delays: the delays of these cases.
+        begins: where the row before ended.
+        ends: where the next row begins.
+        today: the current local day.
+    """
+    kept, closings = DayCounts(), Counter[tuple[date, str, str]]()
+    for case in cases:
+        columns = [getattr(case, name) for name in COUNTS]
+        for day, district, *counts in zip(case.days, case.districts, *columns, strict=True):
+            kept.add(day, district, dict(zip(COUNTS, counts, strict=True)))
+        if case.closed_on == OPEN:
+            for day in date_range(case.since, today):
+                kept.add(day, case.district, {"overdue": 1, "open_at_end": 1})
+        elif case.opened_on != NEVER:
+            closings[case.closed_on, case.district, case.closed_as] += 1
+    ordered = sorted(delays)
+    return FollowupKept(
+        begins=begins,
+        ends=ends,
+        **kept.columns("districts", COUNTS),
+        closing_days=[day for day, _, _ in closings],
+        closing_districts=[district for _, district, _ in closings],
+        closing_ways=[way for _, _, way in closings],
+        closings=list(closings.values()),
+        delay_days=[delay.day for delay in ordered],
+        delay_districts=[delay.district for delay in ordered],
+        delays=[delay.seconds for delay in ordered],
     )
 
 

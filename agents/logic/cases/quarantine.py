@@ -16,12 +16,16 @@ from datetime import date
 from typing import NamedTuple
 
 from ninezero.agents.logic.cases.alarms import GRACE_US, Alarm, CaseStatus, first_of_each
-from ninezero.agents.logic.cases.facts import DayCounts, case_version, distinct_in_order
+from ninezero.agents.logic.cases.facts import DayCounts, case_version, distinct_in_order, encode_facts
 from ninezero.agents.logic.days import ONE_DAY, Days, date_range
 from ninezero.schemas.case_facts import QuarantineFact
-from ninezero.schemas.rows import NEVER, QuarantineCase
+from ninezero.schemas.rows import OPEN, QuarantineCase, QuarantineKept
 
 SLOTS = ("am", "pm")
+
+COUNTS = ("admitted", "released", "transferred_in", "transferred_out", "present", "due_am", "due_pm", "done_am", "done_pm",
+          "misplaced", "anomalies", "fever", "symptoms")  # fmt: skip
+"""The counts of a case for each (day, site). `fever` and `symptoms` are alerts, at most one each a day and slot."""
 
 
 class Stay(NamedTuple):
@@ -106,16 +110,20 @@ def _add(case: QuarantineHistory, fact: QuarantineFact, days: Days) -> None:
         case.leave(fact.observed_us)
         case.released_us = fact.observed_us
         return
-    slot = fact.slot or days.slot(fact.observed_us)
     if fact.type == "reading":
-        case.readings.add((day, slot))
-    for rule, found in (("fever", fact.fever), ("symptoms", fact.symptoms)):
-        if found:
-            case.illness.append(Alarm(rule, day, slot, fact.site_id, fact.observed_us))
+        case.readings.add((day, fact.slot or days.slot(fact.observed_us)))
+    case.illness += _illness(fact, days)
+
+
+def _illness(fact: QuarantineFact, days: Days) -> list[Alarm]:
+    """Returns the alarms about fever and symptoms that a fact reports."""
+    day, slot = days.of(fact.observed_us), fact.slot or days.slot(fact.observed_us)
+    found = [rule for rule, reported in (("fever", fact.fever), ("symptoms", fact.symptoms)) if reported]
+    return [Alarm(rule, day, slot, fact.site_id, fact.observed_us) for rule in found]
 
 
 def summarise(case_id: str, facts: list[QuarantineFact], days: Days) -> QuarantineCase:
-    """Returns the row of a case: what it adds to each day and site up to its last event.
+    """Returns the row of a case: its facts, and what it adds to each day and site up to its last event.
 
     If it is still open, the row also has its site and the day after its last event. Each day from then on counts the same, so
     the views add these days.
@@ -132,32 +140,37 @@ def summarise(case_id: str, facts: list[QuarantineFact], days: Days) -> Quaranti
                     counts[f"due_{slot}"] += 1
                     counts[f"done_{slot}"] += (day, slot) in case.readings
                     counts["present"] += slot == "pm"
-    rows = case.counts.rows()
-
-    def column(name: str) -> list[int]:
-        return [row.counts[name] for row in rows]
-
+    for alarm in first_of_each(alarm for fact in ordered for alarm in _illness(fact, days)):
+        case.counts.at(alarm.day, alarm.place)[alarm.rule] += 1
     return QuarantineCase(
         case_id=case_id,
         version=case_version(ordered),
-        open=int(case.open),
-        closed_on=NEVER if case.open else last,
+        closed_on=OPEN if case.open else last,
         site_id=case.stays[-1].site_id if case.open else "",
         since=last + ONE_DAY,
-        days=[row.day for row in rows],
-        sites=[row.place for row in rows],
-        admitted=column("admitted"),
-        released=column("released"),
-        transferred_in=column("transferred_in"),
-        transferred_out=column("transferred_out"),
-        present=column("present"),
-        due_am=column("due_am"),
-        due_pm=column("due_pm"),
-        done_am=column("done_am"),
-        done_pm=column("done_pm"),
-        misplaced=column("misplaced"),
-        anomalies=column("anomalies"),
+        facts=encode_facts(ordered),
+        **case.counts.columns("sites", COUNTS),
     )
+
+
+def keep(cases: Iterable[QuarantineCase], begins: date, ends: date, today: date) -> QuarantineKept:
+    """Returns the sum of the counts of cases that are about to be deleted, without their numbers.
+
+    Args:
+        cases: the cases that closed from `begins` on, before `ends`; also open cases, whose counts then end with `today`.
+        begins: where the row before ended.
+        ends: where the next row begins.
+        today: the current local day.
+    """
+    kept = DayCounts()
+    for case in cases:
+        columns = [getattr(case, name) for name in COUNTS]
+        for day, site, *counts in zip(case.days, case.sites, *columns, strict=True):
+            kept.add(day, site, dict(zip(COUNTS, counts, strict=True)))
+        if case.closed_on == OPEN:
+            for day in date_range(case.since, today):
+                kept.add(day, case.site_id, {"present": 1, "due_am": 1, "due_pm": 1})
+    return QuarantineKept(begins=begins, ends=ends, **kept.columns("sites", COUNTS))
 
 
 def status(facts: list[QuarantineFact], days: Days, now_us: int) -> CaseStatus:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+from msgspec.structs import asdict
+
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
 from ninezero.schemas.events import DeadLetter, PushReceipt
 from ninezero.schemas.rows import (
@@ -81,50 +83,23 @@ def disposition(received: ReceivedEvent) -> list[DispositionFact]:
 
 
 def quarantine_event(received: ReceivedEvent, fever_c: float) -> list[QuarantineFactRow]:
-    """Returns the row of one quarantine event. A temperature of `fever_c` (°C) or more is fever."""
-    return [quarantine_fact_row(quarantine_fact(received.event, received.version, fever_c), received.day)]
+    """Returns the fact of one quarantine event. A temperature of `fever_c` (°C) or more is fever."""
+    return [quarantine_fact_row(quarantine_fact(received.event, received.version, fever_c))]
 
 
 def followup_event(received: ReceivedEvent) -> list[FollowupFactRow]:
-    """Returns the row of one follow-up event."""
-    return [followup_fact_row(followup_fact(received.event, received.version), received.day)]
+    """Returns the fact of one follow-up event."""
+    return [followup_fact_row(followup_fact(received.event, received.version))]
 
 
-def quarantine_fact_row(fact: QuarantineFact, day: date) -> QuarantineFactRow:
-    """Returns the row of a quarantine fact that was observed on the local day `day`."""
-    return QuarantineFactRow(
-        case_id=fact.case_id,
-        observed_us=fact.observed_us,
-        day=day,
-        device_id=fact.device_id,
-        seq=fact.seq,
-        site_id=fact.site_id,
-        type=fact.type,
-        slot=fact.slot,
-        to_site_id=fact.to_site_id,
-        fever=int(fact.fever),
-        symptoms=int(fact.symptoms),
-        reason=fact.reason,
-        version=fact.version,
-    )
+def quarantine_fact_row(fact: QuarantineFact) -> QuarantineFactRow:
+    """Returns the row of a quarantine fact."""
+    return QuarantineFactRow(**asdict(fact))
 
 
-def followup_fact_row(fact: FollowupFact, day: date) -> FollowupFactRow:
-    """Returns the row of a follow-up fact that was observed on the local day `day`."""
-    return FollowupFactRow(
-        case_id=fact.case_id,
-        observed_us=fact.observed_us,
-        day=day,
-        device_id=fact.device_id,
-        seq=fact.seq,
-        district=fact.district,
-        type=fact.type,
-        source=fact.source,
-        batch_id=fact.batch_id,
-        visit=fact.visit,
-        closed=fact.closed,
-        version=fact.version,
-    )
+def followup_fact_row(fact: FollowupFact) -> FollowupFactRow:
+    """Returns the row of a follow-up fact."""
+    return FollowupFactRow(**asdict(fact))
 
 
 def push_receipt(receipt: PushReceipt) -> list[PushReceiptRow]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ninezero.agents.recording.case_deletion import delete_all_cases, delete_closed_cases
-from ninezero.agents.recording.case_tables import quarantine_warnings, roll_up_cases
+from ninezero.agents.recording.case_tables import quarantine_warnings, record_cases
 from ninezero.agents.recording.projections.events import followup_fact_row, quarantine_fact_row
 from ninezero.schemas.case_facts import QuarantineFact
 from ninezero.schemas.row_block import Block
@@ -51,9 +51,10 @@ def engine(chdb: Engine) -> Engine:
 
 
 CASE_TABLES = [
-    *(name for name in TABLES if name.startswith(("quarantine", "followup"))),
-    *("case_folds", "quarantine_kept", "followup_kept", "followup_closings_kept", "followup_delays_kept"),
-    *("quarantine_departing", "followup_departing"),
+    "quarantine_cases",
+    "followup_cases",
+    "quarantine_kept",
+    "followup_kept",
 ]
 
 
@@ -66,15 +67,11 @@ def write(engine: Engine, events: Events) -> None:
     written: dict[str, list[Any]] = {"quarantine_facts": [], "followup_facts": []}
     for some in facts(events).values():
         for fact in some:
-            day = DAYS.of(fact.observed_us)
             if isinstance(fact, QuarantineFact):
-                written["quarantine_facts"].append(quarantine_fact_row(fact, day))
+                written["quarantine_facts"].append(quarantine_fact_row(fact))
             else:
-                written["followup_facts"].append(followup_fact_row(fact, day))
-    for table, rows in written.items():
-        if rows:
-            engine.insert(f"ninezero_data.{table}", TABLES[table]._fields, rows)
-    roll_up_cases(engine, {table: Block(table, rows) for table, rows in written.items()}, DAYS)
+                written["followup_facts"].append(followup_fact_row(fact))
+    record_cases(engine, {table: Block(table, rows) for table, rows in written.items()}, DAYS)
 
 
 def everything(engine: Engine) -> dict[str, Any]:
@@ -90,6 +87,7 @@ def everything(engine: Engine) -> dict[str, Any]:
             "followup_anomalies_by_day": ("day", "district"),
             "followup_closings_by_day": ("day", "district", "closed"),
             "followup_delay_by_day": ("day", "district"),
+            "care_alerts_by_day": ("day", "rule", "site_id"),
         }.items()
     }
 
@@ -156,13 +154,6 @@ def check_removal(engine: Engine) -> None:
     assert everything(engine) == before
     assert delete_closed_cases(engine, today() - timedelta(days=14)) == 0
     assert everything(engine) == before
-    assert counts(engine, "quarantine_departing") == counts(engine, "followup_departing") == 0
-    left = engine.query(
-        "SELECT count() AS n FROM (SELECT case_id FROM ninezero_data.quarantine_facts UNION ALL SELECT case_id FROM ninezero_data.followup_facts) WHERE case_id NOT IN (SELECT case_id FROM ninezero_data.quarantine_cases) AND case_id NOT IN (SELECT case_id FROM ninezero_data.followup_cases)"
-    )
-    assert int(left[0]["n"]) == 0
-    for kind in PLACE:
-        engine.execute(f"OPTIMIZE TABLE ninezero_data.{kind}_cases FINAL")
     assert counts(engine, "quarantine_cases") + counts(engine, "followup_cases") <= cases - removed
     # cases that were closed later are removed later, and a resend of a removed case does not count
     assert delete_closed_cases(engine, today() - timedelta(days=1)) >= 0
@@ -234,9 +225,9 @@ def test_a_removal_that_is_stopped_at_any_statement_counts_nothing_twice_and_is_
             delete_closed_cases(engine, limit)
         assert everything(engine) == before
         for kind in PLACE:
-            removed = f"SELECT count() AS n FROM ninezero_data.{kind}_cases WHERE open = 0 AND closed_on < '{limit}'"
-            assert int(engine.query(removed)[0]["n"]) == counts(engine, f"{kind}_departing") == 0
-    assert statements > 12
+            removed = f"SELECT count() AS n FROM ninezero_data.{kind}_cases WHERE closed_on < '{limit}'"
+            assert int(engine.query(removed)[0]["n"]) == 0
+    assert statements > 8
 
 
 def test_erase_removes_every_case_and_the_counts_stay(engine: Engine) -> None:
@@ -248,14 +239,14 @@ def check_erase(engine: Engine) -> None:
     delete_closed_cases(engine, today() - timedelta(days=14))
     before = everything(engine)
     with pytest.raises(ClickHouseError):
-        delete_all_cases(Failing(engine, 3))
-    assert delete_all_cases(engine) > 4
+        delete_all_cases(Failing(engine, 3), today())
+    assert delete_all_cases(engine, today()) > 4
     after = everything(engine)
     assert after.pop("quarantine_occupancy") == {} and before.pop("quarantine_occupancy") != {}
     assert after == before
-    assert all(counts(engine, f"{kind}_{what}") == 0 for kind in PLACE for what in ("facts", "cases", "departing"))
+    assert all(counts(engine, f"{kind}_{what}") == 0 for kind in PLACE for what in ("facts", "cases"))
     write(engine, events)
-    assert delete_all_cases(engine) > 4
+    assert delete_all_cases(engine, today()) > 4
     assert {name: rows for name, rows in everything(engine).items() if name in before} == before
 
 

@@ -8,7 +8,7 @@ from datetime import date
 from faust.types import TP
 
 from ninezero.schemas.row_block import Block
-from ninezero.schemas.rows import FIRST_WINS, KEY_COLUMNS, TABLES, TIME_COLUMN, DeadLetterRow, ScreeningFact
+from ninezero.schemas.rows import FIRST_WINS, KEY_COLUMNS, ROW_TYPES, TABLES, TIME_COLUMN, DeadLetterRow, ScreeningFact
 from ninezero.streams.clickhouse import Engine, progress
 from ninezero.streams.clickhouse.progress import MAX_MARKS, Mark, Progress
 
@@ -75,4 +75,4 @@ def test_progress_of_an_earlier_rebuild_no_longer_counts(engine: Engine) -> None
 
 def test_key_columns_and_times_are_columns_of_their_table_and_never_a_case_number() -> None:
     for table, key in KEY_COLUMNS.items():
-        assert {*key, TIME_COLUMN[table]} <= set(TABLES[table]._fields) - {"case_id"}
+        assert {*key, TIME_COLUMN[table]} <= set(ROW_TYPES[table]._fields) - {"case_id"}
