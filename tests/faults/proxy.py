@@ -78,11 +78,11 @@ class Link:
                     continue
                 if not reply:
                     sent[0] += len(data)
-                elif self._lose.is_set() and sent[0] > LARGE:
+                elif self._lose.is_set() and sent[0] > LARGE and data.endswith(END_OF_STREAM):
                     self._lose.clear()
                     self.replies_lost += 1
                     break
-                if reply:
+                if reply and data.endswith(END_OF_STREAM):
                     sent[0] = 0
                 target.sendall(data)
         for end in (source, target):
@@ -93,6 +93,9 @@ class Link:
 
 LARGE = 1500
 """A request with more bytes than this is an insert, not a query."""
+
+END_OF_STREAM = b"\x05"
+"""The packet with which ClickHouse ends a reply: the insert is done. It has sent profile events before."""
 
 
 def _end(one: socket.socket) -> None:
