@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from ninezero.streams.local_kafka.broker import Broker
-from tests.engines.clickhouse_server import ClickHouseServer, start_server
+from tests.engines.clickhouse_server import GIVEN, ClickHouseServer, start_server
 
 settings.register_profile("no_deadline", deadline=None)  # a machine under load is no fault
 settings.load_profile("no_deadline")
@@ -23,9 +25,22 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker.stop()
 
 
-@pytest.fixture
-def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
-    """A ClickHouse server over the native protocol, without a database of ninezero."""
-    server = start_server(tmp_path_factory.mktemp("clickhouse"))
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseServer]:
+    """The ClickHouse server that tests use one after the other, unless NINEZERO_TEST_CLICKHOUSE names one."""
+    server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
     yield server
     server.close()
+
+
+@pytest.fixture
+def clickhouse_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClickHouseServer]:
+    """A ClickHouse server over the native protocol, without a database of ninezero."""
+    if os.environ.get(GIVEN):
+        server = start_server(tmp_path)
+        yield server
+        server.close()
+    else:
+        server = request.getfixturevalue("own_server")
+        server.reset()
+        yield server

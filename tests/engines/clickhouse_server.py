@@ -116,6 +116,19 @@ class ClickHouseServer:
             self.close()
             raise AssertionError(f"{error}. It printed:\n{self.log()[-3000:]}") from None
 
+    def reset(self) -> None:
+        """Gives the server the state of a new one: its first settings, no database of ninezero, and running."""
+        first = {**self.settings, "accounts": accounts(), "merge_tree": {}}
+        if self._process is None or self._process.poll() is not None or self.settings["merge_tree"]:
+            self.close()
+            self.settings = first
+            self.start()
+        self.settings = first
+        self.write_settings()
+        self.signal(signal.SIGCONT)
+        with closing(clickhouse.connect(self.admin_url)) as engine:
+            drop_databases(engine)
+
     def write_settings(self) -> None:
         """Writes the settings where the server reads them."""
         (self.folder / "settings.json").write_text(json.dumps(self.settings))

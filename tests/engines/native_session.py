@@ -107,6 +107,8 @@ class EngineSession:
             if not given_up and cancelled():
                 given_up = True
                 self._observer.query(f"KILL QUERY WHERE {self._running}", "Null")
+        if given_up and work.exception() is not None:
+            return b""
         result = work.result()
         rows = result.storage_rows_read()
         tell(Progress(rows, result.storage_bytes_read(), rows))
@@ -122,8 +124,13 @@ class EngineSession:
 
     def describe(self, sql: str) -> list[dict[str, Any]]:
         """Returns name, type and default_type of the columns of a table or of `(SELECT …)`."""
-        said = self._session.query(f"DESCRIBE TABLE {sql}", "JSONEachRow").bytes()
-        return [json.loads(line) for line in (said or b"").splitlines()]
+        rows = [
+            json.loads(line)
+            for line in self._session.query(f"DESCRIBE TABLE {sql}", "JSONEachRow").bytes().splitlines()
+        ]
+        for row in rows:  # the names of named tuples are on lines of their own
+            row["type"] = re.sub(r"(\(?)\n\s*", lambda found: found[1] or " ", row["type"])
+        return rows
 
     @property
     def _running(self) -> str:
