@@ -1,7 +1,8 @@
 """Completeness of days that are over: what each device sent is stored as runs of consecutive sequence numbers.
 
 The view `device_completeness` reads these rows instead of every event of the day. A day is computed again, from all its
-events, when more of them have arrived. The result of the view never depends on this; its duration does.
+events, when more of them have arrived. The result of the view never depends on this; its duration does. If rows of
+`device_rolled` are lost, the view reads the events until they are computed again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from datetime import date
 
 from ninezero.streams.clickhouse import Engine
+
+EVENTS = "ninezero_data.device_events"
 
 
 def roll_up_devices(engine: Engine, before: date) -> bool:
@@ -20,37 +23,19 @@ def roll_up_devices(engine: Engine, before: date) -> bool:
         Whether there was such a day.
     """
     outdated = engine.query(
-        f"SELECT day, print FROM ninezero_data.device_prints WHERE day < '{before}' "
-        "AND (day, print) NOT IN (SELECT DISTINCT day, print FROM ninezero_data.device_rolled) "
-        "ORDER BY rand() LIMIT 1"
+        f"SELECT day, count() AS n FROM {EVENTS} WHERE day < '{before}' GROUP BY day "
+        "HAVING (day, n) NOT IN (SELECT day, events FROM ninezero_data.device_rolled) ORDER BY rand() LIMIT 1"
     )
     if not outdated:
         return False
-    (chosen,) = outdated
-    # The print was read before the events, so the row is made of at least the events that the print stands for. Earlier
-    # rows stay until merges remove them: a query may be reading them, and ClickHouse 18.16 can deadlock when a partition
-    # is dropped while a query reads it.
+    day = outdated[0]["day"]
+    # Removes repeated rows: the view compares the number of rows with `events`.
+    engine.execute(f"OPTIMIZE TABLE {EVENTS} PARTITION '{day}' FINAL SETTINGS optimize_skip_merged_partitions = 1")
+    (distinct,) = engine.query(f"SELECT count() AS n FROM {EVENTS} FINAL WHERE day = '{day}'")
+    # Counted before the events are read, so the runs are made of at least the events that were counted.
     engine.execute(
-        "INSERT INTO ninezero_data.device_rolled (day, print, made, device_id, site_id, late, starts, ends) "
-        f"SELECT day, {chosen['print']}, now(), device_id, site_id, late, starts, ends FROM ({runs_of_day(chosen['day'])})"
+        "INSERT INTO ninezero_data.device_rolled (day, events, made, device_id, site_id, late, starts, ends) "
+        f"SELECT day, {distinct['n']}, now(), device_id, site_id, late, starts, ends "
+        f"FROM ninezero_data.device_fresh WHERE day = '{day}'"
     )
     return True
-
-
-def runs_of_day(day: str) -> str:
-    """Returns the query for the runs of one day: per device and site the first and last numbers of each run.
-
-    It computes what the view `device_fresh` (schemas/sql/001_base.sql) computes for all days. A filter around the
-    view would not do: ClickHouse 18.16 evaluates the view for every day before it filters.
-
-    Args:
-        day: a local day, `YYYY-MM-DD`.
-    """
-    previous = "arrayPushFront(arrayPopBack(seqs), seqs[1])"
-    following = "arrayPushBack(arrayPopFront(seqs), seqs[1])"
-    return (
-        "SELECT day, device_id, site_id, sum(late) AS late, "
-        f"arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, {previous}) AS starts, "
-        f"arrayFilter((e, after) -> e + 1 != after, seqs, {following}) AS ends "
-        f"FROM ninezero_data.device_events FINAL PREWHERE day = '{day}' GROUP BY day, device_id, site_id"
-    )

@@ -10,8 +10,6 @@ CREATE USER IF NOT EXISTS ninezero_public HOST NONE;
 GRANT ALL ON ninezero_data.* TO ninezero_writer;
 GRANT ALL ON ninezero.* TO ninezero_writer;
 GRANT ALL ON ninezero_published.* TO ninezero_writer;
--- To see whether the facts of a day changed, and whether merges keep up.
-GRANT SELECT ON system.parts TO ninezero_writer;
 -- To see whether a deletion has ended.
 GRANT SELECT ON system.mutations TO ninezero_writer;
 -- For `ninezero doctor`: whether the three accounts exist.

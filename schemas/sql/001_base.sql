@@ -192,128 +192,116 @@ FROM (
 -- Devices -----------------------------------------------------------------------------------------------------------------
 
 -- Every event of every device, from all topics, by sequence number: completeness is computed from these rows. Two contents
--- under one number are two rows. Of rows with the same content, the earliest survives.
+-- under one number are two rows. Of rows with the same content, the earliest survives. A day without inserts for six hours is
+-- merged into one part.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_events (
-    day Date, device_id String, seq UInt64, site_id String, digest UInt32, late UInt8, version UInt64
-) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq, digest);
+    day Date CODEC(ZSTD), device_id LowCardinality(String) CODEC(ZSTD), seq UInt64 CODEC(Delta, ZSTD),
+    site_id LowCardinality(String) CODEC(ZSTD), digest UInt32 CODEC(NONE), late UInt8 CODEC(ZSTD), version UInt64 CODEC(Delta, ZSTD)
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq, digest)
+SETTINGS min_age_to_force_merge_seconds = 21600, min_age_to_force_merge_on_partition_only = 1;
 
--- The events of a device on a day at a site, as runs of consecutive sequence numbers. The runs are enough to find the gaps of
--- every later day.
+-- The events of a device on a frozen day at a site, as runs of consecutive sequence numbers: the first and last number of each.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
-    day Date, device_id String, site_id String, conflicts UInt64, late UInt64, starts Array(UInt64), ends Array(UInt64),
-    version UInt64
+    day Date, device_id LowCardinality(String), site_id LowCardinality(String), conflicts UInt64, late UInt64,
+    starts Array(UInt64) CODEC(ZSTD), ends Array(UInt64) CODEC(ZSTD), version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id) COMMENT 'kept by erase';
 
--- The runs of days that still have their facts, so that a query about devices reads the facts of the latest days only
--- (agents/recording/completeness.py). `print` identifies the facts of the day that a row was computed from; the row may also
--- contain later ones.
+-- The runs of finished days that are not frozen, so that views need not read the events again (agents/recording/completeness.py).
+-- `events` is the number of distinct events of the day when the runs were computed.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
-    day Date, print UInt64, made DateTime, device_id String, site_id String, late UInt64, starts Array(UInt64), ends Array(UInt64)
-) ENGINE = ReplacingMergeTree(print) PARTITION BY day ORDER BY (device_id, site_id);
+    day Date, events UInt64, made DateTime, device_id LowCardinality(String), site_id LowCardinality(String), late UInt64,
+    starts Array(UInt64) CODEC(ZSTD), ends Array(UInt64) CODEC(ZSTD)
+) ENGINE = ReplacingMergeTree(events) PARTITION BY day ORDER BY (device_id, site_id);
 
--- The highest block number of a day's parts. It grows with each insert of that day, and with nothing else.
-CREATE VIEW IF NOT EXISTS ninezero_data.device_prints AS
-SELECT toDate(partition) AS day, toUInt64(max(max_block_number)) AS print
-FROM system.parts WHERE database = 'ninezero_data' AND table = 'device_events' AND active = 1 AND rows > 0 GROUP BY partition;
-
--- A query reads its tables one after the other, while facts arrive and days are rolled up. Therefore it reads both: the facts of
--- every day, except days that were rolled up with all their facts at least a minute ago, and all rolled-up rows. Of two rows
--- for the same cell, the one computed from more facts counts. A day that the query skips in the facts is found rolled up,
--- because it was rolled up before the query began.
+-- The days whose runs are up to date: the events of a day are never fewer than they were, so an equal number means the same
+-- events. Runs count a minute after they were computed, when every query finds them that does not read the day's events.
 CREATE VIEW IF NOT EXISTS ninezero_data.device_rolled_days AS
 SELECT DISTINCT day FROM ninezero_data.device_rolled
-WHERE made < now() - 60 AND (day, print) IN (SELECT day, print FROM ninezero_data.device_prints);
+WHERE made < now() - 60 AND (day, events) IN (SELECT day, count() FROM ninezero_data.device_events GROUP BY day);
 
+-- The runs of the other days.
 CREATE VIEW IF NOT EXISTS ninezero_data.device_fresh AS
-SELECT day, device_id, site_id, sum(late) AS late,
-    arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
-    arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
-FROM ninezero_data.device_events FINAL
-PREWHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days)
-GROUP BY day, device_id, site_id;
-
-CREATE VIEW IF NOT EXISTS ninezero_data.device_cells AS
-SELECT day, device_id, site_id, argMax(late, print) AS late, argMax(starts, print) AS starts, argMax(ends, print) AS ends
+SELECT day, device_id, site_id, late,
+    arrayFilter((seq, before) -> seq != before + 1, seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+    arrayFilter((seq, after) -> seq + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
 FROM (
-    SELECT day, toUInt64(18446744073709551615) AS print, device_id, site_id, late, starts, ends FROM ninezero_data.device_fresh
-    UNION ALL
-    SELECT day, print, device_id, site_id, late, starts, ends FROM ninezero_data.device_rolled
-)
-GROUP BY day, device_id, site_id;
-
--- Devices whose runs overlap, because a sequence number arrived with two contents ("tangled" devices).
-CREATE VIEW IF NOT EXISTS ninezero_data.devices_tangled AS
-SELECT device_id FROM ninezero_data.device_cells GROUP BY device_id
-HAVING arrayExists((s, e) -> s <= e, arrayPopFront(arraySort(groupArrayArray(starts))), arrayPopBack(arraySort(groupArrayArray(ends))));
-
--- Tangled devices are counted from all their events instead of their runs. The first content of a number determines its row;
--- of two contents in the same millisecond, the one with the higher digest. (`concat` prevents 18.16 from using the set for the
--- index, for which it would compute the set several times.)
-CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
-SELECT tupleElement(run, 1) AS day, device_id, tupleElement(run, 2) AS site_id, tupleElement(run, 3) AS conflicts,
-    tupleElement(run, 4) AS late, tupleElement(run, 5) AS starts, tupleElement(run, 6) AS ends
-FROM (
-    SELECT device_id, arrayJoin(argMax(runs, events)) AS run
-    FROM (
-        SELECT device_id, events, groupArray((day, site_id, conflicts, late, starts, ends)) AS runs
-        FROM (
-            SELECT toUInt8(0) AS events, day, device_id, site_id, toUInt64(0) AS conflicts, late, starts, ends FROM ninezero_data.device_cells
-            UNION ALL
-            SELECT toUInt8(1) AS events, first_day AS day, device_id, first_site AS site_id, sum(several) AS conflicts, sum(first_late) AS late,
-                arrayFilter((s, before) -> s != before + 1, arraySort(groupArray(seq)) AS seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
-                arrayFilter((e, after) -> e + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
-            FROM (
-                SELECT device_id, seq, argMax(day, rank) AS first_day, argMax(site_id, rank) AS first_site,
-                    argMax(late, rank) AS first_late, min(digest) != max(digest) AS several
-                FROM (
-                    SELECT device_id, seq, day, site_id, late, digest, version * 2097152 + digest % 2097152 AS rank
-                    FROM ninezero_data.device_events
-                    WHERE concat(device_id, '') IN (SELECT device_id FROM ninezero_data.devices_tangled)
-                )
-                GROUP BY device_id, seq
-            )
-            GROUP BY first_day, device_id, first_site
-        )
-        GROUP BY device_id, events
-    )
-    GROUP BY device_id
+    SELECT day, device_id, site_id, sum(late) AS late, arraySort(groupArray(seq)) AS seqs
+    FROM ninezero_data.device_events FINAL WHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days)
+    GROUP BY day, device_id, site_id
 );
 
+CREATE VIEW IF NOT EXISTS ninezero_data.device_cells AS
+SELECT day, device_id, site_id, argMax(late, events) AS late, argMax(starts, events) AS starts, argMax(ends, events) AS ends
+FROM (
+    SELECT day, device_id, site_id, late, starts, ends, toUInt64(18446744073709551615) AS events FROM ninezero_data.device_fresh
+    UNION ALL
+    SELECT day, device_id, site_id, late, starts, ends, events FROM ninezero_data.device_rolled
+) GROUP BY day, device_id, site_id;
+
+-- Devices whose runs overlap, because a sequence number arrived with two contents.
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_overlapping AS
+SELECT device_id FROM (
+    SELECT device_id, arraySort(groupArrayArray(starts)) AS starts, arraySort(groupArrayArray(ends)) AS ends
+    FROM ninezero_data.device_cells GROUP BY device_id
+) WHERE arrayExists((start, end_before) -> start <= end_before, arrayPopFront(starts), arrayPopBack(ends));
+
+-- These are counted from all their events: the first content of a number determines its row; of two contents in the same
+-- millisecond, the one with the higher digest.
+CREATE VIEW IF NOT EXISTS ninezero_data.device_exact AS
+SELECT day, device_id, site_id, conflicts, late,
+    arrayFilter((seq, before) -> seq != before + 1, seqs, arrayPushFront(arrayPopBack(seqs), seqs[1])) AS starts,
+    arrayFilter((seq, after) -> seq + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
+FROM (
+    SELECT first.1 AS day, device_id, first.2 AS site_id, sum(several) AS conflicts, sum(first.3) AS late,
+        arraySort(groupArray(seq)) AS seqs
+    FROM (
+        SELECT device_id, seq, argMax((day, site_id, late), (version, digest)) AS first, min(digest) != max(digest) AS several
+        FROM ninezero_data.device_events WHERE device_id IN (SELECT device_id FROM ninezero_data.devices_overlapping)
+        GROUP BY device_id, seq
+    ) GROUP BY day, device_id, site_id
+);
+
+CREATE VIEW IF NOT EXISTS ninezero_data.devices_live AS
+SELECT run.1 AS day, device_id, run.2 AS site_id, run.3 AS conflicts, run.4 AS late, run.5 AS starts, run.6 AS ends
+FROM (
+    SELECT device_id, argMax(runs, exact) AS runs
+    FROM (
+        SELECT device_id, groupArray((day, site_id, toUInt64(0), late, starts, ends)) AS runs, 0 AS exact
+        FROM ninezero_data.device_cells GROUP BY device_id
+        UNION ALL
+        SELECT device_id, groupArray((day, site_id, conflicts, late, starts, ends)) AS runs, 1 AS exact
+        FROM ninezero_data.device_exact GROUP BY device_id
+    ) GROUP BY device_id
+) ARRAY JOIN runs AS run;
+
 CREATE VIEW IF NOT EXISTS ninezero_data.device_runs AS
-SELECT day, device_id, site_id, argMax(conflicts, frozen) AS conflicts, argMax(late, frozen) AS late, argMax(starts, frozen) AS starts,
-    argMax(ends, frozen) AS ends
+SELECT day, device_id, site_id, argMax(conflicts, frozen) AS conflicts, argMax(late, frozen) AS late,
+    argMax(starts, frozen) AS starts, argMax(ends, frozen) AS ends
 FROM (
     SELECT *, 0 AS frozen FROM ninezero_data.devices_live
     UNION ALL
     SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.device_days FINAL
-)
-GROUP BY day, device_id, site_id;
+) GROUP BY day, device_id, site_id;
 
 -- A number that no run covers is missing; it is counted in the row of the next run. The gap before the n-th run, in the order
 -- of the starts, begins after the end at position n - 1 in the order of the ends. A number whose second content arrived after
 -- the day of the first was sealed is in two runs; it is no gap.
 CREATE VIEW IF NOT EXISTS ninezero.device_completeness DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
-SELECT device_id, day, site_id, min(start) AS first_seq, max(end) AS last_seq, sum(end) - sum(start) + count() AS received,
-    sum(gap) AS missing, any(twice) AS conflicts, any(behind) AS late
+SELECT device_id, run.3 AS day, run.4 AS site_id, min(run.1) AS first_seq, max(run.2) AS last_seq,
+    sum(run.2 - run.1 + 1) AS received, sum(gap) AS missing, any(run.5) AS conflicts, any(run.6) AS late
 FROM (
-    SELECT device_id, tupleElement(run_and_gap, 1) AS run, tupleElement(run_and_gap, 2) AS gap, tupleElement(run, 1) AS start,
-        tupleElement(run, 2) AS end, tupleElement(run, 3) AS day, tupleElement(run, 4) AS site_id, tupleElement(run, 5) AS twice,
-        tupleElement(run, 6) AS behind
+    SELECT device_id, run, gap
     FROM (
-        SELECT device_id, arrayJoin(arrayMap((r, s, e) -> (r, s > e ? toUInt64(s - e) : toUInt64(0)), arraySort(groupArray(run)),
-            arraySort(groupArray(tupleElement(run, 1))),
-            arrayPushFront(arrayPopBack(arraySort(groupArray(tupleElement(run, 2) + 1))), toUInt64(0)))) AS run_and_gap
+        SELECT device_id, arraySort(runs) AS runs,
+            arrayMap((start, expected) -> if(start > expected, toUInt64(start - expected), 0), arraySort(firsts),
+                arrayPushFront(arrayPopBack(arraySort(arrayMap(last -> last + 1, lasts))), 0)) AS gaps
         FROM (
-            SELECT device_id, (tupleElement(ends_of, 1), tupleElement(ends_of, 2), day, site_id, conflicts, late) AS run
-            FROM (
-                SELECT device_id, day, site_id, conflicts, late, arrayJoin(arrayMap((s, e) -> (s, e), starts, ends)) AS ends_of
-                FROM ninezero_data.device_runs
-            )
+            SELECT device_id, groupArray((start, last, day, site_id, conflicts, late)) AS runs, groupArray(start) AS firsts,
+                groupArray(last) AS lasts
+            FROM ninezero_data.device_runs ARRAY JOIN starts AS start, ends AS last GROUP BY device_id
         )
-        GROUP BY device_id
-    )
-)
-GROUP BY device_id, day, site_id;
+    ) ARRAY JOIN runs AS run, gaps AS gap
+) GROUP BY device_id, day, site_id;
 
 -- Devices that sent an event in the last 24 hours, but none in the last 30 minutes. version = 2^43 - Kafka timestamp in ms.
 CREATE VIEW IF NOT EXISTS ninezero.devices_silent DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
