@@ -6,6 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PEERS := .cache/peers
 CLICKHOUSE := .cache/clickhouse
+ZOOKEEPER := .cache/zookeeper
 
 FUZZ ?= normalise check mrz check_documents parse_time list_file workbook mapping key_ring wire
 SECONDS ?= 60
@@ -120,8 +121,8 @@ $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	$(BIN)/python -c 'from ninezero.streams.local_kafka.jars import install; install()'
 	@touch $@
 
-# Tests need promtool (alerting rules), a browser (the board; Playwright's node needs libatomic) and a ClickHouse server.
-engines: $(CLICKHOUSE)/ready ## Install the programs that tests need; only on Debian, as root.
+# Tests need promtool (alerting rules), a browser (the board; Playwright's node needs libatomic) and a ClickHouse server with ZooKeeper.
+engines: $(CLICKHOUSE)/ready $(ZOOKEEPER)/ready ## Install the programs that tests need; only on Debian, as root.
 	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
 	@/sbin/ldconfig -p | grep -q libatomic.so.1 || $(MAKE) --no-print-directory apt PACKAGE=libatomic1 PROGRAM=libatomic.so.1
@@ -130,6 +131,11 @@ engines: $(CLICKHOUSE)/ready ## Install the programs that tests need; only on De
 $(CLICKHOUSE)/ready: tests/engines/requirements.txt
 	$(PYTHON) -m venv $(CLICKHOUSE)
 	$(CLICKHOUSE)/bin/pip install -q --disable-pip-version-check -r tests/engines/requirements.txt
+	@touch $@
+
+# ZooKeeper keeps the state of replicated tables.
+$(ZOOKEEPER)/ready: tests/engines/zookeeper/pom.xml
+	mvn -q -B -C -f tests/engines/zookeeper/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(ZOOKEEPER)
 	@touch $@
 
 .PHONY: apt

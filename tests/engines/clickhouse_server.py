@@ -63,6 +63,7 @@ class ClickHouseServer:
         self.folder, self.host, self.port = folder, "127.0.0.1", free_port()
         self.settings: dict[str, Any] = {
             "port": self.port, "tls": str(tls) if tls else None, "http": None, "accounts": accounts(), "merge_tree": {},
+            "zookeeper": None,
         }  # fmt: skip
         """See `native_server`. Passwords apply at once, the others from the next start on."""
         self._process: subprocess.Popen[bytes] | None = None

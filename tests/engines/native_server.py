@@ -3,7 +3,7 @@
     python -m tests.engines.native_server FOLDER
 
 FOLDER holds `settings.json` and keeps the data: `port`, `tls` (a PEM file with key and certificate, or null), `accounts` (see
-`native_accounts`), `merge_tree` (settings of the engine's tables), and `http` (a port that accepts inserts, or null). The process ends with SIGTERM; it may be killed at any moment.
+`native_accounts`), `merge_tree` (settings of the engine's tables), `zookeeper` (the port of one, for replicated tables, or null), and `http` (a port that accepts inserts, or null). The process ends with SIGTERM; it may be killed at any moment.
 
 What a real server has and this one has not: more of HTTP than inserts, replication and other servers, compression of blocks, logs in `system`, asynchronous
 inserts (blocks are written before the answer, whatever `async_insert` says), and settings or users that change while it runs, other than
@@ -73,9 +73,22 @@ def engine_path(folder: Path, settings: dict[str, Any]) -> str:
     tables = "".join(f"<{name}>{value}</{name}>" for name, value in settings["merge_tree"].items())
     (own / "config.xml").write_text(
         f"<clickhouse><users_config>{own}/users.xml</users_config><merge_tree>{tables}</merge_tree>"
+        f"{replication(settings['zookeeper']) if settings['zookeeper'] else ''}"
         "<mark_cache_size>268435456</mark_cache_size></clickhouse>"
     )
     return f"{folder}/data?config-file={own}/config.xml"
+
+
+def replication(port: int) -> str:
+    """Returns the configuration of replicated tables with the ZooKeeper on a port.
+
+    Replicas stay read-only, because the engine has no interserver port; `ON CLUSTER` is refused.
+    """
+    return (
+        f"<zookeeper><node><host>127.0.0.1</host><port>{port}</port></node></zookeeper>"
+        "<macros><shard>1</shard><replica>1</replica></macros>"
+        "<default_replica_path>/clickhouse/tables/{shard}/{database}/{table}</default_replica_path>"
+    )
 
 
 def end_with_the_test() -> None:
