@@ -34,9 +34,9 @@ _DENIED_CODES = {192, 193, 194, 516}
 """Error codes of ClickHouse: unknown user, wrong password, password required, authentication failed."""
 
 
-_REPLICA_CODES = {225, 242, 286, 289, 319, 999}
-"""Error codes of ClickHouse after which another replica may do better: no ZooKeeper, table is read-only, quorum of the last insert
-not reached, replica not in the quorum, unknown state of an insert, error of ZooKeeper."""
+_REPLICA_CODES = {225, 242, 289, 319, 999}
+"""Error codes of ClickHouse after which another replica may do better: no ZooKeeper, table is read-only, replica not in the
+quorum, unknown state of an insert, error of ZooKeeper."""
 
 OLDEST_VERSION = (24, 8)
 
