@@ -1,1 +1,1 @@
-"""Recording: Kafka topics become ClickHouse tables; rollups, completeness, retention, publishing and erasure of those tables."""
+"""Recording: Kafka topics become ClickHouse tables; completeness, retention, publishing and erasure of those tables."""

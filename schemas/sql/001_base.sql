@@ -196,7 +196,7 @@ FROM (
 -- merged into one part.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_events (
     day Date CODEC(ZSTD), device_id LowCardinality(String) CODEC(ZSTD), seq UInt64 CODEC(Delta, ZSTD),
-    site_id LowCardinality(String) CODEC(ZSTD), digest UInt32 CODEC(NONE), late UInt8 CODEC(ZSTD), version UInt64 CODEC(Delta, ZSTD)
+    site_id LowCardinality(String) CODEC(ZSTD), digest UInt32 CODEC(NONE), late UInt8 CODEC(ZSTD), version UInt64 CODEC(T64, ZSTD)
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (device_id, seq, digest)
 SETTINGS min_age_to_force_merge_seconds = 21600, min_age_to_force_merge_on_partition_only = 1;
 
