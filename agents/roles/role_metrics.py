@@ -27,6 +27,9 @@ def start_counters_at_zero() -> None:
     for topic in (topics.SCANS, topics.ARRIVALS):
         metrics.events.labels(topic.name, "clear")
     metrics.sink_retries.labels("all")
+    for topic in topics.ALL:
+        if topic.format is not None:
+            metrics.unreadable_records.labels(topic.name)
 
 
 async def measure_lag(role: Role) -> None:

@@ -23,6 +23,8 @@ from ninezero.streams import direct_http
 from ninezero.streams.clickhouse.engine import READ_LIMITS, SETTINGS, ClickHouseError, Row, Rows, one_line
 
 _ADDRESS_FILE = "holder.json"
+_ADDRESS_VERSION = 1
+"""Version of that file. A file without the member `version` has version 1."""
 
 _ANSWER_SECONDS = 60
 
@@ -113,6 +115,10 @@ class EmbeddedProxy:
             raise ClickHouseError(
                 "another process holds the embedded database and does not accept statements: stop it"
             ) from None
+        if self._address.get("version", 1) > _ADDRESS_VERSION:
+            raise ClickHouseError(
+                "a process of a newer release holds the embedded database: use the command of that release"
+            )
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
@@ -158,7 +164,7 @@ def write_address(folder: Path, url: str, secret: str) -> None:
     path = folder / _ADDRESS_FILE
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({"url": url, "secret": secret}, file)
+        json.dump({"url": url, "secret": secret, "version": _ADDRESS_VERSION}, file)
 
 
 def _set(settings: Mapping[str, Any]) -> str:

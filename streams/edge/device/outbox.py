@@ -31,13 +31,19 @@ RESERVE_BYTES = 8 << 20
 ANSWER_HOURS = 24
 """Time for which an outcome is awaited: its topic keeps it no longer."""
 
-_SCHEMA = """
+_UPGRADES = (
+    """
 CREATE TABLE IF NOT EXISTS device (device_id TEXT NOT NULL, next_seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS unsent (
     seq INTEGER PRIMARY KEY, topic TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
     boot TEXT NOT NULL, ticks INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, kafka_ms INTEGER NOT NULL);
+""",
+)
+"""The statements that lead from version n of the file to version n + 1. Version 0 is a new file, or one from before 0.1.0.
+
+`PRAGMA user_version` holds the version. A file is upgraded in one transaction when it is opened. Released statements never change.
 """
 
 
@@ -271,9 +277,13 @@ def erase(path: Path) -> int:
 
 
 def _claim(db: sqlite3.Connection, device_id: str) -> None:
-    """Creates the tables of a new file, or checks whose file it is."""
-    for statement in _SCHEMA.split(";"):
+    """Creates the tables of a new file or upgrades an older one, and checks whose file it is."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(_UPGRADES):
+        raise OutboxError("the outbox was written by a newer release: install that release on this device")
+    for statement in ";".join(_UPGRADES[version:]).split(";"):
         db.execute(statement)
+    db.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
     owner = db.execute("SELECT device_id FROM device").fetchone()
     if owner is None:
         db.execute("INSERT INTO device VALUES (?, 0)", (device_id,))

@@ -18,10 +18,13 @@ import msgspec
 
 from ninezero.streams.edge.documents.normal_forms import Domain
 from ninezero.streams.edge.documents.pseudonyms import token
+from ninezero.streams.edge.file_version import is_newer
 from ninezero.streams.errors import UserError
 
 _KEY_ID = re.compile("[A-Za-z0-9]{1,16}")
 _KEY_HEX = re.compile("[0-9A-Fa-f]{64}")
+VERSION = 1
+"""Version of the file. A file without the member `version` has version 1."""
 _MAX_BYTES = 1 << 20
 """Largest key ring that is read."""
 _MAX_OVERLAP = timedelta(days=366)
@@ -56,6 +59,7 @@ class _StoredKey(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class _StoredRing(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     active: str
     keys: dict[str, _StoredKey]
+    version: Annotated[int, msgspec.Meta(ge=1)] = VERSION
 
 
 def _utc_now() -> datetime:
@@ -201,6 +205,8 @@ def _read(path: Path) -> tuple[_StoredRing, os.stat_result]:
         raise KeyRingError(
             "others may use the key ring's file: chmod 600 the file, and rotate the keys if it was ever shared"
         )
+    if is_newer(content, VERSION):
+        raise KeyRingError("the key ring was written by a newer release: install that release on this machine")
     ring = _decode(content)
     if ring is None:
         raise KeyRingError(

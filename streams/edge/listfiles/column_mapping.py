@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ninezero.streams.edge.file_version import is_newer
 from ninezero.streams.edge.listfiles.errors import ListFileError
 from ninezero.streams.edge.listfiles.private_files import write_private
 
@@ -14,6 +15,9 @@ IDENTITY_FIELDS = frozenset({"id", "passport", "phone", "plate", "pass"})
 
 MAPPING_EXAMPLE = 'give a mapping, for example {"id": "C"}: fields to columns\' headers, letters or numbers'
 """The remedy that every message about columns ends with."""
+
+VERSION = 1
+"""Version of a saved mapping. A file without the member `version` has version 1."""
 
 _MAX_BYTES = 1 << 16
 
@@ -34,6 +38,7 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
     valid_from: str | int | None = None
     valid_to: str | int | None = None
     first_row: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    version: Annotated[int, msgspec.Meta(ge=1)] = VERSION
 
     @classmethod
     def load(cls, path: str | Path) -> "ColumnMapping":
@@ -45,7 +50,11 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
         mapping, problem = None, ""
         try:
             with Path(path).open("rb") as file:
-                mapping = msgspec.json.decode(file.read(_MAX_BYTES), type=cls)
+                content = file.read(_MAX_BYTES)
+            if is_newer(content, VERSION):
+                problem = "the mapping was saved by a newer release: install that release on this machine"
+            else:
+                mapping = msgspec.json.decode(content, type=cls)
         except OSError:
             problem = "the mapping cannot be read: check its path and your rights to it"
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

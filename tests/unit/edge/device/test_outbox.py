@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ninezero.streams.edge.device import outbox
 from ninezero.streams.edge.device.outbox import NewEvent, Outbox, OutboxError
 
 ADDER = """
@@ -163,3 +166,45 @@ def test_no_other_user_may_read_it(tmp_path: Path) -> None:
     box.append([new("a")], "boot", 1)
     assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
     box.close()
+
+
+def test_an_outbox_of_a_newer_release_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    box.append([new("a")], "boot", 1)
+    box.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+        db.execute("PRAGMA user_version = 2")
+    with pytest.raises(
+        OutboxError, match=r"^the outbox was written by a newer release: install that release on this device$"
+    ):
+        Outbox(tmp_path / "box", "d1")
+    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT seq FROM unsent").fetchall() == [(0,)]
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_an_older_outbox_is_upgraded_in_one_transaction(
+    version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    box.append([new("a")], "boot", 1)
+    box.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+    add_column = "ALTER TABLE device ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0"
+    monkeypatch.setattr(outbox, "_UPGRADES", (*outbox._UPGRADES, f"{add_column}; SELECT no_such_column FROM device"))
+    with pytest.raises(OutboxError):
+        Outbox(tmp_path / "box", "d1")
+    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
+        assert db.execute("SELECT * FROM device").fetchall() == [("d1", 1)], "half an upgrade was kept"
+    monkeypatch.setattr(outbox, "_UPGRADES", (*outbox._UPGRADES[:1], add_column))
+    for _ in range(2):
+        box = Outbox(tmp_path / "box", "d1")
+        assert unsent(box) == [(0, "0 a")]
+        box.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("SELECT * FROM device").fetchall() == [("d1", 1, 0)]

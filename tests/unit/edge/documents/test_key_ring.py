@@ -217,3 +217,19 @@ def test_an_overlap_out_of_range_changes_nothing(path: Path, overlap: timedelta)
     with pytest.raises(KeyRingError):
         rotate(path, overlap)
     assert path.read_bytes() == before
+
+
+def test_a_ring_without_a_version_is_read_and_a_newer_one_is_refused(path: Path) -> None:
+    new_ring(path)
+    ring = stored(path)
+    assert ring.pop("version") == 1
+    assert KeyRing.load(write(path, ring)).active == ring["active"]
+    rotate(path, DAY)
+    assert stored(path)["version"] == 1
+    newer = {"version": 2, "active": ring["active"], "keyset": [only_hex := "ab" * 32]}
+    for use in (KeyRing.load, lambda path: rotate(path, DAY)):
+        with rejected_without_quoting(only_hex):
+            use(write(path, newer))
+        with pytest.raises(KeyRingError, match="newer release: install that release"):
+            use(path)
+    assert stored(path) == newer

@@ -90,3 +90,11 @@ def test_a_bad_mapping_file_is_rejected(tmp_path: Path, content: str) -> None:
     error_line(lambda: ColumnMapping.load(tmp_path / "m"))
     error_line(lambda: ColumnMapping.load(tmp_path / "none"))
     error_line(lambda: ColumnMapping(id="A").save(tmp_path / "none" / "m"))
+
+
+def test_a_saved_mapping_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "map.json").write_text('{"version": 2, "columns": {"id": "C"}}')
+    message = error_line(lambda: ColumnMapping.load(tmp_path / "map.json"))
+    assert message == "the mapping was saved by a newer release: install that release on this machine"
+    (tmp_path / "map.json").write_text('{"version": 1, "id": "C"}')
+    assert ColumnMapping.load(tmp_path / "map.json") == ColumnMapping(id="C")
