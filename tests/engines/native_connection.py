@@ -100,7 +100,7 @@ class Connection:
 
     def _read_external_tables(self, uploads: ExitStack) -> list[tuple[str, Block, Upload]]:
         """Returns the name, the header and the rows of each external table of a query."""
-        tables = []
+        tables: list[tuple[str, Block, Upload]] = []
         while True:
             upload = uploads.enter_context(Upload())
             name, block = self._packets.read_block(upload.target)
