@@ -16,6 +16,12 @@ settings.register_profile("no_deadline", deadline=None)  # a machine under load 
 settings.load_profile("no_deadline")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Ends a run that would use one server for several tests at a time."""
+    if os.environ.get(GIVEN) and getattr(config.option, "numprocesses", None):
+        raise pytest.UsageError(f"{GIVEN} serves one test at a time: run pytest without -n")
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A real Kafka."""

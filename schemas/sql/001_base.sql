@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS ninezero_data.recorder_progress (
 
 -- The Kafka timestamp up to which each partition is recorded. One that is recorded to its end is confirmed every few seconds. Until a
 -- rebuild has recorded its first record, the time is that of the epoch.
-CREATE VIEW IF NOT EXISTS ninezero.recording_freshness AS
+CREATE VIEW IF NOT EXISTS ninezero.recording_freshness DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT topic, partition, toDateTime(intDiv(max(until_ms), 1000), 'UTC') AS recorded_until, argMax(events, until_ms) AS lag_events
 FROM (
     SELECT topic, partition, argMax(recorded_until_ms, rebuild) AS until_ms, argMax(lag, rebuild) AS events

@@ -190,8 +190,6 @@ class GivenServer(ClickHouseServer):
             pytest.skip(f"{GIVEN}: its certificate is not that of the tests")
         if GivenServer.in_use:
             pytest.skip(f"{GIVEN}: another fixture uses the server")
-        if os.environ.get("PYTEST_XDIST_WORKER"):
-            pytest.exit(f"{GIVEN} serves one test at a time: run pytest without -n", 1)
         with closing(clickhouse.connect(self.admin_url)) as engine:
             if not GivenServer.checked and os.environ.get(MAY_DROP) != "1":
                 names = ", ".join(f"'{name}'" for name in DATABASES)
