@@ -39,8 +39,12 @@ FLUSH_SECONDS = 1.0
 FLUSH_ROWS = 100_000
 """Number of waiting rows of one topic that starts a flush early."""
 
-MAX_BUFFERED_ROWS = 400_000
-"""Number of waiting rows of one topic above which its next chunk has to wait. Kafka keeps the rest."""
+MAX_BUFFERED_ROWS = 200_000
+"""Number of waiting rows of all topics above which the next chunk of a topic has to wait, unless none of its rows waits: a
+topic whose table rejects inserts must not stop the others. Kafka keeps the rest."""
+
+MAX_BYTES_IN_FLIGHT = 4 << 20
+"""Bytes of records above which nothing is fetched: a million events are about 45 MB in Kafka, and ten times as much in memory."""
 
 CHECK_SECONDS = 4.0
 """Least time between two checks that recorded rows still exist."""
@@ -121,10 +125,11 @@ class Recorder:
         await self.append(chunk, rows)
 
     async def append(self, chunk: Chunk, rows: Mapping[str, Block | Sequence[tuple[Any, ...]]]) -> None:
-        """Adds the rows of a chunk, by table, to its topic's buffer. Waits while that buffer is full."""
+        """Adds the rows of a chunk, by table, to its topic's buffer. Waits while the buffers are full."""
         buffer = self._buffers[chunk.tp.topic]
+        chunk.forget_records()
         async with self._room:
-            await self._room.wait_for(lambda: buffer.row_count < MAX_BUFFERED_ROWS)
+            await self._room.wait_for(lambda: buffer.empty or self._buffered_rows() < MAX_BUFFERED_ROWS)
         buffer.append(chunk, rows)
         self._measure()
         if buffer.row_count >= FLUSH_ROWS:
@@ -162,8 +167,11 @@ class Recorder:
             self._measure()
             self._room.notify_all()
 
+    def _buffered_rows(self) -> int:
+        return sum(buffer.row_count for buffer in self._buffers.values())
+
     def _measure(self) -> None:
-        metrics.sink_buffered.set(sum(buffer.row_count for buffer in self._buffers.values()))
+        metrics.sink_buffered.set(self._buffered_rows())
 
     async def _check(self) -> None:
         """Checks that recorded rows exist, and reads partitions again whose rows were lost or never recorded."""

@@ -16,7 +16,7 @@ from ninezero.agents.board.server import Board
 from ninezero.agents.recording import retention
 from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.agents.recording.projections.topics import Projection, projections
-from ninezero.agents.recording.recorder import Recorder
+from ninezero.agents.recording.recorder import MAX_BYTES_IN_FLIGHT, Recorder
 from ninezero.agents.roles.http import offer_embedded_database
 from ninezero.agents.roles.role import Role
 from ninezero.streams import metrics
@@ -48,6 +48,7 @@ async def build(role: Role) -> None:
     timezone = role.settings.timezone
     consumer = role.app.consumer
     consumer.prefers_large_fetches = True  # rows are inserted about once a second
+    consumer.max_bytes_in_flight = MAX_BYTES_IN_FLIGHT
     writer = await role.start_component(Writer(role.settings))
     connection = ThreadedConnection(role.settings.clickhouse, timezone)
     recorded = projections(role.settings, role.register.set_aside)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -60,6 +61,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
     Attributes:
         topic_ids: the id of each topic on the broker, by name. Set it before the start.
         prefers_large_fetches: whether fewer and larger fetches are worth a longer delay. Set it before the start.
+        max_bytes_in_flight: number of bytes of delivered and unfinished records, over all partitions, above which nothing is
+            fetched. Each partition has a limit of its own as well (offset_tracker.py).
         trackers: the offset tracker of each partition that has delivered a chunk under the current assignment.
         capacity_freed: is set when a chunk finishes or a tracker closes, so that more may be fetched.
     """
@@ -68,6 +71,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         super().__init__(*args, **kwargs)
         self.topic_ids: Mapping[str, str] = {}
         self.prefers_large_fetches = False
+        self.max_bytes_in_flight: float = math.inf
         self.trackers: dict[TP, OffsetTracker] = {}
         self.capacity_freed = asyncio.Event()
         self._rewinds: dict[TP, int] = {}
@@ -141,6 +145,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         return delivering.done() and not delivering.cancelled()
 
     def _has_capacity(self, tp: TP) -> bool:
+        if sum(tracker.bytes for tracker in self.trackers.values()) >= self.max_bytes_in_flight:
+            return False
         tracker = self.trackers.get(tp)
         return tracker is None or tracker.has_capacity
 

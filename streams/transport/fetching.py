@@ -33,6 +33,9 @@ LARGE_FETCH_BYTES = 1 << 19
 """Bytes that the broker collects before it answers a consumer that prefers large fetches: a request costs as much CPU time as
 many records."""
 
+LARGE_FETCH_PARTITION_BYTES = 1 << 18
+"""Bytes of one partition in such a fetch, if its records are smaller: aiokafka keeps a fetch of every partition in memory."""
+
 LARGE_FETCH_WAIT_MS = 250
 """Longest time that the broker waits for `LARGE_FETCH_BYTES`."""
 
@@ -118,6 +121,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # my
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         if self.consumer.prefers_large_fetches:
             consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = LARGE_FETCH_BYTES, LARGE_FETCH_WAIT_MS
+            consumer._max_partition_fetch_bytes = LARGE_FETCH_PARTITION_BYTES
         commit = consumer.commit
 
         async def commit_with_ids(offsets: Mapping[Any, Any]) -> None:
