@@ -48,7 +48,7 @@ recorded_until = Gauge(
 recorded_until.set(float("nan"))
 overdue_days = Gauge(
     "ninezero_overdue_days",
-    "Days since work on the oldest data was due: facts to drop (`retention`), closed cases to delete (`case_deletion`); 0 if none is",
+    "Days since work was due: facts to drop (`retention`), closed cases to delete (`case_deletion`), days to publish (`publishing`); 0 if none is",
     ["task"],
 )
 lag = Gauge(

@@ -11,16 +11,9 @@ from ninezero.streams import metrics
 log = logging.getLogger("ninezero.tasks")
 
 Task = Literal[
-    "board",
-    "case_deletion",
-    "case_rows",
-    "completeness",
-    "loss_check",
-    "positions",
-    "publishing",
-    "retention",
+    "board", "case_deletion", "completeness", "freshness", "loss_check", "overdue", "positions", "retention", "schema",
     "silent_devices",
-]
+]  # fmt: skip
 """The tasks that go on after an error; the label of `ninezero_suppressed_errors_total`."""
 
 # Prometheus sees no increase in a series that first appears with the value 3.

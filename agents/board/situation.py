@@ -6,7 +6,6 @@ Rule and site appear together only by day, never by minute: a minute, a site and
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 import time
@@ -17,7 +16,9 @@ from typing import Any
 from ninezero.agents.board.queries import cases, devices, lists, screening
 from ninezero.agents.board.queries.moment import Ask, Moment
 from ninezero.agents.board.queries.screening import COUNTS
+from ninezero.streams import metrics
 from ninezero.streams.clickhouse import ClickHouseError, Row
+from ninezero.streams.suppressed_errors import SuppressedErrors
 
 log = logging.getLogger("ninezero.board")
 
@@ -76,6 +77,7 @@ class SituationPart:
                 log.info("the board can read %s again", self.name)
             self.failed = False
         except (ClickHouseError, KeyError, TypeError, ValueError) as error:
+            metrics.suppressed_errors.labels("board").inc()
             if not self.failed:
                 reason = error if isinstance(error, ClickHouseError) else f"unexpected rows ({type(error).__name__})"
                 log.warning("the board cannot read %s: %s", self.name, reason)
@@ -108,6 +110,7 @@ class Situation:
 
     def __init__(self, ask: Ask, timezone: str, replay: bool) -> None:
         self._run, self._replay = ask, replay
+        self._attempts = SuppressedErrors("board", "ClickHouse does not answer the board", ClickHouseError)
         self.answered = 0.0
         """When ClickHouse last answered (Unix seconds)."""
         self.moment = Moment(int(time.time()), timezone)
@@ -133,13 +136,13 @@ class Situation:
 
     async def refresh(self) -> None:
         """Reads every part that is due, one after the other. If none is due, checks that ClickHouse answers."""
-        with contextlib.suppress(ClickHouseError):  # the parts report it
+        with self._attempts:
             self.moment = Moment(await self._now(), self.moment.timezone)
         due = [part for part in self.parts.values() if part.due(self.moment)]
         for part in due:
             await part.refresh(self._ask, self.moment)
         if not due:
-            with contextlib.suppress(ClickHouseError):  # `answered` stays behind, and the page reports it
+            with self._attempts:  # `answered` stays behind, and the page reports it
                 await self._ask("SELECT 1 AS n")
 
     def today(self) -> dict[str, dict[str, int]]:

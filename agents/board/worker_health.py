@@ -131,6 +131,8 @@ class WorkerHealth:
             "rate": self._per_second("events", "screening"),
             "latency": self._latency(),
             "sink": self._sink(),
+            "overdue": self._worst("overdue_days", "recording"),
+            "suppressed": self._suppressed(),
             "entries": self._worst("watchlist_entries", "screening"),
             "heartbeat": self._worst("watchlist_heartbeat_seconds", "screening"),
         }
@@ -186,6 +188,14 @@ class WorkerHealth:
             "retries": int(retries),
             "rows": self._per_second("sink_rows", "recording"),
         }
+
+    def _suppressed(self) -> dict[str, int]:
+        """Returns how often each background task failed in the last minute; tasks that did not are left out."""
+        failed: dict[str, float] = defaultdict(float)
+        for worker in self._of("recording"):
+            for labels, count in worker.growth("suppressed_errors")[0].items():
+                failed[dict(labels)["task"]] += count
+        return {task: int(count) for task, count in sorted(failed.items()) if count}
 
     def _worst(self, name: str, role: str) -> Any:
         """The worst value of a gauge that every worker of a role sets for the same thing, by label if it has one.

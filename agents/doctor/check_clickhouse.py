@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from urllib.parse import SplitResult, urlsplit
 
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe
+from ninezero.agents.logic.problems import OVERDUE_DAYS
+from ninezero.agents.recording.overdue import overdue_days
+from ninezero.agents.recording.sealed_days import read_sealed_days
+from ninezero.schemas.rows import KEY_COLUMNS
 from ninezero.streams.clickhouse import (
     ClickHouseDenied,
     ClickHouseError,
@@ -13,8 +18,10 @@ from ninezero.streams.clickhouse import (
     SchemaError,
     migrations,
     schema,
+    tallies,
     upgrade,
 )
+from ninezero.streams.settings import Settings
 
 MANY_PARTS = 1000
 """Active parts of a partition from which ClickHouse delays inserts; from 3,000 on it rejects them."""
@@ -42,6 +49,8 @@ def clickhouse(probe: DeploymentProbe) -> Results:
             else:
                 yield from _freshness(engine)
             yield from _parts(engine)
+            yield from _overdue(engine, probe.settings)
+            yield from _lost(engine)
             yield from _account(engine, urlsplit(probe.settings.clickhouse))
     except ClickHouseDenied:
         yield failed(
@@ -115,6 +124,46 @@ def _parts(engine: Engine) -> Results:
             f"{worst[0]['n']} parts in a partition: ClickHouse delays inserts",
             "find out why merges are behind: disk, system.merges",
         )
+
+
+def _overdue(engine: Engine, settings: Settings) -> Results:
+    """Checks that facts and cases are not kept longer than allowed, and that days are published."""
+    if settings.replay:  # the days of a replay ended long ago
+        return
+    days = overdue_days(engine, datetime.now(UTC), settings.timezone)
+    problems = {task: n for task, n in days.items() if n >= OVERDUE_DAYS}
+    if n := problems.get("retention"):
+        yield failed(
+            f"facts are {n} days older than they may be: retention fails",
+            "run ninezero retain: it names the cause; the recording role repeats it every hour",
+        )
+    if n := problems.get("case_deletion"):
+        yield failed(
+            f"closed cases are {n} days older than they may be: their deletion fails",
+            "run ninezero retain: it names the cause; the recording role repeats it every hour",
+        )
+    if n := problems.get("publishing"):
+        yield warning(f"a day has waited {n} days for its publication", "run ninezero publish: it names the cause")
+    if not problems:
+        yield ok("no facts and no closed cases are kept too long")
+
+
+def _lost(engine: Engine) -> Results:
+    """Checks whether lost rows are being recorded again, and whether Kafka did not have some of them any more."""
+    for table, state in sorted(tallies.read_states(engine, list(KEY_COLUMNS)).items()):
+        if state.rebuild != state.epoch or not state.rebuild:
+            continue
+        began = datetime.fromtimestamp(state.rebuild / 1e9, UTC)
+        if state.counted_to_ms < state.rebuild_ms:
+            yield warning(
+                f"rows of {table} were lost and are recorded again since {began:%Y-%m-%d %H:%M} UTC",
+                "wait until the recording role is through, and find out why they were lost",
+            )
+        elif missing := tallies.missing_for_good(state, read_sealed_days(engine)):
+            yield failed(
+                f"{sum(missing.values()):,} rows of {table} that were lost before {began:%Y-%m-%d %H:%M} UTC are not in Kafka any more",
+                f"restore the days {min(missing)} to {max(missing)} from a backup of ClickHouse",
+            )
 
 
 def _account(engine: Engine, url: SplitResult) -> Results:

@@ -19,6 +19,9 @@ LAG_RECORDS = 20_000
 
 ORDER_NEAR_SECONDS = 72 * 3600
 
+OVERDUE_DAYS = 2
+"""Number of days from which work that was due is a problem (agents/recording/overdue.py)."""
+
 SITE_SEVERITY = ("unknown", "silent", "gaps", "quiet", "nothing", "ok")
 """States of a site in the order in which the board lists them. `nothing`: no passage today."""
 
@@ -26,8 +29,17 @@ SITE_SEVERITY = ("unknown", "silent", "gaps", "quiet", "nothing", "ok")
 ProblemCode = Literal[
     "clickhouse_silent", "part_unknown", "workers_unknown", "order_ended", "order_ends", "worker_down", "worker_not_ready",
     "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
-    "gaps", "readings_missed", "beds_full", "overdue", "dead_letters",
+    "gaps", "readings_missed", "beds_full", "overdue", "dead_letters", "facts_kept_too_long", "cases_kept_too_long",
+    "days_unpublished", "tasks_failing",
 ]  # fmt: skip
+
+
+_OVERDUE: dict[str, tuple[Literal["bad", "warn"], ProblemCode]] = {
+    "retention": ("bad", "facts_kept_too_long"),
+    "case_deletion": ("bad", "cases_kept_too_long"),
+    "publishing": ("warn", "days_unpublished"),
+}
+"""The level and code of each kind of overdue work."""
 
 
 class Problem(NamedTuple):
@@ -145,6 +157,12 @@ def _workers(seen: Observation) -> list[Problem]:
     sink = seen.workers["sink"]
     if sink and sink["retries"]:
         found.append(Problem("bad", "sink_retries", {"n": sink["retries"]}))
+    for task, days in (seen.workers["overdue"] or {}).items():
+        if days >= OVERDUE_DAYS:
+            level, code = _OVERDUE[task]
+            found.append(Problem(level, code, {"n": int(days)}))
+    if failing := seen.workers["suppressed"]:
+        found.append(Problem("warn", "tasks_failing", {"tasks": ", ".join(failing)}))
     return found
 
 

@@ -80,6 +80,13 @@ def drop(engine: Engine, before: date) -> list[Dropped]:
     Returns:
         The dropped days.
     """
+    dropped = drop_facts(engine, before)
+    delete_closed_cases(engine, before)
+    return dropped
+
+
+def drop_facts(engine: Engine, before: date) -> list[Dropped]:
+    """Drops the facts of the days before `before` that were frozen `READ_SECONDS` ago. Returns the dropped days."""
     frozen = _days(engine, frozen=True, seconds=READ_SECONDS)
     rows_by_table = {table: _rows_by_day(engine, table, before) for table in FACT_TABLES}
     dropped = []
@@ -88,7 +95,6 @@ def drop(engine: Engine, before: date) -> list[Dropped]:
         for table in rows:
             engine.execute(f"ALTER TABLE ninezero_data.{table} DROP PARTITION '{day}'")
         dropped.append(Dropped(day, rows))
-    delete_closed_cases(engine, before)
     return dropped
 
 

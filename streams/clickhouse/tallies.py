@@ -109,6 +109,12 @@ def shortfall(expected: Mapping[date, int], found: Mapping[date, int], sealed_da
     return {day: n for day, n in sorted(short.items()) if n > 0}
 
 
+def missing_for_good(state: TableState, sealed_days: Set[date]) -> dict[date, int]:
+    """Returns by day how many rows are missing that were there before the rebuild, when that is complete."""
+    expected = {day: tally.expected for day, tally in state.tallies.items()}
+    return shortfall(expected, {day: tally.rows for day, tally in state.tallies.items()}, sealed_days)
+
+
 def store(engine: Engine, table: str, state: TableState, rows: Mapping[date, int], counted_to_ms: int) -> None:
     """Stores the number of rows by day up to a time. A day without new rows keeps its tally, which is true of later times too."""
     if counted_to_ms <= state.counted_to_ms:

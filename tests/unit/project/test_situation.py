@@ -50,7 +50,14 @@ KNOWN = dict.fromkeys(Situation(lambda sql: None, "UTC", False).parts, Checked(T
 
 def observed(**changes: Any) -> Observation:
     """An observation without problems, with these changes."""
-    workers = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": {"retries": 0}}
+    workers = {
+        "workers": [],
+        "heartbeat": 3.0,
+        "lag": [],
+        "sink": {"retries": 0},
+        "overdue": {"retention": 1.0},
+        "suppressed": {},
+    }
     calm: dict[str, Any] = {
         "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "watched_since": 900.0, "clickhouse_silent_since": None, "parts": KNOWN,
         "data": dict.fromkeys(KNOWN), "workers": workers, "workers_at": 999.0, "settled": True, "last_passage": 990.0,
@@ -116,7 +123,7 @@ def test_what_could_not_be_checked_is_a_problem() -> None:
 
 
 def test_a_heartbeat_that_never_came_is_a_problem() -> None:
-    never = {"workers": [], "heartbeat": float("inf"), "lag": [], "sink": None}
+    never = {"workers": [], "heartbeat": float("inf"), "lag": [], "sink": None, "overdue": None, "suppressed": {}}
     assert problems(observed(workers=never)) == [("bad", "heartbeat_never", {})]
 
 
@@ -133,6 +140,7 @@ def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
     workers = {
         "workers": [WorkerState("screening", "a:1", "down", 5.0, False), WorkerState("lists", "a:2", "not_ready", 6.0, True), WorkerState("recording", "a:3", "ready", 7.0, True)],
         "heartbeat": 301.0, "lag": [Lag("screening", "checkpoint-scans", 20_001)], "sink": {"retries": 2},
+        "overdue": {"retention": 2.0, "case_deletion": 3.0, "publishing": 5.0}, "suppressed": {"loss_check": 1, "retention": 4},
     }  # fmt: skip
     data: dict[str, Any] = dict.fromkeys(KNOWN) | {
         "recent_today": {},
@@ -159,6 +167,10 @@ def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
         "heartbeat_old": {"seconds": 301},
         "lag": {"role": "screening", "topic": "checkpoint-scans", "n": 20_001},
         "sink_retries": {"n": 2},
+        "facts_kept_too_long": {"n": 2},
+        "cases_kept_too_long": {"n": 3},
+        "days_unpublished": {"n": 5},
+        "tasks_failing": {"tasks": "loss_check, retention"},
         "list_stale": {"n": 4},
         "batch_held": {"list": "old", "authority": "h", "batch": "b-1", "code": "would_empty", "n": 0, "age": 60},
         "list_old": {"n": 1, "list": "old", "authority": "h", "age": 90_000},
