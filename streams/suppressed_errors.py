@@ -47,7 +47,7 @@ class SuppressedErrors:
     ) -> bool:
         if error is None:
             if self.failed:
-                log.info("%s: no longer, %s works again", self._problem, self._task)
+                log.info("%s works again", self._task)
             self.failed = False
             return False
         if not isinstance(error, self._errors):

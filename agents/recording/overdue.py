@@ -25,13 +25,13 @@ def overdue_days(engine: Engine, now: datetime, timezone: str) -> dict[OverdueTa
         ClickHouseError: a query failed.
     """
     kept, publishable = first_kept_day(now, timezone), last_publishable_day(now, timezone)
-    facts = " UNION ALL ".join(f"SELECT min(day) AS day FROM ninezero_data.{table}" for table in FACT_TABLES)
+    facts = " UNION ALL ".join(f"SELECT min(day) AS first FROM ninezero_data.{table}" for table in FACT_TABLES)
     closed = " UNION ALL ".join(
-        f"SELECT min(closed_on) AS day FROM ninezero_data.{kind}_cases FINAL WHERE closed_on > '{_CLOSED[0]}' AND closed_on < '{_CLOSED[1]}'"
+        f"SELECT min(closed_on) AS first FROM ninezero_data.{kind}_cases FINAL WHERE closed_on > '{_CLOSED[0]}' AND closed_on < '{_CLOSED[1]}'"
         for kind in ("quarantine", "followup")
     )
     published = "SELECT max(day) FROM ninezero_data.publications"
-    days = f"SELECT min(day) AS day FROM ninezero_data.screening_facts WHERE day > ({published}) AND day <= '{publishable}'"
+    days = f"SELECT min(day) AS first FROM ninezero_data.screening_facts WHERE day > ({published}) AND day <= '{publishable}'"
     used = engine.query("SELECT count() AS n FROM ninezero_data.publications")
     return {
         "retention": _days_before(engine, facts, kept),
@@ -46,7 +46,7 @@ def _days_before(engine: Engine, days: str, due: date) -> int:
 
 
 def _oldest(engine: Engine, days: str) -> date | None:
-    """Returns the earliest day of a query with the column `day`; None if there is none (ClickHouse then returns 1970-01-01)."""
-    rows = engine.query(f"SELECT min(day) AS oldest FROM ({days}) WHERE day > '1970-01-01'")
+    """Returns the earliest day of a query with the column `first`; None if there is none (ClickHouse then returns 1970-01-01)."""
+    rows = engine.query(f"SELECT min(first) AS oldest FROM ({days}) WHERE first > '1970-01-01'")
     oldest = date.fromisoformat(rows[0]["oldest"]) if rows else date(1970, 1, 1)
     return oldest if oldest > date(1970, 1, 1) else None

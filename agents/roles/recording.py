@@ -16,7 +16,6 @@ from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import ROLES, Settings, WorkerAddress, reachable_host
 
 
-
 async def build(role: Role) -> None:
     """Adds one agent per recorded topic, the connection to ClickHouse, the board, and the background work."""
     timezone = role.settings.timezone

@@ -11,12 +11,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 
-from ninezero.schemas.events import Decisions, encode
+from ninezero.schemas import formats
+from ninezero.schemas.events import Decisions
 from ninezero.schemas.events.decisions import DecisionGroup
 from ninezero.streams import clickhouse, settings
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
@@ -30,8 +33,8 @@ HOURS = 20
 """The events are spread over this many hours before now."""
 
 
-def records(events: int, size: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yields partition, key and value of decision records: nine of ten events clear, the others with some other decision."""
+def records(events: int, size: int) -> Iterator[OutgoingRecord]:
+    """Yields decision records: nine of ten events clear, the others with some other decision."""
     rng, now_ms = random.Random(1), int(time.time() * 1000)
     sites = [f"site-{n}" for n in range(SITES)]
     for first in range(0, events, size):
@@ -46,23 +49,20 @@ def records(events: int, size: int) -> Iterator[tuple[int, bytes, bytes]]:
             )
             for outcome, some in shares.items() if some
         ]  # fmt: skip
-        decisions = Decisions(1, at_ms, 1, sites, groups)
-        yield first // size % PARTITIONS, sites[0].encode(), encode(decisions)
+        value = formats.DECISIONS.encode(Decisions(1, at_ms, 1, sites, groups))
+        yield OutgoingRecord(topics.DECISIONS, sites[0].encode(), value, formats.DECISIONS.headers)
 
 
 async def produce(where: Settings, events: int, size: int) -> None:
-    """Writes the records to `screening-decisions`."""
+    """Writes the records to `screening-decisions`, to one partition after the other."""
     writer = Writer(where)
     await writer.start()
-    waiting: dict[int, list[tuple[bytes, bytes]]] = {n: [] for n in range(PARTITIONS)}
-    for partition, key, value in records(events, size):
-        waiting[partition].append((key, value))
-        if len(waiting[partition]) >= 200:
-            await writer.write_to_partition(topics.DECISIONS, partition, waiting[partition])
-            waiting[partition] = []
-    for partition, some in waiting.items():
-        if some:
-            await writer.write_to_partition(topics.DECISIONS, partition, some)
+    every = records(events, size)
+    for n in count():
+        some = list(islice(every, 200))
+        if not some:
+            break
+        await writer.write_to_partition(n % PARTITIONS, some)
     await writer.stop()
 
 
