@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Literal
 
 from ninezero.streams import metrics
 
@@ -15,10 +15,6 @@ Task = Literal[
     "silent_devices",
 ]  # fmt: skip
 """The tasks that go on after an error; the label of `ninezero_suppressed_errors_total`."""
-
-# Prometheus sees no increase in a series that first appears with the value 3.
-for _task in get_args(Task):
-    metrics.suppressed_errors.labels(_task)
 
 
 class SuppressedErrors:

@@ -12,6 +12,7 @@ from ninezero.agents.roles.role import Role
 from ninezero.schemas.events import DEAD_REASONS, BatchStatus
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
+from ninezero.streams.suppressed_errors import Task
 
 
 def start_counters_at_zero() -> None:
@@ -27,6 +28,8 @@ def start_counters_at_zero() -> None:
     for topic in (topics.SCANS, topics.ARRIVALS):
         metrics.events.labels(topic.name, "clear")
     metrics.sink_retries.labels("all")
+    for task in get_args(Task):
+        metrics.suppressed_errors.labels(task)
     for topic in topics.ALL:
         if topic.format is not None:
             metrics.unreadable_records.labels(topic.name)

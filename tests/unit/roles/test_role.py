@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +11,6 @@ import pytest
 from ninezero.agents.roles import recreated_topics
 from ninezero.agents.roles.logs.error_description import describe
 from ninezero.agents.roles.logs.kafka_failures import kafka_failure
-from ninezero.agents.roles.recording import attempt
-from ninezero.streams.clickhouse import ClickHouseError
 from ninezero.streams.kafka.sync import KafkaForbidden, KafkaUnreachable
 
 SECRET = "k1.9f86d081884c7d659a2feaa0c55ad015"
@@ -39,24 +36,6 @@ def test_the_description_of_a_group_is_that_of_its_first_error() -> None:
 
 def test_an_error_that_was_never_raised_has_no_known_place() -> None:
     assert describe(ValueError(SECRET)) == "ValueError in an unknown place"
-
-
-def test_periodic_work_logs_that_clickhouse_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
-    async def work() -> None:
-        raise ClickHouseError("the connection was lost")
-
-    asyncio.run(attempt("silent devices cannot be counted", work))
-    assert caplog.record_tuples == [
-        ("ninezero.roles", logging.WARNING, "silent devices cannot be counted: the connection was lost")
-    ]
-
-
-def test_periodic_work_does_not_hide_another_error() -> None:
-    async def work() -> None:
-        raise ValueError
-
-    with pytest.raises(ValueError):
-        asyncio.run(attempt("silent devices cannot be counted", work))
 
 
 @pytest.mark.parametrize(("error", "outage"), [(KafkaUnreachable, True), (KafkaForbidden, False)])
