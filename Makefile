@@ -11,7 +11,7 @@ ZOOKEEPER := .cache/zookeeper
 FUZZ ?= normalise check mrz check_documents parse_time list_file workbook mapping key_ring wire
 SECONDS ?= 60
 SEEDS ?= 3
-ALONE := tests/acceptance/test_push_live.py tests/faults
+ALONE := tests/acceptance/test_push_live.py tests/faults tests/upgrade
 
 .PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults browser upgrade-test explore fuzz docs setup engines clean
 
@@ -24,11 +24,11 @@ run: setup ## Replay the Jiyang scenario through the whole pipeline and print th
 board: setup ## Do the same and keep the situation board open until Ctrl-C.
 	$(BIN)/ninezero demo
 
-# The first tests check time limits, so they run alone. The others mostly wait and run two files at a time. Of the faults, the browser and
+# The first tests check time limits, so they run alone. The others mostly wait and run three files at a time. Of the faults, the browser and
 # the upgrades, it runs short cases: `make faults`, `make browser` and `make upgrade-test` run all.
 test: setup engines lint ## Check everything on real engines.
 	$(BIN)/pytest $(ALONE)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) \
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) \
 		tests/acceptance tests/integration tests/packaging tests/unit
 
 unit: setup engines ## Run the unit tests.
