@@ -15,6 +15,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.admin import KafkaAdminClient
 from kafka.structs import OffsetAndMetadata
 
+from ninezero.schemas.rows import FIRST_WINS
 from tests.support import wait_for
 
 from .deployment import Deployment
@@ -94,6 +95,58 @@ def progress_dropped(d: Deployment, rng: random.Random) -> None:
     rest(rng, 1, 3)
     d.observer.query("DROP TABLE ninezero_data.recorder_progress")
     rest(rng, 2, 4)
+
+
+@fault("facts and progress dropped", clickhouse=True)
+def facts_and_progress_dropped(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    rest(rng, 1, 3)
+    recreate_table(d, rng.choice(FACTS))
+    recreate_table(d, "recorder_progress")
+    rest(rng, 2, 4)
+
+
+BY_DAY = ("screening_facts", "device_events", "disposition_facts")
+"""The tables with one partition per day."""
+
+COVERED_SECONDS = 30
+"""Age from which each single row is covered by a tally. Marks cover the inserts of younger rows."""
+
+
+@fault("a partition lost", clickhouse=True)
+def partition_lost(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    for table in rng.sample(BY_DAY, 2):
+        rest(rng, 1, 4)
+        days = d.observer.query(f"SELECT DISTINCT toString(day) FROM ninezero_data.{table}")
+        d.observer.query(f"ALTER TABLE ninezero_data.{table} DROP PARTITION '{rng.choice(days)[0]}'")
+
+
+@fault("a part detached", clickhouse=True)
+def part_detached(d: Deployment, rng: random.Random) -> None:
+    """The newest part of a table, then a random one, which may have been merged of many inserts."""
+    d.observer.emptied = True
+    for table in rng.sample(BY_DAY, 2):
+        for newest in (True, False):
+            rest(rng, 1, 4)
+            parts = d.observer.query(
+                f"SELECT name FROM system.parts WHERE database = 'ninezero_data' AND table = '{table}' AND active AND rows > 0 ORDER BY max_block_number"
+            )
+            part = parts[-1] if newest else rng.choice(parts)
+            with contextlib.suppress(Exception):  # it was merged meanwhile
+                d.observer.query(f"ALTER TABLE ninezero_data.{table} DETACH PART '{part[0]}'")
+
+
+@fault("rows deleted by hand", clickhouse=True)
+def rows_deleted(d: Deployment, rng: random.Random) -> None:
+    d.observer.emptied = True
+    rest(rng, COVERED_SECONDS, COVERED_SECONDS + 5)
+    before = FIRST_WINS - int((time.time() - COVERED_SECONDS) * 1000)
+    for table in rng.sample(BY_DAY, 2):
+        rest(rng, 1, 3)
+        d.observer.query(
+            f"ALTER TABLE ninezero_data.{table} DELETE WHERE version > {before} AND seq % {rng.randrange(2, 60)} = 0 SETTINGS mutations_sync = 2"
+        )
 
 
 @fault("ClickHouse restored from an older state", clickhouse=True)
