@@ -10,11 +10,10 @@ CREATE USER IF NOT EXISTS ninezero_public HOST NONE;
 GRANT ALL ON ninezero_data.* TO ninezero_writer;
 GRANT ALL ON ninezero.* TO ninezero_writer;
 GRANT ALL ON ninezero_published.* TO ninezero_writer;
--- To see whether a deletion has ended.
-GRANT SELECT ON system.mutations TO ninezero_writer;
 -- For NINEZERO_CLICKHOUSE_CLUSTER: statements `ON CLUSTER`. Create the accounts on every replica.
 GRANT CLUSTER ON *.* TO ninezero_writer;
--- For `ninezero doctor`: whether the three accounts exist.
+-- For `ninezero doctor`: whether merges keep up, and whether the three accounts exist.
+GRANT SELECT ON system.parts TO ninezero_writer;
 GRANT SHOW USERS ON *.* TO ninezero_writer;
 GRANT SELECT(name) ON system.users TO ninezero_writer;
 
