@@ -26,6 +26,7 @@ from ninezero.agents.watchlist.push_state import PushState
 from ninezero.agents.watchlist.sweep import Sweep
 from ninezero.agents.watchlist.topic_reader import RecordExpired, TopicReader
 from ninezero.schemas.events import ConfirmationCode, Heartbeat, PushBatch, PushConfirmation, PushReceipt, encode
+from ninezero.schemas.formats import NeedsUpgradeFinish
 from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka.access import LISTS_TRANSACTIONAL_ID
@@ -262,7 +263,12 @@ class PushAgent:
         change = decider.finish()
         # 2. Write. The receipt is in the same transaction.
         receipt = receipt_of(gathered, change, confirmation)
-        await self._write(batch_records(batch, change, manifest, receipt, self._index))
+        try:
+            await self._write(batch_records(batch, change, manifest, receipt, self._index))
+        except NeedsUpgradeFinish:  # the transaction was aborted
+            change = BatchChange("rejected", "needs_upgrade_finish")
+            receipt = receipt_of(gathered, change, confirmation)
+            await self._write(batch_records(batch, change, manifest, receipt, self._index))
         # 3. Remember.
         self._state.receipts[batch.authority, batch.batch_id] = receipt
         metrics.events.labels(PUSHES.name, receipt.status).inc()

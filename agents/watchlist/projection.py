@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,8 +12,7 @@ from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import WatchlistEntry
 from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
-
-log = logging.getLogger("ninezero.lists")
+from ninezero.streams.kafka.watchlist_state import MalformedEntry
 
 
 class WatchlistProjection:
@@ -26,17 +24,17 @@ class WatchlistProjection:
     def stage(self, name: ListName, put: Mapping[str, WatchlistEntry], remove: Sequence[str]) -> None:
         """Stages what the list's next switch adds and removes.
 
-        An entry with a malformed token is left out and logged. The other entries are staged.
+        Raises:
+            MalformedEntry: an entry has a malformed token.
         """
         self.index.stage_removals(name, remove)
         try:
             self.index.stage(name, _columns(put))
         except (ValueError, KeyError, OverflowError):
             if len(put) == 1:
-                log.error("an entry of list %s has a malformed token and is left out", "/".join(name))
-            else:
-                for entry_id, record in put.items():
-                    self.stage(name, {entry_id: record}, ())
+                raise MalformedEntry(name, next(iter(put))) from None
+            for entry_id, record in put.items():
+                self.stage(name, {entry_id: record}, ())
 
     def switch(self, name: ListName, floor: int) -> None:
         """Applies what is staged and drops the entries below the floor, in one step."""

@@ -13,7 +13,13 @@ BatchStatus = Literal["applied", "held", "rejected"]
 LineCode = Literal["no_token", "bad_token", "no_window", "bad_window", "expired", "term_too_long", "not_listed"]
 """Why a line of a batch is rejected."""
 BatchCode = Literal[
-    "no_legal_basis", "unknown_category", "stale_sequence", "count_mismatch", "would_empty", "would_shrink"
+    "no_legal_basis",
+    "unknown_category",
+    "stale_sequence",
+    "count_mismatch",
+    "would_empty",
+    "would_shrink",
+    "needs_upgrade_finish",
 ]
 """Why a batch is held or rejected."""
 ConfirmationCode = Literal["same_person", "overtaken", "not_held", "gone"]

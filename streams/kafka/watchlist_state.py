@@ -32,11 +32,23 @@ ListName = tuple[str, str]
 """Authority and list."""
 
 
+class MalformedEntry(Exception):
+    """An entry cannot be stored.
+
+    Attributes:
+        key: the key of its record.
+    """
+
+    def __init__(self, name: ListName, entry_id: str) -> None:
+        super().__init__()
+        self.key = f"{name[0]}|{name[1]}|{entry_id}".encode()
+
+
 class ListStore(Protocol):
     """The store of the entries of the lists. It knows keys and sequences of the topic, and the meaning of an entry."""
 
     def stage(self, name: ListName, put: Mapping[str, WatchlistEntry], remove: Sequence[str]) -> None:
-        """Prepares entries that the next switch of a list adds and removes. No id is in both."""
+        """Prepares entries that the next switch of a list adds and removes. No id is in both. May raise MalformedEntry."""
 
     def switch(self, name: ListName, floor: int) -> None:
         """Applies what is staged for a list and removes entries with a sequence below `floor`, in one step."""
@@ -141,9 +153,16 @@ class WatchlistState:
         Raises:
             UnreadableRecord: a record cannot be read. The records after it are not applied.
         """
+        records = self._records.remaining(records)
+        try:
+            self._apply(records)
+        except MalformedEntry as error:
+            raise self._records.unreadable(next(one for one in records if one.key == error.key)) from None
+
+    def _apply(self, records: Sequence[Any]) -> None:
         decode = self._records.decode
         names: dict[bytes, ListName] = {}
-        for record in self._records.remaining(records):
+        for record in records:
             value = decode(record)
             prefix, _, entry = (record.key or b"").rpartition(b"|")
             try:

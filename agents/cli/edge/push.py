@@ -29,6 +29,7 @@ _REJECTED = {
     "no_legal_basis": "it names no legal basis: give --basis",
     "unknown_category": "its category is not one of the closed list",
     "stale_sequence": "the list has had a batch of the same or a higher sequence: leave --sequence out, or give a higher one",
+    "needs_upgrade_finish": "the deployment is being upgraded: let its operators finish the upgrade, then push the files again",
 }
 _CONFIRMATION = {
     "same_person": "the person who pushed a batch cannot confirm it: a second person has to",

@@ -129,13 +129,14 @@ def test_a_tombstone_removes_nothing_from_a_complete_list() -> None:
     assert listed(state) == {"b:1": 1} and list(state.overwritten) == [b"a|l|b:1"]
 
 
-def test_an_entry_with_a_malformed_token_is_left_out() -> None:
-    bad = log(
-        ("a|l|b:2", WatchlistEntry(1, "close_contact", {"id": ["?"]}, NOW, NOW)),
-        ("a|l|b:4", WatchlistEntry(1, "close_contact", {"?": [t(1)]}, NOW, NOW)),
-    )
-    state = read([*bad, *log(("a|l|b:3", item(1)), ("a|l|", manifest(1, 1)))])
-    assert listed(state) == {"b:3": 1} and state.complete
+@pytest.mark.parametrize("tokens", [{"id": ["?"]}, {"?": [t(1)]}])
+def test_an_entry_with_a_malformed_token_ends_the_reading(tokens: dict[str, list[str]]) -> None:
+    bad = WatchlistEntry(1, "close_contact", tokens, NOW, NOW)
+    records = log(("a|l|b:3", item(1)), ("a|l|b:2", bad), ("a|l|b:4", item(1)), ("a|l|", manifest(1, 2)))
+    with pytest.raises(UnreadableRecord, match="partition 0, offset 1, format watchlist/1"):
+        read(records)
+    state = WatchlistState(WatchlistProjection(), set_aside={Position("watchlist", 0, 1)})
+    assert read(records, state).complete and listed(state) == {"b:3": 1, "b:4": 1}
 
 
 UNREADABLE = [

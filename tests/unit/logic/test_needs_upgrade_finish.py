@@ -1,0 +1,75 @@
+"""A batch whose entries the written format cannot say is rejected, and nothing of it is written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from ninezero.agents.logic.pushes.parts import Parts
+from ninezero.agents.watchlist.agent import PushAgent
+from ninezero.agents.watchlist.projection import WatchlistProjection
+from ninezero.schemas import formats
+from ninezero.schemas.events import PushBatch, PushReceipt, WatchlistEntry, WatchlistRecord, decoder
+from ninezero.schemas.formats import Format, NeedsUpgradeFinish, Version
+from ninezero.streams.kafka.records import OutgoingRecord
+
+NOW = datetime(2026, 1, 10, tzinfo=UTC)
+
+
+class Transactions:
+    """Keeps what a transaction wrote. An error while the records are made aborts it."""
+
+    def __init__(self) -> None:
+        self.written: list[list[OutgoingRecord]] = []
+
+    async def write(self, records: Iterable[OutgoingRecord]) -> dict[str, int]:
+        self.written.append(list(records))
+        return {}
+
+
+def without_passports(record: WatchlistRecord) -> WatchlistRecord:
+    """Downgrades to a number that knows no passports."""
+    if isinstance(record, WatchlistEntry) and "passport" in record.tokens:
+        raise NeedsUpgradeFinish("a passport")
+    return record
+
+
+def next_watchlist() -> Format:
+    """Returns the format of an invented next release, which writes the older number."""
+    newer = Version(2, WatchlistRecord, upgrade=lambda record: record, downgrade=without_passports)
+    return Format("watchlist", Version(1, WatchlistRecord), newer)
+
+
+def pushed(sequence: int, **tokens: list[str]) -> PushBatch:
+    line = {"line": 1, "tokens": tokens, "valid_from": NOW, "valid_to": NOW + timedelta(days=5)}
+    batch = {"batch_id": f"b{sequence}", "authority": "a", "pushed_by": "p", "list": "l", "category": "close_contact", "mode": "delta",
+             "sequence": sequence, "issued_at": NOW, "legal_basis": "o", "purpose": "epidemic_control", "declared_lines": 1, "lines": [line]}  # fmt: skip
+    return msgspec.convert(batch, PushBatch)
+
+
+def test_a_batch_that_the_written_format_cannot_say_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats.WATCHLIST, "__dict__", next_watchlist().__dict__)
+
+    async def check() -> list[list[OutgoingRecord]]:
+        settings: Any = SimpleNamespace(replay=False, topic_prefix="")
+        replica: Any = SimpleNamespace(manifests={})
+        agent = PushAgent(settings, replica, WatchlistProjection(), None)  # type: ignore[arg-type]  # nothing is written with it
+        transactions: Any = Transactions()
+        agent._transactions, kafka_ms = transactions, int(NOW.timestamp() * 1000)
+        for sequence, tokens in enumerate(({"passport": ["k1." + "1" * 32]}, {"id": ["k1." + "2" * 32]}), 1):
+            batch = pushed(sequence, **tokens)
+            await agent._apply_batch(Parts().add(batch, 0, kafka_ms), last_part=batch)
+        written: list[list[OutgoingRecord]] = transactions.written
+        return written
+
+    rejected, applied = asyncio.run(check())
+    [receipt] = [decoder(PushReceipt).decode(record.value) for record in rejected]
+    assert (receipt.status, receipt.code, receipt.accepted) == ("rejected", "needs_upgrade_finish", 0)
+    entry, manifest, answer = applied
+    assert entry.headers == manifest.headers == [("format", b"watchlist/1")] and answer.headers == []
