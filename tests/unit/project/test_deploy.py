@@ -70,6 +70,9 @@ def test_docker_compose_accepts_the_file_and_requires_every_secret() -> None:
         assert services[role]["command"] == ["worker", role] and f":{port}/healthz" in str(
             services[role]["healthcheck"]
         )
+    # The accounts come first, and the account of the workers creates the schema: views read with the rights of their creator.
+    assert "accounts" in services["schema"]["depends_on"] and "ninezero_writer:" in services["schema"]["environment"]["NINEZERO_CLICKHOUSE"]  # fmt: skip
+    assert all("schema" in services[role]["depends_on"] for role in PORTS)
     pom = (ROOT / "streams" / "local_kafka" / "pom.xml").read_text()
     assert services["kafka"]["image"].rpartition(":")[2] in re.findall("<version>(.*)</version>", pom)
 
