@@ -40,6 +40,8 @@ class Releases(NamedTuple):
 
     first: Release
     second: Release
+    made: bool
+    """Whether N+1 has the changes of `next_release.py`."""
 
 
 def last_release() -> tuple[str, str] | None:

@@ -49,7 +49,7 @@ class Edge(System):
 def test_the_outbox_and_the_key_ring_serve_both_releases(kafka: Broker, releases: Releases, tmp_path: Path) -> None:
     """A passage that one release keeps is sent by the other, in order and with the same token; no number is used twice."""
     edge, device = Edge(kafka.bootstrap, tmp_path), ("device", "--site", "road-01", "--device", "gate-a")
-    first, second = releases
+    first, second = releases.first, releases.second
     away = f"127.0.0.1:{free_port()}"
     assert "created the key ring" in edge.use(first, "keys", "new")
     assert "created: " in edge.use(first, "topics", "create", "--partitions", "1")
@@ -70,7 +70,7 @@ def test_a_saved_mapping_serves_both_releases(releases: Releases, tmp_path: Path
     edge.use(releases.first, "keys", "new")
     push = ("push", "list.csv", "--authority", "cdc", "--list", "cases", "--category", "confirmed_case", "--by", "wang",
             "--basis", "B-1", "--days", "9", "--check")  # fmt: skip
-    for number, (saves, reads) in enumerate((releases, releases[::-1])):
+    for number, (saves, reads) in enumerate(((releases.first, releases.second), (releases.second, releases.first))):
         saved = f"map-{number}.json"
         shown = edge.use(saves, *push, "--map", "id=Nummer", "--save-mapping", saved)
         assert "1 line" in shown and edge.use(reads, *push, "--mapping", saved) == shown
