@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import socket
 import time
@@ -183,10 +184,12 @@ class WorkerHealth:
         if not workers:
             return None
         retries = sum(sum(w.growth("sink_retries")[0].values()) for w in workers)
+        until = [at for w in workers for at in w.value("recorded_until_seconds").values() if not math.isnan(at)]
         return {
             "buffered": int(sum(sum(w.value("sink_buffered_rows").values()) for w in workers)),
             "retries": int(retries),
             "rows": self._per_second("sink_rows", "recording"),
+            "until": min(until, default=None),
         }
 
     def _suppressed(self) -> dict[str, int]:

@@ -111,7 +111,11 @@ class ThreadedConnection:
         engine = connect(self._url)
         if isinstance(engine, EmbeddedProxy):
             raise ClickHouseError("another process holds the embedded database of NINEZERO_CLICKHOUSE: stop it first")
-        self._prepare(engine)
+        try:
+            self._prepare(engine)
+        except BaseException:
+            engine.close()
+            raise
         return engine
 
     def _prepare(self, engine: Engine) -> None:

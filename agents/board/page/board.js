@@ -246,7 +246,7 @@ function pipeline() {
     ? [state === "ready" ? `${role(name)} ${t("ready")}` : `${role(name)} ${t("worker_since", { state: t(state), time: since(at, orBefore) })}`, state === "ready" ? "ok" : "bad"]
     : [`${role(name)} ${t("unknown")}`, "unknown"]));
   put($("latency"), !sure || latency === null ? t("unknown") : latency.p50 === null ? t("latency_none") : t("latency_values", { p50: short(latency.p50), p99: short(latency.p99) }));
-  put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_values", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries) }));
+  put($("sink"), !sure || sink === null || sink.rows === null ? t("unknown") : t("sink_values", { rows: n(Math.round(sink.rows)), buffered: n(sink.buffered), retries: n(sink.retries), until: sink.until === null ? t("unknown") : clock(sink.until) }));
   const behind = (lag ?? []).filter(([, , records]) => records).sort((a, b) => b[2] - a[2]).slice(0, 4).map(([who, topic, records]) => `${role(who)}: ${topic} ${n(records)}`);
   const unanswered = new Set(workers.filter(([, , state]) => state === "down").map(([name]) => `${role(name)}: ${t("unknown")}`));
   put($("lag"), !sure || lag === null ? t("unknown") : [...unanswered, ...behind].join(", ") || t("none"));

@@ -16,7 +16,7 @@ from ninezero.agents.board.page_files import FILES
 from ninezero.agents.board.queries.moment import Moment
 from ninezero.agents.board.server import Board
 from ninezero.agents.board.situation import Situation, SituationPart
-from ninezero.agents.board.worker_health import Worker, parse
+from ninezero.agents.board.worker_health import Worker, WorkerHealth, parse
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
 from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, ProblemCode, problems, site_state
 from ninezero.agents.logic.situation_records import (
@@ -294,3 +294,11 @@ def test_a_counter_that_was_reset_does_not_shrink() -> None:
     worker.record("down", None)
     assert not worker.or_before
     assert worker.growth("events") == ({}, 0.0) and worker.state == "down"
+
+
+def test_the_time_until_which_counts_are_complete_is_unknown_until_a_worker_states_it() -> None:
+    health, worker = WorkerHealth([]), Worker("recording", "127.0.0.1:6069")
+    health.workers = {("recording", worker.address): worker}
+    for text, until in (("NaN", None), ("1.7e+09", 1.7e9)):
+        worker.record("ready", parse(f"ninezero_recorded_until_seconds {text}\n"))
+        assert health.summary()["sink"]["until"] == until
