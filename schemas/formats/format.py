@@ -30,22 +30,26 @@ class FormatsRejected(ValueError):
     """The deployment writes formats that this release does not know."""
 
 
-def _accept(key: bytes, value: Any) -> None:
-    """Accepts every record that has been decoded."""
-
-
 class Version(NamedTuple):
     """One number of a format."""
 
     number: int
     kind: Any
     """The msgspec type of its values."""
-    check: Callable[[bytes, Any], None] = _accept
+    check: Callable[[bytes, Any], None] | None = None
     """Checks what the type cannot say, given the key and the decoded value. Raises ValueError."""
     upgrade: Callable[[Any], Any] | None = None
     """Returns the value of this number that says the same as a value of the number before."""
     downgrade: Callable[[Any], Any] | None = None
     """Returns the value of the number before that says the same as a value of this number. Raises NeedsUpgradeFinish."""
+
+
+class _Reader(NamedTuple):
+    """How the records of one number are decoded to values of the current one."""
+
+    decode: Callable[[bytes], Any]
+    check: Callable[[bytes, Any], None] | None
+    upgrade: Callable[[Any], Any] | None
 
 
 class Format:
@@ -65,7 +69,12 @@ class Format:
         if len(numbers) == 2 and not (versions[1].upgrade and versions[1].downgrade):
             raise ValueError(f"{name}/{numbers[1]} needs upgrade and downgrade")
         self.name, self.versions = name, versions
-        self._readers = {self._header(version.number): self._reader(version) for version in versions}
+        self._readers: dict[bytes | None, _Reader] = {
+            self._header(one.number): _Reader(
+                decoder(one.kind).decode, one.check, None if one is self.current else self.current.upgrade
+            )
+            for one in versions
+        }
         self.write(None)
 
     @property
@@ -97,10 +106,18 @@ class Format:
             UnknownFormat: the headers state no format that this release reads.
             ValueError: the record is not a valid one of its format.
         """
-        read = self._readers.get(dict(headers).get(HEADER, b""))
-        if read is None:
+        header = None
+        for name, text in headers:  # a loop, because this runs once per record of the watchlist
+            if name == HEADER:
+                header = text
+        reader = self._readers.get(header)
+        if reader is None:
             raise UnknownFormat
-        return read(key, value)
+        decode, check, upgrade = reader
+        decoded = decode(value)
+        if check is not None:
+            check(key, decoded)
+        return decoded if upgrade is None else upgrade(decoded)
 
     def encode(self, value: Any) -> bytes:
         """Encodes a value of the current number in the number that is written.
@@ -115,18 +132,6 @@ class Format:
 
     def _header(self, number: int) -> bytes:
         return f"{self.name}/{number}".encode()
-
-    def _reader(self, version: Version) -> Callable[[bytes, bytes], Any]:
-        """Returns the function that decodes the key and value of a record of a version to a value of the current number."""
-        decode, check = decoder(version.kind).decode, version.check
-        upgrade = None if version is self.current else self.current.upgrade
-
-        def read(key: bytes, value: bytes) -> Any:
-            decoded = decode(value)
-            check(key, decoded)
-            return decoded if upgrade is None else upgrade(decoded)
-
-        return read
 
 
 def stated_format(name: str, headers: Iterable[tuple[str, bytes]]) -> str:

@@ -7,6 +7,7 @@ what they decode to. Both are written once and never changed. `make lint` runs t
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ def describe(kind: Any) -> Any:
 
 def faults(formats: Iterable[Format] = FORMATS, folder: Path = FOLDER) -> Iterator[str]:
     """Yields what is wrong with the formats, one line each."""
+    yield from _released_faults(folder)
     for one in formats:
         for version in one.versions:
             name, place = f"{one.name}/{version.number}", folder / one.name / str(version.number)
@@ -53,6 +55,16 @@ def golden_record(name: str, version: Version, key: str, value: bytes) -> Any:
     """Returns the content of the file of a golden record."""
     decoded = msgspec.to_builtins(decoder(version.kind).decode(value))
     return {"key": key, "headers": {HEADER: f"{name}/{version.number}"}, "value": value.decode(), "decodes_to": decoded}
+
+
+def _released_faults(folder: Path) -> Iterator[str]:
+    """Yields a line for each file of a release that was changed or removed."""
+    released = folder / "released.txt"
+    lines = released.read_text().splitlines() if released.exists() else []
+    for sha256, name in (line.split() for line in lines if line and line[0] != "#"):
+        path = folder / name
+        if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            yield f"{name} is part of a release and was changed or removed: restore it, and give the format its next number"
 
 
 def _record_faults(one: Format, version: Version, path: Path) -> Iterator[str]:

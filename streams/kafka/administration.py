@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ninezero.schemas.formats import FORMATS
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.statements import state_current_formats
 from ninezero.streams.kafka.sync import admin, consumer, explained_errors
 from ninezero.streams.kafka.worker_identity import WorkerIdentity
 from ninezero.streams.settings import Settings
@@ -21,6 +23,8 @@ VISIBLE_SECONDS = 30.0
 
 def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITIONS, replication: int = 1) -> list[str]:
     """Creates the missing topics and waits until the broker shows them, usually about one second.
+
+    A new deployment has no worker of an older release, so its records are written in the current formats from the beginning.
 
     Args:
         partitions: number of partitions of a topic that does not state its own.
@@ -56,6 +60,8 @@ def create_topics(settings: Settings, partitions: int = topics.DEFAULT_PARTITION
         deadline = time.monotonic() + VISIBLE_SECONDS
         while not set(created) <= set(client.list_topics()) and time.monotonic() < deadline:
             time.sleep(0.05)
+    if len(created) == len(topics.ALL) and any(len(one.versions) > 1 for one in FORMATS):
+        state_current_formats(settings, "topics-create")
     return created
 
 

@@ -6,7 +6,6 @@ A statement takes effect on every running worker within seconds.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Any
@@ -15,12 +14,10 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from ninezero.schemas.formats import FORMATS, FormatsRejected, adopt
-from ninezero.schemas.register import RegisterRecord, SetAside, StatedFormats, register_key
+from ninezero.schemas.register import SetAside, StatedFormats
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import client as kafka
-from ninezero.streams.kafka import sync
 from ninezero.streams.kafka.internal_records import InternalRecords, Position, UnreadableRecord
-from ninezero.streams.kafka.records import internal_record
 from ninezero.streams.kafka.topics import REGISTER
 from ninezero.streams.settings import Settings
 
@@ -28,9 +25,6 @@ log = logging.getLogger("ninezero.register")
 
 FETCH_WAIT_MS = 3000
 """Longest time that the broker holds a fetch request. A new statement is delivered immediately."""
-
-WRITE_SECONDS = 30.0
-"""Longest time to wait until a statement is acknowledged."""
 
 RETRY_SECONDS = 1.0
 """Pause before the topic is read again after an error."""
@@ -86,18 +80,6 @@ async def read_register(settings: Settings) -> Statements:
     async with kafka.connected(kafka.consumer(settings)) as reader:
         statements.apply([record async for record in kafka.read_to_end(reader, [tp])])
     return statements
-
-
-def state(settings: Settings, value: RegisterRecord) -> None:
-    """Writes a statement to the register. Returns when the broker has acknowledged it.
-
-    Raises:
-        KafkaUnreachable: the broker does not answer.
-        KafkaForbidden: this user may not write to the topic.
-    """
-    record = internal_record(REGISTER, register_key(value), value)
-    with contextlib.closing(sync.producer(settings)) as writer, sync.explained_errors(settings):
-        writer.send(settings.topic(REGISTER.name), record.value, record.key, record.headers).get(WRITE_SECONDS)
 
 
 class Register(Statements):

@@ -42,7 +42,7 @@ def set_aside(
     yes: Annotated[bool, typer.Option("--yes", help="Accept the loss that the command states.")] = False,
 ) -> None:
     """Makes every role pass over exactly one record that cannot be read. The record stays in Kafka."""
-    from ninezero.streams.kafka.register import state
+    from ninezero.streams.kafka.statements import state
 
     who, by_name = identifier("--by", by), {topic.name: topic for topic in LOSSES}
     place = re.fullmatch(r"([a-z-]+)/([0-9]{1,9})@([0-9]{1,18})", which)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -11,7 +10,6 @@ import typer
 
 from ninezero.agents.cli.console import ByOption, CommandError, identifier, print_table
 from ninezero.schemas.formats import FORMATS
-from ninezero.schemas.register import StatedFormats
 from ninezero.streams import settings as settings_
 from ninezero.streams.settings import ROLES, Settings
 
@@ -56,7 +54,8 @@ def finish(
     yes: Annotated[bool, typer.Option("--yes", help="Finish the upgrade. There is no way back.")] = False,
 ) -> None:
     """States that every worker is of this release: from now on records are written in its formats. There is no way back."""
-    from ninezero.streams.kafka.register import read_register, state
+    from ninezero.streams.kafka.register import read_register
+    from ninezero.streams.kafka.statements import state_current_formats
 
     who, settings = identifier("--by", by), settings_.load(edge=True)
     statements = asyncio.run(read_register(settings))
@@ -89,7 +88,7 @@ def finish(
         raise CommandError(
             "nothing was stated: repeat the command with --yes. There is no way back to an older release"
         )
-    state(settings, StatedFormats(CURRENT, version("ninezero"), who, datetime.now(UTC)))
+    state_current_formats(settings, who)
     print("finished: workers write the new formats within seconds")
 
 

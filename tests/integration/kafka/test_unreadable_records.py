@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import urllib.request
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from ninezero.schemas.events import DecisionGroup, Decisions, encode
+from ninezero.schemas.formats import Format, Version
 from ninezero.schemas.register import StatedFormats
 from ninezero.streams import settings
-from ninezero.streams.kafka.register import state
+from ninezero.streams.kafka import administration, statements, sync
+from ninezero.streams.kafka.register import read_register
+from ninezero.streams.kafka.statements import state
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, wait_for
 
@@ -102,3 +107,19 @@ def test_an_upgrade_is_finished_when_every_worker_reads_the_formats(kafka: Broke
     refused = system.run("worker", "screening")
     assert refused.returncode == 1 and b"finished its upgrade to release 0.9.0" in refused.stderr
     assert "Traceback" not in system.logs()
+
+
+def test_a_new_deployment_writes_the_current_formats_from_the_beginning(
+    kafka: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = settings.load(System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path).env)
+    newer = Version(2, Decisions, upgrade=lambda value: value, downgrade=lambda value: value)
+    for module in (administration, statements):
+        monkeypatch.setattr(module, "FORMATS", (Format("decisions", Version(1, Decisions), newer),))
+    assert "register" in {name.rpartition(".")[2] for name in administration.create_topics(given, 1)}
+    stated = asyncio.run(read_register(given)).formats
+    assert stated is not None and stated.formats == {"decisions": 2}
+    with closing(sync.admin(given)) as admin:
+        admin.delete_topics([given.topic("dead-letters")])
+    assert administration.create_topics(given, 1) == [given.topic("dead-letters")]
+    assert asyncio.run(read_register(given)).formats == stated, "an older worker may run beside existing topics"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -162,6 +163,21 @@ def test_a_change_of_a_type_under_its_number_is_a_fault(change: dict[str, Any], 
         "watchlist", Version(1, before.current.kind), Version(2, after, upgrade=unchanged, downgrade=unchanged)
     )
     assert any("watchlist/2 has no description" in one for one in golden.faults([bumped], tmp_path))
+
+
+def test_a_file_of_a_release_never_changes(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("type.json", "manifest.json")]
+    for path in files:
+        shutil.copy(golden.FOLDER / "watchlist" / "1" / path.name, path)
+    sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
+    (tmp_path / "released.txt").write_text(f"# released\n{sums}")
+    assert list(golden.faults([], tmp_path)) == []
+    files[0].write_text("{}")
+    files[1].unlink()
+    found = list(golden.faults([], tmp_path))
+    assert [line.split()[0] for line in found] == ["type.json", "manifest.json"] and "was changed or removed" in found[
+        0
+    ]
 
 
 def test_the_order_of_array_fields_belongs_to_the_type_and_names_of_classes_do_not() -> None:
