@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import date
 from typing import NamedTuple
@@ -23,8 +24,10 @@ TablesByTopic = Mapping[str, frozenset[str]]
 
 
 class _Counted(NamedTuple):
-    """What was found in a table: its rows up to `now_to` (Unix time in ms), and the rows of marks."""
+    """What was found in a table: the days that were counted with the number of stored rows, their rows up to `now_to` (Unix time in
+    ms), and the rows of marks."""
 
+    days: Mapping[date, int]
     now_to: int
     rows: Counts
     marks: MarksByDay
@@ -37,6 +40,9 @@ class LossCheck:
         self._tables = tables
         self.counted_to: dict[str, int] = {}
         """The time up to which the tallies count the rows of a table (Unix time in ms), as of the last check."""
+        self._settled: dict[tuple[str, int], dict[date, int]] = {}
+        """By table and epoch, the days of which a tally includes every row, and the number of rows that are stored of them. While that
+        number stays as it is, they are not counted again."""
         self._running: set[tuple[str, int]] = set()
         """The rebuilds (table, epoch) that were not complete at the last check."""
 
@@ -58,7 +64,8 @@ class LossCheck:
             if states[table].cause != "deletion":
                 try:
                     now_to = self._recorded_until(table, recorded, states[table].rebuild) - MARGIN_MS
-                    counted[table] = _count(engine, table, states[table], recorded, now_to)
+                    settled = self._settled.get((table, states[table].epoch), {})
+                    counted[table] = _count(engine, table, states[table], recorded, now_to, settled)
                 except ClickHouseError as error:
                     failure = error
         # Sealed days and deletions are read after the rows were counted: rows that were dropped on purpose before they were
@@ -81,6 +88,11 @@ class LossCheck:
             return
         tallies.store(engine, table, state, found.rows.now, found.now_to)
         self.counted_to[table] = max(found.now_to, state.counted_to_ms)
+        settled = self._settled.setdefault((table, state.epoch), {})
+        for day, stored in found.days.items():
+            settled.pop(day, None)
+            if found.rows.now[day] == found.rows.total[day] and found.now_to >= state.counted_to_ms:
+                settled[day] = stored
         if state.rebuild == state.epoch > 0:
             self._report_rebuild(table, state, found, sealed_days)
 
@@ -91,7 +103,8 @@ class LossCheck:
         elif (table, state.rebuild) in self._running:
             self._running.discard((table, state.rebuild))
             expected = {day: tally.expected for day, tally in state.tallies.items()}
-            if short := shortfall(expected, found.rows.now, sealed_days):
+            rows = {day: tally.rows for day, tally in state.tallies.items()} | found.rows.now
+            if short := shortfall(expected, rows, sealed_days):
                 log.error(
                     "%s of %s are not in Kafka any more: restore them from a backup of ClickHouse",
                     _describe(short),
@@ -124,13 +137,24 @@ def begin_deletion(engine: Engine, tables: Iterable[str]) -> None:
     states = tallies.read_states(engine, list(tables))
     for table, state in states.items():
         if state.cause != "deletion":
-            _rebuild_lost(engine, table, state, _count(engine, table, state, recorded, 0), frozenset())
+            _rebuild_lost(engine, table, state, _count(engine, table, state, recorded, 0, {}), frozenset())
     tallies.begin_deletion(engine, states)
 
 
-def _count(engine: Engine, table: str, state: TableState, recorded: PartitionProgress, now_to: int) -> _Counted:
+def _count(
+    engine: Engine, table: str, state: TableState, recorded: PartitionProgress, now_to: int, settled: Mapping[date, int]
+) -> _Counted:
+    """Counts the days of a table that have changed since they were settled; every day at the end of a rebuild, for its report."""
     marks = progress.existing_marks(engine, table, _marks(table, recorded, state))
-    return _Counted(now_to, tallies.count(engine, table, state.counted_to_ms, now_to), marks)
+    stored = tallies.stored_rows(engine, table)
+    ends_rebuild = state.counted_to_ms < state.epoch_ms <= now_to
+    days = {
+        day: stored.get(day, 0)
+        for day in stored.keys() | state.tallies.keys()
+        if ends_rebuild or day not in state.tallies or stored.get(day, 0) != settled.get(day)
+    }
+    rows = tallies.count(engine, table, state.counted_to_ms, now_to, days) if days else Counts(*(Counter(),) * 3)
+    return _Counted(days, now_to, rows, marks)
 
 
 def _marks(table: str, recorded: PartitionProgress, state: TableState) -> Iterator[Mark]:
@@ -144,7 +168,7 @@ def _marks(table: str, recorded: PartitionProgress, state: TableState) -> Iterat
 
 def _rebuild_lost(engine: Engine, table: str, state: TableState, found: _Counted, sealed_days: Set[date]) -> bool:
     """Begins a rebuild if rows are missing. Returns whether some are."""
-    expected = {day: tally.rows for day, tally in state.tallies.items()}
+    expected = {day: tally.rows for day, tally in state.tallies.items() if day in found.days}
     lost = shortfall(found.marks.expected, found.marks.found, sealed_days)
     lost |= shortfall(expected, found.rows.again, sealed_days)
     if lost:

@@ -49,8 +49,8 @@ MAX_BYTES_IN_FLIGHT = 4 << 20
 CHECK_SECONDS = 4.0
 """Least time between two checks that recorded rows still exist."""
 
-CHECK_SHARE = 50
-"""A check takes at most this part of the connection's time: a fiftieth."""
+CHECK_SHARE = 25
+"""A check takes at most this part of the connection's time: a twenty-fifth."""
 
 
 class Recorder:

@@ -60,10 +60,11 @@ class TableState(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """The number of rows by day: up to the time of the last count, and up to the time of this one."""
+    """The number of rows by day: up to the time of the last count, up to the time of this one, and altogether."""
 
     again: Counter[date]
     now: Counter[date]
+    total: Counter[date]
 
 
 def read_epochs(engine: Engine) -> dict[str, TableState]:
@@ -90,17 +91,29 @@ def read_states(engine: Engine, tables: Collection[str]) -> dict[str, TableState
     return {table: states[table]._replace(tallies=found[table]) for table in tables}
 
 
-def count(engine: Engine, table: str, again_to_ms: int, now_to_ms: int) -> Counts:
-    """Counts the rows of a table by day up to two times (Unix times in ms)."""
-    at = time_expression(table)
-    final = "" if table in CASE_FACTS else " FINAL"  # those are views
+def stored_rows(engine: Engine, table: str) -> dict[date, int]:
+    """Returns by day how many rows a table stores, including rows that merges will replace. ClickHouse reads no row for it."""
     rows = engine.query(
-        f"SELECT {day_expression(table)} AS at_day, countIf({at} <= {again_to_ms}) AS again, countIf({at} <= {now_to_ms}) AS now "
-        f"FROM ninezero_data.{table}{final} GROUP BY at_day SETTINGS do_not_merge_across_partitions_select_final = 1"
+        f"SELECT {day_expression(table)} AS at_day, count() AS n FROM ninezero_data.{_stored_in(table)} GROUP BY at_day"
+    )
+    return {date.fromisoformat(row["at_day"]): int(row["n"]) for row in rows}
+
+
+def count(engine: Engine, table: str, again_to_ms: int, now_to_ms: int, days: Collection[date] | None = None) -> Counts:
+    """Counts the rows of a table by day up to two times (Unix times in ms), of some days or of all."""
+    at, day = time_expression(table), day_expression(table)
+    final = "" if table in CASE_FACTS else " FINAL"  # those are views
+    where = "" if days is None else f" WHERE {day} IN ({', '.join(repr(str(one)) for one in sorted(days))})"
+    rows = engine.query(
+        f"SELECT {day} AS at_day, countIf({at} <= {again_to_ms}) AS again, countIf({at} <= {now_to_ms}) AS now, count() AS total "
+        f"FROM ninezero_data.{table}{final}{where} GROUP BY at_day SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     by_day = {date.fromisoformat(row["at_day"]): row for row in rows}
-    again, now = (Counter({day: int(row[name]) for day, row in by_day.items()}) for name in ("again", "now"))
-    return Counts(again, now)
+    return Counts(*(Counter({one: int(row[name]) for one, row in by_day.items()}) for name in Counts._fields))
+
+
+def _stored_in(table: str) -> str:
+    return table.replace("_facts", "_cases") if table in CASE_FACTS else table
 
 
 def shortfall(expected: Mapping[date, int], found: Mapping[date, int], sealed_days: Set[date]) -> dict[date, int]:
@@ -148,12 +161,14 @@ def begin_deletion(engine: Engine, tables: Iterable[str]) -> None:
 
 
 def end_deletion(engine: Engine, tables: Iterable[str]) -> None:
-    """Counts the rows that tables have after a deletion, and compares later counts with that."""
+    """Counts the rows that tables have after a deletion, up to the time of the last count before it, and compares later counts
+    with that. Rows of the seconds after that time are not covered until the next check."""
     for table, state in read_states(engine, list(tables)).items():
+        latest = f"SELECT max(counted_to_ms) AS latest FROM ninezero_data.recorder_tallies WHERE table_name = '{table}'"
+        counted_to_ms = int(engine.query(latest)[0]["latest"])
+        rows = count(engine, table, counted_to_ms, counted_to_ms).now
         epoch = _next_epoch(state)
-        now_ms = epoch // 1_000_000
-        rows = count(engine, table, now_ms, now_ms).now
-        _insert(engine, table, epoch, {day: Tally(now_ms, n) for day, n in rows.items()})
+        _insert(engine, table, epoch, {day: Tally(counted_to_ms, n) for day, n in rows.items()})
         _begin(engine, [EpochRow(table, epoch, "deleted")])
 
 
