@@ -9,7 +9,7 @@ from typing import Any
 
 from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
-from ninezero.agents.recording.case_tables import roll_up_cases
+from ninezero.agents.recording.case_tables import record_cases
 from ninezero.agents.recording.projections.events import followup_fact_row, quarantine_fact_row
 from ninezero.schemas.case_facts import QuarantineFact
 from ninezero.schemas.row_block import Block
@@ -107,9 +107,7 @@ def write_cases(engine: Engine, days: Days, now: datetime) -> None:
                     else:
                         rows["followup_facts"].append(followup_fact_row(fact, day))
         blocks = {table: Block(table, some) for table, some in rows.items()}
-        for table, block in blocks.items():
-            inserts.insert(engine, table, block)
-        roll_up_cases(engine, blocks, days)
+        record_cases(engine, blocks, days)
 
 
 def _case(rng: random.Random, n: int, now: datetime) -> Any:
