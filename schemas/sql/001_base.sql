@@ -469,7 +469,7 @@ SELECT site_id, toUInt64(sum(room)) AS capacity, toUInt64(sum(here)) AS present,
 FROM (
     SELECT site_id, capacity AS room, 0 AS here FROM ninezero_data.site_register FINAL
     UNION ALL
-    SELECT site_id, 0 AS room, 1 AS here FROM ninezero_data.quarantine_live WHERE closed_on = toDate('2099-12-31')
+    SELECT toString(site_id) AS site_id, 0 AS room, 1 AS here FROM ninezero_data.quarantine_live WHERE closed_on = toDate('2099-12-31')
 ) GROUP BY site_id HAVING capacity > 0 OR present > 0;
 
 CREATE VIEW IF NOT EXISTS ninezero.followups_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS

@@ -1,0 +1,394 @@
+"""The rows that every view must have, computed plainly from the events that were recorded.
+
+Nothing here reads ClickHouse or shares code with the recording role. A frozen day keeps the counts that it had when it was frozen.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zlib import crc32
+from zoneinfo import ZoneInfo
+
+from ninezero.schemas.events import DeadLetter, PushReceipt, decoder
+from ninezero.schemas.rows import ProgressRow
+from ninezero.streams.kafka.topics import DEAD_LETTERS, RECEIPTS
+from tests import case_oracle
+from tests.acceptance import oracle
+from tests.acceptance.oracle import Decided
+from tests.view_history import Event, Message
+
+Row = dict[str, Any]
+Rows = list[Row]
+SILENT_MINUTES, GONE_MINUTES = 30, 24 * 60
+
+
+@dataclass
+class Recorded:
+    """What was recorded until now, and the state of the days."""
+
+    zone: str
+    events: list[Event] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
+    sites: list[Any] = field(default_factory=list)
+    sealed: set[date] = field(default_factory=set)
+    dropped: set[date] = field(default_factory=set)
+    """The sealed days whose facts were dropped."""
+    frozen_dispositions: dict[date, Rows] = field(default_factory=dict)
+    kept_kinds: dict[tuple[str, int], set[date]] = field(default_factory=lambda: defaultdict(set))
+    """The days of the dispositions about each scan when days were frozen. Until these days are dropped, its kind is known."""
+    progress: list[ProgressRow] = field(default_factory=list)
+
+    def record(self, message: Message) -> None:
+        """Adds a message, without its events of sealed days."""
+        self.messages.append(message)
+        self.events += [event for event in message.events if event.day not in self.sealed]
+
+    def freeze(self, days: Iterable[date]) -> None:
+        """Keeps the counts of dispositions of some days as they are now, and the kinds of the scans that any disposition names."""
+        for event in self.events:
+            if "of" in event.body:
+                self.kept_kinds[_of(event)].add(event.day)
+        rows = dispositions_by_day(self, datetime.now(UTC))
+        for day in days:
+            self.frozen_dispositions[day] = [row for row in rows if row["day"] == day]
+
+    def screened(self) -> list[Decided]:
+        """Returns each passage and arrival with its first decision."""
+        first: dict[Any, Event] = {}
+        for event in sorted(self.events, key=lambda e: e.first_ms):
+            if "people" in event.body or "person" in event.body:
+                first.setdefault((event.number, event.observed_ms // 60_000, event.place), event)
+        return [Decided(e.topic.name, e.body, e.value, e.reasons, {e.late}) for e in first.values()]
+
+    def cases(self, *types: str) -> list[Event]:
+        """Returns the events of cases, each with its first content."""
+        first: dict[Any, Event] = {}
+        for event in sorted(self.events, key=lambda e: e.first_ms):
+            if "case_id" in event.body:
+                first.setdefault(event.number, event)
+        return [event for event in first.values() if not types or event.body["type"] in types]
+
+
+def _of(disposition: Event) -> tuple[str, int]:
+    """Returns the number of the scan that a disposition is about."""
+    return disposition.body["of"]["device_id"], disposition.body["of"]["seq"]
+
+
+def _named(rows: oracle.Rows, keys: tuple[str, ...], values: tuple[str, ...]) -> Rows:
+    found = [
+        dict(zip((*keys, *values), (*key, *(row if isinstance(row, tuple) else (row,))), strict=True))
+        for key, row in rows.items()
+    ]
+    return [row | {"day": date.fromisoformat(str(row["day"]))} if "day" in row else row for row in found]
+
+
+def sites(recorded: Recorded, _: datetime) -> Rows:
+    latest: dict[str, Any] = {}
+    for row in sorted(recorded.sites, key=lambda row: row.version):
+        latest[row.site_id] = row
+    return [{name: getattr(r, name) for name in ("site_id", "kind", "division", "capacity")} for r in latest.values()]
+
+
+def _screened_except(recorded: Recorded, left_out: set[date]) -> list[Decided]:
+    days = {str(day) for day in left_out}
+    return [
+        d for d in recorded.screened()
+        if oracle.day_of(oracle.instant(d.event["observed_at"]) or 0, recorded.zone) not in days
+    ]  # fmt: skip
+
+
+def screening_by_minute(recorded: Recorded, _: datetime) -> Rows:
+    return _named(
+        oracle.screening_by_minute(_screened_except(recorded, recorded.sealed)), ("minute", "site_id"), oracle.COUNTED
+    )
+
+
+def screening_by_day(recorded: Recorded, _: datetime) -> Rows:
+    keys = ("day", "site_id", "kind", "direction")
+    return _named(oracle.screening_by_day(recorded.screened(), recorded.zone), keys, oracle.COUNTED)
+
+
+def reasons_by_day(recorded: Recorded, _: datetime) -> Rows:
+    return _named(oracle.reasons_by_day(recorded.screened(), recorded.zone), ("day", "site_id", "rule"), ("count",))
+
+
+def reasons_by_minute(recorded: Recorded, _: datetime) -> Rows:
+    counts: Counter[tuple[int, str]] = Counter()
+    at: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for decided in _screened_except(recorded, recorded.dropped):
+        minute = oracle.minute_of(oracle.instant(decided.event["observed_at"]) or 0)
+        for _person, rule in {(r.person, r.rule) for r in decided.reasons}:
+            counts[minute, rule] += 1
+            at[minute, rule].add(decided.site_id)
+    return [{"minute": m, "rule": r, "count": n, "sites": len(at[m, r])} for (m, r), n in counts.items()]
+
+
+def arrivals_by_day(recorded: Recorded, _: datetime) -> Rows:
+    rows = oracle.arrivals_by_day(recorded.screened(), recorded.zone)
+    return _named(rows, ("day", "site_id", "mode", "stage"), ("people",))
+
+
+def _is_kind_kept(recorded: Recorded, scan: Event) -> bool:
+    """Returns whether the kind of a scan is known whose day was dropped. Days are frozen in their order."""
+    return any(
+        day not in recorded.dropped and (day not in recorded.frozen_dispositions or day > scan.day)
+        for day in recorded.kept_kinds[scan.number]
+    )
+
+
+def dispositions_by_day(recorded: Recorded, _: datetime) -> Rows:
+    kinds: dict[Any, str] = {}
+    first: dict[Any, Event] = {}
+    for event in sorted(recorded.events, key=lambda e: e.first_ms):
+        if "people" in event.body and (event.day not in recorded.dropped or _is_kind_kept(recorded, event)):
+            kinds.setdefault(event.number, event.body["kind"])
+        elif "of" in event.body:
+            first.setdefault(event.number, event)
+    counts: dict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for event in first.values():
+        body = event.body
+        if event.day not in recorded.frozen_dispositions:
+            cell = counts[event.day, event.place, kinds.get(_of(event), ""), body["action"]]
+            cell[0] += body["override"] is not None
+            cell[1] += 1
+    names = ("day", "site_id", "kind", "action", "overrides", "count")
+    frozen = [row for rows in recorded.frozen_dispositions.values() for row in rows]
+    return frozen + [dict(zip(names, (*key, *cell), strict=True)) for key, cell in counts.items()]
+
+
+def device_completeness(recorded: Recorded, _: datetime) -> Rows:
+    contents: dict[tuple[str, int], list[Event]] = defaultdict(list)
+    for event in recorded.events:
+        contents[event.number].append(event)
+    rows: dict[tuple[Any, ...], Row] = {}
+    before: dict[str, int] = {}
+    for (device, seq), some in sorted(contents.items()):
+        first = min(some, key=lambda e: e.first_ms)
+        key = {"device_id": device, "day": first.day, "site_id": first.place}
+        empty = {"first_seq": seq, "last_seq": seq, "received": 0, "missing": 0, "conflicts": 0, "late": 0}
+        row = rows.setdefault(tuple(key.values()), key | empty)
+        row["last_seq"] = seq
+        row["received"] += 1
+        row["missing"] += seq - before.get(device, -1) - 1
+        row["conflicts"] += len({crc32(e.value) for e in some}) > 1
+        row["late"] += first.late
+        before[device] = seq
+    return list(rows.values())
+
+
+def devices_silent(recorded: Recorded, now: datetime) -> Rows:
+    last: dict[str, Event] = {}
+    for event in recorded.events:
+        if event.day >= now.date() - timedelta(days=2):
+            known = last.get(event.body["device_id"])
+            if known is None or known.first_ms < event.first_ms:
+                last[event.body["device_id"]] = event
+    rows = []
+    for device, event in last.items():
+        heard = event.first_ms // 1000
+        minutes = (int(now.timestamp()) - heard) / 60
+        if SILENT_MINUTES <= minutes < GONE_MINUTES:
+            rows.append({"device_id": device, "site_id": event.place, "last_heard": heard, "minutes": int(minutes)})
+    return rows
+
+
+def _receipts(recorded: Recorded) -> list[PushReceipt]:
+    read = decoder(PushReceipt).decode
+    found = [read(message.value) for message in recorded.messages if message.topic is RECEIPTS]
+    return [receipt for receipt in found if receipt.confirmation is None]
+
+
+def push_batches(recorded: Recorded, _: datetime) -> Rows:
+    last: dict[Any, PushReceipt] = {}
+    for receipt in sorted(_receipts(recorded), key=lambda r: r.at):
+        known = last.get((receipt.authority, receipt.batch_id))
+        if known is None or (receipt.confirmed and not known.confirmed):
+            last[receipt.authority, receipt.batch_id] = receipt
+    names = ("batch_id", "authority", "list", "category", "mode", "status", "code", "lines_declared", "accepted", "duplicate", "rejected", "withdrawn")  # fmt: skip
+    return [
+        {name: getattr(r, name) or "" if name == "code" else getattr(r, name) for name in names}
+        | {"issued_at": int(r.issued_at.timestamp())}
+        for r in last.values()
+    ]
+
+
+def watchlist_audit(recorded: Recorded, _: datetime) -> Rows:
+    rows = {
+        (int(r.at.timestamp()), r.by, "confirm" if r.confirmed else "withdraw" if r.mode == "withdraw" else "push",
+         r.batch_id, r.authority, r.list, r.lines_declared)
+        for r in _receipts(recorded)
+    }  # fmt: skip
+    return [
+        dict(zip(("at", "who", "action", "batch_id", "authority", "list", "lines"), row, strict=True)) for row in rows
+    ]
+
+
+def dead_letters_by_hour(recorded: Recorded, _: datetime) -> Rows:
+    read = decoder(DeadLetter).decode
+    letters = {message.value: read(message.value) for message in recorded.messages if message.topic is DEAD_LETTERS}
+    rows = oracle.dead_letters_by_hour(
+        (int(one.at.timestamp() * 1e6), one.topic, one.reason) for one in letters.values()
+    )
+    return _named(rows, ("hour", "topic", "reason"), ("records",))
+
+
+def recording_freshness(recorded: Recorded, _: datetime) -> Rows:
+    latest: dict[tuple[str, int, str], ProgressRow] = {}
+    for row in sorted(recorded.progress, key=lambda row: (row.rebuild, row.next_offset)):
+        latest[row.topic, row.partition, row.topic_id] = row
+    newest: dict[tuple[str, int], ProgressRow] = {}
+    for row in sorted(latest.values(), key=lambda row: row.recorded_until_ms):
+        newest[row.topic, row.partition] = row
+    return [
+        {
+            "topic": row.topic,
+            "partition": row.partition,
+            "recorded_until": row.recorded_until_ms // 1000,
+            "lag_events": row.lag,
+        }
+        for row in newest.values()
+    ]
+
+
+def _bodies(recorded: Recorded, place: str) -> list[dict[str, Any]]:
+    return [event.body for event in recorded.cases() if place in event.body]
+
+
+def _case_days(recorded: Recorded, place: str, now: datetime) -> case_oracle.Counts:
+    zone = ZoneInfo(recorded.zone)
+    count = case_oracle.quarantine if place == "site_id" else case_oracle.followups
+    return count(_bodies(recorded, place), zone, now.astimezone(zone).date(), now)
+
+
+def _case_rows(recorded: Recorded, now: datetime, place: str, names: tuple[str, ...]) -> Rows:
+    rows = _case_days(recorded, place, now)
+    return [
+        {"day": day, place: where} | {name: row[name] for name in names}
+        for (day, where), row in rows.items()
+        if any(row[name] for name in names)
+    ]
+
+
+def quarantine_by_day(recorded: Recorded, now: datetime) -> Rows:
+    names = ("admitted", "released", "transferred_in", "transferred_out", "present", "readings_due", "readings_done", "readings_missed")  # fmt: skip
+    return _case_rows(recorded, now, "site_id", names)
+
+
+def quarantine_anomalies_by_day(recorded: Recorded, now: datetime) -> Rows:
+    return _case_rows(recorded, now, "site_id", ("anomalies",))
+
+
+def quarantine_balance(recorded: Recorded, now: datetime) -> Rows:
+    failing = case_oracle.balance(_case_days(recorded, "site_id", now), now.astimezone(ZoneInfo(recorded.zone)).date())
+    return [
+        {"day": day, "site_id": site, "present": present, "expected": expected, "difference": present - expected, "misplaced": wrong}
+        for (day, site), (present, expected, wrong) in failing.items()
+    ]  # fmt: skip
+
+
+def quarantine_occupancy(recorded: Recorded, now: datetime) -> Rows:
+    today = now.astimezone(ZoneInfo(recorded.zone)).date()
+    days = _case_days(recorded, "site_id", now)
+    present = {site: row["present"] for (day, site), row in days.items() if day == today}
+    capacity = {row["site_id"]: row["capacity"] for row in sites(recorded, now)}
+    return [
+        {"site_id": site, "capacity": capacity.get(site, 0), "present": present.get(site, 0), "free": capacity.get(site, 0) - present.get(site, 0)}
+        for site in {*present, *capacity}
+        if capacity.get(site) or present.get(site)
+    ]  # fmt: skip
+
+
+def followups_by_day(recorded: Recorded, now: datetime) -> Rows:
+    return _case_rows(recorded, now, "district", ("opened", "visits", "reached", "closed", "overdue", "open"))
+
+
+def followup_anomalies_by_day(recorded: Recorded, now: datetime) -> Rows:
+    return _case_rows(recorded, now, "district", ("anomalies",))
+
+
+@dataclass
+class _Followup:
+    """The first opening, the closing after it, and the first visit between them."""
+
+    opened: Event | None = None
+    closed: Event | None = None
+    visited: Event | None = None
+
+
+def _followups(recorded: Recorded) -> list[_Followup]:
+    found: dict[str, _Followup] = defaultdict(_Followup)
+    for event in sorted(recorded.cases("opened", "visit", "closed"), key=lambda e: (e.observed_ms, e.number)):
+        if "district" not in event.body:
+            continue
+        case, kind = found[event.body["case_id"]], event.body["type"]
+        if kind == "opened":
+            case.opened = case.opened or event
+        elif case.opened is not None and case.closed is None:
+            if kind == "closed":
+                case.closed = event
+            elif case.visited is None:
+                case.visited = event
+    return [case for case in found.values() if case.opened is not None]
+
+
+def followup_closings_by_day(recorded: Recorded, _: datetime) -> Rows:
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for case in _followups(recorded):
+        if case.closed is not None and case.opened is not None:
+            rows[case.closed.day, case.opened.place, case.closed.body["closed"]] += 1
+    return _named(dict(rows), ("day", "district", "closed"), ("count",))
+
+
+def followup_delay_by_day(recorded: Recorded, _: datetime) -> Rows:
+    issued: dict[str, int] = {}
+    for receipt in push_batches(recorded, datetime.now(UTC)):
+        issued[receipt["batch_id"]] = min(receipt["issued_at"], issued.get(receipt["batch_id"], 1 << 40))
+    seconds: dict[tuple[date, str], list[int]] = defaultdict(list)
+    for case in _followups(recorded):
+        assert case.opened is not None
+        if case.visited is not None and case.opened.body["batch_id"] in issued:
+            delay = case.visited.observed_ms // 1000 - issued[case.opened.body["batch_id"]]
+            seconds[case.opened.day, case.opened.place].append(delay)
+    return [
+        {"day": day, "district": place, "cases": len(some), "median_hours": round(statistics.median_high(some) / 3600, 2), "max_hours": round(max(some) / 3600, 2)}
+        for (day, place), some in seconds.items()
+    ]  # fmt: skip
+
+
+def care_alerts_by_day(recorded: Recorded, now: datetime) -> Rows:
+    zone, earliest = ZoneInfo(recorded.zone), {}
+    for event in sorted(recorded.cases(), key=lambda e: e.observed_ms):
+        body = event.body
+        hour = datetime.fromisoformat(body["observed_at"]).astimezone(zone).hour
+        if "district" in body:
+            rules, slot = {"symptoms": body["visit"] == "seen_symptomatic"}, ""
+        else:
+            slot = body["slot"] or ("am" if hour < 12 else "pm")
+            rules = {"fever": (body["temperature_c"] or 0) >= 37.3, "symptoms": bool(body["symptoms"])}
+        for rule in (rule for rule, is_so in rules.items() if is_so):
+            earliest.setdefault((rule, body["case_id"], event.day, slot), event.place)
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for (rule, _, day, _), place in earliest.items():
+        rows[day, rule, place] += 1
+    for row in quarantine_by_day(recorded, now):
+        rows[row["day"], "reading_missed", row["site_id"]] += row["readings_missed"]
+    for row in followups_by_day(recorded, now):
+        rows[row["day"], "visit_overdue", row["district"]] += row["overdue"]
+    return _named(dict(+rows), ("day", "rule", "site_id"), ("count",))
+
+
+VIEWS: dict[str, Callable[[Recorded, datetime], Rows]] = {
+    view.__name__: view
+    for view in (
+        sites, screening_by_minute, screening_by_day, reasons_by_day, reasons_by_minute, arrivals_by_day, dispositions_by_day,
+        device_completeness, devices_silent, push_batches, watchlist_audit, dead_letters_by_hour, quarantine_by_day,
+        quarantine_anomalies_by_day, quarantine_balance, quarantine_occupancy, followups_by_day, followup_anomalies_by_day,
+        followup_closings_by_day, followup_delay_by_day, care_alerts_by_day, recording_freshness,
+    )
+}  # fmt: skip
+"""The oracle of each view of the database `ninezero`."""
