@@ -39,7 +39,7 @@ READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a se
 WRITES = {
     "screening": "screening-outcomes screening-alerts screening-decisions dead-letters",
     "lists": "watchlist push-receipts screening-alerts dead-letters",
-    "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger register",
+    "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger",
     "recording": "dead-letters",
     "devices": "checkpoint-scans station-arrivals dispositions quarantine-events followup-events",
     "authorities": "watchlist-pushes",
