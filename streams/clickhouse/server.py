@@ -62,11 +62,14 @@ class Server:
         options = dict(parse_qsl(parts.query))
         self.cluster = options.pop("cluster", "")
         """See `Engine.cluster`."""
-        first, *others = parts.netloc.split(",")
+        account, at, hosts = parts.netloc.rpartition("@")
+        first, _, others = hosts.partition(",")
         if others:
-            options["alt_hosts"] = ",".join(others)
+            options["alt_hosts"] = others
         try:
-            self._client = Client.from_url(urlunsplit(parts._replace(netloc=first, query=urlencode(options))))
+            self._client = Client.from_url(
+                urlunsplit(parts._replace(netloc=account + at + first, query=urlencode(options)))
+            )
         except (ValueError, TypeError, AttributeError):  # raised for an unknown option after the `?`
             raise ClickHouseError(
                 "NINEZERO_CLICKHOUSE is wrong: correct the options after the ?, see clickhouse-driver"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ninezero.agents.cli.operations.migrate import migrate as migrate_command
 from ninezero.schemas.rows import TABLES
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine, SchemaError, ensure_schema, migrations, schema, upgrade
@@ -160,6 +161,16 @@ def test_a_plan_changes_nothing(engine: Engine, folder: Path) -> None:
     assert real(engine) == before
     assert migrations.read_applied(engine).keys() == {"001_base"}
     assert upgrade.plan(None, ZONE).steps[0].migration.name == "001_base"
+
+
+def test_the_command_prints_the_plan_of_a_database_that_does_not_exist_and_does_not_create_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NINEZERO_CLICKHOUSE", f"chdb://{tmp_path}/none")
+    migrate_command(plan=True)
+    printed = capsys.readouterr().out
+    assert "CREATE TABLE IF NOT EXISTS ninezero_data.site_register" in printed
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_worker_runs_on_its_schema_and_the_next_one_and_refuses_others_with_one_line(

@@ -47,7 +47,8 @@ def test_a_missing_required_setting_is_named(name: str) -> None:
     ("name", "value"),
     [
         ("NINEZERO_KAFKA", "broker"), ("NINEZERO_CLICKHOUSE", "http://x"), ("NINEZERO_CLICKHOUSE", "chdb://data"),
-        ("NINEZERO_CLICKHOUSE", "clickhouse://h:99999999"), ("NINEZERO_ORDER", "two words"), ("NINEZERO_SUNSET", "soon"),
+        ("NINEZERO_CLICKHOUSE", "clickhouse://h:99999999"), ("NINEZERO_CLICKHOUSE", "clickhouse://h:9000,i:x"),
+        ("NINEZERO_CLICKHOUSE", "clickhouse://h,"), ("NINEZERO_CLICKHOUSE_CLUSTER", "main"), ("NINEZERO_ORDER", "two words"), ("NINEZERO_SUNSET", "soon"),
         ("NINEZERO_SUNSET", "2030-01-01T00:00:00"), ("NINEZERO_HOME", "3701"), ("NINEZERO_TIMEZONE", "Mars/Base"), ("NINEZERO_K", "10"),
         ("NINEZERO_K", "many"), ("NINEZERO_TOPIC_PREFIX", "a/b"), ("NINEZERO_REPLAY", "yes"), ("NINEZERO_MAX_LIST_AGE", "0"),
         ("NINEZERO_HTTP", "6066"), ("NINEZERO_WORKERS", "screening"), ("NINEZERO_WORKERS", "nobody=h:1"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
@@ -74,6 +75,16 @@ def test_an_incomplete_security_setting_is_an_error_and_never_a_plain_connection
 ) -> None:
     with pytest.raises(SettingsError, match=named):
         load({**GOOD, **given})
+
+
+def test_hosts_and_cluster_of_clickhouse_are_part_of_its_address() -> None:
+    hosts = {"NINEZERO_CLICKHOUSE": "clickhouse://w:a,b@h1:9000,h2/?compression=lz4"}
+    assert load({**GOOD, **hosts}).clickhouse == hosts["NINEZERO_CLICKHOUSE"]
+    assert load({**GOOD, **hosts, "NINEZERO_CLICKHOUSE_CLUSTER": "main"}).clickhouse.endswith(
+        "?compression=lz4&cluster=main"
+    )
+    with pytest.raises(SettingsError, match="NINEZERO_CLICKHOUSE_CLUSTER"):
+        load({**GOOD, **hosts, "NINEZERO_CLICKHOUSE_CLUSTER": "a`b"})
 
 
 def test_no_secret_is_in_the_repr_of_settings() -> None:
