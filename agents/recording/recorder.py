@@ -47,10 +47,13 @@ MAX_BYTES_IN_FLIGHT = 4 << 20
 """Bytes of records above which nothing is fetched: a million events are about 45 MB in Kafka, and ten times as much in memory."""
 
 CHECK_SECONDS = 4.0
-"""Least time between two checks that recorded rows still exist."""
+"""Least time between two checks that recorded rows still exist, and between two comparisons of positions."""
+
+LAST_CHECK_SECONDS = 15.0
+"""Longest time between two checks."""
 
 CHECK_SHARE = 25
-"""A check takes at most this part of the connection's time: a twenty-fifth."""
+"""Within these limits, a check takes at most this part of the time: a twenty-fifth."""
 
 
 class Recorder:
@@ -137,7 +140,7 @@ class Recorder:
 
     async def run(self) -> None:
         """Flushes about once a second, and checks regularly that recorded rows still exist."""
-        check_at = 0.0
+        losses_at = positions_at = 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), FLUSH_SECONDS)
@@ -145,10 +148,15 @@ class Recorder:
             for topic, buffer in list(self._buffers.items()):
                 if buffer.due:
                     await self._flush(topic, buffer)
-            if (began := time.monotonic()) >= check_at:
-                await self._check()
-                duration = time.monotonic() - began
-                check_at = time.monotonic() + max(CHECK_SECONDS, CHECK_SHARE * duration)
+            if (began := time.monotonic()) >= losses_at:
+                with self._unchecked_losses:
+                    await self._checkpoint.check_losses()
+                ended = time.monotonic()
+                losses_at = ended + min(max(CHECK_SECONDS, CHECK_SHARE * (ended - began)), LAST_CHECK_SECONDS)
+            if time.monotonic() >= positions_at:
+                with self._unchecked_positions:
+                    await self._check_positions()
+                positions_at = time.monotonic() + CHECK_SECONDS
 
     async def _flush(self, topic: str, buffer: TopicBuffer) -> None:
         try:
@@ -172,13 +180,6 @@ class Recorder:
 
     def _measure(self) -> None:
         metrics.sink_buffered.set(self._buffered_rows())
-
-    async def _check(self) -> None:
-        """Checks that recorded rows exist, and reads partitions again whose rows were lost or never recorded."""
-        with self._unchecked_losses:
-            await self._checkpoint.check_losses()
-        with self._unchecked_positions:
-            await self._check_positions()
 
     async def _check_positions(self) -> None:
         """Compares the positions of partitions with what is recorded, for partitions of which no record waits.

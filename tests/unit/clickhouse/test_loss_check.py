@@ -161,7 +161,13 @@ class Simulation:
         """A recorder checks for losses, as it does every few seconds."""
         self.now_ms += 4000
         before = tallies.read_epochs(self.engine)
-        asyncio.run(self.recorders[number]._check())
+        recorder = self.recorders[number]
+
+        async def run() -> None:
+            await recorder._checkpoint.check_losses()
+            await recorder._check_positions()
+
+        asyncio.run(run())
         self.note_rebuilds(before)
 
     def note_rebuilds(self, before: dict[str, tallies.TableState]) -> None:
