@@ -339,16 +339,16 @@ SELECT at, who, action, batch_id, authority, list, lines FROM ninezero_data.push
 -- counts for each (day, place) up to its last event, and where an open case is from the day `since` on. version = sum of the
 -- versions of its events, which only grows. An open case has closed_on = 2099-12-31.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_cases (
-    case_id String, version UInt64, closed_on Date, site_id LowCardinality(String), since Date, facts String CODEC(ZSTD),
-    days Array(Date), sites Array(LowCardinality(String)), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
+    case_id String, version UInt64, closed_on Date, site_id String, since Date, facts String CODEC(ZSTD),
+    days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
     transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32), done_am Array(UInt32),
     done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), fever Array(UInt32), symptoms Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
-    case_id String, version UInt64, closed_on Date, district LowCardinality(String), since Date, opened_on Date,
-    batch_id String, first_visit Int64, closed_as LowCardinality(String), facts String CODEC(ZSTD),
-    days Array(Date), districts Array(LowCardinality(String)), opened Array(UInt32), visits Array(UInt32), reached Array(UInt32),
+    case_id String, version UInt64, closed_on Date, district String, since Date, opened_on Date,
+    batch_id String, first_visit Int64, closed_as String, facts String CODEC(ZSTD),
+    days Array(Date), districts Array(String), opened Array(UInt32), visits Array(UInt32), reached Array(UInt32),
     closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32), symptoms Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
@@ -356,18 +356,18 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
 -- `begins` on, before `ends`. A case that closed before the last `ends` counts only here, so one row switches from its own row
 -- to the kept counts. Of two rows that begin on the same day one survives. The row that ends in 2100 includes open cases.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_kept (
-    begins Date, ends Date, days Array(Date), sites Array(LowCardinality(String)), admitted Array(UInt32), released Array(UInt32),
+    begins Date, ends Date, days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32),
     transferred_in Array(UInt32), transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32),
     done_am Array(UInt32), done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), fever Array(UInt32),
     symptoms Array(UInt32)
 ) ENGINE = ReplacingMergeTree(ends) ORDER BY begins COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_kept (
-    begins Date, ends Date, days Array(Date), districts Array(LowCardinality(String)), opened Array(UInt32), visits Array(UInt32),
+    begins Date, ends Date, days Array(Date), districts Array(String), opened Array(UInt32), visits Array(UInt32),
     reached Array(UInt32), closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32),
-    symptoms Array(UInt32), closing_days Array(Date), closing_districts Array(LowCardinality(String)),
-    closing_ways Array(LowCardinality(String)), closings Array(UInt32), delay_days Array(Date),
-    delay_districts Array(LowCardinality(String)), delays Array(Int64)
+    symptoms Array(UInt32), closing_days Array(Date), closing_districts Array(String),
+    closing_ways Array(String), closings Array(UInt32), delay_days Array(Date),
+    delay_districts Array(String), delays Array(Int64)
 ) ENGINE = ReplacingMergeTree(ends) ORDER BY begins COMMENT 'kept by erase';
 
 CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_live AS
