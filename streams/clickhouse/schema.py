@@ -11,11 +11,12 @@ from ninezero.streams.clickhouse.engine import Engine
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table or view. `query` is the SELECT of a view; `columns` gives the type by name."""
+    """A table or view. `query` is the SELECT of a view; `columns` gives the type by name. The comment says what `erase` keeps."""
 
     engine: str
     partition_key: str
     sorting_key: str
+    comment: str
     query: str
     columns: dict[str, str]
 
@@ -37,10 +38,15 @@ def read_schema(engine: Engine, names: Collection[str]) -> Schema:
         columns.setdefault(row["owner"], {})[row["name"]] = row["type"]
     tables = {
         row["name"]: Table(
-            row["engine"], row["partition_key"], row["sorting_key"], row["as_select"], columns.get(row["name"], {})
+            row["engine"],
+            row["partition_key"],
+            row["sorting_key"],
+            row["comment"],
+            row["as_select"],
+            columns.get(row["name"], {}),
         )
         for row in engine.query(
-            "SELECT concat(database, '.', table) AS name, engine, partition_key, sorting_key, as_select"
+            "SELECT concat(database, '.', table) AS name, engine, partition_key, sorting_key, comment, as_select"
             " FROM system.tables WHERE database LIKE 'ninezero%'"
         )
         if row["name"] in names
@@ -65,7 +71,7 @@ def differences(expected: Schema, real: Schema) -> Iterator[str]:
                 yield f"the column {column} of {name} is {found.columns[column]}, not {type_}"
         for column in sorted(found.columns.keys() - wanted.columns.keys()):
             yield f"{name} has a column {column} that no migration made"
-        for what in ("engine", "partition_key", "sorting_key"):
+        for what in ("engine", "partition_key", "sorting_key", "comment"):
             if getattr(found, what) != getattr(wanted, what):
                 yield f"the {what.replace('_', ' ')} of {name} is {getattr(found, what) or 'empty'}, not {getattr(wanted, what) or 'empty'}"
         if found.query != wanted.query and expected.server == real.server:

@@ -220,6 +220,7 @@ def test_every_difference_from_the_migrations_is_named(engine: Engine) -> None:
     for sql in (
         "DROP TABLE ninezero_data.dead_letter_facts",
         "ALTER TABLE ninezero_data.site_register ADD COLUMN extra String",
+        "ALTER TABLE ninezero_data.site_register MODIFY COMMENT 'mine'",
         "ALTER TABLE ninezero_data.site_register DROP COLUMN kind",
         "ALTER TABLE ninezero_data.site_register MODIFY COLUMN capacity UInt16",
         "CREATE OR REPLACE VIEW ninezero.dead_letters_by_hour AS SELECT now() AS hour, topic, reason, toUInt64(1) AS records FROM (SELECT toLowCardinality('') AS topic, toLowCardinality('') AS reason)",
@@ -227,6 +228,7 @@ def test_every_difference_from_the_migrations_is_named(engine: Engine) -> None:
         engine.execute(sql)
     expected = upgrade.expected_schema(migrations.read_applied(engine))
     assert expected is not None
+    comment = expected.tables["ninezero_data.site_register"].comment
     assert list(schema.differences(expected, schema.read_schema(engine, expected.tables.keys()))) == [
         "the column hour of ninezero.dead_letters_by_hour is DateTime, not DateTime('UTC')",
         "ninezero.dead_letters_by_hour has another query than its migration",
@@ -234,6 +236,7 @@ def test_every_difference_from_the_migrations_is_named(engine: Engine) -> None:
         "ninezero_data.site_register lacks the column kind (String)",
         "the column capacity of ninezero_data.site_register is UInt16, not UInt32",
         "ninezero_data.site_register has a column extra that no migration made",
+        f"the comment of ninezero_data.site_register is mine, not {comment or 'empty'}",
     ]
 
 
