@@ -5,6 +5,9 @@ class UserError(Exception):
     """The base of every error that is shown to a user in one line: what is wrong, and what to do. It quotes no input value."""
 
 
+UNREADABLE = "unreadable_record"
+"""Begins the message of an error about a record of an internal topic that cannot be read."""
+
 DEPENDENCY = "dependency"
 """Attribute of a log record which reports that a dependency does not answer: `log.warning(…, extra={DEPENDENCY: "Kafka"})`.
 

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ninezero.agents.doctor import check_clickhouse, check_kafka, check_lists, check_roles, check_settings
+from ninezero.agents.doctor import (
+    check_clickhouse,
+    check_formats,
+    check_kafka,
+    check_lists,
+    check_roles,
+    check_settings,
+)
 from ninezero.agents.doctor.findings import Finding, Results
 from ninezero.agents.doctor.probe import DeploymentProbe
-from ninezero.streams.errors import UserError
+from ninezero.streams.errors import UNREADABLE, UserError
 
 PARTS: Mapping[str, Callable[[DeploymentProbe], Results]] = {
     "settings": check_settings.settings,
@@ -18,6 +25,7 @@ PARTS: Mapping[str, Callable[[DeploymentProbe], Results]] = {
     "kafka": check_kafka.kafka,
     "topics": check_kafka.topics,
     "acls": check_kafka.acls,
+    "formats": check_formats.formats,
     "clickhouse": check_clickhouse.clickhouse,
     "keys": check_lists.keys,
     "lists": check_lists.lists,
@@ -41,9 +49,13 @@ def examine(environ: Mapping[str, str], parts: tuple[str, ...] = ()) -> Iterator
             for result in PARTS[part](probe):
                 yield Finding(part, *result)
         except UserError as error:
-            why, _, todo = str(error).partition(": ")
+            text, unreadable = str(error).removeprefix(f"{UNREADABLE}: "), str(error).startswith(UNREADABLE)
+            why, _, todo = text.partition(": ")
             yield Finding(
-                part, "could_not_check", why, todo or "solve the problems of the other parts first, then run it again"
+                part,
+                "failed" if unreadable else "could_not_check",
+                why,
+                todo or "solve the problems of the other parts first, then run it again",
             )
         except Exception as error:  # its message may quote anything, so only its type is shown
             yield Finding(part, "could_not_check", f"unexpected {type(error).__name__}", "report it")

@@ -10,6 +10,7 @@ from ninezero.schemas.formats.format import (
     Version,
     adopt,
     stated_format,
+    unsupported,
 )
 from ninezero.schemas.formats.table import (
     DECISIONS,
@@ -36,4 +37,5 @@ __all__ = [
     "Version",
     "adopt",
     "stated_format",
+    "unsupported",
 ]

@@ -141,6 +141,17 @@ def stated_format(name: str, headers: Iterable[tuple[str, bytes]]) -> str:
     return text if all(c.isalnum() or c in "-/" for c in text) else "(not a format)"
 
 
+def unsupported(formats: Iterable[Format], stated: Mapping[str, int]) -> list[str]:
+    """Returns the formats that the deployment states and this release does not read, as `NAME/NUMBER`.
+
+    Args:
+        formats: the formats that this release knows.
+        stated: the number of each format by name; empty if the deployment states none.
+    """
+    readable = {(one.name, number) for one in formats for number in one.readable}
+    return sorted(f"{name}/{number}" for name, number in stated.items() if (name, number) not in readable)
+
+
 def adopt(formats: Iterable[Format], stated: Mapping[str, int]) -> None:
     """Writes every format in the number that the deployment states.
 
@@ -151,11 +162,8 @@ def adopt(formats: Iterable[Format], stated: Mapping[str, int]) -> None:
     Raises:
         FormatsRejected: this release does not know one of them. The formats are then unchanged.
     """
-    known = {one.name: one for one in formats}
-    unknown = [
-        f"{name}/{number}" for name, number in stated.items() if name not in known or number not in known[name].readable
-    ]
-    if unknown:
-        raise FormatsRejected(", ".join(sorted(unknown)))
-    for name, one in known.items():
-        one.write(stated.get(name))
+    formats = tuple(formats)
+    if unknown := unsupported(formats, stated):
+        raise FormatsRejected(", ".join(unknown))
+    for one in formats:
+        one.write(stated.get(one.name))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ninezero.schemas.formats import stated_format
 from ninezero.streams import metrics
-from ninezero.streams.errors import UserError
+from ninezero.streams.errors import UNREADABLE, UserError
 from ninezero.streams.kafka.topics import Topic
 
 log = logging.getLogger("ninezero.records")
@@ -38,7 +38,7 @@ class UnreadableRecord(UserError):
 
     def __init__(self, position: Position, stated: str, readable: str) -> None:
         super().__init__(
-            f"unreadable_record: topic {position.topic}, partition {position.partition}, offset {position.offset}, format"
+            f"{UNREADABLE}: topic {position.topic}, partition {position.partition}, offset {position.offset}, format"
             f" {stated}: this release reads {readable}; start the release that wrote the record, or pass over it with"
             f" ninezero records set-aside {position}"
         )

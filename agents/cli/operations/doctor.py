@@ -19,7 +19,7 @@ def doctor(
         list[str] | None,
         typer.Argument(
             metavar="[PART]…",
-            help="Parts to check: settings, sunset, kafka, topics, acls, clickhouse, keys, lists, clocks, roles. The default is all of them.",
+            help="Parts to check: settings, sunset, kafka, topics, acls, formats, clickhouse, keys, lists, clocks, roles. The default is all of them.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list of {part, status, found, todo}.")] = False,

@@ -91,7 +91,9 @@ def deployment(kafka: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_a_deployment_without_problems_is_ok_and_unchecked_parts_are_reported(deployment: Checked) -> None:
-    done = deployment.system.run("doctor", "settings", "sunset", "kafka", "topics", "keys", "lists", "clocks", "--json")
+    done = deployment.system.run(
+        "doctor", "settings", "sunset", "kafka", "topics", "formats", "keys", "lists", "clocks", "--json"
+    )
     findings = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, b"")
     assert [f for f in findings if f["status"] != "ok"] == [f for f in findings if f["part"] == "sunset"]
