@@ -192,7 +192,7 @@ def test_completeness_is_the_same_whether_days_are_rolled_up_or_not(
     check(engine, deployment)
     if (
         request.node.callspec.params["engine"] == "server"
-    ):  # a restarted server reads its views again, and 18.16 then interprets them differently
+    ):  # as at a restart, which reads the definitions of views again
         for view in engine.query(
             "SELECT database, name FROM system.tables WHERE database LIKE 'ninezero%' AND engine = 'View'"
         ):
