@@ -52,11 +52,15 @@ def clickhouse(probe: DeploymentProbe) -> Results:
             yield from _overdue(engine, probe.settings)
             yield from _lost(engine)
             yield from _account(engine, urlsplit(probe.settings.clickhouse))
-    except ClickHouseDenied:
-        yield failed(
-            "ClickHouse rejects the account or its password",
-            "correct NINEZERO_CLICKHOUSE; the accounts are in deploy/clickhouse",
-        )
+    except ClickHouseDenied as error:
+        if error.code is None:  # the certificate or the version
+            found, _, todo = str(error).partition(": ")
+            yield failed(found, todo)
+        else:
+            yield failed(
+                "ClickHouse rejects the account or its password",
+                "correct NINEZERO_CLICKHOUSE; the accounts are in deploy/clickhouse",
+            )
     except ClickHouseError as error:
         # The message of the driver may name the account, never the password. The address is the operator's own.
         yield failed(

@@ -29,7 +29,7 @@ class ClickHouseError(UserError):
 
 
 class ClickHouseDenied(ClickHouseError):
-    """The server answers, but it rejects the account or its password, or its certificate cannot be verified."""
+    """The server answers, but it rejects the account or its password, its certificate cannot be verified, or it is too old."""
 
 
 SETTINGS = {

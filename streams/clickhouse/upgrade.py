@@ -97,7 +97,8 @@ def ensure_schema(engine: Engine, timezone: str) -> list[str]:
     """
     applied = read_applied(engine)
     check_known(applied, timezone)
-    for step in _steps(applied, timezone):
+    steps = _steps(applied, timezone)
+    for step in steps:
         if not _is_installation(step, applied):
             state = (
                 f"is half applied ({step.first} of {len(step.migration.statements)} statements)"
@@ -112,7 +113,7 @@ def ensure_schema(engine: Engine, timezone: str) -> list[str]:
         if missing := sorted(_missing(engine, applied)):
             raise SchemaError(f"{missing[0]} is missing: run the ninezero migrate of the release that has {newer[-1]}")
         return []
-    return migrate(engine, timezone)
+    return migrate(engine, timezone) if steps or _missing(engine, applied) else []
 
 
 def expected_schema(applied: dict[str, Applied]) -> Schema | None:

@@ -28,6 +28,7 @@ from ninezero.agents.doctor.checks import examine
 from ninezero.schemas.events import Heartbeat, Manifest, encode
 from ninezero.schemas.formats import WATCHLIST
 from ninezero.streams import clickhouse, settings
+from ninezero.streams.clickhouse import server
 from ninezero.streams.clickhouse.migrations import Migration, record
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.kafka import administration, diagnosis, sync, topics
@@ -169,6 +170,9 @@ def test_problems_of_clickhouse_its_schema_and_its_accounts_are_found(
     assert "clickhouse ok: schema at 001_base" in text
     text = deployment.report("clickhouse", NINEZERO_TIMEZONE="Asia/Urumqi")
     assert "clickhouse failed: the views were made for the time zone Asia/Shanghai, but NINEZERO_TIMEZONE is Asia/Urumqi" in text  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "OLDEST_VERSION", (99, 1))
+        assert "is too old -> install 99.1 or later" in deployment.report("clickhouse")
     monkeypatch.setattr(check_clickhouse, "MANY_PARTS", 1)
     assert "parts in a partition" in deployment.report("clickhouse")
     engine = clickhouse.connect(deployment.server.url)
