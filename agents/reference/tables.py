@@ -10,8 +10,8 @@ from ninezero.streams import clickhouse
 
 VIEWS: Mapping[str, str] = {
     "ninezero.arrivals_by_day": "One row for each local day, site, mode and stage.",
-    "ninezero.care_alerts_by_day": "One row for each local day, rule of the case alerts, and site or district. Fever and symptoms are counted"
-    " as long as the facts of the case are kept, once for each case, day and slot.",
+    "ninezero.care_alerts_by_day": "One row for each local day, rule of the case alerts, and site or district. Fever and symptoms count"
+    " once for each case, day and slot.",
     "ninezero.dead_letters_by_hour": "One row for each hour, source topic and reason.",
     "ninezero.device_completeness": "One row for each device, local day and site: which sequence numbers arrived.",
     "ninezero.devices_silent": "One row for each device that sent an event in the last 24 hours, but none in the last 30 minutes.",
