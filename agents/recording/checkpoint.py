@@ -199,7 +199,7 @@ class Checkpoint:
             recorded[tp] = found.get((tp, self._topic_id(tp)), Progress())
             needed = self._loss_check.needed_rebuild(tp.topic, rebuilds)
             if recorded[tp].rebuild < needed:
-                recorded[tp] = restarted[tp] = Progress(rebuild=needed)
+                recorded[tp] = restarted[tp] = Progress(rebuild=needed, lag=self.end_offsets.get(tp, 0))
         self._write_progress(engine, restarted)
         return recorded
 

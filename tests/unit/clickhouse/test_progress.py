@@ -76,3 +76,26 @@ def test_progress_of_an_earlier_rebuild_no_longer_counts(engine: Engine) -> None
 def test_key_columns_and_times_are_columns_of_their_table_and_never_a_case_number() -> None:
     for table, key in KEY_COLUMNS.items():
         assert {*key, TIME_COLUMN[table]} <= set(ROW_TYPES[table]._fields) - {"case_id"}
+
+
+def test_the_view_shows_until_when_each_partition_is_recorded_also_in_a_rebuild_and_for_a_new_topic(
+    engine: Engine,
+) -> None:
+    def freshness() -> dict[int, tuple[str, int]]:
+        rows = engine.query(
+            "SELECT partition, recorded_until, lag_events FROM ninezero.recording_freshness WHERE topic = 'fresh'"
+        )
+        return {int(row["partition"]): (row["recorded_until"], int(row["lag_events"])) for row in rows}
+
+    def insert(topic_id: str, partition: int, some: Progress) -> None:
+        rows = [progress.row(TP("fresh", partition), topic_id, some)]
+        engine.insert("ninezero_data.recorder_progress", TABLES["recorder_progress"]._fields, rows)
+
+    insert("old", 0, Progress(900, 0, 1_700_000_000_000, 3))
+    insert("old", 1, Progress(5, 0, 1_700_000_001_999, 0))
+    assert freshness() == {0: ("2023-11-14 22:13:20", 3), 1: ("2023-11-14 22:13:21", 0)}
+    insert("old", 1, Progress(5, 0, 1_700_000_060_000, 0))  # nothing new, read to the end
+    insert("new", 0, Progress(7, 0, 1_700_000_120_000, 1))  # the topic was deleted and created again
+    assert freshness() == {0: ("2023-11-14 22:15:20", 1), 1: ("2023-11-14 22:14:20", 0)}
+    insert("old", 1, Progress(0, 9, 0, 0))  # a rebuild
+    assert freshness()[1] == ("1970-01-01 00:00:00", 0)
