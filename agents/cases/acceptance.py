@@ -17,10 +17,15 @@ from ninezero.streams.transport.offset_tracker import Chunk
 
 
 class AcceptedEvent(NamedTuple):
-    """A valid event, and the Kafka timestamp of its record (Unix time in ms)."""
+    """A valid event, and the record that holds it."""
 
     event: Any
-    kafka_ms: int
+    record: Any
+
+    @property
+    def kafka_ms(self) -> int:
+        """The Kafka timestamp of the record, Unix time in ms."""
+        return int(self.record.timestamp)
 
 
 async def accepted_events(
@@ -44,9 +49,7 @@ async def accepted_events(
         try:
             event, _, late = decode_event(kind, record.value, record.timestamp, replay=settings.replay)
         except Rejected as error:
-            letter = dead_letter(topic.name, chunk.tp.partition, record, error)
-            letters.append(OutgoingRecord(topics.DEAD_LETTERS, topic.name.encode(), letter))
-            metrics.dead_letters.labels(topic.name, error.reason).inc()
+            letters.append(rejection(topic, chunk, record, error))
             continue
         if order_ended:
             metrics.events.labels(topic.name, "order_ended").inc()
@@ -54,6 +57,13 @@ async def accepted_events(
         metrics.events.labels(topic.name, "recorded").inc()
         if late:
             metrics.late_events.labels(topic.name).inc()
-        accepted.append(AcceptedEvent(event, record.timestamp))
+        accepted.append(AcceptedEvent(event, record))
     await writer.write(letters)
     return accepted
+
+
+def rejection(topic: Topic, chunk: Chunk, record: Any, rejected: Rejected) -> OutgoingRecord:
+    """Returns the dead letter of a record of a chunk, and counts it."""
+    metrics.dead_letters.labels(topic.name, rejected.reason).inc()
+    letter = dead_letter(topic.name, chunk.tp.partition, record, rejected)
+    return OutgoingRecord(topics.DEAD_LETTERS, topic.name.encode(), letter)

@@ -18,13 +18,15 @@ from typing import NamedTuple
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from ninezero.agents.cases.acceptance import AcceptedEvent, accepted_events
+from ninezero.agents.cases.acceptance import AcceptedEvent, accepted_events, rejection
 from ninezero.agents.cases.kinds import CaseKind
 from ninezero.agents.cases.partition_cases import Changes, PartitionCases
 from ninezero.agents.logic.days import Days
+from ninezero.schemas.formats import NeedsUpgradeFinish
 from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.kafka.client import outage_mark
 from ninezero.streams.kafka.compacted import CompactedTable
+from ninezero.streams.kafka.decoding import Rejected
 from ninezero.streams.kafka.internal_records import Position
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
@@ -72,14 +74,21 @@ class CaseMonitor:
         """Processes the events of a chunk. Returns when the chunk is done: its alerts and ledger records are acknowledged."""
         accepted = await accepted_events(self._settings, self._writer, self._kind.topic, self._kind.event, chunk)
         async with self._cases_of(chunk.tp.partition) as cases:
-            await self._write(chunk.tp.partition, self._apply(cases, accepted))
+            await self._write(chunk.tp.partition, self._apply(cases, accepted, chunk))
         chunk.done()
 
-    def _apply(self, cases: PartitionCases, accepted: Iterable[AcceptedEvent]) -> Changes:
+    def _apply(self, cases: PartitionCases, accepted: Iterable[AcceptedEvent], chunk: Chunk) -> Changes:
         changes = Changes()
         changed = set()
-        for event, kafka_ms in accepted:
-            if cases.add(self._kind.fact_of(event, FIRST_WINS - kafka_ms), changes):
+        for one in accepted:
+            event = one.event
+            try:
+                is_new = cases.add(self._kind.fact_of(event, FIRST_WINS - one.kafka_ms), changes)
+            except NeedsUpgradeFinish:  # the ledger cannot hold the fact before the upgrade is finished
+                rejected = Rejected("needs_upgrade_finish")
+                changes.messages.append(rejection(self._kind.topic, chunk, one.record, rejected))
+                continue
+            if is_new:
                 changed.add(event.case_id)
                 if self._settings.replay:  # as if each event had arrived when it was observed
                     cases.after_events_in_replay(event.case_id, _now_us(), changes)
@@ -89,11 +98,11 @@ class CaseMonitor:
         return changes
 
     async def _write(self, partition: int, changes: Changes) -> None:
-        """Writes alerts, then ledger records; returns when all are acknowledged.
+        """Writes alerts and dead letters, then ledger records; returns when all are acknowledged.
 
         If the worker dies in between, the alerts are raised again under the same ids. In the other order they would be lost.
         """
-        await self._writer.write(changes.alerts)
+        await self._writer.write(changes.messages)
         await self._ledger.write(partition, changes.records)
 
     # -- the clock ---------------------------------------------------------------------------------------------------

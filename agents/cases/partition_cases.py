@@ -34,9 +34,9 @@ _MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue"})
 
 @dataclass
 class Changes:
-    """The records to write: alerts, and records of the ledger."""
+    """The records to write: messages (alerts and dead letters), and records of the ledger."""
 
-    alerts: list[OutgoingRecord] = field(default_factory=list)
+    messages: list[OutgoingRecord] = field(default_factory=list)
     records: list[OutgoingRecord] = field(default_factory=list)
 
 
@@ -74,12 +74,18 @@ class PartitionCases:
                 case.facts[fact.device_id, fact.seq] = fact
 
     def add(self, fact: Any, changes: Changes) -> bool:
-        """Adds a fact. Returns False if its event was known, whatever its content."""
-        case = self._cases.setdefault(fact.case_id, Case())
-        if case.facts.setdefault((fact.device_id, fact.seq), fact) is not fact:
+        """Adds a fact. Returns False if its event was known, whatever its content.
+
+        Raises:
+            NeedsUpgradeFinish: the format of the ledger cannot hold the fact, and nothing was added.
+        """
+        case, key = self._cases.get(fact.case_id) or Case(), (fact.device_id, fact.seq)
+        if key in case.facts:
             return False
         record = self._kind.record.of(fact, self._days.of(fact.observed_us))
         changes.records.append(self._ledger_record(fact.case_id, fact.device_id, str(fact.seq), record))
+        case.facts[key] = fact
+        self._cases[fact.case_id] = case
         return True
 
     def due(self, now_us: int) -> list[str]:
@@ -121,7 +127,7 @@ class PartitionCases:
                 continue
             case.alert_ids.add(alert)
             message = encode(self._alert(case_id, alert, alarm))
-            changes.alerts.append(OutgoingRecord(ALERTS, alarm.place.encode(), message))
+            changes.messages.append(OutgoingRecord(ALERTS, alarm.place.encode(), message))
             changes.records.append(self._ledger_record(case_id, ALERT_MARK, alert, alert))
         return status
 

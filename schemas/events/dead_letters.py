@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from ninezero.schemas.events.base import Count, Identifier, Seq, Time
 
-DeadReason = Literal["not_json", "schema_invalid", "too_large", "clock_out_of_range", "day_sealed", "internal"]
+DeadReason = Literal[
+    "not_json", "schema_invalid", "too_large", "clock_out_of_range", "day_sealed", "needs_upgrade_finish", "internal"
+]
 DEAD_REASONS: tuple[str, ...] = get_args(DeadReason)
 
 

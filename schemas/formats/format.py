@@ -6,6 +6,7 @@ that its upgrade is finished (`ninezero upgrade finish`), so that workers of two
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -137,8 +138,9 @@ class Format:
 def stated_format(name: str, headers: Iterable[tuple[str, bytes]]) -> str:
     """Returns the format that headers state, in a form that logs may show; `NAME/0` without the header."""
     header = dict(headers).get(HEADER)
-    text = f"{name}/0" if header is None else header.decode("ascii", "replace")[:64]
-    return text if all(c.isalnum() or c in "-/" for c in text) else "(not a format)"
+    if header is None:
+        return f"{name}/0"
+    return header.decode() if re.fullmatch(rb"[a-z-]{1,40}/[0-9]{1,6}", header) else "(not a format)"
 
 
 def unsupported(formats: Iterable[Format], stated: Mapping[str, int]) -> list[str]:

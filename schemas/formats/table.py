@@ -9,8 +9,9 @@ A release that changes the records of a format gives it a new number:
    new number beside it. `make lint` fails until both are there.
 
 A number may follow another one only when no topic holds records of the number before that: after the retention of the topic, and for
-a compacted topic when every record was written again. A downgrade of decisions and of ledger records must be total, because an event
-that was accepted cannot be rejected. Only a pushed batch can be: it is answered with the code `needs_upgrade_finish`.
+a compacted topic when every record was written again. A downgrade of decisions must be total, because everyone who was
+screened is counted. A pushed batch whose entries have no downgrade is rejected, and a case event whose fact has none is dead-lettered, both
+as `needs_upgrade_finish`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ninezero.schemas.formats import NeedsUpgradeFinish
 from ninezero.streams.errors import UserError
 
 
@@ -14,6 +15,8 @@ def describe(error: BaseException) -> str:
         error = error.exceptions[0]
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, NeedsUpgradeFinish):
+        return "needs_upgrade_finish: the format that is written cannot say it: finish the upgrade (ninezero upgrade finish)"
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
