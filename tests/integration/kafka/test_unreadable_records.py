@@ -121,5 +121,6 @@ def test_a_new_deployment_writes_the_current_formats_from_the_beginning(
     assert stated is not None and stated.formats == {"decisions": 2}
     with closing(sync.admin(given)) as admin:
         admin.delete_topics([given.topic("dead-letters")])
+        wait_for(lambda: given.topic("dead-letters") not in admin.list_topics(), 10, "the topic to be deleted")
     assert administration.create_topics(given, 1) == [given.topic("dead-letters")]
     assert asyncio.run(read_register(given)).formats == stated, "an older worker may run beside existing topics"
