@@ -27,16 +27,16 @@ def status() -> None:
     settings = settings_.load(edge=True)
     statements = asyncio.run(read_register(settings))
     stated = statements.formats.formats if statements.formats else {}
+    known = {one.name: one for one in FORMATS}
     print_table(
         [
             {
-                "format": one.name,
-                f"read by {version('ninezero')}": " ".join(map(str, one.readable)),
-                "written": stated.get(one.name, one.readable[0]),
+                "format": name,
+                f"read by {version('ninezero')}": " ".join(map(str, known[name].readable)) if name in known else "",
+                "written": stated.get(name) or known[name].readable[0],
             }
-            for one in FORMATS
+            for name in [*known, *sorted(stated.keys() - known.keys())]
         ]
-        + [{"format": name, "written": number} for name, number in stated.items() if name not in CURRENT]
     )
     if (finished := statements.formats) is None:
         print("no upgrade was finished yet: of two numbers, the older one is written")
