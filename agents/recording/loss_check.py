@@ -172,7 +172,7 @@ def _rebuild_lost(engine: Engine, table: str, state: TableState, found: _Counted
     lost = shortfall(found.marks.expected, found.marks.found, sealed_days)
     lost |= shortfall(expected, found.rows.again, sealed_days)
     if lost:
-        log.warning("%s of %s were lost: recording again what Kafka still has", _describe(lost), table)
+        log.warning("at least %s of %s were lost: recording again what Kafka still has", _describe(lost), table)
         tallies.begin_rebuild(engine, table, state)
     return bool(lost)
 
