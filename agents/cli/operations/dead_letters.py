@@ -119,7 +119,9 @@ def resend(settings: Settings, found: Iterator[DeadLetter]) -> Resent:
             if record is None:
                 result = result._replace(gone=result.gone + 1)
                 continue
-            pending.append(writer.send(record.topic, key=record.key, value=record.value, partition=record.partition))
+            pending.append(
+                writer.send(record.topic, record.value, record.key, record.headers, partition=record.partition)
+            )
             result.sent[letter.topic] += 1
         for acknowledgement in pending:
             acknowledgement.get(60)
