@@ -135,6 +135,7 @@ $(CLICKHOUSE)/ready: tests/engines/requirements.txt
 
 # ZooKeeper keeps the state of replicated tables.
 $(ZOOKEEPER)/ready: tests/engines/zookeeper/pom.xml
+	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
 	mvn -q -B -C -f tests/engines/zookeeper/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(ZOOKEEPER)
 	@touch $@
 
