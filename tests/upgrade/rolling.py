@@ -87,11 +87,8 @@ class Rolling(Deployment):
         wait_for(lambda: all(map(self.is_ready, names)), 60, f"all workers of {release.version}")
 
     def is_ready(self, name: str) -> bool:
-        """Returns whether /readyz of a worker answers. A second worker of the lists role stands by and is never ready."""
-        role = name.partition("-")[0]
-        if name != role and role == "lists":
-            return self.workers[name].poll() is None
-        port = self._ports[name] + ("screening", "lists", "ledgers", "recording").index(role)
+        """Returns whether the /readyz of a worker answers with status 200."""
+        port = self._ports[name] + ("screening", "lists", "ledgers", "recording").index(name.partition("-")[0])
         with (
             contextlib.suppress(OSError),
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer,
