@@ -106,7 +106,7 @@ def count(engine: Engine, table: str, again_to_ms: int, now_to_ms: int, days: Co
     where = "" if days is None else f" WHERE {day} IN ({', '.join(repr(str(one)) for one in sorted(days))})"
     rows = engine.query(
         f"SELECT {day} AS at_day, countIf({at} <= {again_to_ms}) AS again, countIf({at} <= {now_to_ms}) AS now, count() AS total "
-        f"FROM ninezero_data.{table}{final}{where} GROUP BY at_day SETTINGS do_not_merge_across_partitions_select_final = 1"
+        f"FROM ninezero_data.{table}{final}{where} GROUP BY at_day"
     )
     by_day = {date.fromisoformat(row["at_day"]): row for row in rows}
     return Counts(*(Counter({one: int(row[name]) for one, row in by_day.items()}) for name in Counts._fields))
