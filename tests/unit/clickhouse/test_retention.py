@@ -216,7 +216,9 @@ def test_completeness_is_the_same_whether_days_are_rolled_up_or_not(
     check(engine, deployment)
     age(engine)
     check(engine, deployment)
-    engine.execute(f"ALTER TABLE ninezero_data.device_rolled DROP PARTITION '{FIRST}'")  # lost: the events are read again
+    engine.execute(
+        f"ALTER TABLE ninezero_data.device_rolled DROP PARTITION '{FIRST}'"
+    )  # lost: the events are read again
     check(engine, deployment)
     assert roll_up_devices(engine, past) and not roll_up_devices(engine, past)
 

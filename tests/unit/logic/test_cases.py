@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ninezero.agents.logic.cases import followups, quarantine
 from ninezero.agents.logic.cases.alarms import Alarm, alert_id
 from ninezero.agents.logic.days import Days, date_range
+from ninezero.schemas.rows import OPEN
 from tests import case_oracle
 from tests.case_events import case, facts, followup_event, quarantine_event
 
@@ -46,7 +47,7 @@ def totals(found: Any, places: str, place: str, last: date, tail: dict[str, int]
     for n, key in enumerate(zip(found.days, getattr(found, places), strict=True)):
         for name in COUNTS & set(found._fields):
             rows[key][name] += getattr(found, name)[n]
-    for day in date_range(found.since, last) if found.open else ():
+    for day in date_range(found.since, last) if found.closed_on == OPEN else ():
         rows[day, getattr(found, place)].update(tail)
     return {key: +row for key, row in rows.items() if +row}
 
@@ -108,7 +109,7 @@ def test_a_case_that_was_never_admitted_counts_as_anomalies_only() -> None:
         facts_of([quarantine_event("reading", "04 08:00"), quarantine_event("released", "05 09:00")]),
         Days(SHANGHAI),
     )
-    assert (found.open, found.closed_on, found.anomalies) == (0, date(2020, 2, 5), [1, 1])
+    assert (found.closed_on, found.anomalies) == (date(2020, 2, 5), [1, 1])
 
 
 def at(local: str) -> int:
@@ -179,7 +180,7 @@ def test_a_follow_up_is_overdue_from_the_day_after_its_opening_and_the_first_clo
         ]
     )
     found = followups.summarise(case(1), closed, Days(SHANGHAI))
-    assert (found.open, found.closed_as, found.closed_on) == (0, "lost", date(2020, 2, 7))
+    assert (found.closed_as, found.closed_on) == ("lost", date(2020, 2, 7))
     assert followups.status(closed, Days(SHANGHAI), at("20 12:00:00")).alarms == []
 
 
@@ -293,6 +294,6 @@ def test_the_alarms_of_an_open_case_do_not_depend_on_when_it_was_checked(
         row = quarantine.summarise(case_id, some, days)
         missed = Counter((a.day, a.slot) for a in late.alarms if a.rule == "reading_missed")
         for n, day in enumerate(row.days):
-            for slot in ("am", "pm") if row.open else ():
+            for slot in ("am", "pm") if row.closed_on == OPEN else ():
                 lacking = getattr(row, f"due_{slot}")[n] - getattr(row, f"done_{slot}")[n]
                 assert lacking <= missed[day, slot] <= 1
