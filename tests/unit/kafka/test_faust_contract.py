@@ -48,6 +48,7 @@ def test_our_thread_can_set_the_isolation_level_of_its_consumer() -> None:
     assert "AIOKafkaConsumerThread(self, " in inspect.getsource(driver.Consumer._new_consumer_thread)
     assert "_create_worker_consumer(transport)" in inspect.getsource(driver.AIOKafkaConsumerThread)
     assert "isolation_level=self._isolation_level" in inspect.getsource(AIOKafkaConsumer.start)
+    assert "max_partition_fetch_bytes=self._max_partition_fetch_bytes" in inspect.getsource(AIOKafkaConsumer.start)
 
 
 def test_faust_commits_and_seeks_through_the_calls_to_which_we_add_the_topic_id() -> None:
