@@ -73,11 +73,17 @@ CREATE TABLE IF NOT EXISTS ninezero_data.screening_days (
     people UInt64, clear UInt64, refer UInt64, quarantine UInt64, turn_back UInt64, hold UInt64, fevers UInt64, version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, kind, direction) COMMENT 'kept by erase';
 
+-- What each passage adds to the counts.
+CREATE VIEW IF NOT EXISTS ninezero_data.passages AS
+SELECT day, minute, site_id, kind, direction, 1 AS passages, people, if(outcome = 'clear', 1, 0) AS clear,
+    if(outcome = 'refer', 1, 0) AS refer, if(outcome = 'quarantine', 1, 0) AS quarantine, if(outcome = 'turn_back', 1, 0) AS turn_back,
+    if(outcome = 'hold', 1, 0) AS hold, countEqual(reasons, 'fever') AS fevers
+FROM ninezero_data.screening_facts FINAL WHERE stage = '';
+
 CREATE VIEW IF NOT EXISTS ninezero_data.screening_live AS
-SELECT day, site_id, kind, direction, count() AS passages, sum(people) AS people, countIf(outcome = 'clear') AS clear,
-    countIf(outcome = 'refer') AS refer, countIf(outcome = 'quarantine') AS quarantine, countIf(outcome = 'turn_back') AS turn_back,
-    countIf(outcome = 'hold') AS hold, sum(countEqual(reasons, 'fever')) AS fevers
-FROM ninezero_data.screening_facts FINAL WHERE stage = '' GROUP BY day, site_id, kind, direction;
+SELECT day, site_id, kind, direction, sum(passages) AS passages, sum(people) AS people, sum(clear) AS clear, sum(refer) AS refer,
+    sum(quarantine) AS quarantine, sum(turn_back) AS turn_back, sum(hold) AS hold, sum(fevers) AS fevers
+FROM ninezero_data.passages GROUP BY day, site_id, kind, direction;
 
 CREATE VIEW IF NOT EXISTS ninezero.screening_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, site_id, kind, direction, argMax(passages, frozen) AS passages, argMax(people, frozen) AS people,
@@ -90,11 +96,9 @@ FROM (
 ) GROUP BY day, site_id, kind, direction;
 
 CREATE VIEW IF NOT EXISTS ninezero.screening_by_minute DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
-SELECT minute, site_id, count() AS passages, sum(people) AS people, countIf(outcome = 'clear') AS clear,
-    countIf(outcome = 'refer') AS refer, countIf(outcome = 'quarantine') AS quarantine, countIf(outcome = 'turn_back') AS turn_back,
-    countIf(outcome = 'hold') AS hold, sum(countEqual(reasons, 'fever')) AS fevers
-FROM ninezero_data.screening_facts FINAL
-WHERE stage = '' AND day NOT IN (SELECT day FROM ninezero_data.sealed_days) GROUP BY minute, site_id;
+SELECT minute, site_id, sum(passages) AS passages, sum(people) AS people, sum(clear) AS clear, sum(refer) AS refer,
+    sum(quarantine) AS quarantine, sum(turn_back) AS turn_back, sum(hold) AS hold, sum(fevers) AS fevers
+FROM ninezero_data.passages WHERE day NOT IN (SELECT day FROM ninezero_data.sealed_days) GROUP BY minute, site_id;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.reason_days (
     day Date, site_id LowCardinality(String), rule LowCardinality(String), count UInt64, version UInt64
@@ -159,6 +163,7 @@ CREATE TABLE IF NOT EXISTS ninezero_data.disposition_days (
     day Date, cells Array(Tuple(String, String, String, UInt64, UInt64)) CODEC(ZSTD), version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY day COMMENT 'kept by erase';
 
+-- The hashes only narrow down the scans: comparing them takes a quarter of the time.
 CREATE VIEW IF NOT EXISTS ninezero_data.dispositions_live AS
 SELECT day, groupArray((site_id, kind, action, overrides, dispositions)) AS cells
 FROM (
@@ -170,7 +175,7 @@ FROM (
         SELECT device_id, seq, argMax(kind, version) AS kind
         FROM (
             SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts
-            WHERE (device_id, seq) IN (SELECT of_device, of_seq FROM ninezero_data.disposition_facts)
+            WHERE cityHash64(device_id, seq) IN (SELECT cityHash64(of_device, of_seq) FROM ninezero_data.disposition_facts)
             UNION ALL
             SELECT device_id, seq, kind, version FROM ninezero_data.sealed_kinds
         ) GROUP BY device_id, seq
