@@ -14,15 +14,21 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from faust.types import TP
 
 from ninezero.agents.doctor import check_clickhouse
+from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import publishing, retention
+from ninezero.agents.recording.case_tables import record_cases
 from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.agents.recording.erasure import erase_tables
-from ninezero.schemas.rows import TABLES
+from ninezero.agents.recording.loss_check import LossCheck
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import FIRST_WINS, TABLES, TIME_COLUMN, QuarantineFactRow
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError, Engine, migrations, progress, tallies
 from ninezero.streams.clickhouse.engine import Row, Rows
+from ninezero.streams.clickhouse.progress import Progress
 from tests.engines.clickhouse_server import ClickHouseServer
 from tests.engines.zookeeper import zookeeper
 
@@ -124,6 +130,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         list(check_clickhouse._schema(recorded, ZONE))
         list(check_clickhouse._freshness(recorded))
         clickhouse.ensure_schema(recorded, ZONE)
+        fact = QuarantineFactRow("c." + "0" * 32, 1, "d", 1, "q", "admitted", "", "", False, False, "", FIRST_WINS - 1)
+        record_cases(recorded, {"quarantine_facts": Block("quarantine_facts", [fact])}, Days(ZONE))
+        LossCheck({"topic": frozenset(TIME_COLUMN)}).run(recorded, {TP("topic", 0): Progress(1, 0, 1_800_000_000_000)})
         roll_up_devices(recorded, LATER)
         publishing.publish(recorded, LATER, 11)
         retention.retain(recorded, LATER)
