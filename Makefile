@@ -81,7 +81,7 @@ $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/
 	javac -cp '$(PEERS)/streams/*' -d $(PEERS)/classes tests/bench/peers/streams/*.java
 	@touch $@
 
-# Every fault with SEEDS seeds, about 20 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.
+# Every fault with SEEDS seeds, about 25 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.
 faults: setup engines ## Break a deployment on purpose and check that nothing is lost or counted twice.
 	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
 
