@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,7 +37,7 @@ class Scripted(BareConsumer):
     def __init__(self, during: Any) -> None:
         self._during, self.fetches, self.seeks = during, 0, 0
         self.app = SimpleNamespace(consumer_generation_id=1, rebalancing=False, should_stop=False)
-        self.flow_active = True
+        self.flow_active, self.max_bytes_in_flight = True, math.inf
         self.trackers, self._rewinds, self._start_offsets, self._seek_needed = {}, {}, {}, False
         self.delivered: list[int] = []
         self.suspend_flow, self.capacity_freed = asyncio.Event(), asyncio.Event()
@@ -140,6 +141,15 @@ def test_a_full_partition_is_fetched_again_as_soon_as_it_has_capacity() -> None:
 
     asyncio.run(check())
     assert asked == [({other}, 0), ({ONE, other}, POLL_SECONDS)]
+
+
+def test_nothing_is_fetched_while_the_bytes_in_flight_of_all_partitions_reach_their_limit() -> None:
+    consumer, other = Scripted(lambda _: None), OffsetTracker()
+    consumer.trackers = {TP("t", 1): other}
+    consumer.max_bytes_in_flight = 1000
+    for size, capacity in ((999, True), (1000, False), (0, True)):
+        other.bytes = size
+        assert consumer._has_capacity(ONE) is capacity
 
 
 def test_a_worker_without_a_partition_waits_without_blocking_the_event_loop() -> None:
