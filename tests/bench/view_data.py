@@ -101,11 +101,10 @@ def write_cases(engine: Engine, days: Days, now: datetime) -> None:
         for n in range(start, start + CASES_PER_FLUSH):
             for case_facts in facts(list(_case(rng, n, now))).values():
                 for fact in case_facts:
-                    day = days.of(fact.observed_us)
                     if isinstance(fact, QuarantineFact):
-                        rows["quarantine_facts"].append(quarantine_fact_row(fact, day))
+                        rows["quarantine_facts"].append(quarantine_fact_row(fact))
                     else:
-                        rows["followup_facts"].append(followup_fact_row(fact, day))
+                        rows["followup_facts"].append(followup_fact_row(fact))
         blocks = {table: Block(table, some) for table, some in rows.items()}
         record_cases(engine, blocks, days)
 
