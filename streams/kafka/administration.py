@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ninezero.schemas.formats import FORMATS
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.statements import state_current_formats
-from ninezero.streams.kafka.sync import admin, consumer, explained_errors
+from ninezero.streams.kafka.sync import KafkaForbidden, KafkaProblem, admin, consumer, explained_errors
 from ninezero.streams.kafka.worker_identity import WorkerIdentity
 from ninezero.streams.settings import Settings
 
@@ -123,10 +123,17 @@ def running_workers(settings: Settings, roles: Iterable[str]) -> list[tuple[str,
     Raises:
         KafkaUnreachable: no broker answers within ten seconds.
         KafkaForbidden: this user may not see the consumer groups.
+        KafkaProblem: a broker cannot tell the members of a group now.
     """
     groups = {settings.group(role): role for role in roles}
     with contextlib.closing(admin(settings)) as client, explained_errors(settings):
         described = client.describe_groups(list(groups))
+    # Without this, a group that could not be described would look as if it had no members. kafka-python gives the error as text.
+    errors = [one["error"] for one in described.values() if one.get("error") and "GroupIdNotFound" not in one["error"]]
+    if any("Authorization" in error for error in errors):
+        raise KafkaForbidden("Kafka does not permit this user to see the workers: see ninezero topics acls")
+    if errors or groups.keys() - described.keys():
+        raise KafkaProblem("Kafka cannot tell now which workers are running: try again")
     return sorted(
         (role, WorkerIdentity.parse(member["client_id"]))
         for group, role in groups.items()
