@@ -19,14 +19,27 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
+from ninezero.schemas.row_block import Block
 from ninezero.streams import direct_http
-from ninezero.streams.clickhouse.engine import READ_LIMITS, SETTINGS, ClickHouseError, Row, Rows, one_line
+from ninezero.streams.clickhouse.engine import (
+    MIN_ROWS_PER_GROUP,
+    READ_LIMITS,
+    SETTINGS,
+    ClickHouseError,
+    Row,
+    Rows,
+    group_structure,
+    one_line,
+)
 
 _ADDRESS_FILE = "holder.json"
 _ADDRESS_VERSION = 1
 """Version of that file. A file without the member `version` has version 1."""
 
 _ANSWER_SECONDS = 60
+
+_MAX_QUERY_BYTES = 1 << 30
+"""Longest statement. The rows of an insert of groups are text in it."""
 
 
 class Embedded:
@@ -59,7 +72,7 @@ class Embedded:
         self._session: Any = Session(self._data)
         self._reader: Any = None
         """A session of its own for `read`; opened by the first one."""
-        self.execute(_set(SETTINGS))
+        self.execute(_set(SETTINGS | {"max_query_size": _MAX_QUERY_BYTES}))
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
@@ -81,7 +94,11 @@ class Embedded:
 
     def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
-        self._run(self._session, _insert_statement(table, columns, rows), "Null")
+        if isinstance(rows, Block) and rows.rows_per_group > MIN_ROWS_PER_GROUP:
+            statement = _group_statement(table, rows, group_structure(self, table, rows))
+        else:
+            statement = _insert_statement(table, columns, rows)
+        self._run(self._session, statement, "Null")
 
     def close(self) -> None:
         """See `Engine.close`."""
@@ -178,3 +195,15 @@ def _rows(text: str) -> list[Row]:
 def _insert_statement(table: str, columns: Sequence[str], rows: Rows) -> str:
     data = msgspec.json.Encoder().encode_lines(rows).decode()
     return f"INSERT INTO {table} ({', '.join(columns)}) FORMAT JSONCompactEachRow\n{data}"
+
+
+def _group_statement(table: str, rows: Block, structure: list[tuple[str, str]]) -> str:
+    """Returns the statement that inserts groups of rows. ClickHouse expands them, which takes half the time of reading every row."""
+    columns, names = ", ".join(f"{name} {kind}" for name, kind in structure), ", ".join(rows.names)
+    data = msgspec.json.Encoder().encode_lines(rows.groups()).decode()
+    source = f"format(JSONCompactEachRow, {_quoted(columns)}, {_quoted(data)})"
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} ARRAY JOIN {', '.join(rows.varying)}"  # noqa: S608  # table and columns come from TABLES, the data are quoted
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

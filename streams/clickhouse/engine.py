@@ -76,6 +76,23 @@ class Engine(Protocol):
         """Closes the connection."""
 
 
+MIN_ROWS_PER_GROUP = 4
+"""From about this many rows per group on, it is cheaper to send the common values of a group once."""
+
+
+def group_structure(engine: Engine, table: str, rows: Block) -> list[tuple[str, str]]:
+    """Returns (column, type) of a table with one row a group, from which rows are inserted; varying columns are arrays.
+
+    Times are sent as numbers and LowCardinality as its plain type: the drivers convert values of these types one by one, which
+    is slow.
+    """
+    types = {
+        row["name"]: re.sub(r"\ADateTime\b.*", "UInt32", re.sub(r"LowCardinality\((\w+)\)", r"\1", row["type"]))
+        for row in engine.query(f"DESCRIBE TABLE {table}")
+    }
+    return [(name, f"Array({types[name]})" if name in rows.varying else types[name]) for name in rows.names]
+
+
 def check_read_only(sql: str) -> None:
     """Checks that a text is exactly one statement that only reads.
 

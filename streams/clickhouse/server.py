@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -12,12 +11,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from ninezero.schemas.row_block import Block
 from ninezero.streams.clickhouse.engine import (
     CLUSTER_SETTINGS,
+    MIN_ROWS_PER_GROUP,
     READ_LIMITS,
     SETTINGS,
     ClickHouseDenied,
     ClickHouseError,
     Row,
     Rows,
+    group_structure,
     one_line,
 )
 
@@ -27,8 +28,6 @@ A server that works on a query sends its progress, so a slow query does not run 
 
 _CONNECT_SECONDS = 5
 
-_MIN_ROWS_PER_GROUP = 4
-"""From about this many rows per group on, it is cheaper to send the common values of a group once."""
 
 _DENIED_CODES = {192, 193, 194, 516}
 """Error codes of ClickHouse: unknown user, wrong password, password required, authentication failed."""
@@ -98,11 +97,11 @@ class Server:
     def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         """See `Engine.insert`."""
         names = ", ".join(columns)
-        if isinstance(rows, Block) and rows.rows_per_group > _MIN_ROWS_PER_GROUP:
+        if isinstance(rows, Block) and rows.rows_per_group > MIN_ROWS_PER_GROUP:
             # The values that rows have in common are sent once and the server expands them: with a hundred rows a group
             # the insert costs a fifth.
             data = [dict(zip(columns, group, strict=True)) for group in rows.groups()]
-            groups = {"name": "row_groups", "structure": self._structure(table, rows), "data": data}
+            groups = {"name": "row_groups", "structure": group_structure(self, table, rows), "data": data}
             sql = f"INSERT INTO {table} ({names}) SELECT {names} FROM row_groups ARRAY JOIN {', '.join(rows.varying)}"  # noqa: S608  # table and columns come from TABLES; the text holds no value
             self._run(sql, external_tables=[groups])
         else:
@@ -112,18 +111,6 @@ class Server:
     def close(self) -> None:
         """See `Engine.close`."""
         self._client.disconnect()
-
-    def _structure(self, table: str, rows: Block) -> list[tuple[str, str]]:
-        """Returns (column, type) of an external table with one row a group; varying columns are arrays.
-
-        Times are sent as numbers and LowCardinality as its plain type: clickhouse-driver converts each value of these types
-        on its own, which is slow.
-        """
-        types = {
-            row["name"]: re.sub(r"\ADateTime\b.*", "UInt32", re.sub(r"LowCardinality\((\w+)\)", r"\1", row["type"]))
-            for row in self.query(f"DESCRIBE TABLE {table}")
-        }
-        return [(name, f"Array({types[name]})" if name in rows.varying else types[name]) for name in rows.names]
 
     def _run(self, *args: Any, read: bool = False, **kwargs: Any) -> Any:
         from clickhouse_driver.errors import Error

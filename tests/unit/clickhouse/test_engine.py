@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import pytest
 
+from ninezero.schemas.row_block import Block
+from ninezero.schemas.rows import ScreeningFact
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts
 
@@ -47,3 +50,17 @@ def test_an_insert_waits_for_the_quorum_of_another_one_but_for_no_other_error(mo
     monkeypatch.setattr(inserts, "QUORUM_SECONDS", 0)
     with pytest.raises(ClickHouseError):
         inserts.insert(Busy(5, 286), "site_register", [])  # type: ignore[arg-type]
+
+
+def test_groups_of_rows_are_inserted_as_the_rows_that_they_stand_for(engine: Engine) -> None:
+    common = ScreeningFact(date(2026, 1, 1), 0, "", "", 0, "vehicle", "in", "", 2, "refer", 0, ["it's", "a\\b"], 7)
+    rows = [common._replace(minute=60 * n, site_id=f"s'{n}", device_id="d\\n", seq=2**63 - n) for n in range(20)]
+    block = Block("screening_facts")
+    varying = {name: [getattr(row, name) for row in rows] for name in block.varying}
+    block.extend_groups([tuple((common._asdict() | varying).values())])
+    assert block.rows_per_group == 20 and list(block) == rows
+    engine.insert("ninezero_data.screening_facts", block.names, block)
+    found = engine.query(
+        "SELECT * REPLACE (toUInt32(minute) AS minute, toString(seq) AS seq) FROM ninezero_data.screening_facts ORDER BY minute"
+    )
+    assert [ScreeningFact(**row | {"day": date.fromisoformat(row["day"]), "seq": int(row["seq"]), "version": int(row["version"])}) for row in found] == rows  # fmt: skip
