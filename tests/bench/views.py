@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,13 +49,6 @@ class Shape(NamedTuple):
     frozen: int
 
 
-class Frozen(NamedTuple):
-    """What a frozen day costs: seconds to freeze and drop it, and bytes on disk."""
-
-    seconds: float
-    bytes: float
-
-
 class Spent(NamedTuple):
     """Seconds that passed, and CPU seconds of this process: with an embedded database, on an idle machine, about twice as many."""
 
@@ -74,32 +67,32 @@ class Figures:
     views: dict[str, Spent] = field(default_factory=dict)
     bytes_by_table: dict[str, float] = field(default_factory=dict)
     bytes_by_column: dict[str, float] = field(default_factory=dict)
-    frozen: Frozen | None = None
+    frozen_bytes: float = 0.0
+    freeze: Spent | None = None
+    """What the freezing of one day takes, beside the facts of all live days."""
 
 
-def fill(engine: Engine, shape: Shape, now: datetime) -> Frozen:
-    """Writes all days and cases. Returns what a frozen day costs."""
+def fill(engine: Engine, shape: Shape, now: datetime) -> float:
+    """Writes all days and cases. Returns the bytes on disk of a frozen day."""
     days, at_us = Days(TIMEZONE), int(now.timestamp() * 1e6)
     today = days.of(at_us)
     view_data.create_devices(engine, shape.facts)
     first = today - timedelta(days=shape.frozen + shape.live - 1)
-    frozen = Frozen(0, 0)
+    frozen_bytes = 0.0
+    retention.SETTLE_SECONDS = retention.READ_SECONDS = 0  # nothing else writes or reads
     for n in range(shape.frozen + shape.live):
         day, began = first + timedelta(days=n), time.monotonic()
         view_data.write_day(engine, day, n, days, at_us)
+        if n < shape.frozen:
+            retention.retain(engine, day + timedelta(days=1))
         if n == shape.frozen - 1:
             _merge(engine)
-            began = time.monotonic()
-            retention.SETTLE_SECONDS = retention.READ_SECONDS = 0  # nothing else writes or reads
-            retention.retain(engine, today - timedelta(days=shape.live - 1))
-            seconds = (time.monotonic() - began) / shape.frozen
-            _merge(engine)
-            frozen = Frozen(seconds, _bytes_on_disk(engine) / shape.frozen)
+            frozen_bytes = _bytes_on_disk(engine) / shape.frozen
         _progress(f"{day}: {time.monotonic() - began:.1f} s")
     view_data.write_cases(engine, days, now)
     _merge(engine)
     view_data.drop_devices(engine)
-    return frozen
+    return frozen_bytes
 
 
 def measure(engine: Engine, now: datetime) -> Figures:
@@ -191,8 +184,18 @@ def show(figures: Figures, shape: Shape, version: str) -> Iterator[str]:
     for table, each in sorted(figures.bytes_by_table.items(), key=lambda item: -item[1]):
         columns = sorted(((c, n) for c, n in figures.bytes_by_column.items() if c.startswith(f"{table}.")), key=lambda item: -item[1])  # fmt: skip
         yield f"  {table:24} {each:6.2f}   " + ", ".join(f"{c.partition('.')[2]} {n:.2f}" for c, n in columns)
-    if figures.frozen is not None:
-        yield f"a frozen day: {figures.frozen.bytes:,.0f} bytes, {figures.frozen.seconds:.1f} s to freeze and drop"
+    yield f"a frozen day: {figures.frozen_bytes:,.0f} bytes; freezing one day took {figures.freeze}"
+
+
+def freeze_oldest(engine: Engine) -> Spent:
+    """Seals and freezes the oldest live day. Returns what it took."""
+    (oldest,) = engine.query("SELECT min(day) AS day FROM ninezero_data.screening_facts")
+    before = date.fromisoformat(oldest["day"]) + timedelta(days=1)
+    retention.SETTLE_SECONDS = 0
+    began, cpu = time.monotonic(), time.process_time()
+    retention.seal(engine, before)
+    retention.freeze(engine, before)
+    return Spent(time.monotonic() - began, time.process_time() - cpu)
 
 
 @contextmanager
@@ -227,10 +230,11 @@ def main(arguments: list[str]) -> None:
         folder = given.folder or Path(name)
         filled = (folder / "filled").exists()
         with opened(given.engine, folder) as engine:
-            frozen = None if filled else fill(engine, shape, now)
+            frozen_bytes = 0.0 if filled else fill(engine, shape, now)
             (folder / "filled").touch()
             figures = measure(engine, now)
-            figures.frozen = frozen
+            figures.frozen_bytes = frozen_bytes
+            figures.freeze = freeze_oldest(engine)
             version = engine.query("SELECT version() AS v")[0]["v"]
     print("\n".join(show(figures, shape, version)))
     found: Any = {"version": version, "shape": shape._asdict(), **vars(figures)}
