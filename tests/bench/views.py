@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from ninezero.agents.board.situation import Situation
 from ninezero.agents.logic.days import Days
 from ninezero.agents.recording import retention
+from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine, Row
 from tests.bench import results, view_data
@@ -91,6 +92,9 @@ def fill(engine: Engine, shape: Shape, now: datetime) -> float:
         _progress(f"{day}: {time.monotonic() - began:.1f} s")
     view_data.write_cases(engine, days, now)
     _merge(engine)
+    while roll_up_devices(engine, today):
+        pass
+    time.sleep(61)  # runs of devices count a minute after they were computed
     view_data.drop_devices(engine)
     return frozen_bytes
 
