@@ -154,7 +154,7 @@ def restored(d: Deployment, rng: random.Random) -> None:
     d.observer.emptied = True
     copy = Path(d.server.folder, "copy")
     with stopped(d):
-        shutil.copytree(Path(d.server.folder, "data"), copy)
+        shutil.copytree(Path(d.server.folder, "data"), copy, symlinks=True)
     rest(rng, 4, 6)
     with stopped(d):
         shutil.rmtree(Path(d.server.folder, "data"))
