@@ -32,6 +32,9 @@ MAX_DIFFERENCES = 20
 LATE_SECONDS = 900
 """Age of the counts in s from which the recording is late, as in the alert NinezeroRecordingLate."""
 
+_ACCESS_DENIED = 497
+"""Error code of ClickHouse for an account that lacks a right."""
+
 ACCOUNTS = {"ninezero_writer", "ninezero_reader", "ninezero_public"}
 
 
@@ -65,7 +68,9 @@ def clickhouse(probe: DeploymentProbe) -> Results:
         # The message of the driver may name the account, never the password. The address is the operator's own.
         yield failed(
             f"ClickHouse cannot be queried: {str(error)[:120]}",
-            "start the server, or correct the address in NINEZERO_CLICKHOUSE",
+            "give the account the rights of deploy/clickhouse/accounts.sql"
+            if error.code == _ACCESS_DENIED
+            else "start the server, or correct the address in NINEZERO_CLICKHOUSE",
         )
 
 

@@ -47,6 +47,10 @@ OUT_OF_REACH = (
     ),
     OutOfReach("files with identities", "clerks at health authorities: they were never in this system"),
     OutOfReach("backups and snapshots", "of Kafka, ClickHouse and the disks: until they expire"),
+    OutOfReach(
+        "files of merged rows",
+        "the disk of ClickHouse: until its old_parts_lifetime (8 min) after the merge; no query reads them",
+    ),
     OutOfReach("log segments", "every Kafka broker: until file.delete.delay.ms (1 min) after the deletion"),
     OutOfReach(
         "names and offsets", "Kafka's __transaction_state and __consumer_offsets: until compacted; they hold no record"
@@ -210,7 +214,7 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
     kept = kept_tables(engine)
     erased = sorted(before.keys() - kept)
     for table in erased:
-        engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")  # the files are deleted when it returns
+        engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")
     left = _rows_by_table(engine)
     for table in erased:
         yield _line(
