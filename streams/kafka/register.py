@@ -108,6 +108,9 @@ class Register(Statements):
                 return
             except KafkaError as error:
                 await self._wait(error)
+            except UserError:
+                await self.stop()  # the role ends with this error, and aiokafka logs a consumer that was not stopped
+                raise
 
     async def stop(self) -> None:
         """Disconnects."""
