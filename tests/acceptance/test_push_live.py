@@ -377,11 +377,11 @@ def test_a_delayed_writer_restores_no_entry_and_stops_no_worker(world: World) ->
     world.wait_answered()
     for mode, batch in first.items():
         key = f"cdc|late-{mode}|{batch['batch_id']}:1".encode()
-        old[key] = last_value(world, key)
+        old[key] = last_record(world, key)
         world.push(world.batch("cdc", f"late-{mode}", mode, listed(401 if mode == "full" else 400)))
     world.wait_answered()
-    for key, value in old.items():
-        world.producer.send(fleet.prefix + "watchlist", key=key, value=value, partition=0).get(30)
+    for key, record in old.items():
+        world.producer.send(record.topic, record.value, key, record.headers, partition=0).get(30)
 
     def holds() -> None:
         assert fleet.ready("screening") and fleet.ready(SECOND_WORKER)
@@ -399,16 +399,16 @@ def test_a_delayed_writer_restores_no_entry_and_stops_no_worker(world: World) ->
     holds()
 
 
-def last_value(world: World, key: bytes) -> bytes:
+def last_record(world: World, key: bytes) -> Any:
     """Returns the newest record of a key on the compacted topic."""
     reader: Any = KafkaConsumer(bootstrap_servers=world.fleet.env["NINEZERO_KAFKA"])
     where = TopicPartition(world.fleet.prefix + "watchlist", 0)
     reader.assign([where])
     reader.seek_to_beginning(where)
-    end, found = reader.end_offsets([where])[where], b""
+    end, found = reader.end_offsets([where])[where], None
     while reader.position(where) < end:
         for record in reader.poll(500).get(where, []):
-            found = record.value if record.key == key else found
+            found = record if record.key == key else found
     reader.close()
-    assert found
+    assert found is not None
     return found
