@@ -191,13 +191,14 @@ class History:
                 Event(first.topic, body, self._kafka_ms(observed_ms + 180_000), self.days, self._reasons(body))
             )
         if rng.random() < 0.1:  # another content under the same number; either of them may have arrived first
-            shift = rng.choice([0, 60_000, 3_600_000]) * rng.choice([1, -1])
+            shift = rng.choice([0, 60_000, 3_600_000, 86_400_000, 3 * 86_400_000]) * rng.choice([1, -1])
             other = body | {"observed_at": _text(observed_ms + shift)}
             if not arrival:
                 other |= rng.choice([{"people": [person] * 3}, {"kind": "vehicle"}, {"site_id": "s4"}, {"direction": "out"}])  # fmt: skip
             else:
                 other |= {"stage": "delivered", "site_id": rng.choice(["s1", "s4"])}
-            if self.days.of((observed_ms + shift) * 1000) == first.day and other != body:
+            begin = self._now_ms - (FIRST_DAY - 1) * 86_400_000
+            if begin < observed_ms + shift < self._now_ms - 4 * 3_600_000 and other != body:
                 self.screened.append(
                     Event(first.topic, other, self._kafka_ms(observed_ms), self.days, self._reasons(other))
                 )

@@ -36,26 +36,56 @@ class Recorded:
     messages: list[Message] = field(default_factory=list)
     sites: list[Any] = field(default_factory=list)
     sealed: set[date] = field(default_factory=set)
+    frozen: set[date] = field(default_factory=set)
     dropped: set[date] = field(default_factory=set)
     """The sealed days whose facts were dropped."""
+    contents: dict[tuple[str, int], list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """The known contents of each number. Those of frozen days are known as long as another was recorded on a day that is not frozen."""
+    counted: list[tuple[Event, bool]] = field(default_factory=list)
+    """The first contents of the numbers that frozen days count, and whether there was another content at the freeze."""
     frozen_dispositions: dict[date, Rows] = field(default_factory=dict)
     kept_kinds: dict[tuple[str, int], set[date]] = field(default_factory=lambda: defaultdict(set))
     """The days of the dispositions about each scan when days were frozen. Until these days are dropped, its kind is known."""
     progress: list[ProgressRow] = field(default_factory=list)
 
+    def state(self, day: date) -> str:
+        """Returns how far retention has come with a day."""
+        states = {"dropped": self.dropped, "frozen": self.frozen, "sealed": self.sealed}
+        return next((state for state, days in states.items() if day in days), "live")
+
     def record(self, message: Message) -> None:
         """Adds a message, without its events of sealed days."""
         self.messages.append(message)
-        self.events += [event for event in message.events if event.day not in self.sealed]
+        for event in message.events:
+            if event.day not in self.sealed:
+                self.events.append(event)
+                self.contents[event.number].append(event)
 
     def freeze(self, days: Iterable[date]) -> None:
-        """Keeps the counts of dispositions of some days as they are now, and the kinds of the scans that any disposition names."""
+        """Keeps the counts of some days as they are now, and the kinds of the scans that any disposition names."""
         for event in self.events:
             if "of" in event.body:
                 self.kept_kinds[_of(event)].add(event.day)
         rows = dispositions_by_day(self, datetime.now(UTC))
         for day in days:
             self.frozen_dispositions[day] = [row for row in rows if row["day"] == day]
+        for day in sorted(days):
+            self._freeze_numbers(day)
+
+    def _freeze_numbers(self, day: date) -> None:
+        """Counts the numbers of a day, and forgets those that have no content on a day that is not frozen."""
+        self.frozen.add(day)
+        for number, some in list(self.contents.items()):
+            if day in {event.day for event in some}:
+                first = min(some, key=lambda e: e.first_ms)
+                self.counted += [(first, _is_conflict(some))] * (first.day == day)
+                if self.frozen.issuperset(event.day for event in some):
+                    del self.contents[number]
+
+    def numbers(self) -> list[tuple[Event, bool]]:
+        """Returns the first content of each number, and whether it has another. Both may be in the list twice if a day is frozen."""
+        firsts = [(min(some, key=lambda e: e.first_ms), _is_conflict(some)) for some in self.contents.values()]
+        return self.counted + [(first, several) for first, several in firsts if first.day not in self.frozen]
 
     def screened(self) -> list[Decided]:
         """Returns each passage and arrival with its first decision."""
@@ -72,6 +102,10 @@ class Recorded:
             if "case_id" in event.body:
                 first.setdefault(event.number, event)
         return [event for event in first.values() if not types or event.body["type"] in types]
+
+
+def _is_conflict(contents: list[Event]) -> bool:
+    return len({crc32(event.value) for event in contents}) > 1
 
 
 def _of(disposition: Event) -> tuple[str, int]:
@@ -162,22 +196,22 @@ def dispositions_by_day(recorded: Recorded, _: datetime) -> Rows:
 
 
 def device_completeness(recorded: Recorded, _: datetime) -> Rows:
-    contents: dict[tuple[str, int], list[Event]] = defaultdict(list)
-    for event in recorded.events:
-        contents[event.number].append(event)
-    rows: dict[tuple[Any, ...], Row] = {}
-    before: dict[str, int] = {}
-    for (device, seq), some in sorted(contents.items()):
-        first = min(some, key=lambda e: e.first_ms)
-        key = {"device_id": device, "day": first.day, "site_id": first.place}
-        empty = {"first_seq": seq, "last_seq": seq, "received": 0, "missing": 0, "conflicts": 0, "late": 0}
-        row = rows.setdefault(tuple(key.values()), key | empty)
-        row["last_seq"] = seq
-        row["received"] += 1
-        row["missing"] += seq - before.get(device, -1) - 1
-        row["conflicts"] += len({crc32(e.value) for e in some}) > 1
-        row["late"] += first.late
-        before[device] = seq
+    cells: dict[tuple[str, date, str], dict[int, tuple[Event, bool]]] = defaultdict(dict)
+    for first, several in recorded.numbers():
+        device, seq = first.number
+        cells[device, first.day, first.place][seq] = first, several
+    runs, rows = [], {}
+    for (device, day, place), some in cells.items():
+        rows[device, day, place] = {
+            "device_id": device, "day": day, "site_id": place, "first_seq": min(some), "last_seq": max(some), "received": len(some),
+            "missing": 0, "conflicts": sum(several for _, several in some.values()), "late": sum(e.late for e, _ in some.values()),
+        }  # fmt: skip
+        ends = (last for last in sorted(some) if last + 1 not in some)
+        runs += [(device, start, next(ends), day, place) for start in sorted(some) if start - 1 not in some]
+    before: dict[str, int] = defaultdict(lambda: -1)
+    for device, start, last, day, place in sorted(runs):
+        rows[device, day, place]["missing"] += max(start - before[device] - 1, 0)
+        before[device] = max(before[device], last)
     return list(rows.values())
 
 

@@ -23,7 +23,8 @@ def roll_up_devices(engine: Engine, before: date) -> bool:
         Whether there was such a day.
     """
     outdated = engine.query(
-        f"SELECT day, count() AS n FROM {EVENTS} WHERE day < '{before}' GROUP BY day "
+        f"SELECT day, count() AS n FROM {EVENTS} WHERE day < '{before}' "
+        "AND day NOT IN (SELECT day FROM ninezero_data.device_frozen_days) GROUP BY day "
         "HAVING (day, n) NOT IN (SELECT day, events FROM ninezero_data.device_rolled) ORDER BY rand() LIMIT 1"
     )
     if not outdated:

@@ -25,7 +25,7 @@ SETTLE_SECONDS = 3.0
 READ_SECONDS = 10.0
 """Least time between freeze and drop. A query that began before the freeze has chosen the parts that it reads by then."""
 
-FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "device_rolled")
+FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "sealed_contents", "device_rolled")
 """The tables of facts, with one partition per day, in the order in which their partitions are dropped."""
 
 FROZEN_TABLES = {
@@ -121,6 +121,16 @@ def _freeze(engine: Engine, day: date) -> None:
         "AND day NOT IN (SELECT day FROM ninezero_data.sealed_days WHERE frozen = 1)) AS disposition "
         f"INNER JOIN (SELECT device_id, seq, kind, version FROM ninezero_data.screening_facts WHERE day = '{day}') AS scan "
         "ON disposition.of_device = scan.device_id AND disposition.of_seq = scan.seq"
+    )
+    # Other days need the contents of their sequence numbers on this day, and on days that were frozen before.
+    frozen = "SELECT day FROM ninezero_data.sealed_days WHERE frozen = 1"
+    events = "SELECT * FROM ninezero_data.overlapping_events"
+    engine.execute(
+        "INSERT INTO ninezero_data.sealed_contents SELECT other.day, known.* "
+        f"FROM ({events} WHERE day = '{day}' OR day IN ({frozen})) AS known INNER JOIN ("
+        "SELECT DISTINCT day, device_id, seq FROM ninezero_data.overlapping_events "
+        f"WHERE day != '{day}' AND day NOT IN ({frozen})) AS other "
+        "ON known.device_id = other.device_id AND known.seq = other.seq"
     )
     engine.insert("ninezero_data.sealed_days", ("day", "frozen"), [(day, 1)])
 

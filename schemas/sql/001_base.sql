@@ -211,6 +211,18 @@ CREATE TABLE IF NOT EXISTS ninezero_data.device_days (
     starts Array(UInt64) CODEC(ZSTD), ends Array(UInt64) CODEC(ZSTD), version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (device_id, day, site_id) COMMENT 'kept by erase';
 
+-- A frozen day is not read any more, so that the drop of its facts changes nothing. It is read for five more seconds after the freeze:
+-- by then every query finds the rows that the freeze wrote.
+CREATE VIEW IF NOT EXISTS ninezero_data.device_frozen_days AS
+SELECT day FROM ninezero_data.sealed_days WHERE frozen = 1 AND at < now64(3) - 5;
+
+-- What later days need of a frozen day: the contents, on the day `of_day`, of numbers that have another content on the day `day`,
+-- which was not frozen yet.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_contents (
+    day Date, of_day Date, device_id LowCardinality(String), seq UInt64, site_id LowCardinality(String), digest UInt32, late UInt8,
+    version UInt64
+) ENGINE = MergeTree PARTITION BY day ORDER BY (device_id, seq);
+
 -- The runs of finished days that are not frozen, so that views need not read the events again (agents/recording/completeness.py).
 -- `events` is the number of distinct events of the day when the runs were computed.
 CREATE TABLE IF NOT EXISTS ninezero_data.device_rolled (
@@ -231,7 +243,8 @@ SELECT day, device_id, site_id, late,
     arrayFilter((seq, after) -> seq + 1 != after, seqs, arrayPushBack(arrayPopFront(seqs), seqs[1])) AS ends
 FROM (
     SELECT day, device_id, site_id, sum(late) AS late, arraySort(groupArray(seq)) AS seqs
-    FROM ninezero_data.device_events FINAL WHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days)
+    FROM ninezero_data.device_events FINAL
+    WHERE day NOT IN (SELECT day FROM ninezero_data.device_rolled_days UNION ALL SELECT day FROM ninezero_data.device_frozen_days)
     GROUP BY day, device_id, site_id
 );
 
@@ -241,14 +254,25 @@ FROM (
     SELECT day, device_id, site_id, late, starts, ends, toUInt64(18446744073709551615) AS events FROM ninezero_data.device_fresh
     UNION ALL
     SELECT day, device_id, site_id, late, starts, ends, events FROM ninezero_data.device_rolled
+    WHERE day NOT IN (SELECT day FROM ninezero_data.device_frozen_days)
 ) GROUP BY day, device_id, site_id;
 
--- Devices whose runs overlap, because a sequence number arrived with two contents.
+-- Devices whose runs overlap, because a sequence number arrived with two contents, or would overlap with those of a frozen day.
 CREATE VIEW IF NOT EXISTS ninezero_data.devices_overlapping AS
 SELECT device_id FROM (
     SELECT device_id, arraySort(groupArrayArray(starts)) AS starts, arraySort(groupArrayArray(ends)) AS ends
     FROM ninezero_data.device_cells GROUP BY device_id
-) WHERE arrayExists((start, end_before) -> start <= end_before, arrayPopFront(starts), arrayPopBack(ends));
+) WHERE arrayExists((start, end_before) -> start <= end_before, arrayPopFront(starts), arrayPopBack(ends))
+UNION ALL
+SELECT device_id FROM ninezero_data.sealed_contents;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.overlapping_events AS
+SELECT day, device_id, seq, site_id, digest, late, version FROM ninezero_data.device_events
+WHERE device_id IN (SELECT device_id FROM ninezero_data.devices_overlapping)
+    AND day NOT IN (SELECT day FROM ninezero_data.device_frozen_days)
+UNION ALL
+SELECT of_day AS day, device_id, seq, site_id, digest, late, version FROM ninezero_data.sealed_contents
+WHERE sealed_contents.day NOT IN (SELECT day FROM ninezero_data.device_frozen_days);
 
 -- These are counted from all their events: the first content of a number determines its row; of two contents in the same
 -- millisecond, the one with the higher digest.
@@ -261,8 +285,7 @@ FROM (
         arraySort(groupArray(seq)) AS seqs
     FROM (
         SELECT device_id, seq, argMax((day, site_id, late), (version, digest)) AS first, min(digest) != max(digest) AS several
-        FROM ninezero_data.device_events WHERE device_id IN (SELECT device_id FROM ninezero_data.devices_overlapping)
-        GROUP BY device_id, seq
+        FROM ninezero_data.overlapping_events GROUP BY device_id, seq
     ) GROUP BY day, device_id, site_id
 );
 
@@ -289,8 +312,8 @@ FROM (
 ) GROUP BY day, device_id, site_id;
 
 -- A number that no run covers is missing; it is counted in the row of the next run. The gap before the n-th run, in the order
--- of the starts, begins after the end at position n - 1 in the order of the ends. A number whose second content arrived after
--- the day of the first was sealed is in two runs; it is no gap.
+-- of the starts, begins after the end at position n - 1 in the order of the ends. A number whose second content was recorded
+-- after the day of the first was frozen counts on both days, without a conflict: it is in two runs, and it is no gap.
 CREATE VIEW IF NOT EXISTS ninezero.device_completeness DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT device_id, run.3 AS day, run.4 AS site_id, min(run.1) AS first_seq, max(run.2) AS last_seq,
     sum(run.2 - run.1 + 1) AS received, sum(gap) AS missing, any(run.5) AS conflicts, any(run.6) AS late

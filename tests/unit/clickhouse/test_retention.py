@@ -64,12 +64,18 @@ class Deployment:
                 continue  # lost or dead-lettered
             day = FIRST + timedelta(days=min(DAYS - 1, max(0, seq // 20 + rng.choice([0, 0, 0, 0, -1, 1]))))
             site, digest = rng.choice(["s1", "s2"]), rng.randrange(2**32)
-            self._version -= 1
+            self._version -= 2
             event = DeviceEvent(day, device, seq, site, digest, int(rng.random() < 0.1), self._version)
             self.events += [event] * rng.choice([1, 1, 1, 2])
-            if rng.random() < 0.05:  # the same number with another content on the same day
-                self._version -= 1
-                self.events.append(event._replace(digest=digest ^ 1, site_id="s1", version=self._version))
+            if (
+                rng.random() < 0.1
+            ):  # the same number with another content, which came earlier or later, often on another day
+                self._version -= 2
+                other = min(
+                    max(day + timedelta(days=rng.choice([-2, 0, 1, 2])), FIRST), FIRST + timedelta(days=DAYS - 1)
+                )
+                version = event.version + rng.choice([-1, 1])
+                self.events.append(event._replace(day=other, digest=digest ^ 1, site_id="s1", version=version))
             if numbers and rng.random() < 0.4:
                 # About any scan of the device, one that never existed, or one that follows.
                 of = rng.choice([*numbers, 5000 + rng.randrange(3), seq + 1])
@@ -134,6 +140,13 @@ def age(engine: Engine) -> None:
     engine.execute("DROP TABLE ninezero_data.aged")
 
 
+def make_freeze_effective(engine: Engine) -> None:
+    """Dates the freezes six seconds back: after five seconds, completeness does not read the events of a frozen day any more."""
+    engine.execute(
+        "INSERT INTO ninezero_data.sealed_days SELECT day, 1, at - 6 FROM ninezero_data.sealed_days WHERE frozen = 1"
+    )
+
+
 def check(engine: Engine, deployment: Deployment) -> None:
     got = {
         (r["day"], r["site_id"], r["kind"], r["action"]): (int(r["overrides"]), int(r["count"]))
@@ -164,6 +177,8 @@ def test_the_views_equal_a_naive_count_in_any_order_and_after_days_are_dropped(e
         assert retention.seal(engine, before) == 2
         assert retention.drop(engine, before) == []
         assert retention.freeze(engine, before) == 2
+        if seed:
+            make_freeze_effective(engine)
         check(engine, deployment)
         assert [d.day for d in retention.drop(engine, before)] == [
             before - timedelta(days=2),
@@ -296,6 +311,39 @@ def test_retention_that_is_killed_at_any_statement_changes_no_count(engine: Engi
     check(engine, deployment)
     left = engine.query("SELECT DISTINCT day FROM ninezero_data.device_events ORDER BY day")
     assert [row["day"] for row in left] == [str(before + timedelta(days=n)) for n in range(3)]
+
+
+def test_retention_changes_no_count_of_a_number_with_contents_on_two_days(engine: Engine) -> None:
+    """The days are dropped in each order, and the first content is on each of them."""
+
+    def counts() -> list[str]:
+        rows = engine.query("SELECT * FROM ninezero.device_completeness ORDER BY device_id, day")
+        return [
+            f"{r['device_id']} {r['day'][-1]}: {r['first_seq']}-{r['last_seq']}, {r['received']}, {r['conflicts']}"
+            for r in rows
+        ]
+
+    later = FIRST + timedelta(days=2)
+    for device, (first, second) in {"d1": (FIRST, later), "d2": (later, FIRST)}.items():
+        days = {**dict.fromkeys(range(5), FIRST), **dict.fromkeys((5, 6, 7), later), 3: first}
+        write(engine, [DeviceEvent(day, device, seq, "s", seq, 0, FIRST_WINS - 10 - seq) for seq, day in days.items()])
+        write(engine, [DeviceEvent(second, device, 3, "s", 30, 0, FIRST_WINS - 30)])
+    expected = ["d1 1: 0-4, 5, 1", "d1 3: 5-7, 3, 0", "d2 1: 0-4, 4, 0", "d2 3: 3-7, 4, 1"]
+    assert counts() == expected
+    late = [DeviceEvent(FIRST + timedelta(days=4), "d1", seq, "s", 50, 0, FIRST_WINS - 50) for seq in (3, 8)]
+    for step in (retention.seal, retention.freeze, lambda *_: make_freeze_effective(engine), retention.drop_facts):
+        step(engine, FIRST + timedelta(days=1))
+        assert counts() == expected, step
+    # A content recorded later counts on its own day too, except while another day has the number.
+    write(engine, late)
+    expected.insert(2, "d1 5: 8-8, 1, 0")
+    assert counts() == expected
+    for step in (retention.seal, retention.freeze, lambda *_: make_freeze_effective(engine), retention.drop_facts):
+        step(engine, FIRST + timedelta(days=DAYS - 2))
+        assert counts() == expected, step
+    write(engine, [late[0]._replace(seq=4, digest=60), late[0]._replace(digest=61)])
+    expected[2] = "d1 5: 4-8, 2, 0"
+    assert counts() == expected
 
 
 def test_a_disposition_of_a_scan_whose_day_was_dropped_has_no_kind(engine: Engine) -> None:
