@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import permutations
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -106,6 +107,7 @@ class History:
         self.cases = list(self._cases())
         for name in ("d1", "d2", "d3", "d4"):
             self._device(name)
+        self._contents_on_two_days()
         self._silent_devices()
         self.receipts, self.letters = list(self._receipts()), list(self._letters())
 
@@ -190,14 +192,14 @@ class History:
             self.screened.append(
                 Event(first.topic, body, self._kafka_ms(observed_ms + 180_000), self.days, self._reasons(body))
             )
-        if rng.random() < 0.1:  # another content under the same number; either of them may have arrived first
-            shift = rng.choice([0, 60_000, 3_600_000, 86_400_000, 3 * 86_400_000]) * rng.choice([1, -1])
+        if rng.random() < 0.15:  # another content under the same number; either of them may have arrived first
+            shift = rng.choice([0, 60_000, 3_600_000, *(86_400_000 * n for n in (1, 2, 4, 7))]) * rng.choice([1, -1])
             other = body | {"observed_at": _text(observed_ms + shift)}
             if not arrival:
                 other |= rng.choice([{"people": [person] * 3}, {"kind": "vehicle"}, {"site_id": "s4"}, {"direction": "out"}])  # fmt: skip
             else:
                 other |= {"stage": "delivered", "site_id": rng.choice(["s1", "s4"])}
-            begin = self._now_ms - (FIRST_DAY - 1) * 86_400_000
+            begin = self._now_ms - FIRST_DAY * 86_400_000
             if begin < observed_ms + shift < self._now_ms - 4 * 3_600_000 and other != body:
                 self.screened.append(
                     Event(first.topic, other, self._kafka_ms(observed_ms), self.days, self._reasons(other))
@@ -227,6 +229,18 @@ class History:
                 [{}, {"action": "sent_to_quarantine"}, {"site_id": "s3"}, {"override": "remeasured"}]
             )
             self.dispositions.append(Event(DISPOSITIONS, other, self._kafka_ms(observed_ms), self.days))
+
+    def _contents_on_two_days(self) -> None:
+        """Adds a device whose numbers have two contents, on two of the days that are dropped, frozen, sealed and live later."""
+        for seq, agos in enumerate(permutations((11, 8, 7, 3), 2)):
+            for site, ago, arrived in zip(("s1", "s2"), agos, (2.5, 1), strict=True):
+                observed = self._now_ms - ago * 86_400_000
+                body = {
+                    "device_id": "two-days", "seq": seq, "site_id": site, "observed_at": _text(observed), "kind": "vehicle",
+                    "direction": "in", "people": [{"role": "traveller", "tokens": {}, "temperature_c": 36.5}],
+                }  # fmt: skip
+                at_ms = self._kafka_ms(self._now_ms - int(arrived * 86_400_000))
+                self.screened.append(Event(SCANS, body, at_ms, self.days, self._reasons(body)))
 
     def _silent_devices(self) -> None:
         """Adds devices that were last heard of 5 to 2,000 minutes ago, one of them resent."""

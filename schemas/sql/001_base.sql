@@ -271,8 +271,9 @@ SELECT day, device_id, seq, site_id, digest, late, version FROM ninezero_data.de
 WHERE device_id IN (SELECT device_id FROM ninezero_data.devices_overlapping)
     AND day NOT IN (SELECT day FROM ninezero_data.device_frozen_days)
 UNION ALL
-SELECT of_day AS day, device_id, seq, site_id, digest, late, version FROM ninezero_data.sealed_contents
-WHERE sealed_contents.day NOT IN (SELECT day FROM ninezero_data.device_frozen_days);
+SELECT of_day AS day, device_id, seq, site_id, digest, late, version FROM (
+    SELECT * FROM ninezero_data.sealed_contents WHERE day NOT IN (SELECT day FROM ninezero_data.device_frozen_days)
+);
 
 -- These are counted from all their events: the first content of a number determines its row; of two contents in the same
 -- millisecond, the one with the higher digest.

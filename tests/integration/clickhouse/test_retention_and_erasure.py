@@ -202,7 +202,14 @@ def check_erase(kafka: Broker, system: System, key: str, before: dict[str, Any])
     assert not [name for name in client.list_topics() if name.startswith(system.prefix)]
     assert not [g for g in client.list_groups() if g["group_id"].startswith(system.prefix)]
     client.close()
-    for table in ("screening_facts", "device_events", "disposition_facts", "sealed_kinds", "recorder_progress"):
+    for table in (
+        "screening_facts",
+        "device_events",
+        "disposition_facts",
+        "sealed_kinds",
+        "sealed_contents",
+        "recorder_progress",
+    ):
         assert int(ask(system, f"SELECT count() AS n FROM ninezero_data.{table}")[0][0]["n"]) == 0
     assert counts(system) == before
     assert system.run("erase", "--yes").returncode == 0  # again: there is nothing left to erase
