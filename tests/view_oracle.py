@@ -83,7 +83,7 @@ class Recorded:
                     del self.contents[number]
 
     def numbers(self) -> list[tuple[Event, bool]]:
-        """Returns the first content of each number, and whether it has another. Both may be in the list twice if a day is frozen."""
+        """Returns the first content of each number, and whether it has another. A number may occur twice if a day is frozen."""
         firsts = [(min(some, key=lambda e: e.first_ms), _is_conflict(some)) for some in self.contents.values()]
         return self.counted + [(first, several) for first, several in firsts if first.day not in self.frozen]
 

@@ -334,13 +334,14 @@ def test_retention_changes_no_count_of_a_number_with_contents_on_two_days(engine
     for step in (retention.seal, retention.freeze, lambda *_: make_freeze_effective(engine), retention.drop_facts):
         step(engine, FIRST + timedelta(days=1))
         assert counts() == expected, step
-    # A content recorded later counts on its own day too, except while another day has the number.
+    # A third content of number 3 does not count, because the second was on a day that is not frozen.
     write(engine, late)
     expected.insert(2, "d1 5: 8-8, 1, 0")
     assert counts() == expected
     for step in (retention.seal, retention.freeze, lambda *_: make_freeze_effective(engine), retention.drop_facts):
         step(engine, FIRST + timedelta(days=DAYS - 2))
         assert counts() == expected, step
+    # Of number 4, no day knows a content any more; of number 3, the day of the third content does.
     write(engine, [late[0]._replace(seq=4, digest=60), late[0]._replace(digest=61)])
     expected[2] = "d1 5: 4-8, 2, 0"
     assert counts() == expected
