@@ -32,8 +32,13 @@ MAX_DIFFERENCES = 20
 LATE_SECONDS = 900
 """Age of the counts in s from which the recording is late, as in the alert NinezeroRecordingLate."""
 
-_ACCESS_DENIED = 497
-"""Error code of ClickHouse for an account that lacks a right."""
+_REMEDIES: dict[int | None, str] = {
+    47: "run `ninezero migrate`",  # a column is missing
+    60: "run `ninezero migrate`",  # a table or view is missing
+    81: "run `ninezero migrate`",  # a database is missing
+    497: "give the account the rights of deploy/clickhouse/accounts.sql",
+}
+"""What to do about an error of ClickHouse, by its code."""
 
 ACCOUNTS = {"ninezero_writer", "ninezero_reader", "ninezero_public"}
 
@@ -51,9 +56,9 @@ def clickhouse(probe: DeploymentProbe) -> Results:
                 yield failed(found, todo)
             else:
                 yield from _freshness(engine)
+                yield from _overdue(engine, probe.settings)
+                yield from _lost(engine)
             yield from _parts(engine)
-            yield from _overdue(engine, probe.settings)
-            yield from _lost(engine)
             yield from _account(engine, urlsplit(probe.settings.clickhouse))
     except ClickHouseDenied as error:
         if error.code is None:  # the certificate or the version
@@ -68,9 +73,7 @@ def clickhouse(probe: DeploymentProbe) -> Results:
         # The message of the driver may name the account, never the password. The address is the operator's own.
         yield failed(
             f"ClickHouse cannot be queried: {str(error)[:120]}",
-            "give the account the rights of deploy/clickhouse/accounts.sql"
-            if error.code == _ACCESS_DENIED
-            else "start the server, or correct the address in NINEZERO_CLICKHOUSE",
+            _REMEDIES.get(error.code, "start the server, or correct the address in NINEZERO_CLICKHOUSE"),
         )
 
 
