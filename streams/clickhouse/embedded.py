@@ -6,12 +6,14 @@ processes of the same user send their statements to that address.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,7 +57,8 @@ class Embedded:
             BlockingIOError: another process holds the database.
         """
         try:
-            from chdb.session import Session
+            with _without_cgroup_trace():
+                from chdb.session import Session
         except ImportError:
             raise ClickHouseError(
                 "the embedded ClickHouse is not installed: run pip install ninezero[embedded]"
@@ -168,6 +171,29 @@ class EmbeddedProxy:
             raise ClickHouseError(error.read().decode()) from None
         except OSError:
             raise ClickHouseError("the process that holds the embedded database does not answer: try again") from None
+
+
+@contextlib.contextmanager
+def _without_cgroup_trace() -> Iterator[None]:
+    """Leaves out the stack trace that chDB 26.5 writes to standard error when it is imported where no cgroup file system is
+    mounted.
+
+    It means nothing, and chDB has no setting against it. Everything else that is written meanwhile is passed on.
+    """
+    stderr = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as written:
+            os.dup2(written.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(stderr, 2)
+                written.seek(0)
+                text = written.read()
+                if not text.startswith(b"Cannot use cgroups reader"):
+                    os.write(2, text)
+    finally:
+        os.close(stderr)
 
 
 def embedded_folder(url: str) -> Path | None:
