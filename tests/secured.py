@@ -15,7 +15,10 @@ ADMIN, BROKER = "for-the-admin", "for-the-broker"
 
 
 def certificates(folder: Path, names: str = "IP:127.0.0.1") -> Path:
-    """Creates a CA, and a key and certificate for `names` in one PEM file. Returns the path of the CA certificate."""
+    """Creates a CA, and a key and certificate for `names` in one PEM file. Returns the path of the CA certificate.
+
+    They have the extensions without which Python 3.13 does not verify them.
+    """
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
@@ -25,10 +28,11 @@ def certificates(folder: Path, names: str = "IP:127.0.0.1") -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     key("ca")
-    openssl("req", "-x509", "-new", "-key", "ca.key", "-days", "2", "-subj", "/CN=ca", "-out", "ca.pem")
+    openssl("req", "-x509", "-new", "-key", "ca.key", "-days", "2", "-subj", "/CN=ca", "-out", "ca.pem",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign")  # fmt: skip
     key("broker")
     openssl("req", "-new", "-key", "broker.key", "-subj", "/CN=127.0.0.1", "-out", "broker.csr")
-    (folder / "names").write_text(f"subjectAltName={names}\n")
+    (folder / "names").write_text(f"subjectAltName={names}\nauthorityKeyIdentifier=keyid\n")
     openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
             "-extfile", "names", "-out", "broker.crt")  # fmt: skip
     (folder / "broker.pem").write_text((folder / "broker.key").read_text() + (folder / "broker.crt").read_text())

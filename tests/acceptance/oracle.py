@@ -58,7 +58,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -389,12 +389,21 @@ def _refuse(name: str) -> Any:
     raise _Constant(name)
 
 
+_MANY_LEVELS = 900
+"""Depth of nesting from which parsers may reject a value. Python 3.11 rejects about a thousand levels; 3.13 reads them."""
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """Yields the values of each level of nesting."""
+    level = [value]
+    while level:
+        yield level
+        lists = (list(v.values()) if isinstance(v, dict) else v for v in level if isinstance(v, dict | list))
+        level = [inner for some in lists for inner in some]
+
+
 def _has_huge_integer(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(_has_huge_integer(v) for v in value.values())
-    if isinstance(value, list):
-        return any(_has_huge_integer(v) for v in value)
-    return isinstance(value, int) and abs(value) >= 1 << 63
+    return any(isinstance(v, int) and abs(v) >= 1 << 63 for level in _levels(value) for v in level)
 
 
 def read(record: Record) -> dict[str, Any] | Fault:
@@ -407,6 +416,8 @@ def read(record: Record) -> dict[str, Any] | Fault:
         return Fault(frozenset({"not_json", "schema_invalid"}), _DEEP)  # R3
     except ValueError:
         return _only("not_json")
+    if sum(1 for _ in _levels(value)) > _MANY_LEVELS:
+        return Fault(frozenset({"not_json", "schema_invalid"}), _DEEP)  # R3
     paths: Paths = set()
     is_confirmation = record.topic == PUSHES and isinstance(value, dict) and "confirms" in value
     (_CONFIRMATION if is_confirmation else _SCHEMAS[record.topic])(value, "", paths)
