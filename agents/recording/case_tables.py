@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from types import GenericAlias
 from typing import Any, NamedTuple
 
 import msgspec
@@ -83,5 +84,5 @@ def _known_facts(engine: Engine, kind: CaseKind, case_ids: Iterable[str]) -> def
     for row in engine.query(
         f"SELECT case_id, facts FROM ninezero_data.{kind.name}_cases FINAL WHERE case_id IN ({quoted})"
     ):
-        known[row["case_id"]] = msgspec.json.decode(row["facts"], type=list[kind.fact])  # type: ignore[name-defined]
+        known[row["case_id"]] = msgspec.json.decode(row["facts"], type=GenericAlias(list, (kind.fact,)))
     return known

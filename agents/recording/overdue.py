@@ -1,5 +1,5 @@
 """Work that should have been done: facts to drop, cases to delete, days to publish. It is read from the data itself, so a
-failure is seen whoever should have done the work, and after every restart."""
+failure is seen in every process, and after every restart."""
 
 from __future__ import annotations
 

@@ -93,6 +93,12 @@ def group_structure(engine: Engine, table: str, rows: Block) -> list[tuple[str, 
     return [(name, f"Array({types[name]})" if name in rows.varying else types[name]) for name in rows.names]
 
 
+def insert_from_groups(table: str, rows: Block, source: str) -> str:
+    """Returns the statement that inserts rows from `source`, which holds one row a group (`group_structure`). ClickHouse expands them."""
+    names = ", ".join(rows.names)
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} ARRAY JOIN {', '.join(rows.varying)}"  # noqa: S608  # an INSERT cannot bind names; table and columns come from TABLES, and both callers quote or send the data apart
+
+
 def check_read_only(sql: str) -> None:
     """Checks that a text is exactly one statement that only reads.
 

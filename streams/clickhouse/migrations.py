@@ -111,8 +111,7 @@ def read_applied(engine: Engine) -> dict[str, Applied]:
         return {}
     if not any(row["name"] == "sha256" for row in columns):
         raise SchemaError(_BEFORE_0_1_0)
-    fields = ", ".join(Applied.__struct_fields__)
-    rows = engine.query(f"SELECT {fields} FROM {_MIGRATIONS} FINAL ORDER BY name, done")  # noqa: S608  # constant names
+    rows = engine.query("SELECT * FROM ninezero_data.schema_migrations FINAL ORDER BY name, done")
     return {row["name"]: msgspec.convert(row, Applied, strict=False) for row in rows}
 
 

@@ -66,7 +66,7 @@ class Progress(NamedTuple):
     rebuild: int = 0
     recorded_until_ms: int = 0
     lag: int = 0
-    marks: Marks = {}  # noqa: RUF012  # read only: `marks_after` returns a new dictionary
+    marks: Mapping[str, list[Mark]] = {}  # read only: `marks_after` returns a new dictionary
 
 
 PartitionProgress = dict[TP, Progress]
@@ -105,7 +105,9 @@ def row(tp: TP, topic_id: str, progress: Progress) -> ProgressRow:
     )
 
 
-def marks_after(before: Marks, written: Mapping[str, Block], counted_to: Mapping[str, int], now_ms: int) -> Marks:
+def marks_after(
+    before: Mapping[str, list[Mark]], written: Mapping[str, Block], counted_to: Mapping[str, int], now_ms: int
+) -> Marks:
     """Returns the marks after an insert.
 
     A mark whose row a tally includes is left out, except the newest mark of a table: it also proves that the tallies were

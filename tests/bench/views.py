@@ -39,7 +39,7 @@ MONTH_COLUMNS = {
     "minute": "minute >= toDateTime({at})",
     "hour": "hour >= toDateTime({at})",
 }
-"""The condition that selects a month, by the column that a view has."""
+"""The column of time of a view, and the condition on it that selects a month."""
 
 
 class Shape(NamedTuple):

@@ -150,8 +150,10 @@ class Sender:
             kafka.close(timeout=2)
             # If these results cannot be stored, the events are sent again, which changes no count. The error that ends this
             # connection, or the next access to the outbox, is reported.
-            with contextlib.suppress(Exception):
+            try:
                 self._handle([one for one in _drain(results, 0.01) if not isinstance(one.result, Exception)])
+            except Exception as error:
+                log.warning("results cannot be stored (%s): their events are sent again", type(error).__name__)
 
     def _send(self, kafka: Any, event: UnsentEvent, results: _Results) -> None:
         from kafka.errors import KafkaTimeoutError
