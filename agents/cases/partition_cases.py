@@ -138,6 +138,7 @@ class PartitionCases:
             "case_id": case_id,
             "site_id": None,
             "district": None,
+            "transfer_id": None,
             "day": alarm.day,
             "slot": alarm.slot,
             "at": datetime.fromtimestamp(alarm.at_us / 1_000_000, UTC),

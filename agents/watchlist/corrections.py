@@ -78,7 +78,7 @@ class Corrections:
         quoted_ids = [f'"{entry_id}"'.encode() for mistake in mistakes for entry_id in mistake.entry_ids]
         decode_all = len(quoted_ids) > SEARCHED_IDS
         async for value in self._alert_values():
-            if value is None or b'"case_id"' in value:  # a CareAlert has no watchlist entry as a reason
+            if value is None or b'"case_id"' in value:  # a CareAlert (of a case or a transfer) has no reason
                 continue
             with contextlib.suppress(ValueError, RecursionError):  # only workers may write alerts (ACL)
                 if b'"correction_of"' in value:

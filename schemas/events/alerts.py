@@ -8,7 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 Matched = Literal["id", "passport", "pass", "phone", "plate"]
-CareRule = Literal["reading_missed", "fever", "symptoms", "visit_overdue"]
+CareRule = Literal[
+    "reading_missed", "fever", "symptoms", "visit_overdue", "release_due", "term_exceeded", "not_delivered"
+]
 
 
 class MatchedEntry(Struct):
@@ -57,19 +59,23 @@ class Correction(Struct):
 
 
 class CareAlert(Struct):
-    """Tells health staff about a case in quarantine or under follow-up, on the topic of the alerts.
+    """Tells health staff about a case in quarantine or under follow-up, or about a transfer, on the topic of the alerts.
 
     `reading_missed`: a slot ended without a reading; `fever`: 37.3 °C or more; `symptoms`: reported, or seen on a visit;
-    `visit_overdue`: a day passed without a visit. `site_id` is set for quarantine, `district` for follow-up. `day` and
-    `slot` are those that the alert is about; `at` is the end of that slot or day, or the time of the observation.
-    `alert_id` depends on case, rule, day and slot only, so a repeated alert has the same one.
+    `visit_overdue`: a day passed without a visit; `release_due`: the last day of the case has come; `term_exceeded`: the case is
+    open after its last day; `not_delivered`: fewer people were delivered than boarded. `case_id` is null for a transfer, and
+    `transfer_id` for a case. `site_id` is set for quarantine and transfers, `district` for follow-up. `day` and `slot` are those
+    that the alert is about; `at` is the end of that slot or day, 08:00 of the day (`release_due`, `term_exceeded`), or the time
+    of the observation. `alert_id` depends on the case or transfer, the rule, the day and the slot only, so a repeated alert has
+    the same one.
     """
 
     alert_id: str
     rule: CareRule
-    case_id: str
+    case_id: str | None
     site_id: str | None
     district: str | None
+    transfer_id: str | None
     day: date
     slot: Literal["am", "pm"] | None
     at: datetime

@@ -27,6 +27,8 @@ Origin = Annotated[str, Meta(pattern=r"\A([0-9]{6}|[A-Z]{2})\Z")]
 Service = Annotated[str, Meta(pattern=r"\A[A-Z0-9]{2,8}\Z")]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+TermDays = Annotated[int, Meta(ge=1, le=60)]
+"""The length of a quarantine or follow-up in days. The day on which it begins is not counted."""
 Time = Annotated[datetime, Meta(tz=True)]
 LOOSE_TIME = re.compile(rb':[0-9]{2}(?:\.[0-9]+)?[+-][0-9]{4}"')
 """Finds a time whose offset has no colon (`+0800`) in a value. ISO 8601 allows it, RFC 3339 does not, and msgspec accepts both.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ninezero.schemas.events.base import CaseId, Count, Identifier, Seq, StrictMessage, Time
+from ninezero.schemas.events.base import CaseId, Identifier, Seq, StrictMessage, TermDays, Time
 
 
 class QuarantineEvent(StrictMessage):
@@ -20,7 +20,7 @@ class QuarantineEvent(StrictMessage):
     temperature_c: float | None
     symptoms: bool | None
     to_site_id: Identifier | None
-    term_days: Count | None
+    term_days: TermDays | None
     reason: Literal["completed", "negative", "hospital", "other"] | None
 
 
@@ -32,8 +32,9 @@ class FollowupEvent(StrictMessage):
     case_id: CaseId
     district: Identifier
     observed_at: Time
-    type: Literal["opened", "visit", "closed"]
+    type: Literal["opened", "visit", "closed", "extended"]
     source: Literal["push", "arrival", "checkpoint", "declared"] | None
     batch_id: Identifier | None
     visit: Literal["seen_well", "seen_symptomatic", "not_reached", "refused"] | None
     closed: Literal["completed", "quarantined", "lost", "withdrawn"] | None
+    term_days: TermDays | None = None

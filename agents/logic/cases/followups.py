@@ -88,7 +88,7 @@ def _add(case: FollowupHistory, fact: FollowupFact, days: Days) -> None:
         assert case.opened is not None
         case.counts.at(day, case.opened.district)["closed"] += 1
         case.closed = fact
-    else:
+    elif fact.type == "visit":
         case.first_visit_us = case.first_visit_us or fact.observed_us
         case.illness += _illness(fact, days)
 
