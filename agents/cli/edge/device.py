@@ -18,7 +18,7 @@ def device(
     ],
 ) -> None:
     """Shows a small screen for a person with a keyboard or a barcode scanner."""
-    from ninezero.streams.edge.device.screen import run
+    from ninezero.streams.edge.gate.screen import run
 
     logging.disable()  # the screen shows every problem itself, and log lines would break it
     waiting = run(settings.load(edge=True), site, device_)

@@ -1,1 +1,1 @@
-"""A checkpoint device: what the staff see, the outbox, the connection to Kafka, and the screen in a terminal."""
+"""A checkpoint device: what the staff see, the outbox, and the connection to Kafka."""

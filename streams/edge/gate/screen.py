@@ -13,9 +13,9 @@ from rich.text import Text
 from ninezero.streams.edge.device.answers import Answer
 from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.outbox import OutboxError
-from ninezero.streams.edge.device.passage_draft import Draft
-from ninezero.streams.edge.device.terminal import Terminal
 from ninezero.streams.edge.documents.key_ring import KeyRingError
+from ninezero.streams.edge.gate.passage_draft import Draft
+from ninezero.streams.edge.gate.terminal import Terminal
 from ninezero.streams.settings import Settings
 
 WAIT_SECONDS = 5.0
