@@ -1,6 +1,6 @@
-"""Facts of cases: what the logic of quarantine and follow-up computes with.
+"""Facts of cases and transfers: what the logic of quarantine, follow-up and transfers computes with.
 
-A fact is one event of a case, in the form that the ledger topics and ClickHouse also hold: without a temperature, with an empty
+A fact is one event of a case or transfer, in the form that the ledger topics and ClickHouse also hold: without a temperature, with an empty
 string for a value that is not set, and with a version by which the first of several contents of one event is recognised.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ninezero.schemas.events import FollowupEvent, QuarantineEvent
+from ninezero.schemas.events import FollowupEvent, QuarantineEvent, TransferEvent
 from ninezero.schemas.times import unix_micros
 
 
@@ -45,6 +45,18 @@ class FollowupFact(Struct, frozen=True, gc=False, kw_only=True):
     version: int
 
 
+class TransferFact(Struct, frozen=True, gc=False, kw_only=True):
+    """One person who boarded a transfer or was delivered by it. `observed_us` is Unix time in µs; the highest `version` counts."""
+
+    transfer_id: str
+    observed_us: int
+    device_id: str
+    seq: int
+    site_id: str
+    stage: str
+    version: int
+
+
 def quarantine_fact(event: QuarantineEvent, version: int, fever_c: float) -> QuarantineFact:
     """Returns the fact of a quarantine event. A temperature of `fever_c` (°C) or more is fever."""
     return QuarantineFact(
@@ -76,5 +88,18 @@ def followup_fact(event: FollowupEvent, version: int) -> FollowupFact:
         batch_id=event.batch_id or "",
         visit=event.visit or "",
         closed=event.closed or "",
+        version=version,
+    )
+
+
+def transfer_fact(event: TransferEvent, version: int) -> TransferFact:
+    """Returns the fact of a transfer event."""
+    return TransferFact(
+        transfer_id=event.transfer_id,
+        observed_us=unix_micros(event.observed_at),
+        device_id=event.device_id,
+        seq=event.seq,
+        site_id=event.site_id,
+        stage=event.stage,
         version=version,
     )

@@ -1,7 +1,8 @@
-"""Records of the ledger topics (`quarantine-ledger`, `followup-ledger`): a JSON array per fact, a JSON string per alert.
+"""Records of the ledger topics (`quarantine-ledger`, `followup-ledger`, `transfer-ledger`): a JSON array per fact, a JSON string per
+alert.
 
 The order of the fields is the order of the array. Keys are `case_id|device_id|seq` for a fact, and `case_id|!|alert_id` for an alert
-that was raised.
+that was raised; in the ledger of the transfers the transfer id takes the place of the case number.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
-from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, TransferFact
 
 ALERT_MARK = "!"
 """The second part of the key of an alert."""
@@ -74,6 +75,28 @@ class FollowupLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, 
     def fact(self) -> FollowupFact:
         """Returns the fact that the record holds."""
         return FollowupFact(**_without_day(asdict(self)))
+
+
+class TransferLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """A person who boarded a transfer or was delivered by it. `day` is the local day of `observed_us`."""
+
+    transfer_id: str
+    observed_us: int
+    day: date
+    device_id: str
+    seq: int
+    site_id: str
+    stage: str
+    version: int
+
+    @classmethod
+    def of(cls, fact: TransferFact, day: date) -> TransferLedgerRecord:
+        """Returns the record of a fact that was observed on the local day `day`."""
+        return cls(**asdict(fact), day=day)
+
+    def fact(self) -> TransferFact:
+        """Returns the fact that the record holds."""
+        return TransferFact(**_without_day(asdict(self)))
 
 
 def _without_day(fields: dict[str, Any]) -> dict[str, Any]:

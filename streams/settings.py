@@ -53,7 +53,7 @@ class WorkerAddress(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings, validated. `SETTINGS` says what each means; `max_list_age` is in seconds."""
+    """All settings, validated. `SETTINGS` says what each means; `max_list_age` is in seconds, `transfer_hours` in hours."""
 
     kafka: str
     clickhouse: str = field(repr=False)  # it may hold a password
@@ -67,6 +67,7 @@ class Settings:
     topic_prefix: str = ""
     replay: bool = False
     max_list_age: float = 300.0
+    transfer_hours: float = 6.0
     http: tuple[str, int] = ("127.0.0.1", 6066)
     """Host and port of the screening role; the other roles use the next ports."""
     workers: tuple[WorkerAddress, ...] = ()
@@ -163,6 +164,11 @@ SETTINGS = {
     "NINEZERO_MAX_LIST_AGE": Setting(
         "seconds without a watchlist heartbeat after which everyone is held; 1 or more", "screening, board", "300"
     ),
+    "NINEZERO_TRANSFER_HOURS": Setting(
+        "hours from the first boarding of a transfer until everyone who boarded must be delivered; more than 0, at most 168",
+        "ledgers",
+        "6",
+    ),
     "NINEZERO_K": Setting("smallest count that is published; 11 or more", "ninezero publish", "11"),
     "NINEZERO_REPLAY": Setting(
         "1 for scenarios and back-fills: event times are accepted however old, case alerts follow event times, no facts are dropped",
@@ -218,6 +224,7 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
         topic_prefix=_prefix(env),
         replay=_flag(env, "NINEZERO_REPLAY"),
         max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", 1),
+        transfer_hours=_transfer_hours(env),
         http=_address(env),
         workers=_workers(env),
         kafka_security=kafka_security(env),
@@ -370,6 +377,15 @@ def _number(env: Mapping[str, str], name: str, minimum: float) -> float:
     if not minimum <= value < 1e9:
         raise _wrong(name, f"write a number, {minimum:g} or more")
     return value
+
+
+def _transfer_hours(env: Mapping[str, str]) -> float:
+    """Returns `NINEZERO_TRANSFER_HOURS`. A transfer leaves the ledger after 14 days, and must have been judged by then."""
+    name = "NINEZERO_TRANSFER_HOURS"
+    hours = _number(env, name, 0)
+    if not 0 < hours <= 168:
+        raise _wrong(name, "write a number of hours, more than 0 and at most 168")
+    return hours
 
 
 def _flag(env: Mapping[str, str], name: str) -> bool:

@@ -20,6 +20,7 @@ UNKNOWN_TOPIC, NOT_AUTHORIZED = 3, 29
 LEDGER_SOURCES = {
     topics_.QUARANTINE_LEDGER.name: topics_.QUARANTINE.name,
     topics_.FOLLOWUP_LEDGER.name: topics_.FOLLOWUPS.name,
+    topics_.TRANSFER_LEDGER.name: topics_.TRANSFERS.name,
 }
 """The ledger topics and the topics whose partitions they follow."""
 

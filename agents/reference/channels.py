@@ -24,6 +24,7 @@ from ninezero.schemas.events import (
     QuarantineEvent,
     Removal,
     Scan,
+    TransferEvent,
     WatchlistEntry,
 )
 from ninezero.streams.kafka import topics
@@ -37,6 +38,7 @@ CHANNELS: Mapping[Topic, tuple[type[Struct], ...]] = {
     topics.QUARANTINE: (QuarantineEvent,),
     topics.FOLLOWUPS: (FollowupEvent,),
     topics.WATCHLIST: (WatchlistEntry, Removal, Manifest, Heartbeat),
+    topics.TRANSFERS: (TransferEvent,),
     topics.OUTCOMES: (Outcomes,),
     topics.ALERTS: (Alert, Correction, CareAlert),
     topics.DECISIONS: (Decisions,),

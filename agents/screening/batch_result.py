@@ -1,4 +1,4 @@
-"""Collects the results of a batch: outcomes for the devices, alerts, decisions for the recorder, and dead letters."""
+"""Collects the results of a batch: outcomes for the devices, alerts, transfer events, decisions for the recorder, and dead letters."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ninezero.agents.screening.batch import Batch
 from ninezero.agents.screening.decision_groups import PartitionDecisions
 from ninezero.agents.screening.event_kinds import EventKind
 from ninezero.agents.screening.output_records import encode_within_limit
+from ninezero.agents.screening.transfers import transfer_records
 from ninezero.schemas.events import Outcomes, encode
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.dead_letters import dead_letter
@@ -45,7 +46,7 @@ class BatchOutput(NamedTuple):
     """The work that remains for a decided batch."""
 
     records: list[OutgoingRecord]
-    """The records to write: alerts and dead letters, then outcomes by site, then decisions by partition."""
+    """The records to write: alerts, transfer events and dead letters, then outcomes by site, then decisions by partition."""
     alert_kafka_ms: list[int]
     """Kafka timestamp of each event that raised an alert, Unix time in ms."""
 
@@ -72,7 +73,7 @@ class BatchResult:
         self._sites: dict[str, SiteOutcomes] = {}
         self._partitions: defaultdict[int, PartitionDecisions] = defaultdict(PartitionDecisions)
         self._records: list[OutgoingRecord] = []
-        """Alerts and dead letters."""
+        """Alerts, transfer events and dead letters."""
         self._alert_kafka_ms: list[int] = []
         self._digests = list(map(crc32, batch.values))
         may_repeat = len(set(self._digests)) < len(self._digests)
@@ -97,6 +98,8 @@ class BatchResult:
             positions.append(position)
             if seen is None or self._is_new(device, seq, digest):
                 decisions.groups[key].append((number, device, seq, ms, digest))
+        if self._kind.has_transfers:
+            self._records += transfer_records(cleared.events, cleared.observed_us)
         self.outcome_counts["clear"] += len(cleared.positions)
         self.late += int(late.sum())
 
@@ -109,6 +112,8 @@ class BatchResult:
             alert = build_alert(event, decision, decoded.late, self._decided_at, self._version)
             self._records.append(OutgoingRecord(topics.ALERTS, event.site_id.encode(), encode(alert)))
             self._alert_kafka_ms.append(int(self._batch.kafka_ms[position]))
+        if self._kind.has_transfers:
+            self._records += transfer_records([event], [decoded.observed_us])
         device, seq, digest = event.device_id, event.seq, self._digests[position]
         if self._seen is None or self._is_new(device, seq, digest):
             rules = tuple([hit.rule for hit in decision.hits])

@@ -25,6 +25,8 @@ class EventKind:
     fast_path: FastPath
     group_keys: Callable[[Sequence[Any], str, Sequence[bool], tuple[str, ...]], list[GroupKey]]
     """Returns the decision group of each event, given their common outcome, whether each is late, and the rules that apply."""
+    has_transfers: bool
+    """Whether an event may be part of a transfer (agents/screening/transfers.py)."""
 
 
 def _scan_groups(scans: Sequence[Scan], outcome: str, late: Sequence[bool], rules: tuple[str, ...]) -> list[GroupKey]:
@@ -49,6 +51,7 @@ CHECKPOINTS = EventKind(
     decide_scan,
     FastPath(Scan, attrgetter("people"), attrgetter("direction"), attrgetter("plate"), needs_temperature=True),
     _scan_groups,
+    has_transfers=False,
 )
 """Scans at checkpoints: one passage, its people and its plate."""
 
@@ -58,5 +61,6 @@ STATIONS = EventKind(
     decide_arrival,
     FastPath(Arrival, lambda arrival: (arrival.person,), lambda _: "in", lambda _: None, needs_temperature=False),
     _arrival_groups,
+    has_transfers=True,
 )
 """Arrivals at stations: one traveller at one stage of the journey. It is decided like a passage into the district."""

@@ -38,6 +38,7 @@ from ninezero.schemas.events.pushes import (
     PushTokens,
     Reject,
 )
+from ninezero.schemas.events.transfers import TransferEvent, TransferStage
 from ninezero.schemas.events.watchlist import (
     CATEGORIES,
     Category,
@@ -102,6 +103,8 @@ __all__ = [
     "Time",
     "Token",
     "Tokens",
+    "TransferEvent",
+    "TransferStage",
     "WatchlistEntry",
     "WatchlistRecord",
     "decoder",

@@ -18,6 +18,8 @@ from ninezero.schemas.formats.table import (
     FORMATS,
     QUARANTINE_LEDGER,
     REGISTER,
+    TRANSFER_EVENTS,
+    TRANSFER_LEDGER,
     WATCHLIST,
 )
 
@@ -28,6 +30,8 @@ __all__ = [
     "HEADER",
     "QUARANTINE_LEDGER",
     "REGISTER",
+    "TRANSFER_EVENTS",
+    "TRANSFER_LEDGER",
     "WATCHLIST",
     "Format",
     "FormatsRejected",

@@ -18,13 +18,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
-from ninezero.schemas.events import Decisions, Scan, WatchlistRecord
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, TransferFact
+from ninezero.schemas.events import Decisions, Scan, TransferEvent, WatchlistRecord
 from ninezero.schemas.fast_decode import PatternCache, string_patterns
 from ninezero.schemas.formats.format import Format, Version
-from ninezero.schemas.ledger_records import ALERT_MARK, AlertId, FollowupLedgerRecord, QuarantineLedgerRecord
+from ninezero.schemas.ledger_records import (
+    ALERT_MARK,
+    AlertId,
+    FollowupLedgerRecord,
+    QuarantineLedgerRecord,
+    TransferLedgerRecord,
+)
 from ninezero.schemas.register import RegisterRecord, register_key
-from ninezero.schemas.times import FOREVER_US
+from ninezero.schemas.times import FOREVER_US, unix_micros
 
 _devices, _sites = (PatternCache(string_patterns(Scan)[field]) for field in ("device_id", "site_id"))
 
@@ -37,16 +43,25 @@ def _check_decisions(key: bytes, record: Decisions) -> None:
 
 def _check_ledger(key: bytes, record: Any) -> None:
     """Checks that the key of a ledger record is that of its fact or alert."""
-    case_id, what, which = key.decode().split("|", 2)
+    subject, what, which = key.decode().split("|", 2)
     if isinstance(record, str):
         if (what, which) != (ALERT_MARK, record):
             raise ValueError("the key is not that of the alert")
         return
-    fact: QuarantineFact | FollowupFact = record.fact()
-    if (case_id, what, which) != (fact.case_id, fact.device_id, str(fact.seq)):
+    fact: QuarantineFact | FollowupFact | TransferFact = record.fact()
+    of = fact.transfer_id if isinstance(fact, TransferFact) else fact.case_id
+    if (subject, what, which) != (of, fact.device_id, str(fact.seq)):
         raise ValueError("the key is not that of the fact")
     if not 0 <= fact.observed_us <= FOREVER_US:
         raise ValueError("the time of the fact is out of range")
+
+
+def _check_transfer(key: bytes, record: TransferEvent) -> None:
+    """Checks that the key of a transfer event is its transfer, and that its time can be stored."""
+    if key != record.transfer_id.encode():
+        raise ValueError("the key is not that of the transfer")
+    if not 0 <= unix_micros(record.observed_at) <= FOREVER_US:
+        raise ValueError("the time of the event is out of range")
 
 
 def _check_register(key: bytes, record: RegisterRecord) -> None:
@@ -59,7 +74,9 @@ DECISIONS = Format("decisions", Version(1, Decisions, _check_decisions))
 WATCHLIST = Format("watchlist", Version(1, WatchlistRecord))
 QUARANTINE_LEDGER = Format("quarantine-ledger", Version(1, QuarantineLedgerRecord | AlertId, _check_ledger))
 FOLLOWUP_LEDGER = Format("followup-ledger", Version(1, FollowupLedgerRecord | AlertId, _check_ledger))
+TRANSFER_EVENTS = Format("transfer-events", Version(1, TransferEvent, _check_transfer))
+TRANSFER_LEDGER = Format("transfer-ledger", Version(1, TransferLedgerRecord | AlertId, _check_ledger))
 REGISTER = Format("register", Version(1, RegisterRecord, _check_register))
 
-FORMATS = (DECISIONS, WATCHLIST, QUARANTINE_LEDGER, FOLLOWUP_LEDGER, REGISTER)
+FORMATS = (DECISIONS, WATCHLIST, QUARANTINE_LEDGER, FOLLOWUP_LEDGER, TRANSFER_EVENTS, TRANSFER_LEDGER, REGISTER)
 """Every format."""

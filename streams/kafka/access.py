@@ -35,7 +35,7 @@ class Access(NamedTuple):
 ACCESS: dict[Party, Access] = {
     "screening": Access(
         (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST, topics.REGISTER),
-        (topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.DEAD_LETTERS),
+        (topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.TRANSFERS, topics.DEAD_LETTERS),
     ),
     "lists": Access(
         (topics.PUSHES, topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.REGISTER),
@@ -43,14 +43,16 @@ ACCESS: dict[Party, Access] = {
     ),
     "ledgers": Access(
         (
-            topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER,
-            topics.REGISTER,
+            topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.TRANSFERS, topics.QUARANTINE_LEDGER,
+            topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.REGISTER,
         ),
-        (topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER, topics.ALERTS, topics.DEAD_LETTERS),
+        (
+            topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.ALERTS, topics.DEAD_LETTERS,
+        ),
     ),
     "recording": Access(
         (
-            topics.DECISIONS, topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.RECEIPTS,
+            topics.DECISIONS, topics.TRANSFERS, topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.RECEIPTS,
             topics.DEAD_LETTERS, topics.REGISTER,
         ),
         (topics.DEAD_LETTERS,),

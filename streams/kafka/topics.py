@@ -100,6 +100,20 @@ FOLLOWUP_LEDGER = Topic(
     content="accepted facts of follow-up cases; internal to the ledgers role, partitioned as its source",
     format=formats.FOLLOWUP_LEDGER,
 )
+TRANSFERS = Topic(
+    "transfer-events",
+    7 * 24,
+    key="transfer_id",
+    content="boardings and deliveries of transfers without tokens, for the ledgers and recording roles",
+    format=formats.TRANSFER_EVENTS,
+)
+TRANSFER_LEDGER = Topic(
+    "transfer-ledger",
+    None,
+    key="transfer_id|device_id|seq",
+    content="transfers of the last 14 days; internal to the ledgers role, partitioned as its source",
+    format=formats.TRANSFER_LEDGER,
+)
 OUTCOMES = Topic("screening-outcomes", 24, key="site_id", content="outcomes without reasons, for devices")
 ALERTS = Topic(
     "screening-alerts", 72, key="site_id", content="alerts with reasons, corrections and case alerts, for health staff"
@@ -132,7 +146,7 @@ REGISTER = Topic(
 
 ALL = (
     SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER, FOLLOWUP_LEDGER,
-    OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER,
+    TRANSFERS, TRANSFER_LEDGER, OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER,
 )  # fmt: skip
 
 SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, PUSHES, QUARANTINE, FOLLOWUPS)

@@ -28,6 +28,9 @@ LOSSES: dict[Topic, str] = {
     " missing, wrong or repeated",
     topics.FOLLOWUP_LEDGER: "one fact or alert of a case is not known to the ledgers role: an alert about the case may be"
     " missing, wrong or repeated",
+    topics.TRANSFERS: "one person is not counted in a transfer: transfers_by_day and the alert about the transfer may be wrong",
+    topics.TRANSFER_LEDGER: "one person or alert of a transfer is not known to the ledgers role: the alert about the transfer may be"
+    " missing, wrong or repeated",
     topics.RECEIPTS: "one receipt is not counted, and its batch would be applied a second time if it were sent again",
     topics.DEAD_LETTERS: "one dead letter is not counted, and redrive does not find its record",
     topics.REGISTER: "one statement of an operator has no effect: state it again",

@@ -29,17 +29,17 @@ PARTIES = (*ROLES, "devices", "authorities", "staff", "operators")
 READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a second copy on purpose, to test the first
     "screening": "checkpoint-scans station-arrivals watchlist register",
     "lists": "watchlist-pushes watchlist push-receipts screening-alerts register",
-    "ledgers": "dispositions quarantine-events followup-events quarantine-ledger followup-ledger register",
-    "recording": "screening-decisions dispositions quarantine-events followup-events push-receipts dead-letters register",
+    "ledgers": "dispositions quarantine-events followup-events transfer-events quarantine-ledger followup-ledger transfer-ledger register",
+    "recording": "screening-decisions transfer-events dispositions quarantine-events followup-events push-receipts dead-letters register",
     "devices": "screening-outcomes",
     "authorities": "push-receipts",
     "staff": "screening-alerts",
     "operators": "dead-letters watchlist register",
 }
 WRITES = {
-    "screening": "screening-outcomes screening-alerts screening-decisions dead-letters",
+    "screening": "screening-outcomes screening-alerts screening-decisions transfer-events dead-letters",
     "lists": "watchlist push-receipts screening-alerts dead-letters",
-    "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger",
+    "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger transfer-ledger",
     "recording": "dead-letters",
     "devices": "checkpoint-scans station-arrivals dispositions quarantine-events followup-events",
     "authorities": "watchlist-pushes",

@@ -129,7 +129,7 @@ def test_a_golden_record_for_each_kind_of_record_exists() -> None:
     assert found == {
         ("decisions", "dict"), ("watchlist", "entry"), ("watchlist", "removal"), ("watchlist", "manifest"), ("watchlist", "heartbeat"),
         ("quarantine-ledger", "list"), ("quarantine-ledger", "str"), ("followup-ledger", "list"), ("followup-ledger", "str"),
-        ("register", "formats"), ("register", "set-aside"),
+        ("transfer-events", "dict"), ("transfer-ledger", "list"), ("transfer-ledger", "str"), ("register", "formats"), ("register", "set-aside"),
     }  # fmt: skip
 
 
@@ -189,7 +189,8 @@ def test_the_order_of_array_fields_belongs_to_the_type_and_names_of_classes_do_n
 
 
 def test_a_key_that_is_not_that_of_its_record_is_an_error() -> None:
-    for form in (formats.QUARANTINE_LEDGER, formats.FOLLOWUP_LEDGER, formats.REGISTER):
+    ledgers = (formats.QUARANTINE_LEDGER, formats.FOLLOWUP_LEDGER, formats.TRANSFER_LEDGER)
+    for form in (*ledgers, formats.TRANSFER_EVENTS, formats.REGISTER):
         for path in golden.golden_files(golden.FOLDER / form.name / "1"):
             key, value = (json.loads(path.read_text())[name].encode() for name in ("key", "value"))
             assert form.decode(form.headers, key, value) is not None
