@@ -13,11 +13,8 @@ from typing import NamedTuple
 
 from ninezero.streams.edge.bilingual import Bilingual
 
-_GROUPS = (
-    "维吾尔 柯尔克孜 哈萨克 塔吉克 蒙古 锡伯 达斡尔 鄂温克 朝鲜 土家 仫佬 毛南 仡佬 布依 哈尼 拉祜 布朗 纳西 景颇 傈僳 独龙 普米 裕固 东乡 "
-    "保安 撒拉 满 回 畲 苗 瑶 侗 壮 黎 羌 彝 藏 水 傣 佤 白 怒 土 各"
-).split()
-_GROUP_NAMES = re.compile(f"(?:(?:{'|'.join(_GROUPS)})族|{'|'.join(g for g in _GROUPS if len(g) > 1)})+$")
+_WITHOUT_ZU = "维吾尔|柯尔克孜|哈萨克|塔吉克|蒙古|锡伯|达斡尔|鄂温克|朝鲜|土家|仫佬|毛南|仡佬|布依|哈尼|拉祜|布朗|纳西|景颇|傈僳|独龙|普米|裕固|东乡|保安|撒拉"
+_GROUP_NAMES = re.compile(f"(?:(?:{_WITHOUT_ZU}|[满回畲苗瑶侗壮黎羌彝藏水傣佤白怒土各])族|{_WITHOUT_ZU})+$")
 """Names of ethnic groups at the end of an autonomous division's name; some divisions write them without 族."""
 _AUTONOMOUS = re.compile("(?:自治区|自治州|自治县|自治旗)$|族区$")
 _SUFFIX = re.compile("(?:特别行政区|新区|林区|特区|地区|[省市区县旗州盟])$")
@@ -111,14 +108,20 @@ def _prefixes(code: str) -> set[str]:
 
 def _forms(name: str) -> list[str]:
     """Returns a division's name, and its name without suffix and ethnic groups if at least two characters are left."""
-    short = _GROUP_NAMES.sub("", _AUTONOMOUS.sub("", name)) if _AUTONOMOUS.search(name) else _SUFFIX.sub("", name)
+    short = _AUTONOMOUS.sub("", name)
+    if short == name:
+        short = _SUFFIX.sub("", name)
+    elif len(without_groups := _GROUP_NAMES.sub("", short)) > 1:
+        short = without_groups
     return [name, short] if len(short) > 1 and short != name else [name]
 
 
 def _place(code: str) -> Place:
     names = _names()
     parents = [parent for parent in (f"{code[:2]}0000", f"{code[:4]}00") if parent != code and parent in names]
-    chinese = "".join(names[part] for part in (*parents, code) if part in names)
+    chinese = "".join(names[part] for part in parents) + names.get(
+        code, f"（代码 {code}）"
+    )  # a code that is no longer in force
     english = _english_names().get(f"{code[:2]}0000", "")
     return Place(code, Bilingual(chinese, f"{english} {code}".strip()))
 
