@@ -36,6 +36,14 @@ class TableLayout(NamedTuple):
     width: int
 
 
+class UnknownHeader(UnreadableTable):
+    """No row has the headers that are needed. `problem` is the message without its remedy."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}: {MAPPING_EXAMPLE}")
+        self.problem = problem
+
+
 class AmbiguousColumns(UnreadableTable):
     """Two columns have headers of the same field."""
 
@@ -44,7 +52,8 @@ def find_layout(head: Sequence[SparseRow], mapping: ColumnMapping | None) -> Tab
     """Returns where the fields of a table are, judging by its first rows.
 
     Raises:
-        UnreadableTable: there is no row, no identity column is recognised, or the mapping does not fit.
+        UnreadableTable: there is no row, or the mapping names no identity.
+        UnknownHeader: no identity column is recognised, or a column of the mapping is missing.
         AmbiguousColumns: two columns have headers of the same field.
     """
     if not head:
@@ -57,8 +66,9 @@ def _recognised(head: Sequence[SparseRow]) -> TableLayout:
     named = [(row, _known_headers(row.cells)) for row in head]
     header, found = max(named, key=lambda pair: len(pair[1]))
     if not found:
-        raise UnreadableTable(f"no header of an identity column is recognised: {MAPPING_EXAMPLE}")
-    return TableLayout(_one_column_each(found), header.number + 1, max(header.cells) + 1)
+        raise UnknownHeader("no header of an identity column is recognised")
+    columns = _one_column_each(found)
+    return TableLayout(columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1)
 
 
 def _known_headers(cells: Mapping[int, Cell]) -> dict[str, list[int]]:
@@ -83,12 +93,26 @@ def _mapped(head: Sequence[SparseRow], mapping: ColumnMapping) -> TableLayout:
     for field in given.keys() - found.keys():
         column = column_index(given[field])
         if column is None or (field in texts and column > widest):  # `tel` is a header that is missing, not column TEL
-            raise UnreadableTable(f"it has no column for `{field}` as the mapping states: {MAPPING_EXAMPLE}")
+            raise UnknownHeader(f"it has no column for `{field}` as the mapping states")
         found[field] = [column]
     if header is None:  # all columns are given by position: a row of known headers is not a person
         header = next((row for row in head if _known_headers(row.cells)), None)
-    first_row, width = (header.number + 1, max(header.cells, default=-1) + 1) if header is not None else (1, 0)
-    return TableLayout(_one_column_each(found), mapping.first_row or first_row, width)
+    columns, first_row, width = _one_column_each(found), 1, 0
+    if header is not None:
+        first_row = _last_header_row(head, header, columns).number + 1
+        width = max(header.cells, default=-1) + 1
+    return TableLayout(columns, mapping.first_row or first_row, width)
+
+
+def _last_header_row(head: Sequence[SparseRow], header: SparseRow, columns: Mapping[str, int]) -> SparseRow:
+    """Returns the last row of a header whose cells are merged over several rows, or are repeated below each other."""
+    texts = {column: normalise_header(header.cells.get(column)) for column in columns.values()}
+    for row in head:
+        if row.number == header.number + 1 and any(texts.values()):
+            if any(normalise_header(row.cells.get(column)) != text for column, text in texts.items()):
+                break
+            header = row
+    return header
 
 
 def _row_with_headers(

@@ -2,14 +2,21 @@
 
 import re
 import unicodedata
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import NamedTuple
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from typing import Literal, NamedTuple
 
-from ninezero.streams.edge.listfiles.tables.cells import MAX_CELL_CHARACTERS, Cell
+from ninezero.streams.edge.listfiles.tables.cells import (
+    EPOCH_1900,
+    EPOCH_1904,
+    MAX_CELL_CHARACTERS,
+    Cell,
+    FormattedValue,
+)
 
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Later times are cut to this one, as the workers do. No calendar goes further."""
 
+_LAST_DAY = datetime(9999, 12, 30)
 _OLDEST_YEAR = 1900
 """An earlier year is a misread one."""
 
@@ -23,54 +30,84 @@ _CLOCK = (
 )
 _TIME = re.compile(rf"{_DATE}(?:[T ]?\s*{_CLOCK}\s*(?P<zone>Z|[+-][0-9]{{2}}:?[0-5][0-9])?)?", re.IGNORECASE)
 
-# Excel counts days: 1 is 1 January 1900, and it has a 29 February 1900. Old workbooks of the Macintosh count from 1904.
-_EPOCH_1900, _EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
 _FIRST_SERIAL, _LAST_SERIAL = 61, 2_958_465  # 1 March 1900, the first day that Excel counts correctly; 31 December 9999
 
 
-class _LocalTime(NamedTuple):
-    """A time as it is written: without a zone, whether it is a date alone, and the offset if it states one."""
+class WrittenTime(NamedTuple):
+    """A time as a cell has it: without a zone, with the offset if the cell states one.
+
+    `precision` is `date` for a date alone, `midnight` for a date with the clock time 0:00, and `clock` for any other time, 24:00
+    included. Spreadsheets and programs add 0:00 to dates.
+    """
 
     naive: datetime
-    date_only: bool
+    precision: Literal["date", "midnight", "clock"]
     offset: tzinfo | None
 
+    def start(self, zone: tzinfo) -> datetime:
+        """Returns the time in UTC as the start of a window. `zone` is that of a time that states no offset."""
+        return _in_utc(self.naive, self.offset or zone)
 
-def parse_time(cell: Cell, zone: tzinfo, *, end: bool, epoch_1904: bool = False) -> datetime | None:
-    """Returns the time of a cell in UTC, or None if the cell has no unambiguous time.
+    def end(self, zone: tzinfo) -> datetime:
+        """Returns the time in UTC as the end of a window. A date includes its day, also one that is written as its midnight."""
+        try:
+            return _in_utc(self.naive + timedelta(days=self.precision != "clock"), self.offset or zone)
+        except OverflowError:
+            return FOREVER
+
+
+def read_time(cell: Cell, epoch_1904: bool = False) -> WrittenTime | None:
+    """Returns the time that a cell shows, or None if it shows no unambiguous time.
 
     Accepted are year-month-day with `-`, `/`, `.` or 年月日, or as eight digits, each with an optional time (24:00 is midnight)
-    and offset; and the day numbers of a workbook. Day-month-year, two-digit years and month names are not accepted.
+    and offset; and the day numbers of a workbook. Day-month-year, two-digit years and month names are not accepted. Of a day number
+    that is shown as a date alone, the time of day does not count; one that is shown without its day is not accepted.
 
     Args:
         cell: the cell's text or number.
-        zone: the zone of a time that states no offset.
-        end: whether the time ends a window. A date alone is then the first moment of the next day, otherwise its own first moment.
         epoch_1904: whether day numbers count from 1904.
     """
-    try:
-        found = _from_serial(cell, epoch_1904) if isinstance(cell, float) else _from_text(cell or "")
-        if found is None:
+    if isinstance(cell, FormattedValue):
+        if cell.kind == "number" and cell.shown is not None and (shown := _from_text(cell.shown)) is not None:
+            return shown
+        if cell.kind == "other" or isinstance(cell.value, str):
             return None
-        naive = found.naive + timedelta(days=1) if end and found.date_only else found.naive
-        return min(naive.replace(tzinfo=found.offset or zone).astimezone(UTC), FOREVER)
+        found = _from_serial(cell.value, epoch_1904)
+        if found is None or cell.kind == "number":
+            return found
+        if cell.kind == "date":
+            return WrittenTime(datetime.combine(found.naive, time()), "date", None)
+        return found._replace(precision="midnight") if found.precision == "date" else found
+    return _from_serial(cell, epoch_1904) if isinstance(cell, float) else _from_text(cell or "")
+
+
+def parse_time(cell: Cell, zone: tzinfo, *, end: bool, epoch_1904: bool = False) -> datetime | None:
+    """Returns the time of a cell in UTC as the start or the `end` of a window; None as `read_time` does."""
+    found = read_time(cell, epoch_1904)
+    return None if found is None else found.end(zone) if end else found.start(zone)
+
+
+def _in_utc(naive: datetime, zone: tzinfo) -> datetime:
+    try:
+        return min(naive.replace(tzinfo=zone).astimezone(UTC), FOREVER)
     except OverflowError:
         return FOREVER
 
 
-def _from_serial(number: float, epoch_1904: bool) -> _LocalTime | None:
+def _from_serial(number: float, epoch_1904: bool) -> WrittenTime | None:
     """Reads a day number; a whole one is a date alone. A number such as 20200203 is a date in digits."""
     if _LAST_SERIAL < number < 1e8:
         return _from_text(str(int(number))) if number.is_integer() else None
     if epoch_1904:
-        number += (_EPOCH_1904 - _EPOCH_1900).days
+        number += (EPOCH_1904 - EPOCH_1900).days
     if not _FIRST_SERIAL <= number < _LAST_SERIAL + 1:
         return None
     milliseconds = round(number * 86_400_000)
-    return _LocalTime(_EPOCH_1900 + timedelta(milliseconds=milliseconds), milliseconds % 86_400_000 == 0, None)
+    whole = milliseconds % 86_400_000 == 0
+    return WrittenTime(EPOCH_1900 + timedelta(milliseconds=milliseconds), "date" if whole else "clock", None)
 
 
-def _from_text(text: str) -> _LocalTime | None:
+def _from_text(text: str) -> WrittenTime | None:
     if len(text) > MAX_CELL_CHARACTERS:
         return None
     text = unicodedata.normalize("NFKC", text).strip()
@@ -95,9 +132,14 @@ def _from_text(text: str) -> _LocalTime | None:
         )
         if naive.year < _OLDEST_YEAR:
             return None
-        return _LocalTime(naive + timedelta(days=midnight), part["hour"] is None, _parse_offset(part["zone"]))
+        offset = _parse_offset(part["zone"])
     except ValueError:  # there is no such day, hour or offset
         return None
+    if part["hour"] is None:
+        return WrittenTime(naive, "date", offset)
+    if midnight:
+        return WrittenTime(min(naive, _LAST_DAY) + timedelta(days=1), "clock", offset)
+    return WrittenTime(naive, "clock" if naive.time() != time() else "midnight", offset)
 
 
 def _parse_offset(text: str | None) -> tzinfo | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ninezero.schemas.events import PushTokens
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.documents.normal_forms import Domain, normalise
-from ninezero.streams.edge.listfiles.tables.cells import MAX_CELL_CHARACTERS, Cell
+from ninezero.streams.edge.listfiles.tables.cells import MAX_CELL_CHARACTERS, MAX_EXACT_NUMBER, Cell, FormattedValue
 
 _DOMAINS: tuple[Domain, ...] = ("id", "passport", "phone", "plate", "pass")
 _PLACEHOLDERS = frozenset(("无", "没有", "暂无", "不详", "未知", "空", "NA", "NONE", "NULL", "NIL", "NAN", "UNKNOWN"))
@@ -16,8 +16,7 @@ _PLACEHOLDERS = frozenset(("无", "没有", "暂无", "不详", "未知", "空",
 _WRAPPED = re.compile('="(.*)"')
 _DIGITS_LOST = re.compile(r"[0-9]+(?:\.[0-9]+E\+?|E\+)[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"([0-9]+)\.0+")
-_EXACT_DIGITS = 15
-"""A spreadsheet keeps fifteen digits of a number. A longer number has lost the others."""
+_EXACT_DIGITS = len(str(MAX_EXACT_NUMBER - 1))
 
 
 class RowTokens(NamedTuple):
@@ -40,7 +39,13 @@ def row_tokens(
     found: dict[str, list[str]] = {}
     findings: list[str] = []
     for domain in _DOMAINS:
-        text = _identity_text(domain, cells.get(domain))
+        cell = cells.get(domain)
+        if isinstance(cell, FormattedValue):
+            if cell.shown is None and _is_exact(cell.value):
+                findings.append(f"{domain}:number_format")
+                continue
+            cell = cell.shown if cell.shown is not None else cell.value
+        text = _identity_text(domain, cell)
         if text is None:
             findings.append(f"{domain}:digits_lost")
             continue
@@ -55,12 +60,17 @@ def row_tokens(
     return RowTokens(PushTokens(**found), findings)
 
 
-def _identity_text(domain: Domain, cell: Cell) -> str | None:
+def _is_exact(value: float | str) -> bool:
+    """Returns whether a cell's value has all its digits, so that only what the cell shows is in question."""
+    return isinstance(value, str) or (value.is_integer() and 0 <= value < MAX_EXACT_NUMBER)
+
+
+def _identity_text(domain: Domain, cell: str | float | None) -> str | None:
     """Returns what is written in an identity cell; empty if it states that there is no value, None if digits are lost."""
     if not cell:
         return "0" if cell == 0 and isinstance(cell, float) else ""
     if isinstance(cell, float):
-        return str(int(cell)) if 0 <= cell < 10**_EXACT_DIGITS and cell.is_integer() else None
+        return str(int(cell)) if 0 <= cell < MAX_EXACT_NUMBER and cell.is_integer() else None
     if len(cell) > MAX_CELL_CHARACTERS:
         return cell
     plain = unicodedata.normalize("NFKC", cell).strip()

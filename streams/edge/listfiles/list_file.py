@@ -9,32 +9,35 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
-from ninezero.streams.edge.listfiles.column_recognition import AmbiguousColumns, TableLayout, find_layout
+from ninezero.streams.edge.listfiles.column_recognition import AmbiguousColumns, find_layout
+from ninezero.streams.edge.listfiles.dates import read_time
 from ninezero.streams.edge.listfiles.errors import ListFileError
+from ninezero.streams.edge.listfiles.list_sheets import Hidden, OpenTable, hidden_below, open_workbook
 from ninezero.streams.edge.listfiles.tables.cells import (
     HEAD_ROWS,
     SparseRow,
-    Table,
     TableRow,
     UnreadableTable,
     column_letters,
 )
 from ninezero.streams.edge.listfiles.tables.text_tables import open_text_tables
-from ninezero.streams.edge.listfiles.tables.workbooks import Workbook
 from ninezero.streams.edge.text_encoding import EncodingError
 
 
 class ListFile:
     """One opened file whose columns are known. Its rows can be read more than once and come out the same."""
 
-    def __init__(self, path: Path, number: int, mapping: ColumnMapping | None, sheet: str | None) -> None:
+    def __init__(
+        self, path: Path, number: int, mapping: ColumnMapping | None, sheet: str | None, hidden: Hidden | None
+    ) -> None:
         self.number = number
         """The file's place on the command line, from 1."""
-        self._path = path
+        self._path, self._hidden = path, hidden
+        self._clock_times: dict[str, bool] = {}
         problem = ""
         try:
             self._state = _file_state(path)
-            opened = _open_workbook(path, mapping, sheet) if _is_workbook(path) else _open_text(path, mapping)
+            opened = open_workbook(path, mapping, sheet, hidden) if _is_workbook(path) else _open_text(path, mapping)
             self._table, self._layout = opened
         except Exception as error:
             problem = _describe(error)
@@ -61,6 +64,27 @@ class ListFile:
         """The number of visible, non-empty sheets of the workbook that are not read because no sheet was named."""
         return self._table.unread_sheets
 
+    @property
+    def hidden_rows(self) -> int:
+        """The number of rows below the header that the sheet does not show and that are not blank."""
+        return len(hidden_below(self._table, self._layout))
+
+    @property
+    def hidden_columns(self) -> list[str]:
+        """The letters of the columns that are read and that the sheet does not show."""
+        return [
+            column_letters(column) for column in self._layout.columns.values() if column in self._table.hidden_columns
+        ]
+
+    def has_clock_times(self, field: str) -> bool:
+        """Returns whether any cell of a field's column states a time of day other than midnight. Reads the rows once for this."""
+        found = self._clock_times.get(field)
+        if found is None:
+            place = self.fields.index(field)
+            times = (read_time(row.cells[place], self.epoch_1904) for row in self.rows())
+            found = self._clock_times[field] = any(time is not None and time.precision == "clock" for time in times)
+        return found
+
     def rows(self) -> Iterator[TableRow]:
         """Yields the rows below the header that are not blank.
 
@@ -71,7 +95,7 @@ class ListFile:
         try:
             self._check_unchanged()
             for row in self._table.rows(list(self._layout.columns.values()), self._layout.width):
-                if row.number >= self._layout.first_row:
+                if row.number >= self._layout.first_row and not (row.hidden and self._hidden == "skip"):
                     yield row
             self._check_unchanged()
         except Exception as error:
@@ -88,7 +112,11 @@ class ListFile:
 
 
 def open_list_file(
-    path: str | Path, number: int = 1, mapping: ColumnMapping | None = None, sheet: str | None = None
+    path: str | Path,
+    number: int = 1,
+    mapping: ColumnMapping | None = None,
+    sheet: str | None = None,
+    hidden: Hidden | None = None,
 ) -> ListFile:
     """Opens a file and finds its columns. A text file is read once through to detect its encoding.
 
@@ -97,16 +125,12 @@ def open_list_file(
         number: the file's place on the command line, from 1.
         mapping: the columns of the fields, if the headers are not recognised.
         sheet: a workbook's sheet, by name or number from 1. The default is the first visible sheet that is not empty.
+        hidden: whether rows and columns that a sheet does not show are read. None is for files that have none.
 
     Raises:
-        ListFileError: the file cannot be read, or its columns are not certain.
+        ListFileError: the file cannot be read, its columns are not certain, or it has hidden rows or columns and `hidden` is None.
     """
-    return ListFile(Path(path), number, mapping, sheet)
-
-
-class _OpenTable(NamedTuple):
-    table: Table
-    layout: TableLayout
+    return ListFile(Path(path), number, mapping, sheet, hidden)
 
 
 class _FileState(NamedTuple):
@@ -143,14 +167,9 @@ def _is_workbook(path: Path) -> bool:
     return False
 
 
-def _open_workbook(path: Path, mapping: ColumnMapping | None, sheet: str | None) -> _OpenTable:
-    workbook = Workbook(path, sheet)
-    return _OpenTable(workbook, find_layout(workbook.head(HEAD_ROWS), mapping))
-
-
-def _open_text(path: Path, mapping: ColumnMapping | None) -> _OpenTable:
+def _open_text(path: Path, mapping: ColumnMapping | None) -> OpenTable:
     """Selects the separator with which most fields are found; of several, the one that gives most columns."""
-    found: list[tuple[tuple[int, int], _OpenTable]] = []
+    found: list[tuple[tuple[int, int], OpenTable]] = []
     problem: UnreadableTable | None = None
     for table in open_text_tables(path):
         head = table.head(HEAD_ROWS)
@@ -160,7 +179,7 @@ def _open_text(path: Path, mapping: ColumnMapping | None) -> _OpenTable:
             if problem is None or isinstance(error, AmbiguousColumns):
                 problem = error
             continue
-        found.append(((len(layout.columns), _typical_width(head)), _OpenTable(table, layout)))
+        found.append(((len(layout.columns), _typical_width(head)), OpenTable(table, layout)))
     if not found and problem is not None:
         raise problem
     return max(found, key=lambda candidate: candidate[0])[1]

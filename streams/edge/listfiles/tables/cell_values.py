@@ -2,10 +2,19 @@
 
 import re
 from array import array
+from datetime import datetime
 from typing import Any, NamedTuple
 from zipfile import ZipFile
 
-from ninezero.streams.edge.listfiles.tables.cells import MAX_CELL_CHARACTERS, Cell, UnreadableTable
+from ninezero.streams.edge.listfiles.tables.cells import (
+    EPOCH_1900,
+    EPOCH_1904,
+    MAX_CELL_CHARACTERS,
+    Cell,
+    FormattedValue,
+    UnreadableTable,
+)
+from ninezero.streams.edge.listfiles.tables.number_formats import NumberFormat, number_format
 from ninezero.streams.edge.listfiles.tables.office_archive import (
     DAMAGED,
     MAX_DEPTH,
@@ -20,7 +29,6 @@ MAX_SHARED_BYTES = 128 << 20
 
 _MAX_STYLES = 100_000
 _ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")  # ECMA-376 part 1, 22.9.2.19
-_ZEROS = re.compile("0{2,20}")
 
 
 class SharedStrings:
@@ -46,54 +54,68 @@ class SharedStrings:
 class CellDecoder(NamedTuple):
     """Decodes the raw text of a cell.
 
-    `zero_padding` has the styles that show a number with leading zeros, and the number of digits that they show.
+    `formats` has the styles that show something else than the value, and their formats.
     """
 
     shared_strings: SharedStrings
-    zero_padding: dict[str, int]
+    formats: dict[str, NumberFormat]
+    epoch_1904: bool
 
     def decode(self, raw: str, type_: str, style: str) -> Cell:
-        """Returns the value of a cell with these `t` and `s` attributes.
+        """Returns the value of a cell with these `t` and `s` attributes, with what the cell shows if that is something else.
 
         Raises:
             UnreadableTable: the cell refers to a shared string that does not exist.
         """
-        if type_ == "n":
-            return self._number(raw, style)
+        format_ = self.formats.get(style or "0")
         if type_ == "b":
             return f"#{raw}"  # as an error value such as `#N/A`: no identity has a `#`, so the cell gets no token
+        number = _number(raw) if type_ == "n" else _day_number(raw, self.epoch_1904) if type_ == "d" else None
+        if number is not None:
+            if format_ is not None:
+                return format_.format_number(number)
+            return number if type_ == "n" else FormattedValue(number, None, "date_time" if "T" in raw else "date")
         if type_ == "s":
-            number = raw.strip()
-            raw = self.shared_strings[int(number) if number.isdigit() and len(number) < 10 else -1]
-        return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), raw) if "_x" in raw else raw
-
-    def _number(self, raw: str, style: str) -> Cell:
-        try:
-            number = float(raw)
-        except ValueError:
-            return raw
-        width = self.zero_padding.get(style)
-        return str(int(number)).zfill(width) if width and number.is_integer() and 0 <= number < 1e15 else number
+            index = raw.strip()
+            raw = self.shared_strings[int(index) if index.isdigit() and len(index) < 10 else -1]
+        text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), raw) if "_x" in raw else raw
+        return text if format_ is None else format_.format_text(text)
 
 
-def read_zero_padding(archive: ZipFile, part: str) -> dict[str, int]:
-    """Returns the styles that show a number with leading zeros, and how many digits each shows.
+def _number(raw: str) -> float | None:
+    try:
+        return float(raw)
+    except ValueError:
+        return None
 
-    The zeros belong to the number of a health pass.
-    """
-    formats, padding, in_cell_formats, style = dict[str, int](), dict[str, int](), False, 0
+
+def _day_number(raw: str, epoch_1904: bool) -> float | None:
+    """Returns the day number of an ISO date or time without an offset, as the other cells have it."""
+    try:
+        time = datetime.fromisoformat(raw.strip())
+    except ValueError:
+        return None
+    return None if time.tzinfo else (time - (EPOCH_1904 if epoch_1904 else EPOCH_1900)).total_seconds() / 86_400
+
+
+def read_formats(archive: ZipFile, part: str) -> dict[str, NumberFormat]:
+    """Returns the number formats of the styles that show something else than the value of a cell."""
+    codes, formats, in_cell_formats, style = dict[str, str](), dict[str, NumberFormat](), False, 0
     for element, attributes in elements(archive, part):
-        if element == "numFmt" and _ZEROS.fullmatch(attributes.get("formatCode", "")):
-            formats[attributes.get("numFmtId", "")] = len(attributes["formatCode"])
+        if element == "numFmt":
+            codes[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
         elif element == "xf" and in_cell_formats:
-            if attributes.get("numFmtId") in formats:
-                padding[str(style)] = formats[attributes["numFmtId"]]
+            number = attributes.get("numFmtId", "0")
+            known = int(number) if number.isdigit() and len(number) < 10 else 0
+            format_ = number_format(codes.get(number, ""), known)
+            if format_ is not None:
+                formats[str(style)] = format_
             style += 1
         elif element in ("cellStyleXfs", "cellXfs", "cellStyles"):
             in_cell_formats = element == "cellXfs"
-        if style > _MAX_STYLES or len(formats) > _MAX_STYLES:
+        if style > _MAX_STYLES or len(codes) > _MAX_STYLES:
             raise UnreadableTable(TOO_LARGE)
-    return padding
+    return formats
 
 
 def read_shared_strings(archive: ZipFile, part: str) -> SharedStrings:

@@ -1,10 +1,37 @@
 """The cell, the row and the limits that text tables and workbooks share."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
 
-Cell = str | float | None
-"""Text as written, a number of a workbook, or nothing."""
+
+class FormattedValue(NamedTuple):
+    """The value of a workbook's cell that shows something else than its value. The repr shows neither.
+
+    `shown` is the text that the cell shows, or None if it is not known, is nothing, or is a date. Separators of thousands and decimals that are all
+    zero are left out of it. `kind` is what the cell shows: a number, a date without or with a clock time, or something else, such as
+    a month, a percentage or a fixed text.
+    """
+
+    value: float | str
+    shown: str | None
+    kind: Literal["number", "date", "date_time", "other"]
+
+    def __repr__(self) -> str:
+        return "FormattedValue(…)"
+
+    def __rich_repr__(self) -> Iterator[Any]:  # rich prints the locals of a traceback with this
+        yield "kind", self.kind
+
+
+Cell = str | float | FormattedValue | None
+"""Text as shown, a number of a workbook without a format, a value with one, or nothing."""
+
+EPOCH_1900, EPOCH_1904 = datetime(1899, 12, 30), datetime(1904, 1, 1)
+"""Excel counts days: 1 is 1 January 1900, and it has a 29 February 1900. Old workbooks of the Macintosh count from 1904."""
+
+MAX_EXACT_NUMBER = 10**15
+"""A spreadsheet keeps fifteen digits of a number. A longer number has lost the others."""
 
 MAX_CELL_CHARACTERS = 4096
 """A longer cell is no identity and no time. Readers keep one character more, so that a cut cell is recognised as too long."""
@@ -21,10 +48,11 @@ class UnreadableTable(Exception):
 
 
 class SparseRow(NamedTuple):
-    """One row: its number from 1, and its cells by column from 0. The repr shows no cell."""
+    """One row: its number from 1, its cells by column from 0, and whether the sheet hides it. The repr shows no cell."""
 
     number: int
     cells: dict[int, Cell]
+    hidden: bool = False
 
     def __repr__(self) -> str:
         return f"SparseRow({self.number}, …)"
@@ -34,12 +62,14 @@ class TableRow(NamedTuple):
     """One row that is not blank. The repr shows no cell.
 
     `number` counts from 1, as a spreadsheet shows it. `cells` are those of the requested columns, in the requested order.
-    `shifted` is true if the row has more cells than the header, so that its cells may be in the wrong columns.
+    `shifted` is true if the row has more cells than the header, so that its cells may be in the wrong columns. `hidden` is true if
+    the sheet does not show the row.
     """
 
     number: int
     cells: Sequence[Cell]
     shifted: bool
+    hidden: bool = False
 
     def __repr__(self) -> str:
         return f"TableRow({self.number}, …)"
@@ -58,6 +88,14 @@ class Table(Protocol):
     @property
     def unread_sheets(self) -> int:
         """The number of visible, non-empty sheets that are not read because no sheet was named."""
+
+    @property
+    def hidden_rows(self) -> Sequence[int]:
+        """The numbers of the rows that are not blank and that the sheet does not show."""
+
+    @property
+    def hidden_columns(self) -> Collection[int]:
+        """The columns, from 0, that the sheet does not show."""
 
     def head(self, count: int) -> list[SparseRow]:
         """Returns the first `count` rows that are not blank."""

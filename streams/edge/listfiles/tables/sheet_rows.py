@@ -14,6 +14,7 @@ from ninezero.streams.edge.listfiles.tables.cells import (
     column_index,
 )
 from ninezero.streams.edge.listfiles.tables.office_archive import DAMAGED, MAX_DEPTH, local_name, parse_part
+from ninezero.streams.edge.listfiles.tables.sheet_survey import SheetSurvey, is_hidden
 
 _MAX_ROWS = 1 << 20
 
@@ -38,20 +39,31 @@ def read_rows(
             break
 
 
+def survey_sheet(archive: ZipFile, part: str, decoder: CellDecoder) -> SheetSurvey:
+    """Reads a sheet once through and returns its merged cells and what it does not show."""
+    survey = SheetSurvey()
+    sheet = _SheetParser(decoder, frozenset(), survey)
+    for _ in parse_part(archive, part, sheet.install):
+        survey.hidden_rows.extend(row.number for row in sheet.found if row.hidden)
+        sheet.found.clear()
+    survey.merged.sort()
+    return survey
+
+
 class _SheetParser:
     """Handles the elements of a sheet. Complete rows that are not blank gather in `found`.
 
     Its handlers are called some forty times a row. So character data is handled only inside a cell whose value is needed.
     """
 
-    def __init__(self, decoder: CellDecoder, wanted: Collection[int] | None) -> None:
+    def __init__(self, decoder: CellDecoder, wanted: Collection[int] | None, survey: SheetSurvey | None = None) -> None:
         self.found: list[SparseRow] = []
-        self._decoder, self._wanted = decoder, wanted
+        self._decoder, self._wanted, self._survey = decoder, wanted, survey
         self._columns: dict[str, int | None] = {}
         self._depth = self.row = 0
         self._column, self._type, self._style, self._raw = -1, "n", "", ""
         self._cells: dict[int, Cell] = {}
-        self._filled = self._in_phonetic = self._needed = False
+        self._filled = self._in_phonetic = self._needed = self._hidden = False
 
     def install(self, parser: Any) -> None:
         """Sets the handlers of an expat parser."""
@@ -74,8 +86,13 @@ class _SheetParser:
             given = int(number) if number.isdigit() and len(number) <= 7 else 0
             self.row = given if self.row < given <= _MAX_ROWS else self.row + 1
             self._column = -1
+            self._hidden = is_hidden(attributes, "ht")
         elif name == "rPh":
             self._in_phonetic = True
+        elif self._survey is not None and name == "mergeCell":
+            self._survey.merged_cells(attributes)
+        elif self._survey is not None and name == "col":
+            self._survey.column(attributes)
 
     def _start_cell(self, attributes: dict[str, str]) -> None:
         letters = attributes.get("r", "").rstrip("0123456789")
@@ -102,7 +119,7 @@ class _SheetParser:
             self._parser.CharacterDataHandler = None
         elif name == "row":
             if self._filled:
-                self.found.append(SparseRow(self.row, self._cells))
+                self.found.append(SparseRow(self.row, self._cells, self._hidden))
                 self._cells, self._filled = {}, False
         elif name == "rPh":
             self._in_phonetic = False
@@ -114,7 +131,7 @@ class _SheetParser:
     def _end_cell(self) -> None:
         cell = self._decoder.decode(self._raw[: MAX_CELL_CHARACTERS + 1], self._type, self._style)
         self._raw = ""
-        if isinstance(cell, str) and not cell.strip():
+        if cell is None or (isinstance(cell, str) and not cell.strip()):
             return
         self._filled = True
         if self._wanted is None or self._column in self._wanted:

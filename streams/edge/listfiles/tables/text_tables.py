@@ -6,7 +6,7 @@ stream: memory is bounded by its longest row.
 
 import csv
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,8 @@ class TextTable:
 
     epoch_1904 = False
     unread_sheets = 0
+    hidden_rows: Sequence[int] = ()
+    hidden_columns: Collection[int] = ()
 
     def __init__(self, path: Path, encoding: str, separator: str) -> None:
         self._path, self._encoding, self._separator = path, encoding, separator

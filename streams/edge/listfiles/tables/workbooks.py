@@ -5,7 +5,9 @@ and 4 s), and it creates objects for every name and address in the file. This re
 is asked for. Formulas have the values with which the file was saved. Of merged cells only the first has a value.
 """
 
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,17 +16,38 @@ from zipfile import ZipFile
 from ninezero.streams.edge.listfiles.tables.cell_values import (
     CellDecoder,
     SharedStrings,
+    read_formats,
     read_shared_strings,
-    read_zero_padding,
 )
 from ninezero.streams.edge.listfiles.tables.cells import SparseRow, TableRow, UnreadableTable
 from ninezero.streams.edge.listfiles.tables.office_archive import TOO_LARGE, elements, open_archive, relations
-from ninezero.streams.edge.listfiles.tables.sheet_rows import read_rows
+from ninezero.streams.edge.listfiles.tables.sheet_rows import read_rows, survey_sheet
+from ninezero.streams.edge.listfiles.tables.sheet_survey import spread_merged
 
 _MAX_SHEETS = 1000
+_SHEETS_SHOWN = 12
+_LONG_WORD = re.compile("[0-9A-Za-z]{5,}")
 _LAST_HEAD_ROW = 1000
 """No header is searched after this row. Blank rows count."""
 _NO_WORKBOOK = "it is not an .xlsx workbook: open it in Excel or WPS and save it as .xlsx or CSV UTF-8"
+
+
+class SheetInfo(NamedTuple):
+    """A sheet of a workbook. Its number counts from 1."""
+
+    number: int
+    name: str
+    part: str
+    visible: bool
+
+    def __str__(self) -> str:
+        """Its number and its name, for messages. A name that can be a number of an identity is left out."""
+        name = unicodedata.normalize("NFKC", self.name)
+        secret = not name.isprintable() or any(sum(map(str.isdigit, part)) > 3 for part in _LONG_WORD.findall(name))
+        return f"{self.number} ({'hidden, ' * (not self.visible)}{'name not shown' if secret else self.name})"
+
+    def __repr__(self) -> str:
+        return f"SheetInfo({self.number})"
 
 
 class Workbook:
@@ -42,22 +65,38 @@ class Workbook:
             strings, styles = _related_part(archive, main, "/sharedStrings"), _related_part(archive, main, "/styles")
             self._decoder = CellDecoder(
                 read_shared_strings(archive, strings) if strings else SharedStrings(),
-                read_zero_padding(archive, styles) if styles else {},
+                read_formats(archive, styles) if styles else {},
+                self.epoch_1904,
             )
-            filled = [] if sheet else [info for info in sheets if info.visible and self._is_filled(archive, info.part)]
-            self._part = _select_sheet(sheets, filled, sheet).part
-            self.unread_sheets = max(len(filled) - 1, 0)
+            filled = [info for info in sheets if self._is_filled(archive, info.part)]
+            self.sheet = _select_sheet(sheets, [info for info in filled if info.visible], sheet)
+            self.other_sheets = [info for info in filled if info is not self.sheet]
+            """The sheets that are not empty and not read."""
+            self.unread_sheets = 0 if sheet else sum(info.visible for info in self.other_sheets)
+            self._part = self.sheet.part
+            survey = survey_sheet(archive, self._part, self._decoder)
+            self._merged = survey.merged
+            self.hidden_rows: Sequence[int] = survey.hidden_rows
+            self.hidden_columns: Collection[int] = survey.hidden_columns
 
     def head(self, count: int) -> list[SparseRow]:
         """Returns the first `count` rows that are not blank."""
         with open_archive(self._path) as archive:
-            return list(islice(read_rows(archive, self._part, self._decoder, None, _LAST_HEAD_ROW), count))
+            rows = read_rows(archive, self._part, self._decoder, None, _LAST_HEAD_ROW)
+            return list(islice(spread_merged(rows, self._merged, None), count))
+
+    def head_of(self, sheet: SheetInfo, count: int) -> list[SparseRow]:
+        """Returns the first `count` rows of another sheet that are not blank. Merged cells have their value in the first row only."""
+        with open_archive(self._path) as archive:
+            return list(islice(read_rows(archive, sheet.part, self._decoder, None, _LAST_HEAD_ROW), count))
 
     def rows(self, columns: Sequence[int], width: int = 0) -> Iterator[TableRow]:
         """Yields every row that is not blank. `width` is not needed: cells state their column, so none can be shifted."""
+        wanted = frozenset(columns)
         with open_archive(self._path) as archive:
-            for number, cells in read_rows(archive, self._part, self._decoder, frozenset(columns)):
-                yield TableRow(number, [cells.get(column) for column in columns], False)
+            rows = read_rows(archive, self._part, self._decoder, wanted)
+            for number, cells, hidden in spread_merged(rows, self._merged, wanted):
+                yield TableRow(number, [cells.get(column) for column in columns], False, hidden)
 
     def _is_filled(self, archive: ZipFile, part: str) -> bool:
         return next(read_rows(archive, part, self._decoder, frozenset()), None) is not None
@@ -66,23 +105,17 @@ class Workbook:
         return "Workbook(…)"
 
 
-class _SheetInfo(NamedTuple):
-    name: str
-    part: str
-    visible: bool
-
-
 def _related_part(archive: ZipFile, source: str, type_suffix: str) -> str | None:
     """Returns the first part to which `source` has a relation of this type."""
     found = (relation.target for relation in relations(archive, source).values() if relation.type.endswith(type_suffix))
     return next(found, None)
 
 
-def _read_sheets(archive: ZipFile, main: str) -> tuple[list[_SheetInfo], bool]:
+def _read_sheets(archive: ZipFile, main: str) -> tuple[list[SheetInfo], bool]:
     """Returns the sheets in their order, without charts, and whether days count from 1904."""
     if main not in archive.NameToInfo or main.endswith(".bin"):
         raise UnreadableTable(_NO_WORKBOOK)
-    parts, sheets, epoch_1904, root = relations(archive, main), dict[str, _SheetInfo](), False, ""
+    parts, sheets, epoch_1904, root = relations(archive, main), dict[str, SheetInfo](), False, ""
     for element, attributes in elements(archive, main):
         root = root or element
         if element == "workbookPr":
@@ -91,7 +124,8 @@ def _read_sheets(archive: ZipFile, main: str) -> tuple[list[_SheetInfo], bool]:
             relation = parts.get(attributes.get("id", ""))
             if relation is not None and relation.type.endswith("/worksheet"):
                 visible = attributes.get("state", "visible") == "visible"
-                sheets.setdefault(relation.target, _SheetInfo(attributes.get("name", ""), relation.target, visible))
+                info = SheetInfo(len(sheets) + 1, attributes.get("name", ""), relation.target, visible)
+                sheets.setdefault(relation.target, info)
             if len(sheets) > _MAX_SHEETS:
                 raise UnreadableTable(TOO_LARGE)
     if root != "workbook":
@@ -99,14 +133,20 @@ def _read_sheets(archive: ZipFile, main: str) -> tuple[list[_SheetInfo], bool]:
     return list(sheets.values()), epoch_1904
 
 
-def _select_sheet(sheets: list[_SheetInfo], filled: list[_SheetInfo], wanted: str | None) -> _SheetInfo:
+def _select_sheet(sheets: list[SheetInfo], filled: list[SheetInfo], wanted: str | None) -> SheetInfo:
     if wanted is None:
         if not filled:
-            raise UnreadableTable("every visible sheet is empty: give the sheet's name if it is hidden")
+            raise UnreadableTable(f"every visible sheet is empty: {give_a_sheet(sheets)}")
         return filled[0]
-    for number, info in enumerate(sheets, 1):
+    for info in sheets:
         if info.name == wanted:
             return info
-        if str(number) == wanted and wanted not in [other.name for other in sheets]:
+        if str(info.number) == wanted and wanted not in [other.name for other in sheets]:
             return info
-    raise UnreadableTable(f"it has no sheet of that name: give one of its {len(sheets)}, by name or number")
+    raise UnreadableTable(f"it has no sheet of that name: {give_a_sheet(sheets)}")
+
+
+def give_a_sheet(sheets: Sequence[SheetInfo]) -> str:
+    """Returns the remedy that names the sheets of a workbook."""
+    more = f" and {len(sheets) - _SHEETS_SHOWN} more" if len(sheets) > _SHEETS_SHOWN else ""
+    return f"give --sheet with the name or number of a sheet: {', '.join(map(str, sheets[:_SHEETS_SHOWN]))}{more}"

@@ -1,0 +1,138 @@
+"""The list in a workbook: which sheet has it, and whether rows and columns that the sheet does not show take part.
+
+Nothing that is hidden takes part, or is left out, before the person who pushes has said which.
+"""
+
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from ninezero.streams.edge.listfiles.column_mapping import IDENTITY_FIELDS, MAPPING_EXAMPLE, ColumnMapping
+from ninezero.streams.edge.listfiles.column_recognition import (
+    AmbiguousColumns,
+    TableLayout,
+    UnknownHeader,
+    find_layout,
+)
+from ninezero.streams.edge.listfiles.tables.cells import (
+    HEAD_ROWS,
+    Cell,
+    SparseRow,
+    Table,
+    UnreadableTable,
+    column_letters,
+)
+from ninezero.streams.edge.listfiles.tables.workbooks import SheetInfo, Workbook, give_a_sheet
+
+Hidden = Literal["include", "skip"]
+"""What becomes of rows and columns that a sheet does not show."""
+
+_DIGITS_OF_A_NUMBER = 5
+"""A number that identifies somebody has at least so many digits."""
+
+
+class OpenTable(NamedTuple):
+    """A table and the position of its data."""
+
+    table: Table
+    layout: TableLayout
+
+
+def open_workbook(path: Path, mapping: ColumnMapping | None, sheet: str | None, hidden: Hidden | None) -> OpenTable:
+    """Opens the sheet of a workbook that has the list.
+
+    Raises:
+        UnreadableTable: the sheet has no list, its columns are not certain, or it has hidden rows or columns and `hidden` is None.
+    """
+    workbook = Workbook(path, sheet)
+    head = workbook.head(HEAD_ROWS)
+    try:
+        layout = _visible_layout(workbook, head, mapping, hidden)
+    except UnknownHeader as error:
+        if not workbook.other_sheets:
+            raise
+        layout, problem = None, f"{error.problem}, on sheet {workbook.sheet}"
+    else:
+        problem = (
+            ""
+            if sheet is not None or mapping is not None or _has_numbers(head, layout)
+            else f"sheet {workbook.sheet} has no numbers"
+        )
+    if problem:
+        lists = [other for other in workbook.other_sheets if other.visible and _has_list(workbook, other)]
+        if lists:
+            raise UnreadableTable(f"{problem}, and other sheets have a list: {give_a_sheet(lists)}")
+    if layout is None:
+        raise UnreadableTable(f"{problem}: {give_a_sheet(workbook.other_sheets)}; or {MAPPING_EXAMPLE}")
+    rows = hidden_below(workbook, layout)
+    if rows and hidden is None:
+        raise UnreadableTable(
+            f"{_counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}: show them in the file, or give"
+            " --hidden include to push them or --hidden skip to leave them out"
+        )
+    return OpenTable(workbook, layout)
+
+
+def hidden_below(table: Table, layout: TableLayout) -> Sequence[int]:
+    """Returns the numbers of the hidden rows that are not blank and stand below the header."""
+    return table.hidden_rows[bisect_left(table.hidden_rows, layout.first_row) :]
+
+
+def _visible_layout(
+    workbook: Workbook, head: list[SparseRow], mapping: ColumnMapping | None, hidden: Hidden | None
+) -> TableLayout:
+    """Finds the columns. A hidden column is used if a mapping names it, or if it was said that hidden parts take part."""
+    if not workbook.hidden_columns or mapping is not None or hidden == "include":
+        return find_layout(head, mapping)
+    if hidden == "skip":
+        return find_layout(_without(head, workbook.hidden_columns), None)
+    choice = "show them in the file, or give --hidden include to read them or --hidden skip to leave them out"
+    try:
+        layout = find_layout(head, None)
+    except AmbiguousColumns:
+        find_layout(_without(head, workbook.hidden_columns), None)
+        raise UnreadableTable(f"two columns look alike, and of them one is hidden: {choice}") from None
+    found = [
+        f"{column_letters(column)} (`{field}`)"
+        for field, column in layout.columns.items()
+        if column in workbook.hidden_columns
+    ]
+    if found:
+        raise UnreadableTable(f"{_counted(len(found), 'hidden column')}, {', '.join(found)}: {choice}")
+    return layout
+
+
+def _without(head: list[SparseRow], columns: Collection[int]) -> list[SparseRow]:
+    rows = (
+        row._replace(cells={column: cell for column, cell in row.cells.items() if column not in columns})
+        for row in head
+    )
+    return [row for row in rows if row.cells]
+
+
+def _has_list(workbook: Workbook, sheet: SheetInfo) -> bool:
+    head = workbook.head_of(sheet, HEAD_ROWS)
+    try:
+        layout = find_layout(head, None)
+    except UnreadableTable as error:
+        return isinstance(error, AmbiguousColumns)
+    return _has_numbers(head, layout)
+
+
+def _has_numbers(head: Sequence[SparseRow], layout: TableLayout) -> bool:
+    """Returns whether the rows below the header can be a list: an identity column has a number, or there are no rows.
+
+    An instruction page that explains the columns also names them.
+    """
+    columns = [column for field, column in layout.columns.items() if field in IDENTITY_FIELDS]
+    below = [row for row in head if row.number >= layout.first_row]
+    return not below or any(_has_digits(row.cells.get(column)) for row in below for column in columns)
+
+
+def _has_digits(cell: Cell) -> bool:
+    return cell is not None and (not isinstance(cell, str) or sum(map(str.isdigit, cell)) >= _DIGITS_OF_A_NUMBER)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
