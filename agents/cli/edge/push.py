@@ -71,6 +71,13 @@ def push(
     mapping: Annotated[Path | None, typer.Option(help="File with a saved mapping of columns.")] = None,
     save_mapping: Annotated[Path | None, typer.Option(help="File in which the mapping of --map is saved.")] = None,
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook, by name or number.")] = None,
+    hidden: Annotated[
+        str,
+        typer.Option(
+            metavar="include|skip",
+            help="Push or leave out the rows and columns that a sheet does not show. Needed if there are any.",
+        ),
+    ] = "",
     rejects: Annotated[
         Path | None, typer.Option(help="File for rejected lines. The default is rejects-BATCH_ID.csv.")
     ] = None,
@@ -93,6 +100,8 @@ def push(
         raise CommandError("--full and --withdraw exclude each other")
     if withdraw != bool(reason):
         raise CommandError("--withdraw and --reason (expired, cleared or mistake) go together")
+    if hidden not in ("", "include", "skip"):
+        raise CommandError("--hidden is include or skip")
     now = datetime.now(UTC)
     head = _head(
         {
@@ -112,7 +121,7 @@ def push(
         }
     )
     chosen = _mapping(columns, mapping, save_mapping)
-    _Push(settings, head, files, chosen, sheet, days, valid_from).run(rejects, check)
+    _Push(settings, head, files, chosen, sheet, hidden, days, valid_from).run(rejects, check)
 
 
 class _Push:
@@ -125,6 +134,7 @@ class _Push:
         files: list[Path],
         mapping: Any,
         sheet: str | None,
+        hidden: str,
         days: int,
         since: str,
     ) -> None:
@@ -136,7 +146,8 @@ class _Push:
             raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
         self._settings, self._head = settings, head
         self._ring = KeyRing.load(settings.keys)
-        self._files = [open_list_file(path, number, mapping, sheet) for number, path in enumerate(files, 1)]
+        choice: Any = hidden or None
+        self._files = [open_list_file(path, number, mapping, sheet, choice) for number, path in enumerate(files, 1)]
         start = None
         if since:
             try:
@@ -160,11 +171,7 @@ class _Push:
         from ninezero.streams.edge.listfiles.push_summary import summarise
 
         for file in self._files:
-            found = ", ".join(f"{field} {column}" for field, column in file.columns.items())
-            more = (
-                f"; {file.unread_sheets} other sheets are not read: name one with --sheet" if file.unread_sheets else ""
-            )
-            print(f"file {file.number}: columns {found}{more}")
+            print(f"file {file.number}: {file.describe()}")
         summary = summarise(self._lines(), header_bytes(self._head))
         print(
             f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_counts_text(summary.codes)}{_counts_text(summary.findings)}"

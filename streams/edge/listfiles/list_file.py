@@ -12,7 +12,7 @@ from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
 from ninezero.streams.edge.listfiles.column_recognition import AmbiguousColumns, find_layout
 from ninezero.streams.edge.listfiles.dates import read_time
 from ninezero.streams.edge.listfiles.errors import ListFileError
-from ninezero.streams.edge.listfiles.list_sheets import Hidden, OpenTable, hidden_below, open_workbook
+from ninezero.streams.edge.listfiles.list_sheets import Hidden, OpenTable, counted, hidden_below, open_workbook
 from ninezero.streams.edge.listfiles.tables.cells import (
     HEAD_ROWS,
     SparseRow,
@@ -64,17 +64,30 @@ class ListFile:
         """The number of visible, non-empty sheets of the workbook that are not read because no sheet was named."""
         return self._table.unread_sheets
 
+    def describe(self) -> str:
+        """Returns what is read of the file and what is not, for the screen: columns, hidden rows and other sheets."""
+        hidden = self._table.hidden_columns
+        parts = [
+            "columns "
+            + ", ".join(
+                f"{field} {column_letters(column)}{' (hidden)' * (column in hidden)}"
+                for field, column in self._layout.columns.items()
+            )
+        ]
+        if self.hidden_rows:
+            state = "left out" if self._hidden == "skip" else "included"
+            parts.append(f"{counted(self.hidden_rows, 'hidden row')} {state}")
+        if self.unread_sheets:
+            parts.append(
+                f"{counted(self.unread_sheets, 'other sheet')} not read: {', '.join(map(str, self._table.other_sheets))}"
+            )
+            parts.append("name one with --sheet")
+        return "; ".join(parts)
+
     @property
     def hidden_rows(self) -> int:
         """The number of rows below the header that the sheet does not show and that are not blank."""
         return len(hidden_below(self._table, self._layout))
-
-    @property
-    def hidden_columns(self) -> list[str]:
-        """The letters of the columns that are read and that the sheet does not show."""
-        return [
-            column_letters(column) for column in self._layout.columns.values() if column in self._table.hidden_columns
-        ]
 
     def has_clock_times(self, field: str) -> bool:
         """Returns whether any cell of a field's column states a time of day other than midnight. Reads the rows once for this."""

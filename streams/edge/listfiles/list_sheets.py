@@ -46,32 +46,44 @@ def open_workbook(path: Path, mapping: ColumnMapping | None, sheet: str | None, 
         UnreadableTable: the sheet has no list, its columns are not certain, or it has hidden rows or columns and `hidden` is None.
     """
     workbook = Workbook(path, sheet)
-    head = workbook.head(HEAD_ROWS)
-    try:
-        layout = _visible_layout(workbook, head, mapping, hidden)
-    except UnknownHeader as error:
-        if not workbook.other_sheets:
-            raise
-        layout, problem = None, f"{error.problem}, on sheet {workbook.sheet}"
-    else:
-        problem = (
-            ""
-            if sheet is not None or mapping is not None or _has_numbers(head, layout)
-            else f"sheet {workbook.sheet} has no numbers"
-        )
-    if problem:
-        lists = [other for other in workbook.other_sheets if other.visible and _has_list(workbook, other)]
-        if lists:
-            raise UnreadableTable(f"{problem}, and other sheets have a list: {give_a_sheet(lists)}")
-    if layout is None:
-        raise UnreadableTable(f"{problem}: {give_a_sheet(workbook.other_sheets)}; or {MAPPING_EXAMPLE}")
+    layout = _layout_of_list(workbook, mapping, hidden, guess=sheet is None and mapping is None)
     rows = hidden_below(workbook, layout)
     if rows and hidden is None:
         raise UnreadableTable(
-            f"{_counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}: show them in the file, or give"
+            f"{counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}: show them in the file, or give"
             " --hidden include to push them or --hidden skip to leave them out"
         )
     return OpenTable(workbook, layout)
+
+
+def _layout_of_list(
+    workbook: Workbook, mapping: ColumnMapping | None, hidden: Hidden | None, guess: bool
+) -> TableLayout:
+    """Finds the columns of the sheet. If it seems not to be the list, the error names the other sheets.
+
+    Args:
+        workbook: the open workbook.
+        mapping: the columns of the fields, if they were given.
+        hidden: what becomes of hidden columns.
+        guess: whether nobody has said that this sheet is the list.
+    """
+    head = workbook.head(HEAD_ROWS)
+    layout: TableLayout | None = None
+    try:
+        layout = _visible_layout(workbook, head, mapping, hidden)
+        if not guess or _has_numbers(head, layout):
+            return layout
+        problem = f"sheet {workbook.sheet} has no numbers below its header"
+    except UnknownHeader as error:
+        if not workbook.other_sheets:
+            raise
+        problem = f"{error.problem}, on sheet {workbook.sheet}"
+    lists = [other for other in workbook.other_sheets if other.visible and _has_list(workbook, other)]
+    if lists:
+        raise UnreadableTable(f"{problem}, and other sheets have a list: {give_a_sheet(lists)}")
+    if layout is None:
+        raise UnreadableTable(f"{problem}: {give_a_sheet(workbook.other_sheets)}; or {MAPPING_EXAMPLE}")
+    return layout
 
 
 def hidden_below(table: Table, layout: TableLayout) -> Sequence[int]:
@@ -99,7 +111,7 @@ def _visible_layout(
         if column in workbook.hidden_columns
     ]
     if found:
-        raise UnreadableTable(f"{_counted(len(found), 'hidden column')}, {', '.join(found)}: {choice}")
+        raise UnreadableTable(f"{counted(len(found), 'hidden column')}, {', '.join(found)}: {choice}")
     return layout
 
 
@@ -134,5 +146,6 @@ def _has_digits(cell: Cell) -> bool:
     return cell is not None and (not isinstance(cell, str) or sum(map(str.isdigit, cell)) >= _DIGITS_OF_A_NUMBER)
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """Returns a number of things in words: `1 hidden row`, `2 hidden rows`."""
     return f"{count:,} {what}{'s' if count != 1 else ''}"

@@ -14,6 +14,7 @@ from ninezero.schemas.line_codes import line_code
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.documents.normal_forms import Domain
+from ninezero.streams.edge.listfiles.date_findings import date_findings
 from ninezero.streams.edge.listfiles.dates import FOREVER, parse_time
 from ninezero.streams.edge.listfiles.identity_cells import row_tokens
 from ninezero.streams.edge.listfiles.list_file import ListFile
@@ -43,8 +44,9 @@ class CheckedLine(NamedTuple):
 
     `push.line` counts from 1 over all files. `file` is the file's number on the command line, `row` its row as a spreadsheet shows
     it. `code` is the reason for which the worker will reject the line, if any. `findings` are `field:flag` with the flags of
-    CONTRACT §1 and two more: `digits_lost` (a spreadsheet has rounded the number, so it has no token) and `row:shifted` (the row
-    has more cells than the header; if it also has another finding, it gets no token at all).
+    CONTRACT §1 and more: `digits_lost` (a spreadsheet has rounded the number, so it has no token), `number_format` (the cell shows
+    something else than its value, and what it shows is no text or date that can be read), `midnight` (see `date_findings`) and
+    `row:shifted` (the row has more cells than the header; if it also has another finding, it gets no token at all).
     """
 
     push: PushLine
@@ -76,7 +78,10 @@ def read_lines(
             if row.shifted:
                 tokens = PushTokens() if findings else tokens
                 findings.append("row:shifted")
-            window = _Window(None, None) if options.mode == "withdraw" else _window(cells, options, file.epoch_1904)
+            window = _Window(None, None)
+            if options.mode != "withdraw":
+                window = _window(cells, options, file.epoch_1904)
+                findings += date_findings(file, cells, options.zone)
             push = PushLine(line=number, tokens=tokens, valid_from=window.start, valid_to=window.end)
             code = line_code(push, options.mode, options.category, now_us)
             yield CheckedLine(push, file.number, row.number, code, tuple(dict.fromkeys(findings)))

@@ -90,6 +90,10 @@ class Table(Protocol):
         """The number of visible, non-empty sheets that are not read because no sheet was named."""
 
     @property
+    def other_sheets(self) -> Sequence[object]:
+        """The sheets that are not empty and not read, hidden ones included. `str` gives the number and the name for a message."""
+
+    @property
     def hidden_rows(self) -> Sequence[int]:
         """The numbers of the rows that are not blank and that the sheet does not show."""
 

@@ -30,6 +30,7 @@ class TextTable:
 
     epoch_1904 = False
     unread_sheets = 0
+    other_sheets: Sequence[object] = ()
     hidden_rows: Sequence[int] = ()
     hidden_columns: Collection[int] = ()
 

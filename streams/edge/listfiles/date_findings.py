@@ -1,0 +1,45 @@
+"""Findings about the dates of a row: what a person has to check, although the dates can be read."""
+
+from collections.abc import Mapping
+from datetime import time, tzinfo
+
+from ninezero.streams.edge.listfiles.dates import read_time
+from ninezero.streams.edge.listfiles.list_file import ListFile
+from ninezero.streams.edge.listfiles.tables.cells import Cell, FormattedValue
+
+_LONGEST_DATE = 10
+"""Characters of a date without a clock time, such as `2020-02-03`. Most cells have no more, and nothing is to be found in them."""
+
+
+def date_findings(file: ListFile, cells: Mapping[str, Cell], zone: tzinfo) -> list[str]:
+    """Returns the findings about the window of a row, each `field:flag`.
+
+    `number_format`: the cell shows no date, although it may hold one. `midnight`: an end is midnight, but the column also has other
+    times of day, so it is not certain that the day of a date was meant; or it is a midnight of this zone that is written in another
+    zone, as programs write dates.
+
+    Args:
+        file: the file of the row.
+        cells: the row's cells by field.
+        zone: the zone of times that state no offset.
+    """
+    found: list[str] = []
+    for field in ("valid_from", "valid_to"):
+        cell = cells.get(field)
+        if isinstance(cell, FormattedValue) and read_time(cell, file.epoch_1904) is None:
+            found.append(f"{field}:number_format")
+    if _is_uncertain_midnight(file, cells.get("valid_to"), zone):
+        found.append("valid_to:midnight")
+    return found
+
+
+def _is_uncertain_midnight(file: ListFile, cell: Cell, zone: tzinfo) -> bool:
+    if not isinstance(cell, FormattedValue | str) or (isinstance(cell, str) and len(cell) <= _LONGEST_DATE):
+        return False
+    found = read_time(cell, file.epoch_1904)
+    if found is None or found.precision == "date":
+        return False
+    if found.precision == "midnight":
+        return file.has_clock_times("valid_to")
+    elsewhere = found.offset is not None and found.naive.time() != time()
+    return elsewhere and found.end(zone).astimezone(zone).time() == time()
