@@ -32,3 +32,17 @@ _FORMS = re.compile(
 def is_recognised(plate: str) -> bool:
     """Returns whether the normal form of a plate, as `normalise("plate", …)` returns it, is one that is issued."""
     return _FORMS.fullmatch(plate) is not None
+
+
+_RESEMBLING = re.compile(
+    f"(?=.*[0-9])(?:{_PROVINCE}[A-Z][A-Z0-9]{{4,7}}[挂学警试超临港澳领使]?|{_PROVINCE}[A-Z0-9]{{4,7}}[领警挂学]|{_PROVINCE}[A-Z][A-Z0-9]{{4,5}}应急"
+    f"|WJ{_PROVINCE}?[A-Z0-9消边通森金警电]{{4,8}}|民航[A-Z0-9]{{4,6}}|使[A-Z0-9]{{4,8}}|[A-Z0-9]{{4,8}}使)"
+)
+
+
+def resembles(plate: str) -> bool:
+    """Returns whether a normal form can only be a plate, although a character of it may be wrong.
+
+    Plates of the armed forces since 2004 are not among them: document numbers have the same form.
+    """
+    return _RESEMBLING.fullmatch(plate) is not None or (not plate.isascii() and is_recognised(plate))

@@ -7,15 +7,20 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
+from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.device.answers import Answer
 from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.outbox import OutboxError
+from ninezero.streams.edge.device.travellers import Passage
 from ninezero.streams.edge.documents.key_ring import KeyRingError
-from ninezero.streams.edge.gate.passage_draft import Draft
-from ninezero.streams.edge.gate.terminal import Terminal
+from ninezero.streams.edge.gate import line_reader, texts, words
+from ninezero.streams.edge.gate.passage_draft import Draft, summary
+from ninezero.streams.edge.gate.terminal import Terminal, piped_lines
 from ninezero.streams.settings import Settings
 
 WAIT_SECONDS = 5.0
@@ -24,25 +29,16 @@ WAIT_SECONDS = 5.0
 BACKLOG_SHOWN = 100
 """With more events than this in the outbox the screen shows their number, even if Kafka answers."""
 
-HELP = """Scan or type one item per line. An empty line sends the passage.
-  document   identity number, MRZ lines, phone or plate: recognised by its form
-  otherwise  id … · passport UTO/… · phone … · plate … · pass … · from 370102 (or US)
-  36.5       temperature; a second one is the confirmation
-  green, yellow, red   health code
-  +          next person          v   vehicle without a plate
-  out        leaving              u   clear this passage
-  ?          this help            q   quit"""
-
-SHOWN_OUTCOMES = {
-    "clear": ("放行 CLEAR", "black on green"),
-    "refer": ("转诊 REFER", "white on red"),
-    "quarantine": ("隔离 QUARANTINE", "white on red"),
-    "turn_back": ("劝返 TURN BACK", "black on yellow"),
-    "hold": ("等待复核 HOLD", "black on yellow"),
-    "order_ended": ("应急令已终止 ORDER ENDED", "white on blue"),
-    "not_checked": ("未核验 NOT CHECKED", "white on magenta"),
+STYLES = {
+    "clear": "black on green",
+    "refer": "white on red",
+    "quarantine": "white on red",
+    "turn_back": "black on yellow",
+    "hold": "black on yellow",
+    "order_ended": "white on blue",
+    "not_checked": "white on magenta",
 }
-"""The words and the style of each outcome."""
+"""The style of each outcome."""
 
 
 class Screen:
@@ -53,7 +49,7 @@ class Screen:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")
         self._console = Console(highlight=False)
-        self._lines: Iterable[str] = sys.stdin
+        self._lines: Iterable[str] = piped_lines(sys.stdin)
         self._printing: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
         if sys.stdin.isatty() and sys.stdout.isatty():
             terminal = Terminal()
@@ -71,7 +67,8 @@ class Screen:
 
     def run(self, device: Device) -> None:
         """Reads lines until the input ends or `q` is entered. Each line is wiped from the terminal when it is entered."""
-        self._console.print(Text(f"ninezero · {device.site_id} · {device.device_id} · ? for help", style="bold"))
+        title = f"ninezero · {device.site_id} · {device.device_id} · {texts.HELP_HINT}"
+        self._console.print(Text(title, style="bold"))
         try:
             self._read_lines(device)
         finally:
@@ -81,36 +78,53 @@ class Screen:
     def _read_lines(self, device: Device) -> None:
         draft = Draft()
         for line in self._lines:
-            command = line.strip().lower()
-            if command == "q":
+            command = words.command(line_reader.prepared(line))
+            if command == "quit":
                 break
+            if not line.strip():
+                draft = self._end(device, draft)
+                continue
             with self._printing():
-                if command == "?":
-                    self._console.print(HELP)
-                elif command == "u":
+                if command == "help":
+                    show_help(self._console)
+                elif command == "clear":
                     draft = Draft()
-                    self._console.print("passage cleared")
-                elif command:
-                    self._console.print(f"  {draft.enter(line)}", markup=False)
-                elif draft.lacks_document_line():
-                    self._console.print(
-                        "  a line of the travel document is missing: scan it again, or u clears the passage"
-                    )
-            complete = not draft.is_empty() and not draft.lacks_document_line()
-            if not command and complete and self._scan(device, draft):
-                draft = Draft()
+                    self._say(texts.CLEARED)
+                else:
+                    reply = draft.enter(line)
+                    self._say(reply.text, used=reply.used)
         if not draft.is_empty():
-            self._console.print("the last passage was not sent: end it with an empty line")
+            self._say(texts.NOT_SENT, used=False)
 
-    def _scan(self, device: Device, draft: Draft) -> bool:
-        """Returns whether the passage was accepted. If not, the draft stays, to be corrected or sent again."""
+    def _end(self, device: Device, draft: Draft) -> Draft:
+        """Sends the passage if it is complete, and returns the draft with which to continue."""
+        ended = draft.end()
+        if isinstance(ended, Passage):
+            return Draft() if self._scan(device, ended) else draft.rejected()
+        with self._printing():
+            self._say(ended, used=False)
+        return draft
+
+    def _say(self, text: Bilingual, *, used: bool = True) -> None:
+        """Prints a text in both languages, in two rows if one is too short. `!` marks what was not used."""
+        mark, style = ("  ", "") if used else ("! ", "bold yellow")
+        fits = cell_len(f"{mark}{text.zh}  {text.en}") < self._console.width
+        rows = [f"{mark}{text.zh}  {text.en}"] if fits else [f"{mark}{text.zh}", f"{mark}{text.en}"]
+        for row in rows:
+            self._console.print(Text(row, style=style), soft_wrap=True)
+
+    def _scan(self, device: Device, passage: Passage) -> bool:
+        """Returns whether the passage was accepted."""
         try:
-            ticket = device.scan_all([draft.passage()])[0]
+            ticket = device.scan_all([passage])[0]
         except (DeviceError, OutboxError, KeyRingError) as error:
             with self._printing():
-                self._console.print(Text(f" NOT ACCEPTED: {error} ", style="white on magenta"))
-                self._console.print("  an empty line tries again, u clears the passage")
+                rejected = texts.NOT_ACCEPTED.format(why=error)
+                self._console.print(Text(f" {rejected} ", style="white on magenta"), soft_wrap=True)
+                self._say(texts.TRY_AGAIN)
             return False
+        with self._printing():
+            self._say(summary(passage))
         ticket.wait(WAIT_SECONDS)
         with self._lock, self._printing():
             self._not_checked.add(ticket.seq)
@@ -120,7 +134,7 @@ class Screen:
             show(answer, self._console)
             status = device.status()
             if not status.connected or status.waiting > BACKLOG_SHOWN:
-                self._console.print(f"  {status.waiting} of {status.capacity} events wait for Kafka")
+                self._say(texts.WAITING.format(waiting=status.waiting, capacity=status.capacity))
             if status.problem:
                 self._console.print(Text(f"  {status.problem}"))
         return True
@@ -141,6 +155,19 @@ def run(settings: Settings, site_id: str, device_id: str) -> int:
 
 def show(answer: Answer, console: Console) -> None:
     """Prints an answer in colour, with the numbers of the people whom it concerns, from 1."""
-    words, style = SHOWN_OUTCOMES[answer.outcome]
-    whom = f" · person {', '.join(str(index + 1) for index in answer.people)}" if answer.people else ""
-    console.print(Text(f" {words}{whom} ", style=style), Text(f"#{answer.seq}", style="dim"))
+    zh, en = texts.OUTCOMES[answer.outcome]
+    if answer.people:
+        whom = texts.PERSON.format(n=", ".join(str(index + 1) for index in answer.people))
+        zh, en = f"{whom.zh} {zh}", f"{en} · {whom.en}"
+    shown = Text(f" {zh} {en} ", style=STYLES[answer.outcome])
+    console.print(shown, Text(f"#{answer.seq}", style="dim"))
+
+
+def show_help(console: Console) -> None:
+    """Prints what can be entered, in both languages."""
+    for row in texts.HELP_INTRODUCTION:
+        console.print(Text(row))
+    table = Table.grid(padding=(0, 2))
+    for entered, meaning in texts.HELP_ITEMS:
+        table.add_row(Text(entered), Text(meaning.zh), Text(meaning.en))
+    console.print(table)

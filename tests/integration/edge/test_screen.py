@@ -134,9 +134,10 @@ def test_typed_text_is_visible_until_it_is_entered_and_then_nowhere(open_termina
     typist.sees("  plate", "1" * 50)
     typist.types("\x15" + ID + "\r36.5\r+\r" + "\r".join(MRZ) + "\r36.6\r")
     typist.sees("identity card", "person 2", "document line 1 of 2", "travel document")
-    typist.types(f"{OTHER}\r{ID}\r")
-    typist.sees("this person has another identity card already, and this one was not used")
-    typist.types("pass JZ-7\r\r")
+    typist.types(f"{OTHER}\r{ID[:-1]}5\r")
+    typist.sees("identity card was probably misread (check character is wrong), and was not used: scan it again")
+    typist.types(f"{OTHER.lower()}\rpass JZ-7\r\r")
+    typist.sees("identity card: the same as before", "sent · vehicle · in · people: 2")
     scan = sent(settings, 1)[0]
     assert scan["plate"] and [sorted(p["tokens"]) for p in scan["people"]] == [["id"], ["id", "pass", "passport"]]
     typist.types(f"{ID}\r")  # typed ahead while the answer is awaited
@@ -158,6 +159,45 @@ def test_a_scanner_may_end_lines_with_cr_lf_or_both(end: str, open_terminal: Any
     assert not records(settings, "checkpoint-scans"), "no line end is read as an empty line"
     typist.types("\r")
     assert sorted(sent(settings, 1)[0]["people"][0]["tokens"]) == ["id", "passport"]
+
+
+def test_a_scanner_may_end_lines_with_tab_and_send_prefixes_and_two_codes(
+    open_terminal: Any, settings: Settings
+) -> None:
+    typist = open_terminal()
+    typist.types(f"]C1{ID}\t]C1{OTHER}\t\t")  # two cards in quick succession
+    typist.sees("+ it is the next person's", "是下一人的")
+    typist.types("36.4\t+\t36.6\t\x1b")  # Esc alone swallows nothing
+    typist.sees("not used, first answer", "person 2 · identity card · vehicle", "person 2 · temperature 36.6 °C")
+    typist.types(']Q1{"data":{"color":"green"}}\t鲁A·1234O\t鲁A1234O\t鲁A12340\t')
+    typist.sees(
+        "绿码",
+        "scan again: not a known form of plate",
+        "plate: the same as before",
+        "replaces the one that was misread",
+    )
+    assert not records(settings, "checkpoint-scans"), "a Tab never sends"
+    typist.types("\r")
+    scan = sent(settings, 1)[0]
+    assert [sorted(person["tokens"]) for person in scan["people"]] == [["id"], ["id"]]
+    assert [person["temperature_c"] for person in scan["people"]] == [None, 36.6]
+    assert (scan["people"][1]["health_code"], scan["people"][1]["quality"], bool(scan["plate"])) == ("green", [], True)
+
+
+def test_what_was_typed_in_chinese_is_what_is_sent(open_terminal: Any, settings: Settings) -> None:
+    typist = open_terminal()
+    typist.types(f"身份证：{ID}\r体温 ３６，５度\r来自 湖北\r黄码\r出\r")
+    typist.sees("来自 湖北省", "from Hubei 420000", "体温 36.5 °C", "黄码", "离开")
+    typist.types("来自 火星\r\r")
+    typist.sees("no such place", "没有这个地方", "the last line was not used: correct it, or press Enter again")
+    assert not records(settings, "checkpoint-scans"), "it is asked before the passage is sent"
+    typist.types("撤回\r\r")
+    scan = sent(settings, 1)[0]
+    person = scan["people"][0]
+    assert (scan["kind"], scan["direction"], scan["plate"]) == ("pedestrian", "out", None)
+    assert (person["temperature_c"], person["origin"], person["health_code"]) == (36.5, "420000", "yellow")
+    typist.types("？\r")
+    typist.sees("撤回上一行", "take the last line back", "每行扫描或输入一项", "Scan or type one item a line")
 
 
 def test_not_checked_is_shown_after_five_seconds_and_a_late_answer_when_it_arrives(

@@ -1,0 +1,233 @@
+"""What a guard types or scans is understood or asked about, in Chinese and in English."""
+
+from datetime import date
+
+import pytest
+
+from ninezero.streams.edge.gate.items import Fact, Identity, Unclear, ZoneLines
+from ninezero.streams.edge.gate.line_reader import LONGEST, prepared, understand
+
+TODAY = date(2026, 11, 1)
+ID = "11010519491231002X"
+MRZ = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F1204159ZE184226B<<<<<10"]
+
+
+def read(line: str) -> list[tuple[str, object]] | str:
+    """Returns the kind and the value of each item of a line, or the question in English."""
+    found = understand(prepared(line), TODAY)
+    if isinstance(found, Unclear):
+        return found.question.en
+    return [
+        (item.name, item.value)
+        if isinstance(item, Fact)
+        else (item.domain, item.normal)
+        if isinstance(item, Identity)
+        else ("zone", len(item.lines))
+        for item in found
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "36.5",
+        "36,5",
+        "36.5度",
+        "36.5 °C",
+        "36.5℃",
+        "３６．５",
+        "36。5",
+        "36·5",
+        "36度5",
+        "36.5C",
+        "体温 36.5",
+        "体温36.5",
+        "体温：36.5度",
+        "体温是36.5",
+        "额温 36.5",
+        "T36.5",
+        "t 36.5",
+        "temp: 36.5",
+        "Temperature=36.5",
+        "TEMP 36.50",
+        "]C136.5",
+        " 36.5 ",
+    ],
+)
+def test_a_temperature_is_read_in_every_common_spelling(line: str) -> None:
+    assert read(line) == [("temperature", 36.5)]
+
+
+@pytest.mark.parametrize(
+    "line", ["365", "12", "体温 高", "体温 365", "temp 97.7F", "97.7F", "-36.5", "36.555", "体温计坏了", "36-37"]
+)
+def test_what_is_not_a_temperature_is_asked_about(line: str) -> None:
+    assert "not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "colour"),
+    [
+        *[(word, "green") for word in ["绿码", "绿", "绿色", "green", "GREEN", "健康码：绿", "健康码 绿码", "health code green", "green code", "code: green"]],
+        *[(word, "yellow") for word in ["黄码", "黄", "yellow", "健康码黄"]],
+        *[(word, "red") for word in ["红码", "红", "Red", "健康码 红"]],
+        *[(word, "none") for word in ["无码", "健康码 无", "health code none"]],
+        ('{"color":"green"}', "green"),
+        (']Q1{"data":{"healthCode":"RED","name":"Green Yellow"}}', "red"),
+        ('{“颜色”：“黄码”}', "yellow"),
+        ('[{"code_color": "yellow", "phone": "13800138000"}]', "yellow"),
+        ("https://jkm.example.cn/c?id=1&color=green", "green"),
+        ("HTTPS://JKM.EXAMPLE.CN/C?COLOR=RED", "red"),
+        ("jkm.example.cn/c?状态=%E7%BB%BF%E7%A0%81", "green"),
+        ("https://jkm.example.cn/#/code?status=yellow", "yellow"),
+    ],
+)  # fmt: skip
+def test_a_health_code_is_read_from_words_json_and_addresses(line: str, colour: str) -> None:
+    assert read(line) == [("health_code", colour)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"color":"00"}', '{"color":"green","status":"red"}', '{"name":"Green"}', "{not json", "[" * 5000, "https://jkm.example.cn/red",
+        "https://[::1", "weixin://dl?token=green", f'{{"id":"{ID}"}}', "行程卡绿", "绿马", "健康码 过期", "no",
+    ],
+)  # fmt: skip
+def test_a_code_without_one_colour_is_asked_about(line: str) -> None:
+    assert "not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("from 湖北", "420000"), ("来自湖北", "420000"), ("从湖北来", "420000"), ("来自：湖北省", "420000"), ("湖北", "420000"),
+        ("from Hubei", "420000"), ("from hubei province", "420000"), ("from 420000", "420000"), ("来自 武汉", "420100"),
+        ("来自 湖北 武汉", "420100"), ("来自湖北省武汉市洪山区", "420111"), ("from 济阳", "370115"), ("from 内蒙古", "150000"),
+        ("from 吉林", "220000"), ("from 吉林市", "220200"), ("from 北京朝阳", "110105"), ("from 恩施州", None), ("from 美国", "US"),
+        ("from us", "US"), ("from UK", "GB"), ("日本", "JP"), ("from South Korea", "KR"), ("from 香港", "810000"),
+    ],
+)  # fmt: skip
+def test_a_place_is_read_by_name_or_code(line: str, code: str | None) -> None:
+    assert read(line) == [("origin", code)] if code else "which place" in read(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["from 火星", "from XX", "from 朝阳", "朝阳区", "来自 济阳县", "from 999999", "from", "来自 湖北济南"]
+)
+def test_a_place_that_is_unknown_or_ambiguous_is_asked_about(line: str) -> None:
+    assert "not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    "plate",
+    ["鲁A12345", "鲁a12345", "鲁A·12345", "鲁A 12345", "鲁Ａ１２３４５", "鲁AD12345", "鲁A12345D", "WJ鲁1234X", "WJ 鲁 1234X", "wj-鲁-1234x", "WJ01消1234", "民航A1234", "京A1234警", "沪A0023领", "使014578", "224578使", "粤Z1234港", "粤Z1234澳", "鲁A1234挂", "鲁A1234学", "鲁A1234超", "鲁A1234试", "京S1234应急", "京A12345临", "车牌 KA12345", "车牌：鲁A12345", "plate 鲁A12345"],
+)  # fmt: skip
+def test_every_kind_of_chinese_plate_is_read(plate: str) -> None:
+    found = understand(prepared(plate), TODAY)
+    assert isinstance(found, list) and isinstance(found[0], Identity)
+    assert (found[0].domain, found[0].misread) == ("plate", False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "体温",
+        "京东",
+        "川菜 5",
+        "KA12345",
+        "鲁A123 36",
+        "卾A12345",
+        "你好世界你好",
+        "鲁",
+        f"车牌 {ID}",
+        "plate 13800138000",
+    ],
+)
+def test_what_is_not_surely_a_plate_is_asked_about(line: str) -> None:
+    assert "not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [ID, ID.lower(), "110105 19491231 002x", "１１０１０５１９４９１２３１００２Ｘ", f"]C1{ID}", f"身份证{ID}", f"身份证号码：{ID}", f"id {ID}", f"ID{ID}", "110105491231002"],
+)  # fmt: skip
+def test_spellings_of_one_identity_card_are_one_document(line: str) -> None:
+    assert read(line) == [("id", ID)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ID[:-1],
+        ID + "1",
+        ID + "440524188001010014",
+        "123456789012345678",
+        "123456789012345",
+        f"张三,男,{ID}",
+        "id 13800138000",
+        "name Li",
+    ],
+)
+def test_numbers_that_are_no_identity_card_are_asked_about(line: str) -> None:
+    question = read(line)
+    assert "not used" in question and not any(char.isdigit() and len(char) > 2 for char in question.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "item"),
+    [
+        ("13800138000", ("phone", "8613800138000")), ("138 0013 8000", ("phone", "8613800138000")),
+        ("+86 138-0013-8000", ("phone", "8613800138000")), ("电话：13800138000", ("phone", "8613800138000")),
+        ("0531-84231234", ("phone", "8653184231234")), ("pass JZ-7", ("pass", "JZ7")), ("通行证 JZ-7", ("pass", "JZ7")),
+        ("UTO/L898902C3", ("passport", "UTO/L898902C3")), ("护照 uto l898902c3", ("passport", "UTO/L898902C3")),
+        (MRZ[0], ("zone", 1)), (MRZ[0].lower(), ("zone", 1)), ("".join(MRZ), ("zone", 2)), (" ".join(MRZ), ("zone", 2)),
+        ("v", ("vehicle", True)), ("车辆", ("vehicle", True)), ("行人", ("vehicle", False)), ("出", ("direction", "out")), ("IN", ("direction", "in")),
+        ("无证件", ("no_document", True)), ("no document", ("no_document", True)),
+    ],
+)  # fmt: skip
+def test_other_items_are_read(line: str, item: tuple[str, object]) -> None:
+    assert read(line) == [item]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "护照 E12345678",
+        "E12345678",
+        "phone 123",
+        MRZ[0][:-1],
+        MRZ[1] + MRZ[0],
+        "x" * (LONGEST + 1),
+        "]C1",
+        "ok",
+    ],
+)
+def test_what_is_incomplete_or_unknown_is_asked_about(line: str) -> None:
+    assert "not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "kinds"),
+    [
+        (f"鲁A12345 {ID} 36.5 绿码", ["plate", "id", "temperature", "health_code"]),
+        ("from 湖北 36,5", ["origin", "temperature"]),
+        ("36.5,36.8", ["temperature", "temperature"]),
+        ("36.5，绿码；来自 湖北 武汉", ["temperature", "health_code", "origin"]),
+        ("v 36.5", ["vehicle", "temperature"]),
+    ],
+)
+def test_several_items_in_one_line_are_read_if_each_is_sure(line: str, kinds: list[str]) -> None:
+    found = read(line)
+    assert isinstance(found, list) and [kind for kind, _ in found] == kinds
+
+
+@pytest.mark.parametrize("line", ["pass JZ-7 36.5", f"{ID} 张三", "36.5 ok", "UTO/L898902C3 36", "鲁A12345 体温高"])
+def test_a_line_that_is_only_partly_sure_is_asked_about(line: str) -> None:
+    assert "not used" in read(line)
+
+
+def test_the_second_line_of_a_zone_may_have_no_filler() -> None:
+    second = MRZ[1].replace("<", "0")
+    assert isinstance(understand(second, TODAY, zone_begun=True), list)
+    assert isinstance(understand(second, TODAY), Unclear)
+    assert isinstance(understand(MRZ[1], TODAY)[0], ZoneLines)
