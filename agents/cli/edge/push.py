@@ -199,20 +199,27 @@ class _Push:
 
     def _report_rejects(self, path: Path, codes: dict[int, str]) -> None:
         """Prints the lines that were rejected or have findings, and writes the rejects file, if there are any."""
-        from ninezero.streams.edge.listfiles.push_summary import write_rejects
+        from ninezero.streams.edge.listfiles.push_summary import reasons_of, write_rejects
+        from ninezero.streams.edge.listfiles.remedies import remedy
 
         def with_codes() -> Iterator[Any]:
             for line in self._lines():
                 yield line._replace(code=codes.get(line.push.line, line.code))
 
-        count = 0
+        count, remedies = 0, dict[str, None]()
+        columns = {file.number: file.columns for file in self._files}
         for line in with_codes():
-            if line.code is not None or line.findings:
+            reasons = reasons_of(line)
+            if reasons:
                 count += 1
                 if count <= SHOWN:
                     print(f"file {line.file} row {line.row}: {' '.join([line.code or 'sent', *line.findings])}")
+                for reason in reasons:
+                    remedies[f"file {line.file}, {reason}: {remedy(reason, columns[line.file])}"] = None
         if count:
-            write_rejects(path, with_codes())
+            write_rejects(path, with_codes(), self._files)
+            for text in [*remedies][:SHOWN]:
+                print(text)
             print(f"{count:,} line{'s' if count != 1 else ''} with findings: see the rejects file {path}")
 
 

@@ -1,12 +1,16 @@
 """The summary of a push before it is sent: counts for the screen, and the rejects file."""
 
+import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 
 from ninezero.streams.edge.listfiles.batch_parts import split_into_parts
+from ninezero.streams.edge.listfiles.list_file import ListFile
 from ninezero.streams.edge.listfiles.private_files import write_private
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine
+from ninezero.streams.edge.listfiles.remedies import remedy
 
 
 class PushSummary:
@@ -40,21 +44,40 @@ def summarise(lines: Iterable[CheckedLine], header_bytes: int) -> PushSummary:
     return summary
 
 
-def write_rejects(path: Path, lines: Iterable[CheckedLine]) -> None:
+def write_rejects(path: Path, lines: Iterable[CheckedLine], files: Sequence[ListFile]) -> None:
     """Writes the rejects file: every line that has a code or findings.
 
-    The file is CSV `file,row,code,findings` (UTF-8 with a byte order mark, for Excel) with mode 0600. A line with findings and
-    without a code is sent and counts, but should be checked. Files are given by their number, because a file name can contain an
+    The file is CSV `file,row,code,findings,what_to_do` (UTF-8 with a byte order mark, for Excel) with mode 0600. A line with findings
+    and without a code is sent and counts, but should be checked. Files are given by their number, because a file name can contain an
     identity.
+
+    Args:
+        path: the rejects file.
+        lines: the lines of the files.
+        files: the files, whose columns are named.
 
     Raises:
         ListFileError: a list file cannot be read, or the rejects file cannot be written. An existing rejects file is kept then.
     """
-    write_private(path, _csv_rows(lines))
+    write_private(path, _csv_rows(lines, {file.number: file.columns for file in files}))
 
 
-def _csv_rows(lines: Iterable[CheckedLine]) -> Iterator[bytes]:
-    yield "\ufefffile,row,code,findings\r\n".encode()
+def _csv_rows(lines: Iterable[CheckedLine], columns: Mapping[int, Mapping[str, str]]) -> Iterator[bytes]:
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\r\n")
+    text.write("\ufeff")
+    rows.writerow(("file", "row", "code", "findings", "what_to_do"))
     for line in lines:
-        if line.code is not None or line.findings:
-            yield f"{line.file},{line.row},{line.code or ''},{';'.join(line.findings)}\r\n".encode()
+        reasons = reasons_of(line)
+        if reasons:
+            remedies = dict.fromkeys(remedy(reason, columns[line.file]) for reason in reasons)
+            rows.writerow((line.file, line.row, line.code or "", ";".join(line.findings), "; ".join(remedies)))
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()
+
+
+def reasons_of(line: CheckedLine) -> list[str]:
+    """Returns why a line is in the rejects file: its code and its findings."""
+    return [*([line.code] if line.code is not None else ()), *line.findings]

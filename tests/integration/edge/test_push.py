@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import sys
 import time
@@ -122,12 +123,46 @@ def test_files_of_an_authority_become_one_batch_and_the_result_of_every_line_is_
     assert shown[-1] == "applied: 4 accepted, 0 duplicate, 3 rejected, 0 withdrawn"
     expected = ["file 1 row 6: no_token", "file 1 row 7: no_window"]
     assert shown[4:7] == [*expected, "file 2 row 3: no_token id:digits_lost phone:phone_invalid"]
-    assert rejects.read_text("utf-8-sig").splitlines() == [
-        "file,row,code,findings", "1,6,no_token,", "1,7,no_window,", "2,3,no_token,id:digits_lost;phone:phone_invalid",
+    assert "file 1, no_window: column D: write the date as year-month-day, or give --days if no end is known" in shown
+    assert [row[:4] for row in csv.reader(rejects.read_text("utf-8-sig").splitlines())] == [
+        ["file", "row", "code", "findings"], ["1", "6", "no_token", ""], ["1", "7", "no_window", ""],
+        ["2", "3", "no_token", "id:digits_lost;phone:phone_invalid"],
     ]  # fmt: skip
     wait_until_applied()
     assert lists.outcomes(*people[:6]) == ["refer"] * 3 + ["clear", "refer", "clear"]
     assert lists.push(*call).splitlines()[-1] == shown[-1], "the same batch again gets the same receipt"
+
+
+def test_a_workbook_is_pushed_as_it_is_shown_and_hidden_rows_only_if_that_was_said(lists: ListUnderTest) -> None:
+    people, day = lists.people, datetime.combine(datetime.now().date() + timedelta(days=5), datetime.min.time())
+    book, path = Workbook(), lists.system.folder / "shown.xlsx"
+    book.active.append(["请在第二张表中填写"])
+    page = book.create_sheet("名单")
+    page.append(["身份证号", "手机号", "截止"])
+    for number, person in enumerate(people[:4]):
+        page.append([person, 13800013800 + number, day if number == 0 else None])
+    page.merge_cells("C2:C5")
+    page.row_dimensions[3].hidden = page.row_dimensions[4].hidden = True
+    page["B5"].number_format = "0%"
+    book.save(path)
+    lists.push(
+        str(path),
+        fails="no header of an identity column is recognised, on sheet 1 (Sheet), and other sheets have a list",
+    )
+    lists.push(str(path), "--sheet", "名单", fails="file 1: 2 hidden rows below the header, the first is row 3")
+    shown = lists.push(str(path), "--sheet", "2", "--hidden", "include").splitlines()
+    assert shown[0] == "file 1: columns id A, phone B, valid_to C; 2 hidden rows included" and "4 accepted" in shown[-1]
+    assert "file 1 row 5: sent phone:number_format" in shown and any(
+        "phone:number_format: column B: " in line for line in shown
+    )
+    wait_until_applied()
+    assert lists.outcomes(*people[:5]) == ["refer"] * 4 + ["clear"]
+    removed = lists.push(
+        str(path), "--sheet", "2", "--hidden", "skip", "--withdraw", "--reason", "cleared"
+    ).splitlines()
+    assert "2 hidden rows left out" in removed[0] and "2 withdrawn" in removed[-1]
+    wait_until_applied()
+    assert lists.outcomes(*people[:4]) == ["clear", "refer", "refer", "clear"]
 
 
 def test_a_column_mapping_is_given_and_saved(lists: ListUnderTest) -> None:

@@ -6,12 +6,14 @@ import csv
 import io
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from ninezero.schemas.events import LineCode, QualityFlag
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.listfiles.list_file import open_list_file
 from ninezero.streams.edge.listfiles.push_lines import read_lines
 from ninezero.streams.edge.listfiles.push_summary import summarise, write_rejects
+from ninezero.streams.edge.listfiles.remedies import REMEDIES
 from tests.unit.edge.listfiles.reading import (
     ID,
     OPTIONS,
@@ -25,15 +27,22 @@ def test_the_summary_counts_and_the_rejects_file_lists_each_row(write_file: Any,
     path = tmp_path / "rejects.csv"
     path.write_text("old")
     summary = summarise(read_lines([file], RING, OPTIONS, check), 300)
-    write_rejects(path, read_lines([file], RING, OPTIONS, check))
+    write_rejects(path, read_lines([file], RING, OPTIONS, check), [file])
     assert (summary.lines, summary.parts, summary.accepted) == (4, 1, 2)
     assert summary.codes == {"no_token": 1, "bad_window": 1}
     assert summary.findings == {"id:checksum_failed": 1, "phone:phone_invalid": 1}
+    compare, write_a_number = "column A: " + REMEDIES["checksum_failed"], "column B: " + REMEDIES["phone_invalid"]
     assert list(csv.reader(io.StringIO(path.read_text("utf-8-sig")))) == [
-        ["file", "row", "code", "findings"], ["2", "3", "", "id:checksum_failed"], ["2", "4", "no_token", ""],
-        ["2", "5", "bad_window", "phone:phone_invalid"],
+        ["file", "row", "code", "findings", "what_to_do"], ["2", "3", "", "id:checksum_failed", compare],
+        ["2", "4", "no_token", "", "columns A, B: " + REMEDIES["no_token"]],
+        ["2", "5", "bad_window", "phone:phone_invalid", f"column C: {REMEDIES['bad_window']}; {write_a_number}"],
     ]  # fmt: skip
     assert path.read_bytes().startswith(b"\xef\xbb\xbf") and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_every_code_and_flag_of_a_line_has_a_remedy() -> None:
+    scanned = {flag for flag in get_args(QualityFlag) if flag.startswith("mrz_") or flag == "document_expired"}
+    assert {*get_args(LineCode), *get_args(QualityFlag)} - scanned <= REMEDIES.keys()
 
 
 def test_a_rejects_file_that_cannot_be_completed_leaves_the_old_one(write_file: Any, tmp_path: Path) -> None:
@@ -41,6 +50,6 @@ def test_a_rejects_file_that_cannot_be_completed_leaves_the_old_one(write_file: 
     (tmp_path / "out").mkdir()
     path = tmp_path / "out" / "rejects.csv"
     path.write_text("old")
-    error_line(lambda: write_rejects(path, read_lines([file], RING, OPTIONS, check)))
+    error_line(lambda: write_rejects(path, read_lines([file], RING, OPTIONS, check), [file]))
     assert path.read_text() == "old" and len(list(path.parent.iterdir())) == 1
-    error_line(lambda: write_rejects(tmp_path / "none" / "rejects.csv", iter(())))
+    error_line(lambda: write_rejects(tmp_path / "none" / "rejects.csv", iter(()), []))

@@ -36,10 +36,10 @@ def outputs(path: Path, folder: Path, **opening: Any) -> Iterator[str]:
     rejects = folder / "rejects.csv"
     try:
         file = open_list_file(path, **opening)
-        yield repr(file) + repr(file._layout) + repr(file._table)
+        yield file.describe() + repr(file) + repr(file._layout) + repr(file._table)
         yield from (repr(row) for row in file.rows())
         yield repr(summarise(read_lines([file], RING, OPTIONS, check), 300))
-        write_rejects(rejects, read_lines([file], RING, OPTIONS, check))
+        write_rejects(rejects, read_lines([file], RING, OPTIONS, check), [file])
         yield rejects.read_text("utf-8")
         for part in split_into_parts(read_lines([file], RING, OPTIONS, check), 300):
             yield repr(part) + encode([line.push for line in part]).decode()

@@ -1,0 +1,60 @@
+"""What a person should do about a code or a finding of a row, and in which column. No text quotes a cell."""
+
+from collections.abc import Iterable, Mapping
+
+from ninezero.streams.edge.listfiles.column_mapping import IDENTITY_FIELDS
+
+_COMPARE = "compare it with the document, and correct it if it differs"
+
+REMEDIES: dict[str, str] = {
+    # codes of a line
+    "no_token": "give an identity in the row, or leave the row if it is a title or a total",
+    "bad_token": "correct the program that made the tokens",
+    "no_window": "write the date as year-month-day, or give --days if no end is known",
+    "bad_window": "the start must be before the end: correct the dates",
+    "expired": "the end has passed: correct it, or leave it",
+    "term_too_long": "the window is longer than 28 days: give an earlier end, and renew the entry later",
+    "not_listed": "check the number and the list: the entry may have ended",
+    # findings about what a cell shows
+    "number_format": "the cell shows something else than its value: format the column as text, or dates as year-month-day, and write"
+    " the value as it should be read",
+    "digits_lost": "a spreadsheet has changed the number: format the column as text, and enter the number again from the original",
+    "midnight": "the end was read with its whole day, unless it states another zone: write a date alone, or 24:00 of the last day",
+    "shifted": "the row has more cells than the header: check that each value is in its column",
+    # quality flags
+    "empty": "it has no letters and digits: correct it, or leave it empty",
+    "bad_character": "write one number alone, without words",
+    "bad_length": _COMPARE,
+    "checksum_failed": _COMPARE,
+    "bad_date": _COMPARE,
+    "birth_in_future": _COMPARE,
+    "unknown_division": _COMPARE,
+    "fifteen_digit": "it is a number of before 1999: ask for the number of 18 digits, if there is one",
+    "no_issuing_state": "give the issuing state of the passport, as in its machine-readable lines, in a column of its own",
+    "phone_invalid": "write one number in full, with + and the country code if it is not Chinese",
+    "plate_unrecognised": "compare it with the plate, and write its province as a Chinese character",
+}
+"""What to do, by code or flag."""
+
+_OTHER = "check it"
+_FIELDS_OF_CODE = {
+    "no_window": ("valid_from", "valid_to"),
+    "bad_window": ("valid_from", "valid_to"),
+    "expired": ("valid_to",),
+}
+
+
+def remedy(finding: str, columns: Mapping[str, str]) -> str:
+    """Returns where the reason for a code or finding is, and what to do: `column D: write the date as year-month-day`.
+
+    Args:
+        finding: a code, or a finding `field:flag`.
+        columns: the letters of each field's column in the file.
+    """
+    field, _, flag = finding.rpartition(":")
+    fields: Iterable[str] = [field] if field else _FIELDS_OF_CODE.get(flag, ())
+    if flag == "no_token":
+        fields = sorted(IDENTITY_FIELDS & columns.keys(), key=lambda one: columns[one])
+    letters = [columns[one] for one in fields if one in columns]
+    place = f"column{'s' if len(letters) > 1 else ''} {', '.join(letters)}: " if letters else ""
+    return place + REMEDIES.get(flag, _OTHER)
