@@ -90,6 +90,19 @@ class DispositionFact(NamedTuple):
     version: int
 
 
+class TransferFactRow(NamedTuple):
+    """One person who boarded a transfer or was delivered by it; `observed_us` is Unix time in µs."""
+
+    day: date
+    transfer_id: str
+    device_id: str
+    seq: int
+    site_id: str
+    stage: str
+    observed_us: int
+    version: int
+
+
 class QuarantineFactRow(NamedTuple):
     """One event of a quarantine case; `observed_us` is Unix time in µs. It is stored in the row of its case."""
 
@@ -326,6 +339,7 @@ TABLES: dict[str, type[NamedTuple]] = {
     "screening_facts": ScreeningFact,
     "device_events": DeviceEvent,
     "disposition_facts": DispositionFact,
+    "transfer_facts": TransferFactRow,
     "quarantine_cases": QuarantineCase,
     "quarantine_kept": QuarantineKept,
     "followup_cases": FollowupCase,
@@ -348,6 +362,7 @@ KEY_COLUMNS: dict[str, tuple[str, ...]] = {
     "screening_facts": ("day", "minute", "site_id", "device_id", "seq"),
     "device_events": ("day", "device_id", "seq"),
     "disposition_facts": ("day", "device_id", "seq"),
+    "transfer_facts": ("day", "device_id", "seq"),
     "quarantine_facts": ("device_id", "seq"),
     "followup_facts": ("device_id", "seq"),
     "push_receipts": ("authority", "batch_id"),
@@ -355,8 +370,8 @@ KEY_COLUMNS: dict[str, tuple[str, ...]] = {
     "dead_letter_facts": ("topic", "partition", "offset", "at_ms"),
 }
 """The columns that identify a row written from Kafka, even after a newer version replaced it. They include `day` in tables
-with one partition per day. Keys are stored with the progress, so they never contain a case number: case numbers must be
-deleted."""
+with one partition per day. Keys are stored with the progress, so they never contain the number of a case or a transfer: these must
+be deleted."""
 
 TIME_COLUMN = dict.fromkeys(KEY_COLUMNS, "version") | {"push_audit": "at", "dead_letter_facts": "at_ms"}
 """The column that tells when a row written from Kafka was decided or received: `version` (see FIRST_WINS), `at` (Unix time in

@@ -27,10 +27,12 @@ from ninezero.streams.kafka.topics import (
     QUARANTINE,
     RECEIPTS,
     SCANS,
+    TRANSFERS,
     Topic,
 )
 from tests import case_events
 from tests.acceptance.oracle import Reason
+from tests.transfers import Sent, random_transfers
 
 LATE_MS = 600_000
 FIRST_DAY = 12
@@ -82,12 +84,18 @@ class Event:
 
 
 class Message(NamedTuple):
-    """One Kafka record. `events` are the events that it records."""
+    """One Kafka record. `events` are the events that it records, `transfer` is its transfer event."""
 
     topic: Topic
     timestamp: int
     value: bytes
     events: tuple[Event, ...] = ()
+    transfer: Sent | None = None
+
+    @property
+    def key(self) -> bytes:
+        """Its Kafka key; only that of a transfer event matters."""
+        return self.transfer.body["transfer_id"].encode() if self.transfer else b"k"
 
     @property
     def headers(self) -> Any:
@@ -110,10 +118,11 @@ class History:
         self._contents_on_two_days()
         self._silent_devices()
         self.receipts, self.letters = list(self._receipts()), list(self._letters())
+        self.transfers = list(self._transfers(random.Random(seed)))
 
     def messages(self) -> list[Message]:
         """Returns the records in random order; some occur twice."""
-        found = [*self._decisions(), *self.receipts, *self.letters]
+        found = [*self._decisions(), *self.receipts, *self.letters, *self.transfers]
         found += [Message(e.topic, e.at_ms, e.value, (e,)) for e in [*self.dispositions, *self.cases]]
         found += self.rng.sample(found, len(found) // 5)
         self.rng.shuffle(found)
@@ -311,6 +320,14 @@ class History:
                 yield Message(RECEIPTS, issued, encode(receipt))
             receipt.confirmation, receipt.at = "not_held", _time(issued + 99_000)  # a confirmation that changes nothing
             yield Message(RECEIPTS, issued, encode(receipt))
+
+    def _transfers(self, rng: random.Random) -> Iterator[Message]:
+        """Yields transfer events. No two of them reach Kafka in the same millisecond."""
+        begin, end = (_time(self._now_ms - days * 86_400_000) for days in (FIRST_DAY, 0.5))
+        for n, (at, body) in enumerate(random_transfers(rng, begin, end, 150)):
+            if datetime.fromisoformat(body["observed_at"]) < end:
+                at_ms = (int(at.timestamp()) * 1000) // 100_000 * 100_000 + n
+                yield Message(TRANSFERS, at_ms, encode(body), transfer=Sent(at_ms, body))
 
     def _letters(self) -> Iterator[Message]:
         for n in range(40):

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from ninezero.schemas.events import DeadLetter, PushReceipt, decoder
 from ninezero.schemas.rows import ProgressRow
 from ninezero.streams.kafka.topics import DEAD_LETTERS, RECEIPTS
-from tests import case_oracle
+from tests import case_oracle, transfers
 from tests.acceptance import oracle
 from tests.acceptance.oracle import Decided
 from tests.view_history import Event, Message
@@ -46,6 +46,10 @@ class Recorded:
     frozen_dispositions: dict[date, Rows] = field(default_factory=dict)
     kept_kinds: dict[tuple[str, int], set[date]] = field(default_factory=lambda: defaultdict(set))
     """The days of the dispositions about each scan when days were frozen. Until these days are dropped, its kind is known."""
+    transfers: list[transfers.Sent] = field(default_factory=list)
+    frozen_transfers: Rows = field(default_factory=list)
+    counted_transfers: dict[str, set[date]] = field(default_factory=lambda: defaultdict(set))
+    """The transfers that frozen days count, with the later days of which they had events then."""
     progress: list[ProgressRow] = field(default_factory=list)
 
     def state(self, day: date) -> str:
@@ -56,6 +60,8 @@ class Recorded:
     def record(self, message: Message) -> None:
         """Adds a message, without its events of sealed days."""
         self.messages.append(message)
+        if message.transfer is not None and message.transfer.day(self.zone) not in self.sealed:
+            self.transfers.append(message.transfer)
         for event in message.events:
             if event.day not in self.sealed:
                 self.events.append(event)
@@ -70,7 +76,23 @@ class Recorded:
         for day in days:
             self.frozen_dispositions[day] = [row for row in rows if row["day"] == day]
         for day in sorted(days):
+            self._freeze_transfers(day)
             self._freeze_numbers(day)
+
+    def _freeze_transfers(self, day: date) -> None:
+        """Keeps the counts of the transfers of a day. They count on no other day while their events of later days are known."""
+        counted = [one for one in self.journeys() if one.day == day]
+        self.frozen_transfers += transfers.transfers_by_day(counted)
+        for one in counted:
+            self.counted_transfers[one.transfer_id] |= {e.day(self.zone) for e in one.events} - {day}
+
+    def journeys(self) -> list[transfers.Journey]:
+        """Returns the transfers that no frozen day counts."""
+        known = [
+            one for one in self.transfers
+            if one.day(self.zone) not in self.dropped and not self.counted_transfers.get(one.body["transfer_id"], set()) - self.dropped
+        ]  # fmt: skip
+        return [one for one in transfers.journeys(known, self.zone) if one.day not in self.frozen]
 
     def _freeze_numbers(self, day: date) -> None:
         """Counts the numbers of a day, and forgets those that have no content on a day that is not frozen."""
@@ -165,6 +187,10 @@ def reasons_by_minute(recorded: Recorded, _: datetime) -> Rows:
 def arrivals_by_day(recorded: Recorded, _: datetime) -> Rows:
     rows = oracle.arrivals_by_day(recorded.screened(), recorded.zone)
     return _named(rows, ("day", "site_id", "mode", "stage"), ("people",))
+
+
+def transfers_by_day(recorded: Recorded, _: datetime) -> Rows:
+    return recorded.frozen_transfers + transfers.transfers_by_day(recorded.journeys())
 
 
 def _is_kind_kept(recorded: Recorded, scan: Event) -> bool:
@@ -419,7 +445,7 @@ def care_alerts_by_day(recorded: Recorded, now: datetime) -> Rows:
 VIEWS: dict[str, Callable[[Recorded, datetime], Rows]] = {
     view.__name__: view
     for view in (
-        sites, screening_by_minute, screening_by_day, reasons_by_day, reasons_by_minute, arrivals_by_day, dispositions_by_day,
+        sites, screening_by_minute, screening_by_day, reasons_by_day, reasons_by_minute, arrivals_by_day, transfers_by_day, dispositions_by_day,
         device_completeness, devices_silent, push_batches, watchlist_audit, dead_letters_by_hour, quarantine_by_day,
         quarantine_anomalies_by_day, quarantine_balance, quarantine_occupancy, followups_by_day, followup_anomalies_by_day,
         followup_closings_by_day, followup_delay_by_day, care_alerts_by_day, recording_freshness,

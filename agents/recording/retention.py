@@ -1,6 +1,6 @@
 """Retention of facts: a day is sealed, its counts are frozen, then its facts are dropped. Each step can be resumed.
 
-Screening facts, device events and dispositions are stored in one partition per day. A day is due `KEPT_DAYS` after its
+Screening facts, device events, dispositions and transfers are stored in one partition per day. A day is due `KEPT_DAYS` after its
 end: no valid event of it can arrive any more (`observed_at` is at most 13 days before the Kafka timestamp), unless the
 recorder is days behind. The counts remain.
 """
@@ -25,7 +25,7 @@ SETTLE_SECONDS = 3.0
 READ_SECONDS = 10.0
 """Least time between freeze and drop. A query that began before the freeze has chosen the parts that it reads by then."""
 
-FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "sealed_contents", "device_rolled")
+FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "sealed_contents", "sealed_transfers", "device_rolled")
 """The tables of facts, with one partition per day, in the order in which their partitions are dropped."""
 
 FROZEN_TABLES = {
@@ -34,6 +34,7 @@ FROZEN_TABLES = {
     "arrival_days": "arrivals_live",
     "disposition_days": "dispositions_live",
     "device_days": "devices_live",
+    "transfer_days": "transfers_live",
 }
 """Each table of frozen counts, and the view that computes its rows from the facts. The table has the columns of the view,
 then `version`."""
@@ -131,6 +132,11 @@ def _freeze(engine: Engine, day: date) -> None:
         "SELECT DISTINCT day, device_id, seq FROM ninezero_data.overlapping_events "
         f"WHERE day != '{day}' AND day NOT IN ({frozen})) AS other "
         "ON known.device_id = other.device_id AND known.seq = other.seq"
+    )
+    # A transfer of this day counts on no later day, although it may have facts there.
+    engine.execute(
+        "INSERT INTO ninezero_data.sealed_transfers SELECT DISTINCT day, transfer_id FROM ninezero_data.transfer_facts "
+        f"WHERE day > '{day}' AND transfer_id IN (SELECT transfer_id FROM ninezero_data.transfers WHERE day = '{day}')"
     )
     engine.insert("ninezero_data.sealed_days", ("day", "frozen"), [(day, 1)])
 

@@ -9,7 +9,7 @@ from ninezero.streams.clickhouse import Engine
 SEALED_DAYS = "SELECT DISTINCT day FROM ninezero_data.sealed_days"
 """Query for the sealed days, column `day`."""
 
-SEALED_TABLES = frozenset({"screening_facts", "device_events", "disposition_facts"})
+SEALED_TABLES = frozenset({"screening_facts", "device_events", "disposition_facts", "transfer_facts"})
 """The tables whose facts retention drops by day."""
 
 

@@ -33,6 +33,8 @@ VIEWS: Mapping[str, str] = {
     "ninezero.screening_by_day": "One row for each local day, site, kind and direction.",
     "ninezero.screening_by_minute": "One row for each minute and site.",
     "ninezero.sites": "One row for each registered site.",
+    "ninezero.transfers_by_day": "One row for each local day and site of the first boarding of a transfer. Its people count there, wherever"
+    " and whenever they boarded or were delivered. A transfer of which only deliveries are known is in no row.",
     "ninezero.watchlist_audit": "One row for each push, withdrawal and confirmation.",
     "ninezero_published.arrivals_by_day": "One row for each published local day, division, mode and stage.",
     "ninezero_published.screening_by_day": "One row for each published local day and division.",
@@ -72,7 +74,11 @@ COLUMNS: Mapping[str, str] = {
     "first_seq": "lowest sequence number",
     "last_seq": "highest sequence number",
     "received": "different sequence numbers that arrived",
-    "missing": "sequence numbers that are missing before those of this row",
+    "missing": "sequence numbers that are missing before those of this row; of transfers the people who boarded and were not"
+    " delivered, those on the way included: for each transfer max(0, boarded - delivered)",
+    "transfers": "transfers whose first boarding was here on this day",
+    "boarded": "people who boarded them",
+    "delivered": "people whom they delivered",
     "conflicts": "sequence numbers with two different contents",
     "late": "events that were more than ten minutes old on arrival",
     "last_heard": "time of the last event, UTC",

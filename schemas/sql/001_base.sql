@@ -145,6 +145,55 @@ FROM (
     SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.arrival_days FINAL
 ) GROUP BY day, site_id, mode, stage;
 
+-- Transfers ---------------------------------------------------------------------------------------------------------------
+
+-- One row for each person who boarded a transfer or was delivered by it. Of several contents under one number of a device, the one
+-- that Kafka received first counts. The number of a transfer is dropped with the facts of the day.
+CREATE TABLE IF NOT EXISTS ninezero_data.transfer_facts (
+    day Date, transfer_id String, device_id LowCardinality(String), seq UInt64, site_id LowCardinality(String),
+    stage LowCardinality(String), observed_us Int64, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (transfer_id, device_id, seq);
+
+-- The transfers that frozen days count, on each later day `day` of which they have facts: they count on no other day.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_transfers (
+    day Date, transfer_id String
+) ENGINE = MergeTree PARTITION BY day ORDER BY transfer_id;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.transfer_days (
+    day Date, site_id String, transfers UInt64, boarded UInt64, delivered UInt64, missing UInt64, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id) COMMENT 'kept by erase';
+
+-- Each transfer with the day and the site of its first boarding, and its people on all days and at all sites.
+CREATE VIEW IF NOT EXISTS ninezero_data.transfers AS
+SELECT transfer_id, first.1 AS day, first.2 AS site_id, toUInt64(up) AS boarded, toUInt64(off) AS delivered,
+    toUInt64(if(up > off, up - off, 0)) AS missing
+FROM (
+    SELECT transfer_id, argMinIf((content.2, content.3), (content.1, device_id, seq), content.4 = 'boarded') AS first,
+        countIf(content.4 = 'boarded') AS up, countIf(content.4 = 'delivered') AS off
+    FROM (
+        SELECT transfer_id, device_id, seq, argMax((observed_us, day, site_id, stage), (version, observed_us)) AS content
+        FROM ninezero_data.transfer_facts
+        WHERE transfer_id NOT IN (SELECT transfer_id FROM ninezero_data.sealed_transfers)
+        GROUP BY transfer_id, device_id, seq
+    ) GROUP BY transfer_id
+) WHERE up > 0;
+
+CREATE VIEW IF NOT EXISTS ninezero_data.transfers_live AS
+SELECT day, site_id, count() AS transfers, sum(boarded) AS boarded, sum(delivered) AS delivered, sum(missing) AS missing
+FROM ninezero_data.transfers GROUP BY day, site_id;
+
+-- A transfer counts at the site and on the day of its first boarding, with everyone who boarded or was delivered anywhere. `missing`
+-- includes the people who are on the way. Transfers of which only deliveries are known are in no row.
+CREATE VIEW IF NOT EXISTS ninezero.transfers_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT day, site_id, argMax(transfers, frozen) AS transfers, argMax(boarded, frozen) AS boarded,
+    argMax(delivered, frozen) AS delivered, argMax(missing, frozen) AS missing
+FROM (
+    SELECT *, 0 AS frozen FROM ninezero_data.transfers_live
+    WHERE day NOT IN (SELECT day FROM ninezero_data.sealed_days WHERE frozen = 1)
+    UNION ALL
+    SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.transfer_days FINAL
+) GROUP BY day, site_id;
+
 -- Dispositions ------------------------------------------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS ninezero_data.disposition_facts (

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
-from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
-from ninezero.schemas.events import DeadLetter, PushReceipt
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact, transfer_fact
+from ninezero.schemas.events import DeadLetter, PushReceipt, TransferEvent
 from ninezero.schemas.rows import (
     FIRST_WINS,
     AuditRow,
@@ -18,6 +18,7 @@ from ninezero.schemas.rows import (
     FollowupFactRow,
     PushReceiptRow,
     QuarantineFactRow,
+    TransferFactRow,
 )
 
 _MAX_SECONDS = 2**32 - 1
@@ -46,6 +47,19 @@ class ReceivedEvent(NamedTuple):
     def version(self) -> int:
         """The version of its rows: the content that arrived first has the highest."""
         return FIRST_WINS - self.kafka_ms
+
+
+class ReceivedTransfer(NamedTuple):
+    """A transfer event with the local day of its `observed_at` and its Kafka timestamp (Unix time in ms)."""
+
+    event: TransferEvent
+    day: date
+    kafka_ms: int
+
+    @property
+    def days(self) -> set[date]:
+        """The local day of the event, as a set."""
+        return {self.day}
 
 
 def device_event(received: ReceivedEvent) -> list[DeviceEvent]:
@@ -80,6 +94,12 @@ def disposition(received: ReceivedEvent) -> list[DispositionFact]:
             version=received.version,
         )
     ]
+
+
+def transfer(received: ReceivedTransfer) -> list[TransferFactRow]:
+    """Returns the row of one transfer event. The content that Kafka received first has the highest version."""
+    fact = transfer_fact(received.event, FIRST_WINS - received.kafka_ms)
+    return [TransferFactRow(day=received.day, **asdict(fact))]
 
 
 def quarantine_event(received: ReceivedEvent, fever_c: float) -> list[QuarantineFactRow]:

@@ -22,10 +22,20 @@ from ninezero.schemas.events import (
     decoder,
 )
 from ninezero.schemas.row_block import Block
+from ninezero.schemas.times import unix_micros
 from ninezero.streams.clickhouse.topic_buffer import RowsByTable
 from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.internal_records import InternalRecords, Position
-from ninezero.streams.kafka.topics import DEAD_LETTERS, DECISIONS, DISPOSITIONS, FOLLOWUPS, QUARANTINE, RECEIPTS, Topic
+from ninezero.streams.kafka.topics import (
+    DEAD_LETTERS,
+    DECISIONS,
+    DISPOSITIONS,
+    FOLLOWUPS,
+    QUARANTINE,
+    RECEIPTS,
+    TRANSFERS,
+    Topic,
+)
 from ninezero.streams.settings import Settings
 from ninezero.streams.transport.offset_tracker import Chunk
 
@@ -67,6 +77,11 @@ def projections(settings: Settings, set_aside: Set[Position] = frozenset()) -> l
             DECISIONS,
             _decode_internal(InternalRecords(DECISIONS, set_aside), by_day),
             {"screening_facts": decisions.screening_facts, "device_events": decisions.device_events},
+        ),
+        Projection(
+            TRANSFERS,
+            _decode_transfers(InternalRecords(TRANSFERS, set_aside), days),
+            _rows_of_each(transfer_facts=events.transfer),
         ),
         Projection(
             DISPOSITIONS,
@@ -128,6 +143,18 @@ def _decode_internal(records: InternalRecords, convert: Callable[[Any], Any] = l
 
     def decode(record: Any, partition: int) -> Any:
         return None if records.is_set_aside(record, partition) else convert(records.decode(record, partition))
+
+    return decode
+
+
+def _decode_transfers(records: InternalRecords, days: Days) -> Decode:
+    """Returns how transfer events are decoded."""
+
+    def decode(record: Any, partition: int) -> events.ReceivedTransfer | None:
+        if records.is_set_aside(record, partition):
+            return None
+        event = records.decode(record, partition)
+        return events.ReceivedTransfer(event, days.of(unix_micros(event.observed_at)), record.timestamp)
 
     return decode
 

@@ -80,7 +80,7 @@ class Deployment:
                     value=message.value,
                     timestamp=message.timestamp,
                     offset=start + n,
-                    key=b"k",
+                    key=message.key,
                     headers=message.headers,
                 )
                 chunk: Any = SimpleNamespace(records=[record], tp=TP(message.topic.name, 0))
