@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.dead_letters import dead_letter
@@ -21,6 +22,11 @@ class AcceptedEvent(NamedTuple):
 
     event: Any
     record: Any
+
+    @property
+    def observed_us(self) -> int:
+        """The `observed_at` of the event, Unix time in µs."""
+        return unix_micros(self.event.observed_at)
 
     @property
     def kafka_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""The two kinds of cases: quarantine at a site, and follow-up at home."""
+"""The kinds of cases: quarantine at a site, follow-up at home, and transfers, which are monitored in the same way."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ninezero.agents.logic.cases import followups, quarantine
+from ninezero.agents.logic.cases import followups, quarantine, transfers
 from ninezero.agents.logic.cases.alarms import CaseStatus
 from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy.thresholds import FEVER_C
-from ninezero.schemas.case_facts import followup_fact, quarantine_fact
-from ninezero.schemas.events import FollowupEvent, QuarantineEvent
-from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord
+from ninezero.schemas.case_facts import followup_fact, quarantine_fact, transfer_fact
+from ninezero.schemas.events import FollowupEvent, QuarantineEvent, TransferEvent
+from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord, TransferLedgerRecord
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
 
@@ -35,6 +35,8 @@ class CaseKind:
     """Returns the status of a case at an instant (Unix time in µs), given its facts."""
     place_field: str
     """The field of an alert that names the place of the case: `site_id` or `district`."""
+    number_field: str = "case_id"
+    """The field of its facts and alerts that identifies the case: `case_id`, or `transfer_id` of a transfer."""
 
 
 QUARANTINE = CaseKind(
@@ -56,3 +58,17 @@ FOLLOW_UP = CaseKind(
     status=followups.status,
     place_field="district",
 )
+
+
+def transfer_kind(hours: float) -> CaseKind:
+    """Returns the kind of the transfers that must deliver everyone within `hours` hours."""
+    return CaseKind(
+        topic=topics.TRANSFERS,
+        ledger=topics.TRANSFER_LEDGER,
+        event=TransferEvent,
+        record=TransferLedgerRecord,
+        fact_of=transfer_fact,
+        status=transfers.status_after(hours),
+        place_field="site_id",
+        number_field="transfer_id",
+    )

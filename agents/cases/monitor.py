@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from ninezero.agents.cases.acceptance import AcceptedEvent, accepted_events, rejection
+from ninezero.agents.cases.event_clock import EventClock
 from ninezero.agents.cases.kinds import CaseKind
 from ninezero.agents.cases.partition_cases import Changes, PartitionCases
 from ninezero.agents.logic.days import Days
@@ -59,7 +60,9 @@ class CaseMonitor:
         kind: CaseKind,
         consumer: Callable[[], Consumer],
         set_aside: Set[Position] = frozenset(),
+        clock: EventClock | None = None,
     ) -> None:
+        self._clock = clock or EventClock(settings.replay)
         self._settings, self._writer, self._kind, self._consumer = settings, writer, kind, consumer
         self._ledger = CompactedTable(settings, writer, kind.ledger, set_aside)
         self._days = Days(settings.timezone)
@@ -72,10 +75,15 @@ class CaseMonitor:
 
     async def process(self, chunk: Chunk) -> None:
         """Processes the events of a chunk. Returns when the chunk is done: its alerts and ledger records are acknowledged."""
-        accepted = await accepted_events(self._settings, self._writer, self._kind.topic, self._kind.event, chunk)
+        accepted = await self._accept(chunk)
+        self._clock.observe(accepted)
         async with self._cases_of(chunk.tp.partition) as cases:
             await self._write(chunk.tp.partition, self._apply(cases, accepted, chunk))
         chunk.done()
+
+    async def _accept(self, chunk: Chunk) -> list[AcceptedEvent]:
+        """Returns the valid events of a chunk."""
+        return await accepted_events(self._settings, self._writer, self._kind.topic, self._kind.event, chunk)
 
     def _apply(self, cases: PartitionCases, accepted: Iterable[AcceptedEvent], chunk: Chunk) -> Changes:
         changes = Changes()
@@ -111,26 +119,37 @@ class CaseMonitor:
         """Checks, once a second, the cases whose slot or day has ended, and removes those that were closed long ago."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            if self._settings.replay or datetime.now(UTC) >= self._settings.sunset:
-                continue
-            topic = self._settings.topic(self._kind.topic.name)
-            assigned = [tp for tp in sorted(self._consumer().assignment()) if tp.topic == topic]
-            idle = [tp for tp in assigned if await self._has_no_backlog(tp)]
-            ends = await self._ends([tp for tp in idle if self._has_due_cases(tp.partition)])
-            for tp, end in ends.items():
-                # A changed end means that reports have arrived. Another worker may have processed them while this one was
-                # paused.
-                if self._end_when_idle[tp] == end:
-                    await self._check_due_cases(tp.partition)
+            if self._watches():
+                for tp, as_of_us in (await self._ready()).items():
+                    await self._check_due_cases(tp.partition, as_of_us)
 
-    async def _check_due_cases(self, partition: int) -> None:
+    def _watches(self) -> bool:
+        """Returns whether cases are checked by the clock now."""
+        return not self._settings.replay and datetime.now(UTC) < self._settings.sunset
+
+    async def _ready(self) -> dict[TP, int]:
+        """Returns the partitions with due cases and without a backlog, each with the instant as of which to check it (Unix time in µs)."""
+        idle = [tp for tp in self._assigned() if await self._has_no_backlog(tp)]
+        ends = await self._ends([tp for tp in idle if self._has_due_cases(tp.partition)])
+        # A changed end means that reports have arrived. Another worker may have processed them while this one was paused.
+        return {tp: _now_us() for tp, end in ends.items() if self._end_when_idle[tp] == end}
+
+    def _assigned(self) -> list[TP]:
+        """Returns the assigned partitions of the source topic."""
+        topic = self._settings.topic(self._kind.topic.name)
+        return [tp for tp in sorted(self._consumer().assignment()) if tp.topic == topic]
+
+    def _check(self, cases: PartitionCases, case_id: str, as_of_us: int, changes: Changes) -> None:
+        """Checks a case as of an instant."""
+        cases.check(case_id, as_of_us, changes)
+
+    async def _check_due_cases(self, partition: int, as_of_us: int) -> None:
         async with self._cases_of(partition) as cases:
-            now_us = _now_us()
-            due = cases.due(now_us)
+            due = cases.due(_now_us())
             for first in range(0, len(due), CASES_PER_WRITE):
                 changes = Changes()
                 for case_id in due[first : first + CASES_PER_WRITE]:
-                    cases.check(case_id, now_us, changes)
+                    self._check(cases, case_id, as_of_us, changes)
                 await self._write(partition, changes)
                 await asyncio.sleep(0)
 

@@ -13,10 +13,11 @@ from typing import Any
 from msgspec import convert
 
 from ninezero.agents.cases.kinds import CaseKind
-from ninezero.agents.logic.cases.alarms import Alarm, CaseStatus, alert_id
+from ninezero.agents.logic.cases.alarms import NOT_DELIVERED, Alarm, CaseStatus, alert_id
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.events import CareAlert, encode
 from ninezero.schemas.ledger_records import ALERT_MARK
+from ninezero.schemas.times import FOREVER_US
 from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.topics import ALERTS
 
@@ -29,7 +30,7 @@ A device that was offline sends the events of days within seconds.
 KEEP_CLOSED_US = 14 * 86_400 * 1_000_000
 """Time for which a closed case is kept, in µs."""
 
-_MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue"})
+_MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue", NOT_DELIVERED})
 
 
 @dataclass
@@ -79,13 +80,14 @@ class PartitionCases:
         Raises:
             NeedsUpgradeFinish: the format of the ledger cannot hold the fact, and nothing was added.
         """
-        case, key = self._cases.get(fact.case_id) or Case(), (fact.device_id, fact.seq)
+        case_id = getattr(fact, self._kind.number_field)
+        case, key = self._cases.get(case_id) or Case(), (fact.device_id, fact.seq)
         if key in case.facts:
             return False
         record = self._kind.record.of(fact, self._days.of(fact.observed_us))
-        changes.records.append(self._ledger_record(fact.case_id, fact.device_id, str(fact.seq), record))
+        changes.records.append(self._ledger_record(case_id, fact.device_id, str(fact.seq), record))
         case.facts[key] = fact
-        self._cases[fact.case_id] = case
+        self._cases[case_id] = case
         return True
 
     def due(self, now_us: int) -> list[str]:
@@ -117,6 +119,12 @@ class PartitionCases:
         if case.next_check_us <= now_us:
             self._remove(case_id, changes)
 
+    def check_in_replay(self, case_id: str, as_of_us: int, now_us: int, changes: Changes) -> None:
+        """Raises all alerts of a case as of an instant of the replay. Nothing is removed: the days of a replay are over."""
+        if self._cases[case_id].facts:
+            status = self._raise_alerts(case_id, as_of_us, changes, include_missing=True)
+            self._cases[case_id].next_check_us = FOREVER_US if status.next_us is None else now_us + SETTLE_US
+
     def _raise_alerts(self, case_id: str, as_of_us: int, changes: Changes, *, include_missing: bool) -> CaseStatus:
         """Adds the alerts that were not raised before, and their marks for the ledger. Returns the status of the case."""
         case = self._cases[case_id]
@@ -135,7 +143,7 @@ class PartitionCases:
         fields = {
             "alert_id": alert,
             "rule": alarm.rule,
-            "case_id": case_id,
+            "case_id": None,
             "site_id": None,
             "district": None,
             "transfer_id": None,
@@ -143,7 +151,9 @@ class PartitionCases:
             "slot": alarm.slot,
             "at": datetime.fromtimestamp(alarm.at_us / 1_000_000, UTC),
         }
-        care_alert: CareAlert = convert(fields | {self._kind.place_field: alarm.place}, CareAlert)
+        care_alert: CareAlert = convert(
+            fields | {self._kind.number_field: case_id, self._kind.place_field: alarm.place}, CareAlert
+        )
         return care_alert
 
     def _remove(self, case_id: str, changes: Changes) -> None:

@@ -21,10 +21,11 @@ Party = Literal["screening", "lists", "ledgers", "recording", "devices", "author
 
 
 class Access(NamedTuple):
-    """The topics that a party reads and writes."""
+    """The topics that a party reads and writes, and the roles whose progress it sees, with the topics that they process."""
 
     reads: tuple[Topic, ...] = ()
     writes: tuple[Topic, ...] = ()
+    follows: tuple[tuple[str, Topic], ...] = ()
 
     @property
     def topics(self) -> frozenset[Topic]:
@@ -49,6 +50,7 @@ ACCESS: dict[Party, Access] = {
         (
             topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.ALERTS, topics.DEAD_LETTERS,
         ),
+        (("screening", topics.ARRIVALS),),  # a transfer is judged when the arrivals before that instant are screened
     ),
     "recording": Access(
         (
@@ -98,6 +100,9 @@ def grants(settings: Settings, names: Mapping[Party, Sequence[str]] | None = Non
             for operation, permitted in (("READ", access.reads), ("WRITE", access.writes)):
                 for topic in permitted:
                     yield Grant(principal, (operation,), "TOPIC", settings.topic(topic.name))
+            for role, topic in access.follows:
+                yield Grant(principal, ("DESCRIBE",), "TOPIC", settings.topic(topic.name))
+                yield Grant(principal, ("DESCRIBE",), "GROUP", settings.group(role))
             if party in ROLES:
                 yield Grant(principal, ("READ",), "GROUP", settings.group(party))
             if party == "lists":

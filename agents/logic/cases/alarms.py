@@ -11,6 +11,9 @@ from typing import NamedTuple
 GRACE_US = 600 * 1_000_000
 """Time after the end of its slot or day within which a report may still arrive, in µs. A later one is a late event."""
 
+NOT_DELIVERED = "not_delivered"
+"""The rule about transfers. There is at most one alarm of it for each transfer."""
+
 ALERT_ID = re.compile("[0-9a-f]{32}")
 """The form of an alert id."""
 
@@ -51,6 +54,10 @@ def first_of_each(alarms: Iterable[Alarm]) -> list[Alarm]:
 
 
 def alert_id(case_id: str, alarm: Alarm) -> str:
-    """Returns the id of the alert of an alarm. It depends on the case, the rule, the day and the slot only."""
-    identity = "|".join((case_id, alarm.rule, alarm.day.isoformat(), alarm.slot or ""))
+    """Returns the id of the alert of an alarm. It depends on the case, the rule, the day and the slot only.
+
+    The day of a transfer changes if an earlier boarding becomes known. It is no part of the id, so a transfer has one alert.
+    """
+    day = "" if alarm.rule == NOT_DELIVERED else alarm.day.isoformat()
+    identity = "|".join((case_id, alarm.rule, day, alarm.slot or ""))
     return hashlib.sha256(identity.encode()).hexdigest()[:32]

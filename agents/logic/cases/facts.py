@@ -1,4 +1,4 @@
-"""Shared by quarantine and follow-up: the order of a case's facts, its version, and its counts by day and place.
+"""Shared by quarantine, follow-up and transfers: the order of a case's facts, its version, and its counts by day and place.
 
 The names of counts are those of the columns of the case tables (schemas/rows.py).
 """
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from ninezero.schemas.case_facts import FollowupFact, QuarantineFact
+from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, TransferFact
 
 MAX_VERSION = 2**64 - 1
 """Largest version that ClickHouse stores. A case reaches it after two million events and then changes no more."""
 
-Fact = TypeVar("Fact", QuarantineFact, FollowupFact)
+Fact = TypeVar("Fact", QuarantineFact, FollowupFact, TransferFact)
 
 DayPlace = tuple[date, str]
 """A local day, and a site or district."""
