@@ -2,7 +2,15 @@
 
 
 class UserError(Exception):
-    """The base of every error that is shown to a user in one line: what is wrong, and what to do. It quotes no input value."""
+    """The base of every error that is shown to a user in one line: what is wrong, and what to do. It quotes no input value.
+
+    Attributes:
+        chinese: the same in Chinese, of the errors that a guard sees at a device; empty for others.
+    """
+
+    def __init__(self, message: str = "", *, chinese: str = "") -> None:
+        super().__init__(message)
+        self.chinese = chinese
 
 
 UNREADABLE = "unreadable_record"

@@ -41,11 +41,13 @@ def unreachable(settings: Settings) -> KafkaUnreachable:
     if settings.kafka_security:
         return KafkaUnreachable(
             "Kafka does not answer at NINEZERO_KAFKA, or the TLS or SASL login fails: check the address, the broker's"
-            " certificate against NINEZERO_KAFKA_TLS_CA, and NINEZERO_KAFKA_SASL_USER and _PASSWORD"
+            " certificate against NINEZERO_KAFKA_TLS_CA, and NINEZERO_KAFKA_SASL_USER and _PASSWORD",
+            chinese="Kafka（NINEZERO_KAFKA）没有应答，或 TLS、SASL 登录失败：请检查地址、证书、用户和密码",
         )
     return KafkaUnreachable(
         "Kafka does not answer at NINEZERO_KAFKA: start it (ninezero kafka start), correct the address, or set TLS and SASL"
-        " if the broker requires them"
+        " if the broker requires them",
+        chinese="Kafka（NINEZERO_KAFKA）没有应答：请启动它，更正地址，或设置 TLS 和 SASL",
     )
 
 

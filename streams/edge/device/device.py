@@ -67,6 +67,8 @@ class Status(NamedTuple):
     """Events that reached Kafka more than 13 days late since the device was opened. The workers do not count them."""
     problem: str
     """The problem and its remedy in one line; empty if there is none."""
+    problem_chinese: str = ""
+    """The same in Chinese."""
 
 
 class Device:
@@ -222,6 +224,7 @@ class Device:
             clock_offset_seconds=self._clock.offset_ms() / 1000,
             too_late=uplink.too_late,
             problem=uplink.problem,
+            problem_chinese=uplink.problem_chinese,
         )
 
     def flush(self, seconds: float) -> bool:
@@ -259,7 +262,10 @@ class Device:
 
     def _key_ring(self) -> KeyRing:
         if self._ring is None:
-            raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
+            raise KeyRingError(
+                "NINEZERO_KEYS is not set: name the key ring of this deployment",
+                chinese="没有设置 NINEZERO_KEYS：请指明本部署的密钥文件",
+            )
         return self._ring
 
     def _today(self) -> date:
@@ -306,9 +312,13 @@ def _validate(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
         return msgspec.convert(msgspec.to_builtins({**fields, "seq": 0}), kind)
     except msgspec.ValidationError as error:
         path = str(error).rpartition("`$")[2].rstrip("`").removeprefix(".") if "`$" in str(error) else "a field"
-        raise DeviceError(f"the event was NOT accepted: it breaks the contract at {path}") from None
+        raise DeviceError(
+            f"the event was NOT accepted: it breaks the contract at {path}", chinese=f"没有接受：不符合规定（{path}）"
+        ) from None
     except (TypeError, ValueError):
-        raise DeviceError("the event was NOT accepted: a field has the wrong type") from None
+        raise DeviceError(
+            "the event was NOT accepted: a field has the wrong type", chinese="没有接受：一个字段的类型不对"
+        ) from None
 
 
 def _identifier(text: str, name: str) -> str:
@@ -316,5 +326,6 @@ def _identifier(text: str, name: str) -> str:
         return msgspec.convert(text, Identifier)
     except msgspec.ValidationError:
         raise DeviceError(
-            f"the {name} is wrong: use letters, digits, '.', '_' and '-', at most 64, and no eleven digits in a row"
+            f"the {name} is wrong: use letters, digits, '.', '_' and '-', at most 64, and no eleven digits in a row",
+            chinese=f"{name} 不对：只用字母、数字和 . _ -，最多 64 个，不能连续有十一位数字",
         ) from None

@@ -3,9 +3,11 @@
 from ninezero.streams.errors import UserError
 
 
-def one_line(error: Exception) -> str:
+def user_error(error: Exception) -> UserError:
     """Describes an error in one line. The message of the Kafka client is not quoted: it may contain a record."""
-    return str(error) if isinstance(error, UserError) else f"the Kafka client failed ({type(error).__name__})"
+    name = type(error).__name__
+    failed = UserError(f"the Kafka client failed ({name})", chinese=f"Kafka 客户端出错（{name}）")
+    return error if isinstance(error, UserError) else failed
 
 
 def topic_errors() -> tuple[type[Exception], ...]:

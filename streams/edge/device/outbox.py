@@ -127,14 +127,17 @@ class Outbox:
         """
         with self._lock:
             if self._waiting + len(events) > self.capacity:
-                raise OutboxError("the outbox is full and the event was NOT accepted: connect the device to Kafka")
+                raise OutboxError(
+                    "the outbox is full and the event was NOT accepted: connect the device to Kafka",
+                    chinese="发件箱已满，没有接受：请让设备连上 Kafka",
+                )
             try:
                 if self._free_bytes() < RESERVE_BYTES:
                     raise OSError(errno.ENOSPC, "")
                 with _transaction(self._durable) as db:
                     seqs = _append(db, events, boot_id, ticks_ms)
             except (sqlite3.Error, OSError) as error:
-                raise _outbox_error(error, " and the event was NOT accepted") from None
+                raise _outbox_error(error, accepting=True) from None
             self._waiting += len(events)
             return seqs
 
@@ -247,12 +250,18 @@ def lock_outbox(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
-        raise OutboxError("the outbox cannot be opened: check its folder, its owner and the disk") from None
+        raise OutboxError(
+            "the outbox cannot be opened: check its folder, its owner and the disk",
+            chinese="发件箱打不开：请检查文件夹、所有者和磁盘",
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
-        raise OutboxError("the outbox is in use by another process: stop that process first") from None
+        raise OutboxError(
+            "the outbox is in use by another process: stop that process first",
+            chinese="发件箱正被另一个程序使用：请先停止那个程序",
+        ) from None
     return lock
 
 
@@ -280,7 +289,10 @@ def _claim(db: sqlite3.Connection, device_id: str) -> None:
     """Creates the tables of a new file or upgrades an older one, and checks whose file it is."""
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if version > len(_UPGRADES):
-        raise OutboxError("the outbox was written by a newer release: install that release on this device")
+        raise OutboxError(
+            "the outbox was written by a newer release: install that release on this device",
+            chinese="发件箱由更新的版本写成：请在这台设备上安装那个版本",
+        )
     for statement in ";".join(_UPGRADES[version:]).split(";"):
         db.execute(statement)
     db.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
@@ -288,14 +300,18 @@ def _claim(db: sqlite3.Connection, device_id: str) -> None:
     if owner is None:
         db.execute("INSERT INTO device VALUES (?, 0)", (device_id,))
     elif owner[0] != device_id:
-        raise OutboxError("the outbox belongs to another device: use that device's device_id, or another file")
+        raise OutboxError(
+            "the outbox belongs to another device: use that device's device_id, or another file",
+            chinese="发件箱属于另一台设备：请用那台设备的 device_id，或换一个文件",
+        )
 
 
 def _append(db: sqlite3.Connection, events: Sequence[NewEvent], boot_id: str, ticks_ms: int) -> range:
     first = _next_seq(db)
     if first is None:
         raise OutboxError(
-            "the outbox's counter is behind Kafka's and the event was NOT accepted: start a new one under a new device_id"
+            "the outbox's counter is behind Kafka's and the event was NOT accepted: start a new one under a new device_id",
+            chinese="发件箱的计数落后于 Kafka，没有接受：请用新的 device_id 另建一个",
         )
     seqs = range(first, first + len(events))
     db.executemany(
@@ -327,12 +343,21 @@ def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def _outbox_error(error: sqlite3.Error | OSError, consequence: str = "") -> OutboxError:
+def _outbox_error(error: sqlite3.Error | OSError, *, accepting: bool = False) -> OutboxError:
+    """Describes an error of the file. While an event is being accepted, the message states that it was not."""
+    consequence, in_chinese = (" and the event was NOT accepted", "，没有接受") if accepting else ("", "")
     name = error.sqlite_errorname if isinstance(error, sqlite3.Error) else ""
     if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") or getattr(error, "errno", None) == errno.ENOSPC:
-        return OutboxError(f"the disk of the outbox is full{consequence}: free some space")
+        return OutboxError(
+            f"the disk of the outbox is full{consequence}: free some space",
+            chinese=f"发件箱所在的磁盘已满{in_chinese}：请腾出空间",
+        )
     if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
         return OutboxError(
-            f"the outbox file is damaged{consequence}: keep it for analysis, and start a new one under a new device_id"
+            f"the outbox file is damaged{consequence}: keep it for analysis, and start a new one under a new device_id",
+            chinese=f"发件箱文件已损坏{in_chinese}：请保留它供分析，用新的 device_id 另建一个",
         )
-    return OutboxError(f"the outbox cannot be used{consequence}: check its folder, its owner and the disk")
+    return OutboxError(
+        f"the outbox cannot be used{consequence}: check its folder, its owner and the disk",
+        chinese=f"发件箱不能用{in_chinese}：请检查文件夹、所有者和磁盘",
+    )

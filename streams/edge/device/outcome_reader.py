@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ninezero.schemas.events import Outcomes
-from ninezero.streams.edge.device.kafka_errors import one_line
+from ninezero.streams.edge.device.kafka_errors import user_error
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
@@ -68,7 +68,7 @@ class OutcomeReader:
                     self._read(reader)
             except Exception as error:  # the device goes on accepting scans after any error
                 if not self._failing:  # once an outage, not at every retry
-                    log.warning("outcomes cannot be read: %s", one_line(error))
+                    log.warning("outcomes cannot be read: %s", user_error(error))
                 self._failing = True
                 self._stopped.wait(RETRY_SECONDS)
 

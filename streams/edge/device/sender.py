@@ -13,8 +13,9 @@ import msgspec
 
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.device.clock import Clock, to_datetime
-from ninezero.streams.edge.device.kafka_errors import one_line, topic_errors
+from ninezero.streams.edge.device.kafka_errors import topic_errors, user_error
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent
+from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import PAST_US, Rejected, check_clock
 from ninezero.streams.kafka.sync import consumer, producer, unreachable
@@ -50,6 +51,8 @@ class SenderStatus(NamedTuple):
     connected: bool = False
     problem: str = ""
     """The problem and its remedy in one line; empty if there is none."""
+    problem_chinese: str = ""
+    """The same in Chinese."""
     too_late: int = 0
     """Events that reached Kafka more than 13 days late. The workers do not count them."""
 
@@ -111,7 +114,7 @@ class Sender:
                 # The broker works, but after a rejected event an idempotent producer must be replaced.
                 self._set_status(connected=self.status.connected, problem=self._paused_problem())
             except Exception as error:
-                self._set_status(connected=False, problem=one_line(error))
+                self._set_status(connected=False, problem=user_error(error))
                 self._stopped.wait(pause)
                 pause = min(pause * 2, LONGEST_RETRY_SECONDS)
 
@@ -133,7 +136,7 @@ class Sender:
                     last_result = time.monotonic()
                 all_accepted = self._handle(some)
                 if time.monotonic() - last_result >= SILENT_SECONDS:
-                    self._set_status(connected=False, problem=str(unreachable(self._settings)))
+                    self._set_status(connected=False, problem=unreachable(self._settings))
                 elif some or not in_flight or self.status.connected:  # an outage ends with an acknowledgement
                     self._set_status(connected=True, problem=self._paused_problem())
                 resumed = self._resume_topics()
@@ -191,19 +194,20 @@ class Sender:
                 self._outbox.acknowledge(acknowledged)
                 break
             except OutboxError as error:  # Kafka has the events: sending them again would not help a full disk
-                self._set_status(connected=True, problem=str(error))
+                self._set_status(connected=True, problem=error)
                 if self._stopped.wait(1):
                     raise
         return all_accepted
 
-    def _set_status(self, *, connected: bool, problem: str) -> None:
+    def _set_status(self, *, connected: bool, problem: UserError | None) -> None:
         """Replaces the status, and logs an outage when it begins and when it ends, not at every retry."""
-        before, self.status = self.status, self.status._replace(connected=connected, problem=problem)
-        if problem and (
-            not before.problem or connected != before.connected or (connected and problem != before.problem)
-        ):
-            log.warning("%s", problem)
-        elif before.problem and not problem:
+        line, chinese = ("", "") if problem is None else (str(problem), problem.chinese)
+        before, self.status = (
+            self.status, self.status._replace(connected=connected, problem=line, problem_chinese=chinese)
+        )  # fmt: skip
+        if line and (not before.problem or connected != before.connected or (connected and line != before.problem)):
+            log.warning("%s", line)
+        elif before.problem and not line:
             log.info("Kafka acknowledges events again")
 
     # -- topics that reject events -----------------------------------------------------------------------------------
@@ -225,11 +229,14 @@ class Sender:
             del self._paused_topics[topic]
         return bool(over)
 
-    def _paused_problem(self) -> str:
-        """Describes the topics that reject events; empty if there is none."""
+    def _paused_problem(self) -> UserError | None:
+        """Describes the topics that reject events; None if there is none."""
         names = ", ".join(sorted(self._paused_topics))
-        return names and (
-            f"Kafka rejects events for {names}: create the topic, or correct its size limit or this device's permissions"
+        if not names:
+            return None
+        return UserError(
+            f"Kafka rejects events for {names}: create the topic, or correct its size limit or this device's permissions",
+            chinese=f"Kafka 拒收 {names} 的消息：请建立该主题，或更正其大小上限或这台设备的权限",
         )
 
     # -- wrong clocks ------------------------------------------------------------------------------------------------

@@ -101,7 +101,10 @@ class KeyRing:
             KeyRingError: the active key is past its `not_after`.
         """
         if self._not_after is not None and self._clock() > self._not_after:
-            raise KeyRingError("the active key is past its not_after: install the current key ring on this device")
+            raise KeyRingError(
+                "the active key is past its not_after: install the current key ring on this device",
+                chinese="密钥已过期：请在这台设备上安装现行密钥",
+            )
         return token(self.active, self._secret, domain, normalised)
 
     def tokens(self, domain: Domain, normalised: str) -> list[str]:

@@ -119,8 +119,8 @@ class Screen:
             ticket = device.scan_all([passage])[0]
         except (DeviceError, OutboxError, KeyRingError) as error:
             with self._printing():
-                rejected = texts.NOT_ACCEPTED.format(why=error)
-                self._console.print(Text(f" {rejected} ", style="white on magenta"), soft_wrap=True)
+                for row in texts.NOT_ACCEPTED.format(why=Bilingual(error.chinese, str(error))):
+                    self._console.print(Text(f" {row} ", style="white on magenta"), soft_wrap=True)
                 self._say(texts.TRY_AGAIN)
             return False
         with self._printing():
@@ -136,7 +136,7 @@ class Screen:
             if not status.connected or status.waiting > BACKLOG_SHOWN:
                 self._say(texts.WAITING.format(waiting=status.waiting, capacity=status.capacity))
             if status.problem:
-                self._console.print(Text(f"  {status.problem}"))
+                self._say(Bilingual(status.problem_chinese, status.problem))
         return True
 
 

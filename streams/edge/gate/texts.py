@@ -80,8 +80,8 @@ TWO_NUMBERS = Bilingual(
     "一行里有两个号码，没有使用：请一次扫描一个", "two numbers in one line, and not used: scan one at a time"
 )
 NUMBER_AMONG_TEXT = Bilingual(
-    "这一行除了号码还有别的内容，没有使用：请只输入号码",
-    "a number among other text, and not used: enter the number alone",
+    "没看懂，没有使用：除了号码还有别的内容，请只输入号码",
+    "not recognised, and not used: there is more than a number, enter the number alone",
 )
 NOT_A_RESIDENT = Bilingual(
     "像身份证号，但{why}，没有使用：请重新扫描；证件上确实如此就写 身份证 …",
