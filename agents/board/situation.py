@@ -124,6 +124,7 @@ class Situation:
                 SituationPart("rules_day", 5, screening.rules_day, daily=True),
                 SituationPart("case_alerts", 10, cases.case_alerts, daily=True),
                 SituationPart("arrivals", 5, screening.arrivals, daily=True),
+                SituationPart("transfers", 10, screening.transfers, daily=True),
                 SituationPart("lists", 5, lists.lists),
                 SituationPart("dead_letters", 5, devices.dead_letters),
                 SituationPart("sites", 60, screening.sites),

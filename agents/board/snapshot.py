@@ -50,6 +50,7 @@ class Snapshots:
             "rules": rule_counts(parts["rules_day"].data, parts["rules_hour"].data),
             "case_alerts": parts["case_alerts"].data,
             "arrivals": parts["arrivals"].data,
+            "transfers": parts["transfers"].data,
             "sites": sites[:SITES_SHOWN],
             "site_states": Counter(site.state for site in sites),
             "lists": parts["lists"].data,

@@ -21,6 +21,10 @@ class Day:
     """Number of different valid events."""
     resent: int = 0
     malformed: int = 0
+    transfers: int = 0
+    """Number of transfers that begin."""
+    left_behind: int = 0
+    """Number of people who board one and are never delivered, each from another transfer."""
     reports: list[OutgoingRecord] = field(default_factory=list)
     """Dispositions, quarantine events and follow-up events, which get no outcome."""
 

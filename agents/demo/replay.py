@@ -17,7 +17,7 @@ from ninezero.agents.demo.records import Day
 from ninezero.agents.demo.scenario import Scenario
 from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.demo.workers import Workers
-from ninezero.schemas.events import Outcomes, PushReceipt, decoder
+from ninezero.schemas.events import CareAlert, Outcomes, PushReceipt, decoder
 from ninezero.streams import clickhouse, metrics
 from ninezero.streams import direct_http as direct
 from ninezero.streams.edge.documents.key_ring import KeyRing
@@ -36,8 +36,12 @@ SEND_SIZE = 2_000
 MAX_UNANSWERED = 12_000
 """Nothing is sent while more events than this are unanswered, as devices wait for answers. It bounds the measured latency."""
 
+JUDGED_SECONDS = 90.0
+"""Longest time to wait for the alerts about transfers. Without them the report shows a difference."""
+
 _RECORDED = (
     topics.DECISIONS,
+    topics.TRANSFERS,
     topics.DISPOSITIONS,
     topics.QUARANTINE,
     topics.FOLLOWUPS,
@@ -58,6 +62,10 @@ class ReplaySummary:
     resent: int = 0
     """Events that were sent a second time."""
     malformed: int = 0
+    transfers: int = 0
+    """Transfers that somebody boarded."""
+    left_behind: int = 0
+    """People who boarded a transfer and were never delivered, each from another transfer."""
     screened: int = 0
     """Outcomes that were received."""
     seconds: float = 0.0
@@ -97,6 +105,7 @@ class Replay:
         self._receipts: dict[str, float] = {}
         self._answers = 0
         self._dead_letters = 0
+        self._not_delivered: set[str] = set()
         self._sent = 0
 
     async def run(self) -> ReplaySummary:
@@ -106,6 +115,7 @@ class Replay:
             asyncio.create_task(self._follow(topics.RECEIPTS, self._on_receipt)),
             asyncio.create_task(self._follow(topics.OUTCOMES, self._on_outcomes)),
             asyncio.create_task(self._follow(topics.DEAD_LETTERS, self._on_dead_letter)),
+            asyncio.create_task(self._follow(topics.ALERTS, self._on_alert)),
             asyncio.create_task(self._restart_workers()),
         ]
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeElapsedColumn())
@@ -122,6 +132,10 @@ class Replay:
                 await self._until(self._all_answered, show_progress)
                 await self._until_recorded()
                 self._summary.seconds = time.monotonic() - started
+                # Transfers are judged some seconds after their last event. That is no part of the throughput.
+                deadline = time.monotonic() + JUDGED_SECONDS
+                await self._until(lambda: self._all_alerted() or time.monotonic() > deadline, show_progress)
+                await self._until_recorded()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -161,6 +175,8 @@ class Replay:
         self._summary.events += day.valid
         self._summary.resent += day.resent
         self._summary.malformed += day.malformed
+        self._summary.transfers += day.transfers
+        self._summary.left_behind += day.left_behind
 
     def _keeping_up(self) -> bool:
         return self._sent - self._answers - self._dead_letters < MAX_UNANSWERED
@@ -172,6 +188,9 @@ class Replay:
     def _all_answered(self) -> bool:
         valid = self._summary.events + self._summary.resent
         return self._answers >= valid and self._dead_letters >= self._summary.malformed
+
+    def _all_alerted(self) -> bool:
+        return len(self._not_delivered) >= self._summary.left_behind
 
     async def _until(self, done: Callable[[], bool], show_progress: Callable[[], None]) -> None:
         while not done():
@@ -241,6 +260,10 @@ class Replay:
 
     def _on_outcomes(self, value: bytes) -> None:
         self._answers += len(decoder(Outcomes).decode(value).outcomes)
+
+    def _on_alert(self, value: bytes) -> None:
+        if b'"not_delivered"' in value:
+            self._not_delivered.add(decoder(CareAlert).decode(value).alert_id)
 
     def _on_dead_letter(self, value: bytes) -> None:
         self._dead_letters += 1

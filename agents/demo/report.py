@@ -96,6 +96,9 @@ _EVENTS = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELEC
 _DEAD_LETTERS = "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
 
 
+_TRANSFERS = "SELECT toUInt64(sum(transfers)) AS n FROM ninezero.transfers_by_day"
+_MISSING = "SELECT toUInt64(sum(missing)) AS n FROM ninezero.transfers_by_day"
+
 _FRESHNESS = "SELECT min(recorded_until) AS until, sum(lag_events) AS lag FROM ninezero.recording_freshness"
 
 
@@ -117,9 +120,11 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     lists = engine.query(_LISTS)
     (freshness,) = engine.query(_FRESHNESS)
     case_warnings = quarantine_warnings(engine.query)
-    engine.close()
     rows.append(_sent_row("events counted once", summary.events, counted) | {"sql": _EVENTS})
+    rows.append(_sent_row("transfers", summary.transfers, _number(engine, _TRANSFERS)) | {"sql": _TRANSFERS})
+    rows.append(_sent_row("boarded, not delivered", summary.left_behind, _number(engine, _MISSING)) | {"sql": _MISSING})
     rows.append(_sent_row("malformed, dead-lettered", summary.malformed, sum(dead_letters.values())))
+    engine.close()
     return {
         "title": spec.title,
         "rows": rows,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ import orjson
 from ninezero.agents.demo.case_events import CaseEvents
 from ninezero.agents.demo.records import Day, split
 from ninezero.agents.demo.scenario_file import Spec
+from ninezero.agents.demo.transfers import TransferEvents
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.records import OutgoingRecord
@@ -61,8 +62,12 @@ class Scenario:
         self._pass_holders = self._new_people(published.health_passes, passes=True)
         self._turned = self._new_people(published.turned_back)
         self._travellers = self._new_people(published.delivered)
+        self._left_behind = self._new_people(spec.invented.left_behind)
         self._pushed_holders: list[Tokens] = []
         self._cases = CaseEvents(spec, self._random, self._report)
+        self._transfers = TransferEvents(
+            spec, self._random, self._next_seq, lambda tokens: self._person_json(tokens, "traveller", spec.home)
+        )
 
     def days(self) -> Iterator[Day]:
         """Yields the days in order."""
@@ -70,10 +75,13 @@ class Scenario:
         rising, even = [1 + 0.02 * n for n in range(spec.days)], [1.0] * spec.days
         vehicles, turned = split(published.vehicle_checks, rising), split(published.turned_back, rising)
         pedestrians, travellers = split(spec.invented.pedestrians, rising), split(published.delivered, even)
+        # Nobody is left behind on the last days, so that the events of later days show that their time is over.
+        left = split(spec.invented.left_behind, [*even[2:], 0.0, 0.0])
         batches = split(published.push_batches, even)
         passes = split(published.health_passes, [1.0] * 10 + [0.0] * (spec.days - 10))
         batch_sizes = iter(self._batch_sizes())
-        listed, holders, turned_back, arriving = 0, 0, iter(self._turned), iter(self._travellers)
+        listed, holders, turned_back = 0, 0, iter(self._turned)
+        arriving, missing = iter(self._travellers), iter(self._left_behind)
         for n in range(spec.days):
             day = Day(spec.first_day + timedelta(days=n))
             for _ in range(batches[n]):
@@ -87,8 +95,10 @@ class Scenario:
             events = [self._turned_back(day, next(turned_back)) for _ in range(turned[n])]
             events += [self._vehicle(day) for _ in range(vehicles[n] - turned[n])]
             events += [self._pedestrian(day.day) for _ in range(pedestrians[n])]
-            for _ in range(travellers[n]):
-                events += self._arrival(day.day, next(arriving))
+            coaches = self._transfers.transfers(list(islice(arriving, travellers[n])), list(islice(missing, left[n])))
+            for coach in coaches:
+                events += self._transfers.arrivals(day.day, coach)
+            day.transfers, day.left_behind = len(coaches), left[n]
             self._cases.add_to(day, n)
             self._disturb(day, events)
             yield day
@@ -172,24 +182,6 @@ class Scenario:
         return self._scan(
             Day(day), site, "pedestrian", "in", [self._person_json(person, "pedestrian", self._spec.home)], None
         )
-
-    def _arrival(self, day: date, person: Tokens) -> list[OutgoingRecord]:
-        rng = self._random
-        station = self._spec.stations[min(int(rng.random() / 0.8), len(self._spec.stations) - 1)]
-        site, mode = station.site_id, station.mode
-        transfer = f"t-{rng.getrandbits(40):010x}"
-        person_json = self._person_json(person, "traveller", self._spec.home)
-        events = []
-        for step, stage in enumerate(("registered", "boarded", "delivered")):
-            device = f"{site}-{step}"
-            time = f"{day.isoformat()}T{8 + step * 2:02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}{self._offset}"
-            text = (
-                f'{{"device_id":"{device}","seq":{self._next_seq(device)},"site_id":"{site}","observed_at":"{time}",'
-                f'"mode":"{mode}","service":"G{rng.randrange(100, 999)}","stage":"{stage}","transfer_id":"{transfer}",'
-                f'"destination":"{self._spec.home}","person":{person_json}}}'
-            )
-            events.append(OutgoingRecord(topics.ARRIVALS, site.encode(), text.encode()))
-        return events
 
     def _scan(
         self, day: Day, site: str, kind: str, direction: str, people: list[str], plate: str | None, done: str = ""

@@ -16,6 +16,9 @@ from ninezero.streams.errors import UserError
 
 QUARANTINE_DAYS = 14
 
+RECEPTION_SITE = "reception-1"
+"""The hall to which transfers deliver travellers."""
+
 Count = Annotated[int, Meta(ge=0, le=10_000_000)]
 PositiveCount = Annotated[int, Meta(ge=1, le=10_000_000)]
 
@@ -48,6 +51,8 @@ class Invented(msgspec.Struct, forbid_unknown_fields=True):
     pedestrians: Count
     residents: PositiveCount
     vehicles: PositiveCount
+    left_behind: Count = 0
+    """People who board a transfer and are never delivered."""
 
 
 class RoadKind(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,6 +115,7 @@ class Spec(msgspec.Struct, forbid_unknown_fields=True):
             *(Site(f"road-{n:02d}", kind, self.home, 0) for n, kind in enumerate(kinds, 1)),
             *(Site(f"village-{n + 1:04d}", "village", self.home, 0) for n in range(self.published.village_checkpoints)),
             *(Site(station.site_id, station.mode, station.division, 0) for station in self.stations),
+            Site(RECEPTION_SITE, "reception", self.home, 0),
             *(Site(site, "quarantine", self.home, beds) for site in self.quarantine_sites()),
         ]
 

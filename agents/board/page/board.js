@@ -181,6 +181,8 @@ function figures() {
   put($("n-minute"), n(hour ? hour.passages.at(-2) : null));
   const stages = ["registered", "boarded", "delivered"].map((stage) => `${t(stage)} ${n(snapshot.arrivals ? snapshot.arrivals[stage] ?? 0 : null)}`);
   put($("arrivals"), stages.join(", "));
+  const of = snapshot.transfers, counted = (name) => n(of ? of[name] : null);
+  put($("transfers"), t("transfers_values", { transfers: counted("transfers"), boarded: counted("boarded"), delivered: counted("delivered"), missing: counted("missing") }));
   put($("rate"), t("events_a_second", { n: n(known("workers") && snapshot.pipeline.rate !== null ? Math.round(snapshot.pipeline.rate) : null) }));
 }
 function rules() {

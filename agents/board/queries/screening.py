@@ -1,4 +1,4 @@
-"""Counts of scans and arrivals: by site, by minute and by rule."""
+"""Counts of scans, arrivals and transfers: by site, by minute and by rule."""
 
 from __future__ import annotations
 
@@ -81,6 +81,15 @@ async def arrivals(ask: Ask, moment: Moment) -> dict[str, int]:
         f"SELECT stage, sum(people) AS n FROM ninezero.arrivals_by_day WHERE day = toDate('{moment.day}') GROUP BY stage"
     )
     return {row["stage"]: int(row["n"]) for row in rows}
+
+
+async def transfers(ask: Ask, moment: Moment) -> dict[str, int]:
+    """Returns the transfers that began today: their number, and the people who boarded, were delivered, and are missing."""
+    (row,) = await ask(
+        "SELECT sum(transfers) AS n_transfers, sum(boarded) AS n_boarded, sum(delivered) AS n_delivered, sum(missing) AS n_missing "
+        f"FROM ninezero.transfers_by_day WHERE day = toDate('{moment.day}')"
+    )
+    return {name: int(row[f"n_{name}"]) for name in ("transfers", "boarded", "delivered", "missing")}
 
 
 async def sites(ask: Ask, _: Moment) -> list[str]:

@@ -97,6 +97,11 @@ class Deployment(System):
         self.scan("road-02", person=1)
         self.scan("road-02", skip=3)
         self.scan("road-02", temperature=38.2)
+        for number, stage in enumerate(("boarded", "boarded", "delivered")):
+            self.send("station-arrivals", orjson.dumps(
+                {"device_id": "station-1-a", "seq": number, "site_id": "station-1", "observed_at": datetime.now(UTC), "mode": "coach", "service": "C7",
+                 "stage": stage, "transfer_id": "t-1", "destination": None, "person": {"role": "traveller", "tokens": {"id": token(1000)}, "temperature_c": 36.5}}
+            ))  # fmt: skip
         self.send("checkpoint-scans", b"{")
         admitted = {"device_id": "q", "seq": 0, "case_id": "c." + "1" * 32, "site_id": "quarantine-1", "observed_at": datetime.now(UTC) - timedelta(days=2),
                     "type": "admitted", "slot": None, "temperature_c": None, "symptoms": None, "to_site_id": None, "term_days": 14, "reason": None}  # fmt: skip
@@ -210,6 +215,8 @@ def test_the_page_shows_the_counts_of_the_views(page: Page, deployment: Deployme
     }.items():
         expect(page.locator(f"#n-{name}")).to_have_text(str(count), timeout=PATIENCE)
     expect(page.locator("#h-refer")).to_have_text("2", timeout=PATIENCE)
+    moved = "1 (boarded 2, delivered 1, on the way or not delivered 1)"
+    expect(page.locator("#transfers")).to_have_text(moved, timeout=PATIENCE)
     shows(page, "t-rules", "Confirmed case", {1: "1", 2: "1", 3: "1", 4: "road-02 1"})
     shows(page, "t-rules", "Fever", {2: "1", 3: "1", 4: "road-02 1"})
     shows(page, "t-sites", "road-01", {1: "reporting", 2: "7", 3: "0", 8: "0"})

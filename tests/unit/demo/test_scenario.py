@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +11,8 @@ import pytest
 
 from ninezero.agents.demo.records import Day, split
 from ninezero.agents.demo.scenario import Scenario
-from ninezero.agents.demo.scenario_file import ScenarioError, Spec, load
-from ninezero.schemas.events import Disposition, PushBatch, QuarantineEvent, Scan
+from ninezero.agents.demo.scenario_file import RECEPTION_SITE, ScenarioError, Spec, load
+from ninezero.schemas.events import Arrival, Disposition, PushBatch, QuarantineEvent, Scan
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.kafka import topics
 
@@ -57,7 +57,8 @@ def test_the_records_add_up_to_the_totals_of_the_file(lakeside: Spec, days: list
                     seen.add((scan.device_id, scan.seq))
                     kinds[scan.kind] += 1
     assert kinds == {"vehicle": published.vehicle_checks, "pedestrian": lakeside.invented.pedestrians}
-    assert sum(day.valid for day in days) == kinds.total() + 3 * published.delivered
+    left_behind = lakeside.invented.left_behind
+    assert sum(day.valid for day in days) == kinds.total() + 3 * published.delivered + 2 * left_behind
     batches = [msgspec.json.decode(record.value, type=PushBatch) for day in days for record in day.batches]
     passes = [batch for batch in batches if batch.category == "health_pass"]
     assert sum(len(batch.lines) for batch in passes) == published.health_passes
@@ -71,6 +72,33 @@ def test_the_records_add_up_to_the_totals_of_the_file(lakeside: Spec, days: list
     assert sum(disposition.action == "turned_back" for disposition in done) == published.turned_back
 
 
+def test_transfers_deliver_everyone_but_those_who_are_left_behind(lakeside: Spec, days: list[Day]) -> None:
+    sent: dict[tuple[str, int], Arrival] = {}
+    for day in days:
+        for record in day.events:
+            if record.topic is topics.ARRIVALS:
+                arrival = msgspec.json.decode(record.value or b"", type=Arrival)
+                sent[arrival.device_id, arrival.seq] = arrival
+    stages: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for arrival in sent.values():
+        stages[str(arrival.transfer_id)][arrival.stage] += 1
+    assert len(stages) == sum(day.transfers for day in days) < lakeside.published.delivered
+    missing = [one["boarded"] - one["delivered"] for one in stages.values()]
+    assert (
+        sum(missing)
+        == sum(n > 0 for n in missing)
+        == lakeside.invented.left_behind
+        == sum(d.left_behind for d in days)
+        > 0
+    )
+    assert {(a.stage, a.site_id == RECEPTION_SITE) for a in sent.values()} == {
+        ("registered", False),
+        ("boarded", False),
+        ("delivered", True),
+    }
+    assert sum(day.left_behind for day in days[-2:]) == 0
+
+
 def test_resent_and_malformed_records_are_among_the_events(days: list[Day]) -> None:
     resent, malformed = sum(day.resent for day in days), sum(day.malformed for day in days)
     assert resent > 100 and malformed > 20
@@ -80,7 +108,7 @@ def test_resent_and_malformed_records_are_among_the_events(days: list[Day]) -> N
 def test_the_packaged_scenario_is_jiyang() -> None:
     spec = load()
     assert (spec.published.vehicle_checks, spec.last_day) == (370_000, date(2020, 3, 10))
-    assert len(spec.sites()) == 9 + 1_200 + len(spec.stations) + 3
+    assert len(spec.sites()) == 9 + 1_200 + len(spec.stations) + 1 + 3
 
 
 @pytest.mark.parametrize(
