@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import UNSET
 
 from ninezero.schemas.events import PSEUDONYM_PATTERN, LineCode, PushLine
-from ninezero.schemas.times import unix_micros
+from ninezero.schemas.times import NO_START_US, unix_micros
 
 MAX_TERM = timedelta(days=28)
 """Longest window of an entry that is not a health pass."""
@@ -27,13 +27,14 @@ def line_code(
 ) -> LineCode | None:
     """Returns the first code that applies to a line, or None if the line is accepted.
 
-    `not_listed` is not among them: it depends on the list, which only the worker has.
+    `not_listed` is not among them: it depends on the list, which only the worker has. Nor are the codes of lines that cannot be
+    joined with other lines of their batch (`joined_lines.py`).
 
     Args:
         line: the line as it is sent.
         mode: the mode of its batch. The lines of a withdrawal need no window.
         category: the category of its batch. A health pass may have a window of any length.
-        now_us: Unix time in µs at which the entry must not have expired.
+        now_us: Unix time in µs at which the entry must not have expired, and from which the term of a line without a start counts.
     """
     given = line.tokens
     tokens = [
@@ -48,13 +49,18 @@ def line_code(
         return "bad_token"
     if mode == "withdraw":
         return None
-    if line.valid_from is None or line.valid_to is None:
+    if line.valid_to is None:
         return "no_window"
-    from_us, to_us = unix_micros(line.valid_from), unix_micros(line.valid_to)
+    from_us = NO_START_US if line.valid_from is None else unix_micros(line.valid_from)
+    to_us = unix_micros(line.valid_to)
     if from_us >= to_us:
         return "bad_window"
     if to_us <= now_us:
         return "expired"
-    if to_us - from_us > _MAX_TERM_US and category != "health_pass":
-        return "term_too_long"
-    return None
+    return "term_too_long" if is_term_too_long(from_us, to_us, category, now_us) else None
+
+
+def is_term_too_long(from_us: int, to_us: int, category: str, now_us: int) -> bool:
+    """Returns whether a window is longer than the longest term. The term of a window without a start counts from `now_us`."""
+    start_us = now_us if from_us == NO_START_US else from_us
+    return to_us - start_us > _MAX_TERM_US and category != "health_pass"

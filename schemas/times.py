@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 FOREVER_US = 253_370_764_800 * 1_000_000
 """1 January 9999, in µs: the latest time that a watchlist entry can hold."""
 
+NO_START_US = -(2**63)
+"""Start of a window that has none, in µs: it is before every time, so the window holds whenever something was observed."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -165,7 +165,7 @@ def decide_batch(
     batch: PushBatch, now_us: int, watchlist: WatchlistIndex, applied: int | None, **given: bool
 ) -> BatchChange:
     """Decides a batch of one part."""
-    decider = BatchDecider(batch, len(batch.lines), now_us, watchlist, applied, **given)
+    decider = BatchDecider(batch, len(batch.lines), now_us, now_us // 1000, watchlist, applied, **given)
     if decider.needs_lines:
         decider.decide_lines(batch.lines)
     return decider.finish()

@@ -27,7 +27,7 @@ def show(
         str,
         typer.Argument(
             metavar="[TOKEN|ENTRY_ID]",
-            help="Token or entry to show. Without it, every list is shown with its size and age.",
+            help="Token or entry to show, also under an id that it had. Without it, every list is shown with its size and age.",
         ),
     ] = "",
 ) -> None:
@@ -39,6 +39,8 @@ def show(
     snapshot = asyncio.run(read_snapshot(settings_.load(), which))
     now = datetime.now(UTC)
     if which:
+        for key, into in snapshot.merged.items():
+            print(f"{key.entry_id} on {key.authority}/{key.list} was merged into {into}")
         print_table([_entry(key, entry, now) for key, entry in snapshot.entries.items()])
         return
     print_table(
@@ -85,8 +87,10 @@ def audit(
 
 def _entry(key: tuple[str, str, str], entry: WatchlistEntry, now: datetime) -> dict[str, Any]:
     authority, list_, entry_id = key
-    state = "expired" if entry.valid_to <= now else "not yet" if entry.valid_from > now else "valid"
+    start = entry.valid_from
+    state = "expired" if entry.valid_to <= now else "not yet" if start is not None and start > now else "valid"
     return {
-        "authority": authority, "list": list_, "entry_id": entry_id, "category": entry.category, "state": state,
-        "valid_from": f"{entry.valid_from:%Y-%m-%dT%H:%M:%SZ}", "valid_to": f"{entry.valid_to:%Y-%m-%dT%H:%M:%SZ}",
+        "authority": authority, "list": list_, "entry_id": entry_id, "batch_id": entry.batch_id, "category": entry.category,
+        "state": state, "valid_from": "whenever" if start is None else f"{start:%Y-%m-%dT%H:%M:%SZ}",
+        "valid_to": f"{entry.valid_to:%Y-%m-%dT%H:%M:%SZ}",
     }  # fmt: skip

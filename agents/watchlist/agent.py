@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from aiokafka.errors import ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced
 from faust.types import TP
 
 from ninezero.agents.logic.pushes.batches import BatchChange, BatchDecider
@@ -49,6 +49,12 @@ HEARTBEAT_SECONDS = 10.0
 SWEEP_SECONDS = 10.0
 """Time between two sweeps."""
 
+COMPARED_LINES = 2_000
+"""Lines of a batch that are compared with their list without giving the event loop a turn."""
+
+CLOCK_ALLOWANCE_MS = 60_000
+"""How far the clock of this process may be ahead of the broker's when it drops the parts of an incomplete batch."""
+
 
 class _RecordKind(msgspec.Struct):
     """Only the field that distinguishes a confirmation from a batch."""
@@ -78,6 +84,8 @@ class PushAgent:
         """True from the moment at which this process becomes the active one until its partition is revoked."""
         self._assignment: OffsetTracker | None = None
         """The offset tracker of the assignment under which it took over; None before the first chunk of it."""
+        self._next_offset = 0
+        """Offset up to which the pushed batches are processed."""
         self._lock = asyncio.Lock()
         """A chunk and a sweep do not write at the same time."""
 
@@ -97,6 +105,7 @@ class PushAgent:
                     await self._writer.write([OutgoingRecord(DEAD_LETTERS, PUSHES.name.encode(), letter)])
                 else:
                     mistakes += [mistaken] if mistaken else []
+                self._next_offset = record.offset + 1
         if mistakes:
             self._corrections.start(mistakes, chunk.done)
         else:
@@ -119,7 +128,10 @@ class PushAgent:
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def sweep(self, consumer: Any) -> None:
-        """Removes expired entries and writes tombstones while this process is the active one. Never returns."""
+        """Removes expired entries, drops incomplete batches, and writes tombstones while this process is the active one.
+
+        Never returns.
+        """
         tp = TP(self._settings.topic(PUSHES.name), 0)
         while True:
             async with self._lock:
@@ -131,6 +143,7 @@ class PushAgent:
                             await self._take_over(await consumer.position(tp))
                         if records := self._sweep.records(time.time()):
                             await self._write(records)
+                        await self._drop_expired_parts()
                     except ProducerFenced:
                         self._active = False  # another process was active in between
             await asyncio.sleep(SWEEP_SECONDS)
@@ -150,7 +163,7 @@ class PushAgent:
         await self._state.load(position)
         await self._replica.wait_until_applied(await self._replica.end_offset())
         await self._mark_lost_lists()
-        self._active, self._assignment = True, None
+        self._active, self._assignment, self._next_offset = True, None, position
 
     async def _mark_lost_lists(self) -> None:
         """Writes a manifest for each list that receipts name and the topic lacks, so that no worker is ready without it.
@@ -180,7 +193,7 @@ class PushAgent:
         receipt = self._state.receipts.get(name)
         if receipt is not None:
             await self._transactions.write([OutgoingRecord(RECEIPTS, part.authority.encode(), encode(receipt))])
-            return _mistaken(part, receipt, set(self._replica.removed_by(list_name, part.sequence)))
+            return self._mistaken(part, receipt, set(self._replica.removed_by(list_name, part.sequence)))
         manifest = self._replica.manifests.get(list_name)
         if manifest is not None and manifest.lost and part.mode != "full":
             raise Rejected(
@@ -190,6 +203,9 @@ class PushAgent:
             gathered = self._state.parts.add(part, record.offset, record.timestamp)
         except PartError as error:
             raise Rejected("schema_invalid", error.path) from None
+        if gathered.has_expired(record.timestamp):
+            await self._drop_incomplete(gathered)
+            return None
         if not gathered.complete:
             return None
         self._state.parts.remove(name)
@@ -198,7 +214,7 @@ class PushAgent:
         except RecordExpired:
             log.warning("a part of a batch has expired on its topic: the batch waits for all its parts again")
             return None
-        return _mistaken(part, receipt, set(change.remove))
+        return self._mistaken(part, receipt, set(change.remove))
 
     async def _confirm(self, confirmation: PushConfirmation) -> None:
         """Applies a held batch that a second person confirms. Every confirmation is answered with the receipt of its batch.
@@ -250,7 +266,13 @@ class PushAgent:
         manifest = self._replica.manifests.get((batch.authority, batch.list))
         applied = None if manifest is None else manifest.sequence
         decider = BatchDecider(
-            batch, len(gathered.lines), now_us, self._index, applied, confirmed=confirmation is not None
+            batch,
+            len(gathered.lines),
+            now_us,
+            gathered.kafka_ms,
+            self._index,
+            applied,
+            confirmed=confirmation is not None,
         )
         if decider.needs_lines:
             for number, offset in sorted(gathered.offsets.items()):
@@ -260,28 +282,56 @@ class PushAgent:
                     part = await self._state.read_part(offset)
                 decider.decide_lines(part.lines)
                 await asyncio.sleep(0)
+            while decider.compare(COMPARED_LINES):
+                await asyncio.sleep(0)
         change = decider.finish()
         # 2. Write. The receipt is in the same transaction.
-        receipt = receipt_of(gathered, change, confirmation)
+        receipt = receipt_of(gathered, change, applied, confirmation)
         try:
             await self._write(batch_records(batch, change, manifest, receipt, self._index))
         except NeedsUpgradeFinish:  # the transaction was aborted
             change = BatchChange("rejected", "needs_upgrade_finish")
-            receipt = receipt_of(gathered, change, confirmation)
+            receipt = receipt_of(gathered, change, applied, confirmation)
             await self._write(batch_records(batch, change, manifest, receipt, self._index))
         # 3. Remember.
         self._state.receipts[batch.authority, batch.batch_id] = receipt
         metrics.events.labels(PUSHES.name, receipt.status).inc()
         return change, receipt
 
+    async def _drop_incomplete(self, gathered: GatheredBatch) -> None:
+        """Drops the parts of a batch that was not complete in time, and answers it."""
+        batch = gathered.head
+        name = (batch.authority, batch.batch_id)
+        manifest = self._replica.manifests.get((batch.authority, batch.list))
+        applied = None if manifest is None else manifest.sequence
+        receipt = receipt_of(gathered, BatchChange("rejected", "incomplete"), applied)
+        await self._transactions.write([OutgoingRecord(RECEIPTS, batch.authority.encode(), encode(receipt))])
+        self._state.parts.remove(name)
+        self._state.receipts[name] = receipt
+        metrics.events.labels(PUSHES.name, receipt.status).inc()
+
+    async def _drop_expired_parts(self) -> None:
+        """Drops the batches that wait for parts since more than a day, unless a part of one may be among the unread records."""
+        expired = self._state.parts.expired(int(time.time() * 1000) - CLOCK_ALLOWANCE_MS)
+        if not expired:
+            return
+        try:
+            unread = self._next_offset < await self._reader.end_offset(PUSHES)
+        except KafkaError:  # the next sweep may get an answer
+            return
+        for gathered in () if unread else expired:
+            await self._drop_incomplete(gathered)
+
+    def _mistaken(self, batch: PushBatch, receipt: PushReceipt, entry_ids: set[str]) -> MistakenEntries | None:
+        """Returns the entries that an applied withdrawal removed as a mistake, under every id that they had, or None."""
+        mistake = batch.mode == "withdraw" and batch.withdraw_reason == "mistake" and receipt.status == "applied"
+        if not mistake or not entry_ids:
+            return None
+        name = (batch.authority, batch.list)
+        return MistakenEntries(name, entry_ids | self._replica.merged_into(name, entry_ids))
+
     async def _write(self, records: Any) -> None:
         """Writes records in one transaction, then waits until the replica has applied them."""
         ends = await self._transactions.write(records)
         if WATCHLIST.name in ends:
             await self._replica.wait_until_applied(ends[WATCHLIST.name])
-
-
-def _mistaken(batch: PushBatch, receipt: PushReceipt, entry_ids: set[str]) -> MistakenEntries | None:
-    """Returns the entries that an applied withdrawal removed as a mistake, or None."""
-    mistake = batch.mode == "withdraw" and batch.withdraw_reason == "mistake" and receipt.status == "applied"
-    return MistakenEntries((batch.authority, batch.list), entry_ids) if mistake and entry_ids else None

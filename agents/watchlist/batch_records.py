@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +22,7 @@ from ninezero.schemas.events import (
     WatchlistEntry,
     encode,
 )
+from ninezero.schemas.times import NO_START_US
 from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.topics import RECEIPTS, WATCHLIST
 
@@ -50,7 +52,8 @@ def batch_records(
     if change.status == "applied":
         name, full = (batch.authority, batch.list), batch.mode == "full"
         for entry_id in change.remove:
-            yield internal_record(WATCHLIST, record_key(name, entry_id), Removal(batch.sequence))
+            removal = Removal(batch.sequence, merged_into=change.merged.get(entry_id))
+            yield internal_record(WATCHLIST, record_key(name, entry_id), removal)
         for entry in change.put.values():
             yield entry_record(entry, batch.sequence)
         if full:
@@ -79,12 +82,18 @@ def lost_list_record(name: ListName) -> OutgoingRecord:
     return internal_record(WATCHLIST, record_key(name), manifest)
 
 
-def receipt_of(gathered: GatheredBatch, change: BatchChange, confirmation: PushConfirmation | None) -> PushReceipt:
+def receipt_of(
+    gathered: GatheredBatch,
+    change: BatchChange,
+    applied_sequence: int | None,
+    confirmation: PushConfirmation | None = None,
+) -> PushReceipt:
     """Returns the receipt of a decided batch.
 
     Args:
         gathered: the batch.
         change: what was decided about it.
+        applied_sequence: the last sequence number applied to its list before it; None for a new list.
         confirmation: the confirmation after which it was decided again, or None.
     """
     batch = gathered.head
@@ -107,22 +116,25 @@ def receipt_of(gathered: GatheredBatch, change: BatchChange, confirmation: PushC
         by=batch.pushed_by if confirmation is None else confirmation.confirmed_by,
         confirmed=confirmation is not None,
         places=gathered.offsets_in_order if change.status == "held" else [],
+        sequence=batch.sequence if change.status == "applied" else applied_sequence,
+        leaving=change.leaving,
+        listed=change.listed,
     )
 
 
 def totals_of(change: BatchChange) -> ListTotals:
     """Returns the totals of a list that holds only the entries that a change puts."""
-    return _totals(len(change.put), {}, change)
+    return _totals(len(change.put), {}, BatchChange(put=change.put))
 
 
 def totals_after(name: ListName, change: BatchChange, index: WatchlistIndex) -> ListTotals:
     """Returns the totals of a list after a change to its present entries."""
-    size = index.size(name) - len(change.remove) + len(change.put)
+    size = index.size(name) - len(change.remove) - len(change.replaced) + len(change.put)
     return _totals(size, index.key_counts(name), change)
 
 
 def _totals(entries: int, key_counts: dict[str, int], change: BatchChange) -> ListTotals:
-    for entry in change.remove.values():
+    for entry in chain(change.remove.values(), change.replaced.values()):
         _count_keys(key_counts, entry, -1)
     for entry in change.put.values():
         _count_keys(key_counts, entry, 1)
@@ -149,9 +161,11 @@ def entry_record(entry: Entry, sequence: int) -> OutgoingRecord:
     """
     value = WatchlistEntry(
         sequence=sequence,
+        first_sequence=entry.first_sequence,
+        batch_id=entry.batch_id,
         category=entry.category,
         tokens={domain: list(some) for domain, some in entry.tokens.items()},
-        valid_from=datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
+        valid_from=None if entry.from_us == NO_START_US else datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
         valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
     )
     return internal_record(WATCHLIST, record_key((entry.authority, entry.list), entry.entry_id), value)

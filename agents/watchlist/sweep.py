@@ -7,7 +7,7 @@ from ninezero.agents.watchlist.batch_records import entry_record, expiry_records
 from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import WATCHLIST
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
-from ninezero.streams.kafka.watchlist_state import split_key
+from ninezero.streams.kafka.watchlist_state import MERGED_SECONDS, split_key
 
 SWEEP_LIMIT = 50_000
 """Most entries that one sweep takes off a list. The rest waits for the next sweep, so that a push never waits long."""
@@ -43,6 +43,6 @@ class Sweep:
                 records.append(entry_record(entry, entry.sequence))
         self._rewritten |= self._replica.overwritten.keys()
         self._replica.overwritten.clear()
-        for key in self._replica.due_tombstones(now - TOMBSTONE_SECONDS, SWEEP_LIMIT):
+        for key in self._replica.due_tombstones(now - TOMBSTONE_SECONDS, now - MERGED_SECONDS, SWEEP_LIMIT):
             records.append(OutgoingRecord(WATCHLIST, key, None))
         return records

@@ -48,6 +48,12 @@ class TopicReader:
             return record
         raise RecordExpired
 
+    async def end_offset(self, topic: Topic) -> int:
+        """Returns the offset of the next record of a topic."""
+        tp = TopicPartition(self._settings.topic(topic.name), 0)
+        ends = await (await self._connected()).end_offsets([tp])
+        return int(ends[tp])
+
     async def _connected(self) -> Any:
         if self._consumer is None:
             self._consumer = kafka.consumer(

@@ -12,13 +12,15 @@ from ninezero.schemas.events.base import Count, Identifier, Seq, StrictMessage, 
 BatchStatus = Literal["applied", "held", "rejected"]
 LineCode = Literal["no_token", "bad_token", "no_window", "bad_window", "expired", "term_too_long", "not_listed"]
 """Why a line of a batch is rejected."""
+HoldCode = Literal["count_mismatch", "would_empty", "would_shrink", "unknown_key_ids"]
+"""Why a batch is held."""
 BatchCode = Literal[
+    HoldCode,
     "no_legal_basis",
     "unknown_category",
     "stale_sequence",
-    "count_mismatch",
-    "would_empty",
-    "would_shrink",
+    "sequence_ahead",
+    "incomplete",
     "needs_upgrade_finish",
 ]
 """Why a batch is held or rejected."""
@@ -43,7 +45,10 @@ class PushTokens(StrictMessage):
 
 
 class PushLine(StrictMessage):
-    """One line of a batch. A missing time is an error of the line (`no_window`), not of the record."""
+    """One line of a batch. Without `valid_from` it holds whenever something was observed.
+
+    A missing `valid_to` is an error of the line (`no_window`), not of the record.
+    """
 
     line: Count
     tokens: PushTokens
@@ -106,7 +111,8 @@ class PushReceipt(Struct):
 
     `by` is the person who pushed the batch, or who confirmed it if `confirmed` is set. `confirmation` is the reason why a
     confirmation changed nothing. `places` holds the offsets of the parts of a held batch, so that the confirmation applies
-    exactly those parts.
+    exactly those parts. `sequence` is the last one applied to the list, this batch included; null if none was. `leaving` of
+    `listed` entries leave the list; of a held `full` they would leave it.
     """
 
     batch_id: Identifier
@@ -128,3 +134,6 @@ class PushReceipt(Struct):
     confirmed: bool = False
     confirmation: ConfirmationCode | None = None
     places: _Offsets = []
+    sequence: Seq | None = None
+    leaving: Count = 0
+    listed: Count = 0

@@ -15,23 +15,32 @@ CATEGORIES: frozenset[str] = frozenset(get_args(Category))
 
 
 class WatchlistEntry(Struct, tag="entry", tag_field="record"):
-    """The current state of one entry. `sequence` is the sequence of the batch that wrote it."""
+    """The current state of one entry.
+
+    `sequence` is the sequence of the batch that wrote it last, and `first_sequence` that of the batch that first listed it, under
+    the entry id that it still has. `batch_id` is the batch that last changed it. Without `valid_from` the entry holds whenever
+    something was observed.
+    """
 
     sequence: Seq
+    first_sequence: Seq
+    batch_id: str
     category: Category
     tokens: dict[str, list[str]]
-    valid_from: Time
+    valid_from: Time | None
     valid_to: Time
 
 
 class Removal(Struct, tag="removal", tag_field="record"):
     """Removes an entry from its list, from the manifest of `sequence` on.
 
-    `expired` is set if the entry reached the end of its validity, and not if a batch removed it.
+    `expired` is set if the entry reached the end of its validity, and not if a batch removed it. `merged_into` is the id of the
+    entry that took its place, if a line of a batch was both.
     """
 
     sequence: Seq
     expired: bool = False
+    merged_into: str | None = None
 
 
 class Manifest(Struct, tag="manifest", tag_field="record"):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any, Protocol
+from itertools import chain, islice
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,6 +25,10 @@ MAX_PENDING_TOMBSTONES = 200_000
 """Maximum number of keys that are collected for tombstones. Further removed entries stay in memory, where nothing matches them."""
 
 HEARTBEAT_KEY = b"||"
+
+MERGED_SECONDS = 72 * 3600.0 + 600.0
+"""An entry that was merged into another has its tombstone after this time. Until then an alert may name it, and a withdrawal of
+the other entry for `mistake` corrects that alert. An alert is kept for 72 hours."""
 
 NO_BATCH = -1
 """Stands in place of a sequence for an entry that no batch removed."""
@@ -42,6 +47,15 @@ class MalformedEntry(Exception):
     def __init__(self, name: ListName, entry_id: str) -> None:
         super().__init__()
         self.key = f"{name[0]}|{name[1]}|{entry_id}".encode()
+
+
+class _Merged(NamedTuple):
+    """The fate of an entry that was merged into another."""
+
+    into: str
+    """Id of the other entry."""
+    at: float
+    """Unix time in seconds."""
 
 
 class ListStore(Protocol):
@@ -97,6 +111,8 @@ class WatchlistState:
         self._removed: dict[bytes, tuple[int, float]] = {}
         """Keys of removed entries without a tombstone: the sequence that removed each, and when (Unix time in seconds; 0 if a
         tombstone may be written immediately)."""
+        self._merged: dict[bytes, _Merged] = {}
+        """Keys of entries that were merged into others, until they have tombstones."""
         self._pending: dict[ListName, dict[str, WatchlistEntry | Removal]] = {}
         """Records of the current call of `apply` that are not staged yet."""
         self.manifests: dict[ListName, Manifest] = {}
@@ -132,20 +148,38 @@ class WatchlistState:
             if by == sequence and key.startswith(prefix)
         ]
 
-    def due_tombstones(self, before: float, limit: int) -> list[bytes]:
+    def merged_into(self, name: ListName, entry_ids: Set[str]) -> set[str]:
+        """Returns the ids of the entries that were merged into some entries, directly or through others, and have no tombstones yet.
+
+        Args:
+            name: the list.
+            entry_ids: the ids of the entries.
+        """
+        prefix = f"{name[0]}|{name[1]}|".encode()
+        before: dict[str, list[str]] = {}
+        for key, merged in self._merged.items():
+            if key.startswith(prefix):
+                before.setdefault(merged.into, []).append(key[len(prefix) :].decode())
+        found: set[str] = set()
+        following = list(entry_ids)
+        while following:
+            more = [entry_id for entry_id in before.get(following.pop(), ()) if entry_id not in found]
+            found.update(more)
+            following += more
+        return found
+
+    def due_tombstones(self, removed_before: float, merged_before: float, limit: int) -> list[bytes]:
         """Returns keys without a live entry whose tombstones are due.
 
         Args:
-            before: Unix time in seconds; entries that were removed before it are due.
+            removed_before: Unix time in seconds; entries that were removed before it are due.
+            merged_before: Unix time in seconds; entries that were merged into others before it are due.
             limit: maximum number of keys.
         """
-        found = []
-        for key, (_, at) in self._removed.items():
-            if at < before and not self._lists.has(*split_key(key)):
-                found.append(key)
-                if len(found) == limit:
-                    break
-        return found
+        removed = (key for key, (_, at) in self._removed.items() if at < removed_before)
+        merged = (key for key, (_, at) in self._merged.items() if at < merged_before)
+        due = (key for key in chain(removed, merged) if not self._lists.has(*split_key(key)))
+        return list(islice(due, limit))
 
     def apply(self, records: Sequence[Any]) -> None:
         """Applies the next records of the topic. Entries and removals take effect with the manifest of their list.
@@ -177,8 +211,9 @@ class WatchlistState:
                     self._ignore_delayed(name, entry_id, record.key)
                 else:
                     self._pending.setdefault(name, {})[entry_id] = value
-                    if self._removed:
+                    if self._removed or self._merged:
                         self._removed.pop(record.key, None)
+                        self._merged.pop(record.key, None)
             elif isinstance(value, Heartbeat):
                 self.heartbeat = record.timestamp / 1000
             elif isinstance(value, Manifest):
@@ -197,13 +232,15 @@ class WatchlistState:
         if len(self._removed) < MAX_PENDING_TOMBSTONES:
             self._lists.tidy(SLICE_RECORDS, gone)
         for name, entry_id in gone or ():
-            self._removed.setdefault(f"{name[0]}|{name[1]}|{entry_id}".encode(), (NO_BATCH, 0.0))
+            key = f"{name[0]}|{name[1]}|{entry_id}".encode()
+            if key not in self._merged:
+                self._removed.setdefault(key, (NO_BATCH, 0.0))
 
     def _ignore_delayed(self, name: ListName, entry_id: str, key: bytes) -> None:
         """Handles a record that belongs before a manifest which was read already: it comes from a delayed writer."""
         if self._lists.has(name, entry_id):
             self.overwritten[key] = None
-        elif self._tracks_removals:
+        elif self._tracks_removals and key not in self._merged:
             self._removed.setdefault(key, (NO_BATCH, 0.0))
 
     def _apply_removal(self, name: ListName, entry_id: str, removal: Removal, record: Any) -> None:
@@ -211,7 +248,9 @@ class WatchlistState:
         if manifest is not None and removal.sequence < manifest.sequence:
             self._ignore_delayed(name, entry_id, record.key)
             return
-        if self._tracks_removals:
+        if self._tracks_removals and removal.merged_into is not None:
+            self._merged[record.key] = _Merged(removal.merged_into, record.timestamp / 1000)
+        elif self._tracks_removals:
             sequence = NO_BATCH if removal.expired else removal.sequence
             self._removed[record.key] = (sequence, record.timestamp / 1000)
         self._pending.setdefault(name, {})[entry_id] = removal
@@ -222,6 +261,7 @@ class WatchlistState:
         While the topic is read from its beginning it removes the entry: compaction may have deleted that removal meanwhile.
         """
         self._removed.pop(key, None)
+        self._merged.pop(key, None)
         if not (self.caught_up and self._has_all_entries(name)):
             self._stage(name)
             self._lists.remove_now(name, entry_id)

@@ -51,7 +51,7 @@ async def write_watchlist(settings: Settings, entries: int = ENTRIES) -> Iterato
     await writer.start()
     for first in range(0, entries, 20_000):
         await writer.write_to_partition(0, [
-            internal_record(topics.WATCHLIST, f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), WatchlistEntry(1, CATEGORY, {"id": [token("id", n)]}, start, end))
+            internal_record(topics.WATCHLIST, f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), WatchlistEntry(1, 1, BATCH, CATEGORY, {"id": [token("id", n)]}, start, end))
             for n in range(first, min(first + 20_000, entries))
         ])  # fmt: skip
     manifest = Manifest(1, 0, entries, ["k1"], BATCH, now)

@@ -52,7 +52,7 @@ def entry(n: int, sequence: int, now: datetime) -> WatchlistEntry:
     """Returns the entry of person `n`."""
     start = now - timedelta(seconds=n % 100_000)
     tokens = {"id": [token("id", n)], "phone": [token("phone", n)]}
-    return WatchlistEntry(sequence, "close_contact", tokens, start, start + timedelta(days=14))
+    return WatchlistEntry(sequence, 1, f"b{sequence}", "close_contact", tokens, start, start + timedelta(days=14))
 
 
 def settings(bootstrap: str, size: int) -> Settings:

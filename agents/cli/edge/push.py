@@ -23,12 +23,16 @@ SHOWN = 20
 _HELD = {
     "count_mismatch": "it does not have the number of lines that it declares",
     "would_empty": "it would empty the list",
-    "would_shrink": "it would remove more than half of the list",
+    "would_shrink": "it would remove a large part of the list",
+    "unknown_key_ids": "no other list has tokens of its keys, so this machine may use a wrong key ring: check NINEZERO_KEYS",
 }
 _REJECTED = {
     "no_legal_basis": "it names no legal basis: give --basis",
     "unknown_category": "its category is not one of the closed list",
     "stale_sequence": "the list has had a batch of the same or a higher sequence: leave --sequence out, or give a higher one",
+    "sequence_ahead": "its sequence is more than a day ahead of the broker's clock: check this machine's clock, or give a lower"
+    " --sequence",
+    "incomplete": "some of its parts did not arrive within 24 hours: push the files again, under another batch_id",
     "needs_upgrade_finish": "the deployment is being upgraded: let its operators finish the upgrade, then push the files again",
 }
 _CONFIRMATION = {
@@ -58,7 +62,10 @@ def push(
     ] = "",
     days: Annotated[int, typer.Option(min=0, max=36_500, help="Days for which a line without an end is valid.")] = 0,
     valid_from: Annotated[
-        str, typer.Option(help="Start of lines that state none, in RFC 3339 with an offset. The default is now.")
+        str,
+        typer.Option(
+            help="Start of lines that state none, in RFC 3339 with an offset. By default they hold whenever something was observed."
+        ),
     ] = "",
     columns: Annotated[
         list[str] | None,
@@ -156,6 +163,8 @@ class _Push:
                 start = None
             if start is None or start.tzinfo is None:
                 raise CommandError("--valid-from is not a time: give RFC 3339 with an offset")
+        self._same: Any = None
+        """Which lines are the same entry. Known after the first reading; None for a withdrawal."""
         self._options = PushOptions(
             head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None
         )
@@ -169,10 +178,13 @@ class _Push:
         from ninezero.streams.edge.listfiles.batch_parts import header_bytes
         from ninezero.streams.edge.listfiles.push_client import push_batch
         from ninezero.streams.edge.listfiles.push_summary import summarise
+        from ninezero.streams.edge.listfiles.same_entries import SameEntries
 
         for file in self._files:
             print(f"file {file.number}: {file.describe()}")
-        summary = summarise(self._lines(), header_bytes(self._head))
+        if self._head.mode != "withdraw":
+            self._same = SameEntries(self._head.category, self._head.issued_at)
+        summary = summarise(self._lines(), header_bytes(self._head), self._same)
         print(
             f"{summary.lines:,} line{'s' if summary.lines != 1 else ''}: {summary.accepted:,} good{_counts_text(summary.codes)}{_counts_text(summary.findings)}"
         )
@@ -203,7 +215,7 @@ class _Push:
         from ninezero.streams.edge.listfiles.remedies import remedy
 
         def with_codes() -> Iterator[Any]:
-            for line in self._lines():
+            for line in self._same.annotated(self._lines()) if self._same is not None else self._lines():
                 yield line._replace(code=codes.get(line.push.line, line.code))
 
         count, remedies = 0, dict[str, None]()
@@ -270,15 +282,21 @@ def _print_receipt(receipt: PushReceipt) -> None:
     if receipt.status == "applied":
         print(
             f"applied: {receipt.accepted:,} accepted, {receipt.duplicate:,} duplicate, {receipt.rejected:,} rejected,"
-            f" {receipt.withdrawn:,} withdrawn"
+            f" {receipt.withdrawn:,} withdrawn{_leaving_text(receipt, 'leave')}"
         )
     elif receipt.status == "held":
         raise CommandError(
-            f"held ({receipt.code}): {_HELD[str(receipt.code)]}; the list stays as it was. If the batch is right, a second person"
+            f"held ({receipt.code}): {_HELD[str(receipt.code)]}{_leaving_text(receipt, 'would leave')}; the list stays as it was. If the batch is right, a second person"
             f" runs: ninezero push --confirm {receipt.batch_id} --by WHO"
         )
     else:
-        raise CommandError(f"rejected ({receipt.code}): {_REJECTED[str(receipt.code)]}; the list stays as it was")
+        last = f" (the last one applied is {receipt.sequence})" if receipt.code == "stale_sequence" else ""
+        raise CommandError(f"rejected ({receipt.code}): {_REJECTED[str(receipt.code)]}{last}; the list stays as it was")
+
+
+def _leaving_text(receipt: PushReceipt, leave: str) -> str:
+    """Returns how many entries leave the list, or would leave it. Empty if none does."""
+    return f"; {receipt.leaving:,} of {receipt.listed:,} entries {leave} the list" if receipt.leaving else ""
 
 
 def _counts_text(counts: Any) -> str:

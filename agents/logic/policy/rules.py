@@ -13,9 +13,10 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from ninezero.agents.logic.policy.thresholds import FEVER_C, PLAUSIBLE_MAX_C, PLAUSIBLE_MIN_C
-from ninezero.agents.logic.watchlist.entries import DOMAINS, Entry
+from ninezero.agents.logic.watchlist.entries import Entry
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import Arrival, Category, Matched, Person, Scan
+from ninezero.schemas.joined_lines import DOMAINS
 
 TABLE_VERSION = 1
 """Version of the policy table, as alerts and decisions state it."""

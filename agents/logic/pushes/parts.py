@@ -9,6 +9,9 @@ from ninezero.schemas.events import PushBatch
 BatchName = tuple[str, str]
 """(authority, batch_id). The authority is part of the name because two authorities may choose the same id."""
 
+MAX_INCOMPLETE_MS = 86_400_000
+"""A batch whose parts have not all arrived this long after the first is rejected as `incomplete`."""
+
 _PART_FIELDS = {"part", "lines", "issued_at"}
 _BATCH_FIELDS = [name for name in PushBatch.__struct_fields__ if name not in _PART_FIELDS]
 """Fields that must be equal in all parts of a batch."""
@@ -29,6 +32,8 @@ class GatheredBatch(Struct):
     """The first part that arrived, without its lines."""
     kafka_ms: int = 0
     """Kafka timestamp of the last part that arrived, Unix time in ms. It is the time at which the batch is decided."""
+    first_kafka_ms: int = 0
+    """Kafka timestamp of the part that arrived first, Unix time in ms."""
     offsets: dict[int, int] = field(default_factory=dict)
     """Offset of each part, by part number."""
     lines: dict[int, int] = field(default_factory=dict)
@@ -38,6 +43,14 @@ class GatheredBatch(Struct):
     def complete(self) -> bool:
         """True if all parts have arrived."""
         return len(self.offsets) == self.head.parts
+
+    def has_expired(self, now_ms: int) -> bool:
+        """Returns whether the batch was not complete in time.
+
+        Args:
+            now_ms: Kafka timestamp of its last part, or the time until which no part has arrived. Unix time in ms.
+        """
+        return now_ms - self.first_kafka_ms > MAX_INCOMPLETE_MS
 
     @property
     def offsets_in_order(self) -> list[int]:
@@ -67,7 +80,7 @@ class Parts:
         name = (batch.authority, batch.batch_id)
         gathered = self.batches.get(name)
         if gathered is None or batch.issued_at > gathered.head.issued_at:
-            gathered = GatheredBatch(structs.replace(batch, lines=[]))
+            gathered = GatheredBatch(structs.replace(batch, lines=[]), first_kafka_ms=kafka_ms)
         elif batch.issued_at < gathered.head.issued_at:
             raise PartError("/issued_at")
         for key in _BATCH_FIELDS:
@@ -84,6 +97,10 @@ class Parts:
         gathered.lines.update(dict.fromkeys(numbers, batch.part))
         self.batches[name] = gathered
         return gathered
+
+    def expired(self, now_ms: int) -> list[GatheredBatch]:
+        """Returns the batches that were not complete in time, if no part arrived until `now_ms` (Unix time in ms)."""
+        return [batch for batch in self.batches.values() if not batch.complete and batch.has_expired(now_ms)]
 
     def remove(self, name: BatchName) -> None:
         """Removes a batch that has been decided."""

@@ -11,9 +11,6 @@ from msgspec import Struct
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.schemas.events import Category
 
-DOMAINS = ("id", "passport", "pass", "phone", "plate")
-"""Domains of tokens. An entry that matches in several domains is reported with the first of them in this order."""
-
 ListName = tuple[str, str]
 """(authority, list)"""
 
@@ -24,7 +21,10 @@ _LINE_LIMIT = 2**31
 
 
 class Entry(Struct, gc=False, frozen=True):
-    """One entry of a list. It is valid at a time `t` (Unix time in µs) if `from_us <= t < to_us`."""
+    """One entry of a list. It is valid at a time `t` (Unix time in µs) if `from_us <= t < to_us`.
+
+    `from_us` is NO_START_US for an entry that holds whenever something was observed.
+    """
 
     authority: str
     list: str
@@ -35,12 +35,11 @@ class Entry(Struct, gc=False, frozen=True):
     tokens: dict[str, tuple[str, ...]]
     """Its tokens by domain."""
     sequence: int
-    """Sequence number of the batch that wrote it."""
-
-    @property
-    def batch_id(self) -> str:
-        """The batch that added the entry."""
-        return self.entry_id.rpartition(":")[0]
+    """Sequence number of the batch that wrote it last."""
+    batch_id: str
+    """The batch that last changed it."""
+    first_sequence: int
+    """Sequence number of the batch that first listed it, under this entry id."""
 
 
 class EntryColumns(NamedTuple):
@@ -52,6 +51,8 @@ class EntryColumns(NamedTuple):
     to_us: Sequence[int] | Array
     tokens: Sequence[Mapping[str, Sequence[str]]]
     sequences: Sequence[int]
+    batch_ids: Sequence[str]
+    first_sequences: Sequence[int]
 
 
 class EntryId(NamedTuple):
@@ -71,6 +72,8 @@ def columns_of(entries: Iterable[Entry]) -> EntryColumns:
         [entry.to_us for entry in some],
         [entry.tokens for entry in some],
         [entry.sequence for entry in some],
+        [entry.batch_id for entry in some],
+        [entry.first_sequence for entry in some],
     )
 
 

@@ -1,4 +1,4 @@
-"""Groups of rows: the rows that one batch wrote to one list, with one category.
+"""Groups of rows: the rows that one batch wrote to one list, with one category, and that one batch had first listed.
 
 A row has no state of its own. It is live, staged or dead as its group is, so a list of millions of rows is switched by changing the
 state of a few groups.
@@ -23,8 +23,12 @@ class GroupKey(NamedTuple):
     """The values that the staged rows of one list have in common."""
 
     batch: str
+    """The batch that last changed them."""
     category: Category
     sequence: int
+    first_batch: str
+    """The batch that first listed them. Their entry ids begin with it."""
+    first_sequence: int
 
 
 class Group:
@@ -73,7 +77,7 @@ class Groups:
     def __init__(self) -> None:
         self.states = Column(np.uint8)
         """State of each group, by number."""
-        self.by_number = [Group(0, ("", ""), GroupKey("", "health_pass", 0))]
+        self.by_number = [Group(0, ("", ""), GroupKey("", "health_pass", 0, "", 0))]
         """Number 0 belongs to no group. Unused rows have it."""
         self._unused: list[int] = []
 

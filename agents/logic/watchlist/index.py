@@ -1,7 +1,7 @@
 """The watchlist index: the entries of every list in memory, found by token. One worker holds ten million of them.
 
-Entries are rows of columns. Rows that one batch wrote to one list share a group (`groups.py`), and a row matches while its group is
-live. New rows are staged under a group that is not live yet, slice by slice. `switch` applies them by changing the state of a few
+Entries are rows of columns. Rows that one batch wrote to one list, and one batch had first listed, share a group (`groups.py`).
+A row matches while its group is live. New rows are staged under a group that is not live yet, slice by slice. `switch` applies them by changing the state of a few
 groups, however many rows these have. Dead rows are removed slice by slice later (`remove_dead`).
 """
 
@@ -86,7 +86,7 @@ class WatchlistIndex:
         for row in self._table.find(tag(entry_id, hash(name))):
             if self._is_live(row) and self._line.view[row] == line:
                 group = self._groups.by_number[self._group.view[row]]
-                if group.name == name and group.key.batch == batch:
+                if group.name == name and group.key.first_batch == batch:
                     return self._entry(row)
         return None
 
@@ -98,6 +98,13 @@ class WatchlistIndex:
         """Returns the number of tokens on a list by key id."""
         counts = self._lists[name].tokens_by_key if name in self._lists else {}
         return {self._tokens.key_ids[key]: count for key, count in counts.items() if count}
+
+    def key_ids_elsewhere(self, name: ListName) -> set[str] | None:
+        """Returns the key ids of the tokens on all lists but one. None if no other list has an entry."""
+        others = [state.tokens_by_key for other, state in self._lists.items() if other != name and state.size]
+        if not others:
+            return None
+        return {self._tokens.key_ids[key] for counts in others for key, count in counts.items() if count}
 
     def count_by_category(self) -> dict[str, int]:
         """Returns the number of entries on all lists by category."""
@@ -237,21 +244,23 @@ class WatchlistIndex:
 
     def _entry(self, row: int) -> Entry:
         group, line = self._groups.by_number[self._group.view[row]], self._line.view[row]
-        batch, category, sequence = group.key
+        key = group.key
         authority, name = group.name
         return Entry(
             authority,
             name,
-            batch if line == NO_LINE else f"{batch}:{line}",
-            category,
+            key.first_batch if line == NO_LINE else f"{key.first_batch}:{line}",
+            key.category,
             self._from_us.view[row],
             self._to_us.view[row],
             self._tokens.of_owner(self._first_token.view[row]),
-            sequence,
+            key.sequence,
+            key.batch,
+            key.first_sequence,
         )
 
     def _entry_id(self, row: int) -> str:
-        batch, line = self._groups.by_number[self._group.view[row]].key.batch, self._line.view[row]
+        batch, line = self._groups.by_number[self._group.view[row]].key.first_batch, self._line.view[row]
         return batch if line == NO_LINE else f"{batch}:{line}"
 
     def _rows_of_ids(self, name: ListName, entry_ids: Sequence[str], tags: Array, lines: Array) -> Array:
@@ -262,7 +271,7 @@ class WatchlistIndex:
         positions, rows = positions[chosen], rows[chosen]
         same = [
             (group := self._groups.by_number[number]).name == name
-            and group.key.batch == split_entry_id(entry_ids[position]).batch
+            and group.key.first_batch == split_entry_id(entry_ids[position]).batch
             for position, number in zip(positions.tolist(), self._group.array[rows].tolist(), strict=True)
         ]
         found: Array = rows[np.array(same, bool)]
@@ -327,12 +336,12 @@ class WatchlistIndex:
 
     def _assign_groups(self, name: ListName, put: EntryColumns) -> tuple[Array, Array]:
         """Returns the number of each entry's staged group, and its line."""
-        batches, lines = split_entry_ids(put.entry_ids)
+        first_batches, lines = split_entry_ids(put.entry_ids)
         staged = self._list(name).staged
-        if len(set(batches)) == len(set(put.categories)) == len(set(put.sequences)) == 1:  # nearly always
-            keys = [GroupKey(batches[0], put.categories[0], put.sequences[0])]
-        else:
-            keys = list(map(GroupKey, batches, put.categories, put.sequences))
+        columns = (put.batch_ids, put.categories, put.sequences, first_batches, put.first_sequences)
+        if all(len(set(column)) == 1 for column in columns):  # nearly always
+            columns = tuple(column[:1] for column in columns)  # type: ignore[assignment]  # still the same five columns
+        keys = list(map(GroupKey, *columns))
         for key in dict.fromkeys(keys):
             if key not in staged:
                 staged[key] = self._groups.new(name, key, STAGED)

@@ -11,9 +11,9 @@ import numpy as np
 
 from ninezero.agents.logic.fixed_width import by_length
 from ninezero.agents.logic.watchlist.columns import NONE, Array, Column, Rows
-from ninezero.agents.logic.watchlist.entries import DOMAINS
 from ninezero.agents.logic.watchlist.hash_table import FoundRows, HashTable, tags_of
 from ninezero.schemas.events import PSEUDONYM_PATTERN
+from ninezero.schemas.joined_lines import DOMAINS
 
 DOMAIN_NUMBER = {domain: number for number, domain in enumerate(DOMAINS)}
 

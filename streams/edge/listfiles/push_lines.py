@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 
 from ninezero.schemas.events import LineCode, PushLine, PushTokens
-from ninezero.schemas.line_codes import line_code
+from ninezero.schemas.line_codes import MAX_TERM, line_code
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.documents.normal_forms import Domain
@@ -20,6 +20,9 @@ from ninezero.streams.edge.listfiles.identity_cells import row_tokens
 from ninezero.streams.edge.listfiles.list_file import ListFile
 from ninezero.streams.edge.listfiles.tables.cells import Cell
 
+CLOCK_ALLOWANCE = timedelta(minutes=10)
+"""How far the clock of this machine may be ahead."""
+
 CheckIdentity = Callable[[Domain, str, date], Sequence[str]]
 """The signature of `ninezero.streams.edge.documents.checks.check`: the quality flags of a value as it is written."""
 
@@ -27,8 +30,9 @@ CheckIdentity = Callable[[Domain, str, date], Sequence[str]]
 class PushOptions(NamedTuple):
     """The values that the files do not state. They are fixed for a push, so that reading the files again gives the same lines.
 
-    `now` and `valid_from` have a zone. `zone` is the zone of times in the files that state no offset. `valid_from` (default: now)
-    and `days` (1 to 36,500; default: no end) replace start and end where a cell is empty or there is no column.
+    `now` and `valid_from` have a zone. `zone` is the zone of times in the files that state no offset. `valid_from` (default: no
+    start, so that a line holds whenever something was observed) and `days` (1 to 36,500; default: no end) replace start and end
+    where a cell is empty or there is no column. Days count from the start, or from `now` where there is none.
     """
 
     mode: Literal["delta", "full", "withdraw"]
@@ -88,16 +92,27 @@ def read_lines(
 
 
 def _window(cells: Mapping[str, Cell], options: PushOptions, epoch_1904: bool) -> _Window:
-    """Returns the window in UTC. If a filled cell holds no unambiguous time, the result is None, not the default."""
-    start: datetime | None = (options.valid_from or options.now).astimezone(UTC)
-    end: datetime | None = None
+    """Returns the window in UTC. If a filled cell holds no unambiguous time, there is no end, so the line is rejected."""
+    start = None if options.valid_from is None else options.valid_from.astimezone(UTC)
     if _is_filled(cells.get("valid_from")):
         start = parse_time(cells["valid_from"], options.zone, end=False, epoch_1904=epoch_1904)
+        if start is None:  # without a start, the line would hold from ever
+            return _Window(None, None)
     if _is_filled(cells.get("valid_to")):
-        end = parse_time(cells["valid_to"], options.zone, end=True, epoch_1904=epoch_1904)
-    elif start is not None and options.days is not None:
-        end = start + timedelta(days=options.days) if start < FOREVER - timedelta(days=options.days) else FOREVER
-    return _Window(start, end)
+        return _Window(start, parse_time(cells["valid_to"], options.zone, end=True, epoch_1904=epoch_1904))
+    return _Window(start, None if options.days is None else _end_after(options, options.days, start))
+
+
+def _end_after(options: PushOptions, days: int, start: datetime | None) -> datetime:
+    """Returns the end of a window of some days. Without a start, the longest term ends a little early.
+
+    The worker counts such a term from its own time. If the clock of this machine is ahead, the window would be too long for it.
+    """
+    term = timedelta(days=days)
+    if start is None:
+        start = options.now.astimezone(UTC)
+        term -= CLOCK_ALLOWANCE if term == MAX_TERM and options.category != "health_pass" else timedelta(0)
+    return start + term if start < FOREVER - term else FOREVER
 
 
 def _is_filled(cell: Cell) -> bool:

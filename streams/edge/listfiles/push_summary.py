@@ -11,6 +11,7 @@ from ninezero.streams.edge.listfiles.list_file import ListFile
 from ninezero.streams.edge.listfiles.private_files import write_private
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine
 from ninezero.streams.edge.listfiles.remedies import remedy
+from ninezero.streams.edge.listfiles.same_entries import SAME_ENTRY, SameEntries
 
 
 class PushSummary:
@@ -26,8 +27,13 @@ class PushSummary:
         return f"PushSummary(lines={self.lines}, parts={self.parts}, accepted={self.accepted})"
 
 
-def summarise(lines: Iterable[CheckedLine], header_bytes: int) -> PushSummary:
-    """Reads all lines and counts them; keeps none. `header_bytes` is the size of a part without its lines.
+def summarise(lines: Iterable[CheckedLine], header_bytes: int, same: SameEntries | None = None) -> PushSummary:
+    """Reads all lines and counts them.
+
+    Args:
+        lines: the lines to push.
+        header_bytes: the size of a part without its lines.
+        same: is told each line, to find those that are the same entry. Not for withdrawals.
 
     Raises:
         ListFileError: a file cannot be read, or a line is too long for a part.
@@ -39,8 +45,16 @@ def summarise(lines: Iterable[CheckedLine], header_bytes: int) -> PushSummary:
             summary.lines += 1
             summary.accepted += line.code is None
             summary.findings.update(line.findings)
+            if same is not None:
+                same.add(line)
             if line.code is not None:
                 summary.codes[line.code] += 1
+    if same is not None:
+        same.finish()
+        summary.accepted -= same.codes.total()
+        summary.codes += same.codes
+        if same:
+            summary.findings[SAME_ENTRY] = len(same)
     return summary
 
 

@@ -85,7 +85,7 @@ class DictWatchlist:
         about = self._about
         return (
             Entry(about["authority"], about["list"], f"{about['batch']}:{line}", about["category"], about["from_us"],
-                  about["to_us"], {"id": (token,)}, 1),
+                  about["to_us"], {"id": (token,)}, 1, about["batch"], 1),
         )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def t(n: int) -> str:
 
 
 def item(sequence: int, n: int = 1) -> WatchlistEntry:
-    return WatchlistEntry(sequence, "close_contact", {"id": [t(n)]}, NOW, NOW)
+    return WatchlistEntry(sequence, sequence, "b", "close_contact", {"id": [t(n)]}, NOW, NOW)
 
 
 def manifest(sequence: int, entries: int, floor: int = 0) -> Manifest:
@@ -104,23 +104,23 @@ def test_entries_below_the_floor_are_ignored_and_removed() -> None:
         )
     )
     assert listed(state) == {"c:1": 3} and state.complete
-    assert sorted(state.due_tombstones(1.0, 10)) == [b"a|l|b:1", b"a|l|b:2"]
+    assert sorted(state.due_tombstones(1.0, 1.0, 10)) == [b"a|l|b:1", b"a|l|b:2"]
 
 
 def test_records_of_a_delayed_writer_change_nothing_and_their_keys_are_collected() -> None:
     before = log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)))
     state = read([*before, *log(("a|l|b:9", item(2)), ("a|l|b:1", Removal(1)), ("a|l|", manifest(3, 1)))])
     assert listed(state) == {"b:1": 2} and state.complete
-    assert state.due_tombstones(1.0, 10) == [b"a|l|b:9"] and list(state.overwritten) == [b"a|l|b:1"]
+    assert state.due_tombstones(1.0, 1.0, 10) == [b"a|l|b:9"] and list(state.overwritten) == [b"a|l|b:1"]
 
 
 def test_a_sweep_removes_with_the_sequence_of_the_manifest() -> None:
     state = read(log(("a|l|b:1", item(2)), ("a|l|", manifest(2, 1)), ("a|l|b:1", Removal(2)), ("a|l|", manifest(2, 0))))
     assert not listed(state) and state.complete
     assert state.removed_by(("a", "l"), 2) == ["b:1"]
-    assert state.due_tombstones(4.0, 10) == [] and state.due_tombstones(6.0, 10) == [b"a|l|b:1"]
+    assert state.due_tombstones(4.0, 4.0, 10) == [] and state.due_tombstones(6.0, 6.0, 10) == [b"a|l|b:1"]
     read(log(("a|l|b:1", None)), state)
-    assert state.due_tombstones(6.0, 10) == [] and state.complete
+    assert state.due_tombstones(6.0, 6.0, 10) == [] and state.complete
 
 
 def test_a_tombstone_removes_nothing_from_a_complete_list() -> None:
@@ -131,7 +131,7 @@ def test_a_tombstone_removes_nothing_from_a_complete_list() -> None:
 
 @pytest.mark.parametrize("tokens", [{"id": ["?"]}, {"?": [t(1)]}])
 def test_an_entry_with_a_malformed_token_ends_the_reading(tokens: dict[str, list[str]]) -> None:
-    bad = WatchlistEntry(1, "close_contact", tokens, NOW, NOW)
+    bad = WatchlistEntry(1, 1, "b", "close_contact", tokens, NOW, NOW)
     records = log(("a|l|b:3", item(1)), ("a|l|b:2", bad), ("a|l|b:4", item(1)), ("a|l|", manifest(1, 2)))
     with pytest.raises(UnreadableRecord, match="partition 0, offset 1, format watchlist/1"):
         read(records)
@@ -260,7 +260,7 @@ def test_every_reader_arrives_at_the_lists_of_the_writer(seed: int, steps: int) 
         assert follower.complete == bool(writer.last) and not follower.overwritten
     while follower._lists.tidy(2, removed := []):
         follower._removed |= {f"{a}|{b}|{i}".encode(): (-1, 0.0) for (a, b), i in removed}
-    assert {key.decode() for key in follower.due_tombstones(1e9, 1000)} <= set(writer.off)
+    assert {key.decode() for key in follower.due_tombstones(1e9, 1e9, 1000)} <= set(writer.off)
 
     for key in list(writer.off):
         writer.records.append((key, None))

@@ -44,7 +44,7 @@ def lists(keys: tuple[str, ...] = ("k1",)) -> WatchlistIndex:
     index = WatchlistIndex()
     put = [
         Entry("a", "l", f"b:{n}", "health_pass" if kind == "pass" else "close_contact", NOW_US - 10**9, NOW_US + 10**9,
-              {kind: tuple(token(n, key) for key in keys)}, 1)
+              {kind: tuple(token(n, key) for key in keys)}, 1, "b", 1)
         for n, kind in enumerate(("id", "passport", "pass", "phone", "plate") * 2)
     ]  # fmt: skip
     index.apply(("a", "l"), put, ())
@@ -300,6 +300,6 @@ def test_well_formed_tokens_of_different_lengths_are_recognised() -> None:
 
 def test_an_expired_entry_leaves_the_decision_to_the_slow_path() -> None:
     expired = WatchlistIndex()
-    expired.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1)], ())
+    expired.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1, "b", 1)], ())
     value = json.dumps(scan(observed_at=(NOW + timedelta(days=1)).isoformat())).encode()
     assert cleared([value], index=expired) == [] and is_clear(value, CHECKPOINTS, expired)

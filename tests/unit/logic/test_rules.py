@@ -27,7 +27,7 @@ def entry(
     category: str, n: int = 1, *, at: tuple[int, int] = (NOW - 10, NOW + 10), name: str = "l", **tokens: int
 ) -> Entry:
     found = {kind.rstrip("_"): (t(value),) for kind, value in tokens.items()}
-    return Entry("a", name, f"b:{n}", category, at[0], at[1], found, 1)
+    return Entry("a", name, f"b:{n}", category, at[0], at[1], found, 1, "b", 1)
 
 
 def lists(*entries: Entry) -> WatchlistIndex:
@@ -155,7 +155,7 @@ def test_an_unknown_key_of_the_plate_holds() -> None:
 def test_a_key_that_one_list_lacks_is_unknown_and_an_empty_list_lacks_nothing() -> None:
     watchlist = lists(entry("close_contact", id=99))
     watchlist.apply(
-        ("a", "other"), [Entry("a", "other", "c:1", "close_contact", 0, NOW * 2, {"id": (t(1, "k2"),)}, 1)], []
+        ("a", "other"), [Entry("a", "other", "c:1", "close_contact", 0, NOW * 2, {"id": (t(1, "k2"),)}, 1, "c", 1)], []
     )
     assert hits(decide(scan(), watchlist)) == [(0, "unknown_key")]
     watchlist.switch(("a", "other"), 1 << 62)
@@ -191,8 +191,8 @@ def test_the_most_severe_hit_decides_and_all_hits_are_in_order() -> None:
 
 
 def test_each_entry_is_named_once_with_the_first_domain_that_matches() -> None:
-    both = Entry("a", "l", "b:2", "close_contact", 0, NOW * 2, {"id": (t(7),), "passport": (t(8),)}, 1)
-    other = Entry("a", "k", "b:9", "close_contact", 0, NOW * 2, {"passport": (t(8),)}, 1)
+    both = Entry("a", "l", "b:2", "close_contact", 0, NOW * 2, {"id": (t(7),), "passport": (t(8),)}, 1, "b", 1)
+    other = Entry("a", "k", "b:9", "close_contact", 0, NOW * 2, {"passport": (t(8),)}, 1, "b", 1)
     decision = decide(scan(person(tokens={"id": t(7), "passport": t(8)})), lists(both, other))
     assert [(match.domain, match.entry.list) for match in decision.hits[0].matches] == [("passport", "k"), ("id", "l")]
 
@@ -223,7 +223,7 @@ people = st.fixed_dictionaries(
     }
 )
 entries = st.builds(
-    lambda category, kind, n, late: Entry("a", "l", f"b:{n}", category, NOW + late, NOW + 5, {kind: (t(n),)}, 1),
+    lambda category, kind, n, late: Entry("a", "l", f"b:{n}", category, NOW + late, NOW + 5, {kind: (t(n),)}, 1, "b", 1),
     st.sampled_from([*CATEGORIES, "health_pass"]), st.sampled_from(["id", "passport", "phone", "plate", "pass"]), st.integers(0, 6), st.sampled_from([-1, 2]),
 )  # fmt: skip
 

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from ninezero.agents.logic.watchlist import hash_table, tokens
 from ninezero.agents.logic.watchlist.columns import Rows
-from ninezero.agents.logic.watchlist.entries import DOMAINS, Entry, ListName, columns_of
+from ninezero.agents.logic.watchlist.entries import Entry, ListName, columns_of
 from ninezero.agents.logic.watchlist.hash_table import HashTable
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
+from ninezero.schemas.joined_lines import DOMAINS
+from ninezero.schemas.times import NO_START_US
 
 NAMES = [("a", "l"), ("a", "m"), ("b", "l")]
 IDS = ["b1:0", "b1:1", "b1:2", "b2:1", "b2:01", "b2:-1", "b2:99999999999", ":1", "b2", "x|y:3", "多:٣", "b:1_0", "b1:"]
@@ -27,7 +29,9 @@ def t(n: int, key: str = "k1") -> str:
 
 
 def entry(n: int, *, name: ListName = ("a", "l"), sequence: int = 1, **tokens: Any) -> Entry:
-    return Entry(*name, f"b{sequence}:{n}", "close_contact", 0, 10, tokens or {"id": (t(n),)}, sequence)
+    return Entry(
+        *name, f"b{sequence}:{n}", "close_contact", 0, 10, tokens or {"id": (t(n),)}, sequence, f"b{sequence}", sequence
+    )
 
 
 def staged(watchlist: WatchlistIndex, *entries: Entry) -> None:
@@ -90,9 +94,9 @@ some_tokens = st.dictionaries(
 )
 puts = st.lists(
     st.builds(
-        lambda entry_id, category, first, last, tokens, sequence: (entry_id, category, first, last, tokens, sequence),
-        st.sampled_from(IDS), st.sampled_from(["close_contact", "health_pass"]), st.integers(0, 4), st.integers(1, 9), some_tokens,
-        st.integers(1, 6),
+        lambda *fields: fields,
+        st.sampled_from(IDS), st.sampled_from(["close_contact", "health_pass"]), st.sampled_from([NO_START_US, 0, 1, 2, 3, 4]),
+        st.integers(1, 9), some_tokens, st.integers(1, 6), st.sampled_from(["b1", "b2"]), st.integers(1, 2),
     ),
     max_size=6, unique_by=lambda put: put[0],
 )  # fmt: skip
@@ -185,7 +189,7 @@ def test_a_staged_entry_is_not_found_before_the_switch() -> None:
 def test_a_floor_drops_lower_entries_and_keeps_those_that_the_full_wrote_again() -> None:
     watchlist = WatchlistIndex()
     watchlist.apply(("a", "l"), [entry(1), entry(2)], [])
-    kept = Entry("a", "l", "b1:2", "close_contact", 0, 10, {"id": (t(2),)}, 2)
+    kept = Entry("a", "l", "b1:2", "close_contact", 0, 10, {"id": (t(2),)}, 2, "b2", 1)
     staged(watchlist, kept, entry(3, sequence=2))
     watchlist.switch(("a", "l"), 2)
     assert sorted(e.entry_id for e in watchlist.entries(("a", "l"))) == ["b1:2", "b2:3"]

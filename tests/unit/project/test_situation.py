@@ -30,7 +30,7 @@ from ninezero.agents.logic.situation_records import (
     SilentDevice,
     WorkerState,
 )
-from ninezero.schemas.events import CATEGORIES, BatchCode, CareRule, DeadReason
+from ninezero.schemas.events import CATEGORIES, CareRule, DeadReason, HoldCode
 from ninezero.streams import metrics, settings
 from ninezero.streams.clickhouse import ClickHouseError
 from ninezero.streams.settings import ROLES
@@ -78,7 +78,7 @@ def test_every_code_has_a_text_and_every_text_is_used() -> None:
     codes = {"rule_list_stale", "role_lists", *OUTCOMES, *CATEGORIES, *get_args(DeadReason), *get_args(CareRule)} | (
         set(RULES) - {"list_stale"}
     )
-    codes |= {"count_mismatch", "would_empty", "would_shrink"} & set(get_args(BatchCode))
+    codes |= set(get_args(HoldCode))
     codes |= (
         {f"state_{state}" for state in SITE_SEVERITY} | {f"part_{part}" for part in KNOWN} | (set(ROLES) - {"lists"})
     )

@@ -29,19 +29,37 @@ from tests.unit.edge.listfiles.reading import (
 def test_an_empty_cell_gets_the_default_window_and_an_unreadable_one_none(write_file: Any) -> None:
     found = lines_of(
         write_file(
-            f"id,开始,截止\n{ID},,\n{ID},2020-02-01,\n{ID},03/04/2020,\n{ID},,明天\n{ID},1960-01-01,2020-02-20\n"
+            f"id,开始,截止\n{ID},,\n{ID},2020-02-01,\n{ID},03/04/2020,\n{ID},,明天\n{ID},1960-01-01,2020-02-20\n{ID},明天,2020-02-20\n"
         )
     )
     assert [(line.push.valid_from, line.push.valid_to) for line in found[:2]] == [
-        (NOW, NOW + timedelta(days=14)), (local(2020, 2, 1), local(2020, 2, 15)),
+        (None, NOW + timedelta(days=14)), (local(2020, 2, 1), local(2020, 2, 15)),
     ]  # fmt: skip
-    assert [line.code for line in found] == [None, None, "no_window", "no_window", "term_too_long"]
+    assert [line.code for line in found] == [None, None, "no_window", "no_window", "term_too_long", "no_window"]
     [line] = lines_of(write_file(f"id\n{ID}\n"), options=OPTIONS._replace(days=None))
-    assert line.code == "no_window" and line.push.valid_from == NOW
+    assert line.code == "no_window" and line.push.valid_from is None
     [line] = lines_of(write_file(f"id\n{ID}\n"), options=OPTIONS._replace(valid_from=local(2020, 2, 9)))
     assert line.push.valid_to == local(2020, 2, 23)
     [line] = lines_of(write_file(f"id\n{ID}\n"), options=OPTIONS._replace(mode="withdraw", days=None))
     assert line.code is None and line.push.valid_from is None
+
+
+@pytest.mark.parametrize("days", [1, 14, 28])
+@pytest.mark.parametrize("seconds", [-590, 0, 590])
+def test_days_without_a_start_are_accepted_by_a_broker_whose_clock_differs(
+    write_file: Any, days: int, seconds: int
+) -> None:
+    [line] = lines_of(write_file(f"id\n{ID}\n"), options=OPTIONS._replace(days=days))
+    broker_us = unix_micros(NOW + timedelta(seconds=seconds))
+    assert line_code(line.push, "delta", OPTIONS.category, broker_us) is None
+    assert line.push.valid_to is not None
+    assert timedelta(days=days) - (line.push.valid_to - NOW) <= timedelta(minutes=10 if days == 28 else 0)
+
+
+def test_the_same_file_gives_the_same_lines_whenever_it_is_read(write_file: Any) -> None:
+    path = write_file(f"id,截止\n{ID},2020-02-20\n")
+    later = OPTIONS._replace(now=NOW + timedelta(days=3))
+    assert [line.push for line in lines_of(path)] == [line.push for line in lines_of(path, options=later)]
 
 
 @pytest.mark.parametrize(

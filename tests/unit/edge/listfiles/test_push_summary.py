@@ -29,13 +29,13 @@ def test_the_summary_counts_and_the_rejects_file_lists_each_row(write_file: Any,
     summary = summarise(read_lines([file], RING, OPTIONS, check), 300)
     write_rejects(path, read_lines([file], RING, OPTIONS, check), [file])
     assert (summary.lines, summary.parts, summary.accepted) == (4, 1, 2)
-    assert summary.codes == {"no_token": 1, "bad_window": 1}
+    assert summary.codes == {"no_token": 1, "expired": 1}
     assert summary.findings == {"id:checksum_failed": 1, "phone:phone_invalid": 1}
     compare, write_a_number = "column A: " + REMEDIES["checksum_failed"], "column B: " + REMEDIES["phone_invalid"]
     assert list(csv.reader(io.StringIO(path.read_text("utf-8-sig")))) == [
         ["file", "row", "code", "findings", "what_to_do"], ["2", "3", "", "id:checksum_failed", compare],
         ["2", "4", "no_token", "", "columns A, B: " + REMEDIES["no_token"]],
-        ["2", "5", "bad_window", "phone:phone_invalid", f"column C: {REMEDIES['bad_window']}; {write_a_number}"],
+        ["2", "5", "expired", "phone:phone_invalid", f"column C: {REMEDIES['expired']}; {write_a_number}"],
     ]  # fmt: skip
     assert path.read_bytes().startswith(b"\xef\xbb\xbf") and stat.S_IMODE(path.stat().st_mode) == 0o600
 
