@@ -23,6 +23,9 @@ WEAK = ("phone", "plate")
 DOMAINS = (*STRONG, *WEAK)
 """Domains of tokens. An entry that matches in several domains is reported with the first of them in this order."""
 
+ROUNDS = 64
+"""How often lines that wait for a gap to be filled are tried again. It bounds the time that a hostile batch can take."""
+
 Tokens = dict[str, tuple[str, ...]]
 """Tokens by domain, sorted; no domain is empty."""
 
@@ -111,13 +114,12 @@ class LineJoiner:
 
     def finish(self) -> list[JoinedLine]:
         """Returns the joined lines, in the order of their first lines."""
-        # Windows are tried in their order, forwards and backwards in turn, so that each pass closes every gap on one side.
-        waiting = sorted(self._waiting, key=lambda line: (line.from_us, line.position))
-        before = -1
-        while waiting and len(waiting) != before:
+        waiting = self._waiting
+        for _ in range(ROUNDS):
             before = len(waiting)
-            for _ in range(2):
-                waiting = [line for line in waiting if not self._join(line)][::-1]
+            waiting = [line for line in waiting if not self._join(line)]
+            if len(waiting) == before:
+                break
         for line in waiting:
             first = min(self._same(line), key=lambda one: one.position)
             self.refused.append(RefusedLine(line.position, line.line, "bad_window", first.line))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .client import CANARY, rfc3339
-from .oracle import CATEGORIES, DAY, MIB, MINUTE, SECOND, Ambiguous, Batch, Lists
+from .oracle import CATEGORIES, DAY, MIB, MINUTE, SECOND, Ambiguous, Batch, Entry, Lists
 
 KINDS = ("id", "passport", "pass", "phone", "plate")
 SUBJECTS = 30
@@ -36,7 +36,11 @@ class Office:
     clock: Callable[[], int]
     soon: int = 20 * MINUTE
     """Shortest time for which a line is valid, in µs."""
+    reasons: tuple[str, ...] = ("expired", "cleared")
+    """Reasons of its withdrawals."""
     numbers: int = 0
+    missing: list[dict[str, Any]] = field(default_factory=list)
+    """Parts that were not sent with their batches."""
     sequences: dict[tuple[str, str], int] = field(default_factory=dict)
     lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """(category, line) of valid lines, to be sent again."""
@@ -55,6 +59,8 @@ class Office:
             return [_bytes(word)]
         if chance < 0.36:
             return [self._spoilt()]
+        if chance < 0.4 and self.missing:
+            return [_bytes(self.missing.pop(0))]
         if chance < 0.5:
             return self._interleaved(self.batch(), self.batch(), whole=rng.random() < 0.8)
         return self._interleaved(self.batch(), [], whole=True)
@@ -64,7 +70,7 @@ class Office:
     def batch(self, **given: Any) -> list[dict[str, Any]]:
         """Returns the parts of a new batch, in order."""
         rng = self.rng
-        authority, name = where = rng.choice(self.names)
+        authority, _ = where = rng.choice(self.names)
         # Both authorities number their batches in the same way, so a batch_id is often used by both.
         self.numbers += rng.random() < 0.6
         while (authority, f"b{self.numbers}") in self.lists.batches:
@@ -75,7 +81,17 @@ class Office:
         sequence = last + rng.choice((1, 1, 2, 40))
         if rng.random() < 0.07 and last:
             sequence = rng.randrange(last + 1)
+        elif rng.random() < 0.03:
+            sequence = self.clock() // MS + 86_400_000 + 60_000
+            self.sequences[where] = last
+            return self._parts(where, mode, category, sequence, given)
         self.sequences[where] = max(last, sequence)
+        return self._parts(where, mode, category, sequence, given)
+
+    def _parts(
+        self, where: tuple[str, str], mode: str, category: str, sequence: int, given: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        rng, (authority, name) = self.rng, where
         lines = self._lines(where, mode, category)
         head = {
             "batch_id": f"b{self.numbers}",
@@ -89,7 +105,7 @@ class Office:
             "legal_basis": rng.choice((*("JN-2026-17",) * 25, "", None)),
             "purpose": "epidemic_control",
             "declared_lines": len(lines) + (rng.random() < 0.12),
-            "withdraw_reason": rng.choice(("expired", "cleared")) if mode == "withdraw" else None,
+            "withdraw_reason": rng.choice(self.reasons) if mode == "withdraw" else None,
         } | given
         parts = rng.choice((1, 1, 2, 3)) if len(lines) > 3 else 1
         size = max(1, -(-len(lines) // parts))
@@ -101,13 +117,16 @@ class Office:
         if mode == "withdraw":
             lines = [self._withdrawal(where) for _ in range(rng.choice((1, 2, 4, 9)))]
         else:
-            lines = [self._line(category) for _ in range(rng.choice((0, 1, 3, 6, 12, 18)))]
+            lines = [self._line(where, category) for _ in range(rng.choice((0, 1, 3, 6, 12, 18)))]
+            lines += [self._another_window(line) for line in lines if rng.random() < 0.1]
+            if rng.random() < 0.06:
+                lines = [self._under_key(line, "k3") for line in lines]
         if mode == "full" and rng.random() < 0.5:  # most of the list stays, so it is not held
             live = self.lists.live(where, self.clock())
             kept = [
                 {
                     "tokens": {kind: sorted(some) for kind, some in entry.tokens.items()},
-                    "valid_from": rfc3339(entry.valid_from),
+                    "valid_from": None if entry.valid_from is None else rfc3339(entry.valid_from),
                     "valid_to": rfc3339(entry.valid_to),
                 }
                 for entry in live
@@ -116,18 +135,53 @@ class Office:
             lines = kept + lines
         return [{"line": 1 + n * step, **line} for n, line in enumerate(lines)]
 
-    def _line(self, category: str) -> dict[str, Any]:
+    def _line(self, where: tuple[str, str], category: str) -> dict[str, Any]:
         rng, base = self.rng, self.clock() // MS * MS
+        live = self.lists.live(where, self.clock())
+        if live and rng.random() < 0.15:
+            return self._renewal(live)
         known = [line for of, line in self.lines if of == category]
         if known and rng.random() < 0.25:
             line = rng.choice(known)
             return line if rng.random() < 0.6 else line | {"valid_to": rfc3339(base + self.soon + 3 * DAY)}
         window = self._window(category)
         line = {"tokens": self._tokens(), "valid_from": rfc3339(window[0]), "valid_to": rfc3339(window[1])}
+        if rng.random() < 0.3:
+            line = (
+                line | {"valid_from": None}
+                if rng.random() < 0.5
+                else {k: v for k, v in line.items() if k != "valid_from"}
+            )
         if rng.random() < 0.15:
             return self._bad_line(line, base)
         self.lines.append((category, line))
         return line
+
+    def _renewal(self, live: list[Entry]) -> dict[str, Any]:
+        """Returns a line of one or two entries of a list, which become one, with a new window."""
+        tokens: dict[str, list[str]] = {}
+        for entry in self.rng.sample(live, min(len(live), self.rng.choice((1, 1, 2)))):
+            for kind, some in entry.tokens.items():
+                tokens[kind] = sorted({*tokens.get(kind, ()), *some})
+        return self._another_window({"tokens": tokens})
+
+    def _another_window(self, line: dict[str, Any]) -> dict[str, Any]:
+        """Returns a line of the same person whose window ends, and perhaps begins, at other times."""
+        base = self.clock() // MS * MS
+        line = {
+            "tokens": line["tokens"],
+            "valid_to": rfc3339(base + 2 * self.soon + self.rng.randrange(20 * DAY) // MS * MS),
+        }
+        if self.rng.random() < 0.6:
+            line["valid_from"] = rfc3339(base - self.rng.randrange(8 * DAY) // MS * MS)
+        return line
+
+    def _under_key(self, line: dict[str, Any], key_id: str) -> dict[str, Any]:
+        tokens = {
+            kind: sorted({f"{key_id}.{text.partition('.')[2]}" for text in some})
+            for kind, some in line["tokens"].items()
+        }
+        return line | {"tokens": tokens}
 
     def _window(self, category: str) -> tuple[int, int]:
         rng, base = self.rng, self.clock() // MS * MS
@@ -159,7 +213,8 @@ class Office:
                 line | {"tokens": {kind: [good, "370115199001011234"]}},
                 line | {"tokens": {kind: [good[:-1]]}},
                 {name: value for name, value in line.items() if name != "valid_to"},
-                line | {"valid_to": line["valid_from"]},
+                line | {"valid_from": rfc3339(base + 3 * DAY), "valid_to": rfc3339(base + 2 * DAY)},
+                line | {"valid_from": None, "valid_to": rfc3339(base + 29 * DAY)},
                 line | past,
                 line | {"valid_from": rfc3339(base - DAY), "valid_to": rfc3339(base + 28 * DAY)},
                 {"tokens": {kind: ["x"]}} | past,
@@ -170,7 +225,8 @@ class Office:
         rng = self.rng
         live = self.lists.live(where, self.clock())
         if live and rng.random() < 0.8:
-            tokens = rng.choice(live).tokens
+            changed = [entry for entry in live if entry.merged] or [e for e in live if e.first_batch != e.batch_id]
+            tokens = rng.choice(changed if changed and rng.random() < 0.5 else live).tokens
             kind = rng.choice(sorted(tokens))
             found = {kind: [rng.choice(sorted(tokens[kind]))]}
             return {"tokens": found if rng.random() < 0.6 else {k: sorted(some) for k, some in tokens.items()}}
@@ -184,7 +240,9 @@ class Office:
         if len({(r["authority"], r["batch_id"]) for r in records}) < bool(one) + bool(other):
             records = one  # the same batch_id twice
         if not whole and len(one) > 1:
-            records.remove(self.rng.choice(one))
+            missing = self.rng.choice(one)
+            records.remove(missing)
+            self.missing.append(missing)
         if self.rng.random() < 0.5:
             self.rng.shuffle(records)
         again = [record for record in records if self.rng.random() < 0.15]

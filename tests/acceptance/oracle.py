@@ -25,9 +25,9 @@ R17 A batch is identified by (authority, batch_id): two authorities may use the 
 R18 "Now" is the Kafka timestamp of the record that completes the batch. Parts may arrive in any order, and their lines
     are applied in the order of the parts. A part that arrives again before the batch is complete changes nothing.
 R19 `declared_lines` is the number of the whole batch, the same in every part.
-R20 The codes of a batch have the order of the text: no_legal_basis, unknown_category, stale_sequence, then the codes
-    that hold a batch. So a rejected batch is never held: a confirmation could not repair it.
-R21 "Withdrawals are never held for these" applies to all three codes, including count_mismatch.
+R20 The codes of a batch have the order of the text: no_legal_basis, unknown_category, stale_sequence, sequence_ahead, then
+    the codes that hold a batch. So a rejected batch is never held: a confirmation could not repair it.
+R21 "Withdrawals are never held for these" applies to all four codes, including count_mismatch.
 R22 The lines of a withdrawal have the codes no_token, bad_token and not_listed only ("need tokens only"). Their windows
     are not checked. `withdrawn` counts lines, as accepted and rejected do; for a full it counts entries. The category
     of the entry does not matter.
@@ -46,6 +46,12 @@ R27 The audit has one row for each batch, whatever its status, and one for each 
 R28 The view push_batches has one row for each batch, with its last receipt.
 R29 A Correction belongs to an alert, not to an entry: there is one for each alert_id. An entry that a `full` removed,
     that a line replaced or that expired was not withdrawn.
+R31 Lines are joined in their order. A line whose window leaves a gap to those of its entry waits for the lines after it,
+    which may fill the gap; then it is tried again, and refused if the gap is still there. What was refused joins nothing.
+R32 "No token's key id" (unknown_key_ids) is about the well-formed tokens of all lines, whatever their other codes. A
+    batch without any is not held for it.
+R33 An incomplete batch is answered when its first part is over 24 hours old. Here: by the first record of it after that.
+R34 `sequence` of a receipt is null where no batch of the list was ever applied.
 R30 The contract does not define the same tokens and window under another category in the same list. By its wording the
     line is a `duplicate`.
 """
@@ -58,8 +64,8 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -345,7 +351,9 @@ _SCHEMAS: dict[str, Check] = {
             "purpose": _one_of("epidemic_control"),
             "declared_lines": _integer(0),
             "lines": _list(
-                _object({"line": _integer(0), "tokens": _PUSHED_TOKENS}, {"valid_from": _time, "valid_to": _time})
+                _object(
+                    {"line": _integer(0), "tokens": _PUSHED_TOKENS}, {"valid_from": _nullable(_time), "valid_to": _time}
+                )
             ),
         },
         {
@@ -447,20 +455,31 @@ _NONE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Entry:
-    """One accepted line of a list. The window is half open."""
+    """One entry of a list. The window is half open; without a start it holds whenever something was observed."""
 
     authority: str
     list: str
     category: str
     batch_id: str
+    """The batch that last changed it."""
     line: int
+    """The line that first listed it."""
     tokens: dict[str, frozenset[str]]
-    valid_from: int
+    valid_from: int | None
     valid_to: int
+    first_batch: str = ""
+    first_sequence: int = 0
+    merged: frozenset[str] = frozenset()
+    """The ids of the entries that were merged into it."""
 
     @property
     def entry_id(self) -> str:
-        return f"{self.batch_id}:{self.line}"
+        return f"{self.first_batch}:{self.line}"
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Every id that it had."""
+        return self.merged | {self.entry_id}
 
     def has(self, kind: str, token_: str | None) -> bool:
         return token_ is not None and token_ in self.tokens.get(kind, _NONE)
@@ -483,16 +502,70 @@ def line_code(line: Mapping[str, Any], category: str, now: int, mode: str = "del
         return "bad_token"
     if mode == "withdraw":
         return None  # R22
-    if "valid_from" not in line or "valid_to" not in line:
+    if "valid_to" not in line:
         return "no_window"
-    start, end = _at(line["valid_from"]), _at(line["valid_to"])
-    if start >= end:
+    start, end = _start(line), _at(line["valid_to"])
+    if start is not None and start >= end:
         return "bad_window"
     if end <= now:
         return "expired"
-    if end - start > MAX_TERM and category != "health_pass":
-        return "term_too_long"
-    return None
+    return "term_too_long" if _too_long(start, end, category, now) else None
+
+
+def _start(line: Mapping[str, Any]) -> int | None:
+    return None if line.get("valid_from") is None else _at(line["valid_from"])
+
+
+def _too_long(start: int | None, end: int, category: str, now: int) -> bool:
+    return category != "health_pass" and end - (now if start is None else start) > MAX_TERM
+
+
+def _earliest(entries: Iterable[Entry]) -> int | None:
+    starts = [entry.valid_from for entry in entries]
+    return None if None in starts else min(start for start in starts if start is not None)
+
+
+def _has_gap(entries: Sequence[Entry]) -> bool:
+    """Returns whether some instant between the first start and the last end is in no window and touches none."""
+    ordered = sorted(entries, key=lambda entry: -1 if entry.valid_from is None else entry.valid_from)
+    return any(
+        later.valid_from is not None and later.valid_from > max(entry.valid_to for entry in ordered[:n])
+        for n, later in enumerate(ordered)
+        if n
+    )
+
+
+@dataclass
+class Joined:
+    """What the lines of one batch become before they are compared with the list (R31)."""
+
+    groups: list[list[Entry]] = field(default_factory=list)
+    """The lines of each entry, in their order, as entries."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Code by line number."""
+
+
+def join(lines: Sequence[Entry], category: str, now: int) -> Joined:
+    """Joins lines that have no code of their own. Each is given as the entry that it would be alone."""
+    joined, waiting = Joined(), list(lines)
+    place = {entry.line: n for n, entry in enumerate(lines)}
+    while True:
+        left: list[Entry] = []
+        for line in waiting:
+            same = [group for group in joined.groups if any(one.is_same_subject(line.tokens) for one in group)]
+            everyone = [*(one for group in same for one in group), line]
+            if same and _has_gap(everyone):
+                left.append(line)
+            elif same and _too_long(_earliest(everyone), max(one.valid_to for one in everyone), category, now):
+                joined.refused[line.line] = "term_too_long"
+            else:
+                others = [group for group in joined.groups if group not in same]
+                together = sorted(everyone, key=lambda one: place[one.line])
+                joined.groups = sorted([*others, together], key=lambda group: place[group[0].line])
+        if len(left) == len(waiting):
+            joined.refused |= {line.line: "bad_window" for line in left}
+            return joined
+        waiting = left
 
 
 @dataclass
@@ -507,6 +580,8 @@ class Trial:
     withdrawn: list[Entry] = field(default_factory=list)
     meant: set[str] = field(default_factory=set)
     """The ids of the entries that a line of the batch matches."""
+    kept: int = 0
+    """Number of entries that a line matched, among those that were there before."""
 
     def reject(self, line: int, code: str) -> None:
         self.counts["rejected"] += 1
@@ -521,8 +596,16 @@ class Trial:
         self.withdrawn += same
         self.after = [entry for entry in self.after if entry not in same]
 
-    def put(self, new: Entry) -> None:
-        same = [entry for entry in self.after if entry.is_same_subject(new.tokens)]
+    def put(self, group: Sequence[Entry], sequence: int) -> None:
+        """Applies the lines of one entry, which are joined."""
+        tokens: dict[str, frozenset[str]] = {}
+        for one in group:
+            tokens |= {kind: tokens.get(kind, _NONE) | some for kind, some in one.tokens.items()}
+        start, end = _earliest(group), max(one.valid_to for one in group)
+        new = replace(group[0], tokens=tokens, valid_from=start, valid_to=end, first_sequence=sequence)
+        same = [entry for entry in self.after if entry.is_same_subject(tokens) and entry.entry_id not in self.meant]
+        self.counts["duplicate"] += len(group) - 1
+        self.kept += len(same)
         shape = (new.tokens, new.valid_from, new.valid_to)
         if any((e.tokens, e.valid_from, e.valid_to) == shape for e in same):
             assert len(same) == 1, "what is equal to an entry and fits another would mean that these two fit"
@@ -532,14 +615,21 @@ class Trial:
             self.meant.add(same[0].entry_id)
             return
         self.counts["accepted"] += 1
-        self.after = [entry for entry in self.after if entry not in same] + [new]
+        self.after = [entry for entry in self.after if entry not in same]
+        if same:
+            senior = min(same, key=lambda entry: (entry.first_sequence, entry.line))
+            merged = frozenset(name for entry in same for name in entry.ids) - {senior.entry_id}
+            first = {"first_batch": senior.first_batch, "line": senior.line, "first_sequence": senior.first_sequence}
+            new = replace(new, merged=merged, **first)
+        if any(entry.entry_id == new.entry_id for entry in self.after):
+            raise Ambiguous("a batch_id that is used again")
+        self.after.append(new)
         self.meant.add(new.entry_id)
 
-    def drop_the_rest(self) -> None:
-        """The end of a `full` (R23)."""
-        kept = [entry for entry in self.after if entry.entry_id in self.meant]
-        self.counts["withdrawn"] = len(self.after) - len(kept)
-        self.after = kept
+    def drop_the_rest(self, before: int) -> None:
+        """The end of a `full` (R23), for a list of `before` entries."""
+        self.after = [entry for entry in self.after if entry.entry_id in self.meant]
+        self.counts["withdrawn"] = before - self.kept
 
 
 @dataclass
@@ -551,6 +641,8 @@ class Batch:
     receipt: dict[str, Any] | None = None
     at: int = 0
     """The Kafka timestamp of the record that completed it."""
+    first_at: int = 0
+    """The Kafka timestamp of its first record."""
 
     def add(self, record: dict[str, Any]) -> None:
         if _head(record) != _head(self.head):
@@ -594,14 +686,15 @@ class Lists:
 
     def push(self, record: Record, value: dict[str, Any]) -> dict[str, Any] | None:
         """Processes a batch or a part of one. Returns the receipt after the last part, else None."""
-        batch = self.batches.setdefault((value["authority"], value["batch_id"]), Batch(value))
+        batch = self.batches.setdefault((value["authority"], value["batch_id"]), Batch(value, first_at=record.at))
         if batch.receipt is not None:
             return batch.receipt  # R17
         batch.add(value)
-        if not batch.complete:
+        late = record.at - batch.first_at > DAY
+        if not batch.complete and not late:
             return None
         batch.at = record.at
-        status, code = self.verdict(batch, record.at)
+        status, code = ("rejected", "incomplete") if late else self.verdict(batch, record.at)
         action = "withdraw" if batch.head["mode"] == "withdraw" else "push"
         self._keep(batch.head["pushed_by"], action, batch.head)
         return self._answer(batch, status, code)
@@ -641,6 +734,8 @@ class Lists:
             return "rejected", "unknown_category"
         if where in self.applied and head["sequence"] <= self.applied[where]:
             return "rejected", "stale_sequence"
+        if head["sequence"] > now // 1000 + 86_400_000:
+            return "rejected", "sequence_ahead"
         if head["mode"] == "withdraw":
             return "applied", None  # R21
         if head["declared_lines"] != len(batch.lines):
@@ -649,9 +744,32 @@ class Lists:
             live, trial = len(self.live(where, now)), self.trial(batch, now)
             if live > 0 and not trial.after:
                 return "held", "would_empty"
-            if live >= 10 and 2 * trial.counts["withdrawn"] > live:
+            leaving = trial.counts["withdrawn"]
+            if (live >= 10 and 2 * leaving > live) or (leaving > 1000 and 5 * leaving > live):
                 return "held", "would_shrink"
+        if self.has_unknown_keys(batch, now):
+            return "held", "unknown_key_ids"
         return "applied", None
+
+    def has_unknown_keys(self, batch: Batch, now: int) -> bool:
+        """Returns whether no token of a batch has a key that another list has, while there is one (R32)."""
+        where = (batch.head["authority"], batch.head["list"])
+        used = {
+            text.partition(".")[0]
+            for line in batch.lines
+            if (texts := [text for some in line["tokens"].values() for text in some])
+            and all(TOKEN.fullmatch(text) for text in texts)
+            for text in texts
+        }
+        others = [e for name, entries in self.entries.items() if name != where for e in entries]
+        expired = [e for name, entries in self.expired.items() if name != where for e in entries]
+        answers = set()
+        for some in ([e for e in others if e.valid_to > now], others, others + expired):
+            known = {key_id for entry in some for key_id in key_ids(entry)}
+            answers.add(bool(used) and bool(some) and not used & known)
+        if len(answers) > 1:
+            raise Ambiguous("whether what has expired still counts for the keys of a list")
+        return answers.pop()
 
     def live(self, where: tuple[str, str], now: int) -> list[Entry]:
         return [entry for entry in self.entries.get(where, []) if entry.valid_to > now]
@@ -660,19 +778,25 @@ class Lists:
         """Returns the effect that the batch would have now. Changes nothing."""
         head = batch.head
         where = (head["authority"], head["list"])
-        trial = Trial(self.live(where, now))
+        live = self.live(where, now)
+        trial, good = Trial(live), dict[int, Entry]()
+        codes = {line["line"]: line_code(line, head["category"], now, head["mode"]) for line in batch.lines}
         for line in batch.lines:
-            code = line_code(line, head["category"], now, head["mode"])
-            tokens = {kind: frozenset(texts) for kind, texts in line["tokens"].items() if texts}
-            if code is not None:
-                trial.reject(line["line"], code)
+            number, tokens = line["line"], {kind: frozenset(texts) for kind, texts in line["tokens"].items() if texts}
+            if codes[number] is None and head["mode"] != "withdraw":
+                about = (head["category"], head["batch_id"], number, tokens, _start(line), _at(line["valid_to"]))
+                good[number] = Entry(*where, *about, first_batch=head["batch_id"])
+        joined = join(list(good.values()), head["category"], now)
+        for line in batch.lines:
+            number, tokens = line["line"], {kind: frozenset(texts) for kind, texts in line["tokens"].items() if texts}
+            if (code := codes[number] or joined.refused.get(number)) is not None:
+                trial.reject(number, code)
             elif head["mode"] == "withdraw":
-                trial.withdraw(line["line"], tokens)
-            else:
-                window = _at(line["valid_from"]), _at(line["valid_to"])
-                trial.put(Entry(*where, head["category"], head["batch_id"], line["line"], tokens, *window))
+                trial.withdraw(number, tokens)
+        for group in joined.groups:
+            trial.put(group, head["sequence"])
         if head["mode"] == "full":
-            trial.drop_the_rest()
+            trial.drop_the_rest(len(live))
         return trial
 
     def _answer(self, batch: Batch, status: str, code: str | None, *, confirmed: bool = False) -> dict[str, Any]:
@@ -693,6 +817,7 @@ class Lists:
             "lines_declared": head["declared_lines"],
             **trial.counts,
             "rejects": trial.rejects[:1000],
+            "sequence": self.applied.get((head["authority"], head["list"])),
             "confirmed": confirmed,
             "confirmation": set(),
         }
@@ -814,7 +939,11 @@ class _Event:
 
     def valid(self, lists: Lists) -> list[Entry]:
         expired = [entry for entries in lists.expired.values() for entry in entries]
-        valid = [e for e in lists.all() + expired if e.valid_from <= self.observed_at < e.valid_to]
+        valid = [
+            e
+            for e in lists.all() + expired
+            if (e.valid_from is None or e.valid_from <= self.observed_at) and self.observed_at < e.valid_to
+        ]
         if any(e.valid_to <= self.decided_at for e in valid):
             raise Ambiguous("an entry that was valid when observed and has expired by the worker's clock")
         return valid

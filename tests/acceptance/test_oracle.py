@@ -400,7 +400,8 @@ def test_another_window_or_more_tokens_replace_all_entries_that_match() -> None:
         batch(entry_line(3, tokens=both), batch_id="b2", sequence=2),
     )
     assert counts(lists, "b2") == (1, 0, 0)
-    assert [e.entry_id for e in lists.all()] == ["b2:3"]
+    [entry] = lists.all()
+    assert (entry.entry_id, entry.batch_id, entry.ids) == ("b1:1", "b2", {"b1:1", "b1:2"})
 
 
 def test_a_phone_matches_only_where_neither_side_has_a_document() -> None:
@@ -420,6 +421,8 @@ def test_a_phone_matches_only_where_neither_side_has_a_document() -> None:
         ({"valid_to": AT}, "expired"),
         ({"valid_to": "2026-12-21T00:00:00Z"}, None),
         ({"valid_to": "2026-12-21T00:00:01Z"}, "term_too_long"),
+        ({"valid_from": None, "valid_to": "2026-12-22T00:00:00Z"}, None),
+        ({"valid_from": None, "valid_to": "2026-12-22T00:00:01Z"}, "term_too_long"),
     ],
 )
 def test_a_line_gets_the_first_code_that_applies(line: dict[str, Any], code: str | None) -> None:
@@ -436,6 +439,7 @@ def test_a_line_gets_the_first_code_that_applies(line: dict[str, Any], code: str
         ({"legal_basis": ""}, "no_legal_basis"),
         ({"category": "x"}, "unknown_category"),
         ({"sequence": 1}, "stale_sequence"),
+        ({"sequence": NOW_MS + 86_400_001}, "sequence_ahead"),
     ],
 )
 def test_a_rejected_batch_changes_nothing_and_counts_nothing(fields: dict[str, Any], code: str) -> None:
@@ -466,8 +470,9 @@ def test_parts_come_in_any_order_and_twice_and_apply_in_their_order() -> None:
     one = batch(entry_line(1), part=1, parts=2, declared_lines=2)
     two = one | {"part": 2, "lines": [entry_line(2, valid_to="2026-11-29T00:00:00Z")]}
     lists = listed(two, two, one)
-    assert counts(lists, "b1") == (2, 0, 0)
-    assert [e.entry_id for e in lists.all()] == ["b1:2"]
+    assert counts(lists, "b1") == (1, 1, 0)
+    [entry] = lists.all()
+    assert entry.entry_id == "b1:1" and entry.valid_to == oracle.instant("2026-11-30T00:00:00Z")
     assert not listed(two, two).all()
 
 
@@ -481,7 +486,7 @@ def test_a_full_keeps_the_entries_that_it_names_and_removes_the_others() -> None
     lists = listed(batch(*lines(3)), batch(kept, changed, batch_id="b2", mode="full", sequence=2))
     assert counts(lists, "b2") == (1, 1, 0)
     assert receipt_of(lists, "b2")["withdrawn"] == 1
-    assert sorted(e.entry_id for e in lists.all()) == ["b1:1", "b2:7"]
+    assert sorted(e.entry_id for e in lists.all()) == ["b1:1", "b1:2"]
 
 
 @pytest.mark.parametrize(
@@ -527,6 +532,47 @@ def test_only_a_second_person_confirms_and_only_until_a_higher_sequence_was_appl
     assert [row[:2] for row in lists.audit] == [("li", "push"), ("chen", "confirm")]
     assert [e.batch_id for e in listed(held, later, word).all()] == ["later"]
     assert "not_held" in lists.confirm(record(b"", PUSHES), word)["confirmation"]
+
+
+def test_lines_of_one_person_are_joined_and_a_gap_is_not_bridged() -> None:
+    early = entry_line(1, valid_to="2026-11-25T00:00:00Z")
+    late = entry_line(2, valid_from="2026-11-26T00:00:00Z")
+    lists = listed(batch(early, late))
+    assert counts(lists, "b1") == (1, 0, 1) and receipt_of(lists, "b1")["rejects"] == [
+        {"line": 2, "code": "bad_window"}
+    ]
+    between = entry_line(3, valid_from="2026-11-24T12:00:00Z", valid_to="2026-11-26T00:00:00Z")
+    lists = listed(batch(early, late, between))
+    [entry] = lists.all()
+    assert counts(lists, "b1") == (1, 2, 0)
+    assert (entry.valid_from, entry.valid_to) == (
+        oracle.instant("2026-11-23T00:00:00Z"),
+        oracle.instant("2026-11-30T00:00:00Z"),
+    )
+
+
+def test_a_renewal_without_a_start_still_matches_what_was_observed_before_it() -> None:
+    free = {"valid_from": None}
+    lists = listed(
+        batch(entry_line(**free)), batch(entry_line(valid_to="2026-12-01T00:00:00Z", **free), batch_id="b2", sequence=2)
+    )
+    assert rules(scan(observed_at="2026-11-23T00:00:00Z"), lists) == [(0, "confirmed_case")]
+
+
+def test_a_batch_under_keys_of_no_other_list_is_held() -> None:
+    strange = entry_line(tokens={"id": ["k9" + ID[ID.index(".") :]]})
+    lists = listed(
+        batch(entry_line()), batch(strange, list="l2", batch_id="b2"), batch(strange, batch_id="b3", sequence=3)
+    )
+    assert (receipt_of(lists, "b2")["code"], receipt_of(lists, "b3")["code"]) == ("unknown_key_ids", None)
+
+
+def test_a_batch_whose_last_part_comes_after_a_day_is_incomplete() -> None:
+    one = batch(entry_line(1), part=1, parts=2, declared_lines=2)
+    two = one | {"part": 2, "lines": [entry_line(2, tokens=OTHER)]}
+    for ms, code in ((86_400_000, None), (86_400_001, "incomplete")):
+        sent = [record(one, PUSHES), record(two, PUSHES, 1, NOW_MS + ms)]
+        assert receipt_of(oracle.expect(sent).lists, "b1")["code"] == code
 
 
 def test_an_expired_entry_is_not_on_the_list() -> None:

@@ -49,6 +49,8 @@ def batch(rng: random.Random, n: int) -> dict[str, Any]:
             "valid_from": first.isoformat(),
             "valid_to": (first + timedelta(days=rng.choice([0, 2, 5, 28, 29]))).isoformat(),
         }
+        if rng.random() < 0.3:
+            line["valid_from"] = None
         if rng.random() < 0.05:
             del line["valid_to"]
         lines.append(line)
