@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ from ninezero import Device, Traveller
 from ninezero.agents.cli import main as cli
 from ninezero.schemas.formats import WATCHLIST
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.documents.key_ring import new_ring
+from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.edge.documents.normal_forms import check_character
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device import read
@@ -231,6 +232,101 @@ def test_a_withdrawal_for_mistake_corrects_each_alert_once(lists: ListUnderTest)
     wrong = {a["alert_id"] for a in alerts if a["reasons"][0]["entries"][0]["entry_id"] == "a1:1"}
     assert {c["correction_of"] for c in corrections()} == wrong and len(corrections()) == len(wrong) == 2
     assert {(c["site_id"], c["why"]) for c in corrections()} == {("road-01", "mistake")}
+
+
+class LateScans:
+    """A device that was without a network: its scans arrive long after they were observed."""
+
+    def __init__(self, lists: ListUnderTest) -> None:
+        self._lists, self._device = lists, f"late-{lists.name}"
+        self._ring = KeyRing.load(Path(lists.system.env["NINEZERO_KEYS"]))
+        self._seq = itertools.count()
+
+    def send(self, person: str, observed: datetime) -> int:
+        """Sends the scan of a person. Returns its sequence number."""
+        who = {"role": "pedestrian", "tokens": {"id": self._ring.tokens("id", person)[0]}, "temperature_c": 36.5}
+        seq = next(self._seq)
+        event = {
+            "device_id": self._device,
+            "seq": seq,
+            "site_id": "road-01",
+            "observed_at": observed,
+            "kind": "pedestrian",
+            "people": [who],
+        }
+        producer = KafkaProducer(bootstrap_servers=self._lists.system.env["NINEZERO_KAFKA"])
+        producer.send(self._lists.system.prefix + "checkpoint-scans", orjson.dumps(event), b"road-01").get(10)
+        producer.close()
+        return seq
+
+    def outcome(self, person: str, observed: datetime) -> str:
+        """Sends the scan of a person, and returns its outcome."""
+        seq, found = self.send(person, observed), list[str]()
+
+        def answered() -> bool:
+            outcomes = [row for each in read(self._lists.system, "screening-outcomes") for row in each["outcomes"]]
+            found[:] = [row[2] for row in outcomes if row[:2] == [self._device, seq]]
+            return bool(found)
+
+        wait_for(answered, 20, "the outcome")
+        return found[0]
+
+
+def test_a_renewal_does_not_unlist_people_for_what_was_observed_before_it(lists: ListUnderTest) -> None:
+    people, late = lists.people, LateScans(lists)
+    until, later = (f"{datetime.now() + timedelta(days=days):%Y-%m-%d}" for days in (9, 12))
+    path = lists.csv([f"{person},{until}" for person in people[:3]], "id,截止")
+    offline = datetime.now(UTC) - timedelta(hours=9)
+    assert "3 accepted, 0 duplicate" in lists.push(path)
+    wait_until_applied()
+    after_the_first = datetime.now(UTC)
+    assert late.outcome(people[0], after_the_first) == "refer"
+    assert late.outcome(people[0], offline) == "refer"  # observed before the first push
+    assert "0 accepted, 3 duplicate" in lists.push(path)
+    for renewal in (
+        ("--full",),
+        (),
+        ("--days", "13"),
+    ):
+        renewed = lists.csv([f"{person},{'' if '--days' in renewal else later}" for person in people[:3]], "id,截止")
+        lists.push(renewed, *renewal)
+        wait_until_applied()
+        assert [late.outcome(people[1], at) for at in (after_the_first, offline)] == ["refer", "refer"], renewal
+    assert late.outcome(people[4], after_the_first) == "clear"
+
+
+def test_a_withdrawal_for_mistake_after_renewals_and_a_merger_corrects_every_alert(lists: ListUnderTest) -> None:
+    people, until = lists.people, f"{datetime.now() + timedelta(days=9):%Y-%m-%d}"
+    lists.push(lists.csv([people[0], people[2]]), "--days", "5", "--batch-id", "m1")
+    lists.push(lists.csv([people[1]]), "--days", "5", "--batch-id", "m2")
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[1], people[2]) == ["refer"] * 3
+    lists.push(lists.csv([people[0]]), "--days", "6", "--batch-id", "m3")  # a renewal
+    wait_until_applied()
+    assert lists.outcomes(people[0]) == ["refer"]
+    both = lists.csv([f"{people[0]},{people[1]},{until}"], "id,pass,截止")
+    first = lists.csv([f"{people[1]},{people[1]},{until}"], "id,pass,截止")
+    assert "1 accepted" in lists.push(first, "--batch-id", "m4")
+    assert "1 accepted" in lists.push(both, "--batch-id", "m5")  # it is both entries, which become one
+    shown = lists.system.run("watchlist", "show", "m2:1").stdout.decode()
+    assert "m2:1 on cdc/" in shown and "was merged into m1:1" in shown and "m5" in shown
+    wait_until_applied()
+    assert lists.outcomes(people[0]) == ["refer"]
+    lists.restart("lists")
+    assert "1 withdrawn" in lists.push(lists.csv([people[0]]), "--withdraw", "--reason", "mistake", "--batch-id", "m6")
+
+    def named(*ids: str) -> set[str]:
+        alerts = [alert for alert in read(lists.system, "screening-alerts") if "reasons" in alert]
+        entries = {a["alert_id"]: {e["entry_id"] for r in a["reasons"] for e in r["entries"]} for a in alerts}
+        return {alert for alert, those in entries.items() if those & set(ids)}
+
+    def corrected() -> set[str]:
+        return {alert["correction_of"] for alert in read(lists.system, "screening-alerts") if "correction_of" in alert}
+
+    wrong = named("m1:1", "m2:1")
+    assert len(wrong) == 4
+    wait_for(lambda: wrong <= corrected(), 20, "the corrections")
+    assert not named("m1:2") & corrected()
 
 
 def test_an_expired_entry_stops_matching_and_leaves_the_topic_and_the_memory(lists: ListUnderTest) -> None:
