@@ -36,6 +36,10 @@ REMEDIES: dict[str, str] = {
 }
 """What to do, by code or flag."""
 
+SAME_AS = "same as row "
+"""Beginning of the finding of a row that is the same entry as an earlier row."""
+
+_SAME_ENTRY = "the rows are one entry, from the earliest start to the latest end: a row that leaves a gap or makes it too long is rejected"
 _OTHER = "check it"
 _FIELDS_OF_CODE = {
     "no_window": ("valid_from", "valid_to"),
@@ -51,6 +55,8 @@ def remedy(finding: str, columns: Mapping[str, str]) -> str:
         finding: a code, or a finding `field:flag`.
         columns: the letters of each field's column in the file.
     """
+    if finding.startswith(SAME_AS):
+        return _SAME_ENTRY
     field, _, flag = finding.rpartition(":")
     fields: Iterable[str] = [field] if field else _FIELDS_OF_CODE.get(flag, ())
     if flag == "no_token":

@@ -11,6 +11,7 @@ from ninezero.schemas.events import LineCode
 from ninezero.schemas.joined_lines import LineJoiner, Tokens, identifying, joinable
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine
+from ninezero.streams.edge.listfiles.remedies import SAME_AS
 
 SAME_ENTRY = "same entry as an earlier row"
 """The finding under which the summary counts the lines that belong to the entry of an earlier line."""
@@ -76,7 +77,7 @@ class SameEntries:
                 yield line
                 continue
             first = places[fate.first]
-            which = f"same as row {first.row}" + (f" of file {first.file}" if first.file != line.file else "")
+            which = f"{SAME_AS}{first.row}" + (f" of file {first.file}" if first.file != line.file else "")
             yield line._replace(code=line.code or fate.code, findings=(*line.findings, which))
 
 
