@@ -37,6 +37,7 @@ class QuarantineLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True
     fever: int
     symptoms: int
     reason: str
+    term_days: int
     version: int
 
     @classmethod
@@ -65,6 +66,7 @@ class FollowupLedgerRecord(Struct, array_like=True, forbid_unknown_fields=True, 
     batch_id: str
     visit: str
     closed: str
+    term_days: int
     version: int
 
     @classmethod

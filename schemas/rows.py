@@ -117,6 +117,7 @@ class QuarantineFactRow(NamedTuple):
     fever: bool
     symptoms: bool
     reason: str
+    term_days: int
     version: int
 
 
@@ -133,6 +134,7 @@ class FollowupFactRow(NamedTuple):
     batch_id: str
     visit: str
     closed: str
+    term_days: int
     version: int
 
 
@@ -145,7 +147,8 @@ OPEN = date(2099, 12, 31)
 class QuarantineCase(NamedTuple):
     """One quarantine case: its events (`facts`, JSON), and its counts for each (day, site) up to its last event.
 
-    An open case has been at `site_id` since the day `since`. The lists have one element a (day, site).
+    An open case has been at `site_id` since the day `since`. Its last day by its term is `last_day`. The lists have one element a
+    (day, site).
     """
 
     case_id: str
@@ -153,6 +156,7 @@ class QuarantineCase(NamedTuple):
     closed_on: date
     site_id: str
     since: date
+    last_day: date
     facts: str
     days: list[date]
     sites: list[str]
@@ -167,8 +171,8 @@ class QuarantineCase(NamedTuple):
     done_pm: list[int]
     misplaced: list[int]
     anomalies: list[int]
-    fever: list[int]
-    symptoms: list[int]
+    release_due: list[int]
+    term_exceeded: list[int]
 
 
 class QuarantineKept(NamedTuple):
@@ -189,14 +193,15 @@ class QuarantineKept(NamedTuple):
     done_pm: list[int]
     misplaced: list[int]
     anomalies: list[int]
-    fever: list[int]
-    symptoms: list[int]
+    release_due: list[int]
+    term_exceeded: list[int]
 
 
 class FollowupCase(NamedTuple):
     """One follow-up case: its events (`facts`, JSON), and its counts for each (day, district) up to its last event.
 
-    `first_visit` is 0 before the first visit. The lists have one element a (day, district).
+    `first_visit` is 0 before the first visit. The last day of an open case by its term is `last_day`. The lists have one element a
+    (day, district).
     """
 
     case_id: str
@@ -204,6 +209,7 @@ class FollowupCase(NamedTuple):
     closed_on: date
     district: str
     since: date
+    last_day: date
     opened_on: date
     batch_id: str
     first_visit: int
@@ -218,7 +224,8 @@ class FollowupCase(NamedTuple):
     overdue: list[int]
     open_at_end: list[int]
     anomalies: list[int]
-    symptoms: list[int]
+    release_due: list[int]
+    term_exceeded: list[int]
 
 
 class FollowupKept(NamedTuple):
@@ -239,7 +246,8 @@ class FollowupKept(NamedTuple):
     overdue: list[int]
     open_at_end: list[int]
     anomalies: list[int]
-    symptoms: list[int]
+    release_due: list[int]
+    term_exceeded: list[int]
     closing_days: list[date]
     closing_districts: list[str]
     closing_ways: list[str]
@@ -247,6 +255,17 @@ class FollowupKept(NamedTuple):
     delay_days: list[date]
     delay_districts: list[str]
     delays: list[int]
+
+
+class CareAlertFact(NamedTuple):
+    """One alert about a case or a transfer that was sent. `site_id` or `district` is empty. `version` follows from its Kafka timestamp."""
+
+    day: date
+    rule: str
+    site_id: str
+    district: str
+    alert_id: str
+    version: int
 
 
 class PushReceiptRow(NamedTuple):
@@ -344,6 +363,7 @@ TABLES: dict[str, type[NamedTuple]] = {
     "quarantine_kept": QuarantineKept,
     "followup_cases": FollowupCase,
     "followup_kept": FollowupKept,
+    "care_alert_facts": CareAlertFact,
     "push_receipts": PushReceiptRow,
     "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
@@ -365,6 +385,7 @@ KEY_COLUMNS: dict[str, tuple[str, ...]] = {
     "transfer_facts": ("day", "device_id", "seq"),
     "quarantine_facts": ("device_id", "seq"),
     "followup_facts": ("device_id", "seq"),
+    "care_alert_facts": ("day", "rule", "alert_id"),
     "push_receipts": ("authority", "batch_id"),
     "push_audit": ("authority", "batch_id", "action"),
     "dead_letter_facts": ("topic", "partition", "offset", "at_ms"),

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from ninezero.schemas.events import Identifier
+from ninezero.schemas.events import Identifier, TermDays
 from ninezero.streams.errors import UserError
 
 
@@ -68,6 +68,7 @@ class Settings:
     replay: bool = False
     max_list_age: float = 300.0
     transfer_hours: float = 6.0
+    term_days: int = 14
     http: tuple[str, int] = ("127.0.0.1", 6066)
     """Host and port of the screening role; the other roles use the next ports."""
     workers: tuple[WorkerAddress, ...] = ()
@@ -169,6 +170,11 @@ SETTINGS = {
         "ledgers",
         "6",
     ),
+    "NINEZERO_TERM_DAYS": Setting(
+        "days that a quarantine or follow-up lasts whose first event states no term: 1 to 60; the same for both roles",
+        "ledgers, recording",
+        "14",
+    ),
     "NINEZERO_K": Setting("smallest count that is published; 11 or more", "ninezero publish", "11"),
     "NINEZERO_REPLAY": Setting(
         "1 for scenarios and back-fills: event times are accepted however old, case alerts follow event times, no facts are dropped",
@@ -225,6 +231,7 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
         replay=_flag(env, "NINEZERO_REPLAY"),
         max_list_age=_number(env, "NINEZERO_MAX_LIST_AGE", 1),
         transfer_hours=_transfer_hours(env),
+        term_days=_term_days(env),
         http=_address(env),
         workers=_workers(env),
         kafka_security=kafka_security(env),
@@ -286,6 +293,14 @@ def _is_host(host_and_port: str) -> bool:
 def k(env: Mapping[str, str]) -> int:
     """Returns `NINEZERO_K`, validated: 11 or more."""
     return int(_number(env, "NINEZERO_K", 11))
+
+
+def _term_days(env: Mapping[str, str]) -> int:
+    """Returns `NINEZERO_TERM_DAYS`, validated: a term in days."""
+    try:
+        return msgspec.convert(_value(env, "NINEZERO_TERM_DAYS"), TermDays, strict=False)
+    except msgspec.ValidationError:
+        raise _wrong("NINEZERO_TERM_DAYS", "write a whole number of days, 1 to 60") from None
 
 
 def timezone(env: Mapping[str, str]) -> str:

@@ -47,7 +47,7 @@ def quarantine_event(type_: str, at: str | datetime, site: str = "q1", n: int = 
 def followup_event(type_: str, at: str | datetime, district: str = "jiyang", n: int = 1, **more: Any) -> dict[str, Any]:
     """Returns a follow-up event of case n; `at` is as for `quarantine_event`."""
     when = at if isinstance(at, datetime) else datetime.fromisoformat(f"2020-02-{at}:00+08:00")
-    empty = dict.fromkeys(("source", "batch_id", "visit", "closed"))
+    empty = dict.fromkeys(("source", "batch_id", "visit", "closed", "term_days"))
     return {
         "device_id": "d",
         "seq": 0,
@@ -66,9 +66,11 @@ def facts(events: Events) -> dict[str, list[Any]]:
     for ms, event in events:
         version = FIRST_WINS - ms
         if "site_id" in event:
-            fact: Any = quarantine_fact(msgspec.convert(event, QuarantineEvent), version, FEVER_C)
+            fact: Any = quarantine_fact(
+                msgspec.convert(event, QuarantineEvent), version, FEVER_C, case_oracle.TERM_DAYS
+            )
         else:
-            fact = followup_fact(msgspec.convert(event, FollowupEvent), version)
+            fact = followup_fact(msgspec.convert(event, FollowupEvent), version, case_oracle.TERM_DAYS)
         by_case[event["case_id"]].append(fact)
     return by_case
 
@@ -105,12 +107,14 @@ def make(rng: random.Random, days_ago: tuple[int, int] = (12, 0)) -> Events:
             n,
             begin,
             here,
-            {} if quarantined else {"batch_id": "b1"},
+            {"term_days": rng.choice([None, 1, 2, 3, 5, 14])} | ({} if quarantined else {"batch_id": "b1"}),
             quarantined,
         )
         for step in steps:
             at = begin + timedelta(minutes=step)
-            if not quarantined:
+            if rng.random() < 0.15:
+                add("extended", n, at, here, {"term_days": rng.choice([None, 1, 2, 3, 4, 9, 21])}, quarantined)
+            elif not quarantined:
                 seen = rng.choice(["seen_well", "seen_symptomatic", "not_reached", "refused"])
                 add("visit", n, at, here, {"visit": seen}, False)
             elif rng.random() < 0.15:

@@ -1,6 +1,6 @@
 """The expected counts and alerts of quarantine and follow-up, by CONTRACT §6 alone: one clock moves all cases from event to event.
 
-It shares no code with the pipeline. It finds local noons and midnights by moving the clock in steps of 15 minutes.
+It shares no code with the pipeline. It finds 08:00, noon and midnight of each local day by moving the clock in steps of 15 minutes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ Event = dict[str, Any]
 Counts = dict[tuple[date, str], Counter[str]]
 
 
-def slot_ends(zone: ZoneInfo, since: datetime, last: date) -> Iterator[tuple[datetime, date, str]]:
-    """Yields the end of each slot up to the local day `last`, with the day and the slot."""
+TERM_DAYS = 14
+"""The term of a case that states none."""
+
+
+def bells(zone: ZoneInfo, since: datetime, last: date) -> Iterator[tuple[datetime, date, str]]:
+    """Yields the end of each slot (`am`, `pm`) and each 08:00 (`morning`) up to the local day `last`, with the day."""
     at = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=1)
     before = at.astimezone(zone)
     while before.date() <= last:
@@ -25,9 +29,37 @@ def slot_ends(zone: ZoneInfo, since: datetime, last: date) -> Iterator[tuple[dat
         local = at.astimezone(zone)
         if local.date() != before.date():
             yield at, before.date(), "pm"
+        elif before.hour < 8 <= local.hour:
+            yield at, local.date(), "morning"
         elif before.hour < 12 <= local.hour:
             yield at, local.date(), "am"
         before = local
+
+
+def last_days(events: list[Event], zone: ZoneInfo) -> tuple[dict[str, date], set[tuple[str, int]]]:
+    """Returns the last day of each case that was admitted or opened, and the extensions (by number) that are anomalies."""
+    begun: dict[str, date] = {}
+    ends: dict[str, date] = {}
+    over: set[str] = set()
+    wrong: set[tuple[str, int]] = set()
+    for event in sorted(events, key=_order):
+        case, day = event["case_id"], datetime.fromisoformat(event["observed_at"]).astimezone(zone).date()
+        if event["type"] in ("admitted", "opened") and case not in begun:
+            begun[case] = day
+            ends[case] = day + timedelta(days=event["term_days"] or TERM_DAYS)
+        elif event["type"] in ("released", "closed") and case in begun:
+            over.add(case)
+        elif event["type"] == "extended":
+            total = event["term_days"]
+            if case not in begun or case in over or total is None or begun[case] + timedelta(days=total) < day:
+                wrong.add((event["device_id"], event["seq"]))
+            else:
+                ends[case] = begun[case] + timedelta(days=total)
+    return ends, wrong
+
+
+def _order(event: Event) -> tuple[datetime, str, int]:
+    return datetime.fromisoformat(event["observed_at"]), event["device_id"], event["seq"]
 
 
 def first_contents(events: Iterable[tuple[int, Event]]) -> list[Event]:
@@ -41,10 +73,10 @@ def first_contents(events: Iterable[tuple[int, Event]]) -> list[Event]:
 
 
 def _agenda(events: list[Event], zone: ZoneInfo, last: date) -> list[tuple[datetime, int, str, int, Any]]:
-    """Returns all events and ends of slots in order. A slot ends before an event at the same instant."""
+    """Returns all events and bells in order. A bell rings before an event at the same instant."""
     times = [(datetime.fromisoformat(event["observed_at"]), event) for event in events]
     agenda: list[tuple[datetime, int, str, int, Any]] = [(at, 1, e["device_id"], e["seq"], e) for at, e in times]
-    ends = slot_ends(zone, min(at for at, _ in times), last)
+    ends = bells(zone, min(at for at, _ in times), last)
     agenda += [(at, 0, "", n, (day, slot)) for n, (at, day, slot) in enumerate(ends)]
     return sorted(agenda, key=lambda item: item[:4])
 
@@ -52,6 +84,7 @@ def _agenda(events: list[Event], zone: ZoneInfo, last: date) -> list[tuple[datet
 def quarantine(events: list[Event], zone: ZoneInfo, last: date, now: datetime) -> Counts:
     """Returns the rows of quarantine_by_day up to the local day `last`, with the counts `misplaced` and `anomalies`."""
     rows: Counts = defaultdict(Counter)
+    ends, wrong = last_days(events, zone)
     where: dict[str, str] = {}
     seen: set[str] = set()
     read: set[tuple[str, date, str]] = set()
@@ -60,8 +93,13 @@ def quarantine(events: list[Event], zone: ZoneInfo, last: date, now: datetime) -
         if not is_event:
             day, slot = event
             for case, site in where.items():
-                due.append((day, site, case, slot, at))
+                if slot == "morning":
+                    rows[day, site]["release_due"] += day == ends[case]
+                    continue
+                if day <= ends[case]:
+                    due.append((day, site, case, slot, at))
                 rows[day, site]["present"] += slot == "pm"
+                rows[day, site]["term_exceeded"] += slot == "pm" and day > ends[case]
             continue
         local, case, site = at.astimezone(zone), event["case_id"], event["site_id"]
         row = rows[local.date(), site]
@@ -69,7 +107,7 @@ def quarantine(events: list[Event], zone: ZoneInfo, last: date, now: datetime) -
             seen.add(case)
             where[case] = site
             row["admitted"] += 1
-        elif case not in where or event["type"] == "admitted":
+        elif case not in where or event["type"] == "admitted" or (event["device_id"], event["seq"]) in wrong:
             row["anomalies"] += 1
         elif event["type"] == "reading":
             read.add((case, local.date(), event["slot"] or ("am" if local.hour < 12 else "pm")))
@@ -105,6 +143,7 @@ def balance(rows: Counts, last: date) -> dict[tuple[date, str], tuple[int, int, 
 def followups(events: list[Event], zone: ZoneInfo, last: date, now: datetime) -> Counts:
     """Returns the rows of followups_by_day up to the local day `last`, with the count `anomalies`."""
     rows: Counts = defaultdict(Counter)
+    ends, wrong = last_days(events, zone)
     open_cases: dict[str, tuple[str, date]] = {}
     seen: set[str] = set()
     visited: set[tuple[str, date]] = set()
@@ -112,9 +151,12 @@ def followups(events: list[Event], zone: ZoneInfo, last: date, now: datetime) ->
         if not is_event:
             day, slot = event
             for case, (district, opened) in open_cases.items():
-                rows[day, district]["open"] += slot == "pm"
-                overdue = slot == "pm" and opened < day and (case, day) not in visited
-                rows[day, district]["overdue"] += overdue and at <= now
+                rows[day, district]["release_due"] += slot == "morning" and day == ends[case]
+                if slot == "pm":
+                    rows[day, district]["open"] += 1
+                    rows[day, district]["term_exceeded"] += day > ends[case]
+                    overdue = opened < day <= ends[case] and (case, day) not in visited
+                    rows[day, district]["overdue"] += overdue and at <= now
             continue
         day, case = at.astimezone(zone).date(), event["case_id"]
         row = rows[day, event["district"]]
@@ -129,6 +171,8 @@ def followups(events: list[Event], zone: ZoneInfo, last: date, now: datetime) ->
             row["opened"] += 1
         elif event["type"] == "closed" and case in open_cases:
             rows[day, open_cases.pop(case)[0]]["closed"] += 1
+        elif event["type"] == "extended" and (event["device_id"], event["seq"]) not in wrong:
+            continue
         else:
             row["anomalies"] += 1
     return {key: +row for key, row in rows.items() if +row}
@@ -139,67 +183,85 @@ Alerts = set[tuple[str, str, date, str | None, str]]
 
 
 def quarantine_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Alerts:
-    """Returns the alerts of quarantine cases whose events all arrived before any check for missing readings."""
+    """Returns the alerts of quarantine cases whose events all arrived before any check of the clock."""
     where: dict[str, str] = {}
     seen: set[str] = set()
     read: set[tuple[str, date, str]] = set()
-    illness: Alerts = set()
-    known: set[tuple[str, str, date, str]] = set()
     due: Alerts = set()
+    ends, _ = last_days(events, zone)
     for at, is_event, _, _, event in _agenda(events, zone, now.astimezone(zone).date()):
         if not is_event:
-            if at + timedelta(minutes=10) <= now:
-                due |= {("reading_missed", case, *event, site) for case, site in where.items()}
+            due |= {
+                one for case, site in where.items() for one in _clock_alerts(at, event, case, site, ends[case], now)
+            }
             continue
         local, case, kind = at.astimezone(zone), event["case_id"], event["type"]
-        slot = event["slot"] or ("am" if local.hour < 12 else "pm")
         if kind == "admitted" and case not in seen:
             seen.add(case)
             where[case] = event["site_id"]
-        elif case not in where or kind == "admitted" or (kind == "transferred" and not event["to_site_id"]):
+        elif case not in where:
             continue
-        if kind == "released":
+        elif kind == "released":
             del where[case]
-            continue
-        if kind == "transferred":
-            where[case] = event["to_site_id"]
-        if kind == "reading":
-            read.add((case, local.date(), slot))
-        found = {"fever": (event["temperature_c"] or 0) >= 37.3, "symptoms": event["symptoms"]}
+        elif kind == "transferred":
+            where[case] = event["to_site_id"] or where[case]
+        elif kind == "reading":
+            read.add((case, local.date(), event["slot"] or ("am" if local.hour < 12 else "pm")))
+    missed = {one for one in due if one[0] != "reading_missed" or one[1:4] not in read}
+    return illness_alerts(events, zone) | {one for one in missed if one[1] in where}
+
+
+def _clock_alerts(
+    at: datetime, bell: tuple[date, str], case: str, place: str, end: date, now: datetime
+) -> Iterator[tuple[str, str, date, str | None, str]]:
+    """Yields the alerts that a bell gives about an open case in quarantine, as if nothing was ever measured."""
+    day, slot = bell
+    if slot == "morning" and at <= now and day >= end:
+        yield ("release_due" if day == end else "term_exceeded"), case, day, None, place
+    if slot != "morning" and at + timedelta(minutes=10) <= now and day <= end:
+        yield "reading_missed", case, day, slot, place
+
+
+def illness_alerts(events: list[Event], zone: ZoneInfo) -> Alerts:
+    """Returns the alerts about fever and symptoms: the first of each case, rule, day and slot, whatever the state of the case."""
+    first: dict[tuple[str, str, date, str | None], str] = {}
+    for event in sorted(events, key=_order):
+        local = datetime.fromisoformat(event["observed_at"]).astimezone(zone)
+        if "district" in event:
+            slot, place = None, event["district"]
+            found = {"symptoms": event["visit"] == "seen_symptomatic"}
+        else:
+            slot, place = event["slot"] or ("am" if local.hour < 12 else "pm"), event["site_id"]
+            found = {"fever": (event["temperature_c"] or 0) >= 37.3, "symptoms": event["symptoms"]}
         for rule, is_so in found.items():
-            if is_so and (alert := (rule, case, local.date(), slot)) not in known:
-                known.add(alert)  # of two readings in a slot only the first gives an alert
-                illness.add((*alert, event["site_id"]))
-    return illness | {one for one in due if one[1] in where and one[1:4] not in read}
+            if is_so:
+                first.setdefault((rule, event["case_id"], local.date(), slot), place)
+    return {(*alert, place) for alert, place in first.items()}
 
 
 def followup_alerts(events: list[Event], zone: ZoneInfo, now: datetime) -> Alerts:
-    """Returns the alerts of follow-up cases whose events all arrived before any check for missing visits."""
+    """Returns the alerts of follow-up cases whose events all arrived before any check of the clock."""
     open_cases: dict[str, tuple[str, date]] = {}
     seen: set[str] = set()
     visited: set[tuple[str, date]] = set()
-    illness: Alerts = set()
-    known: set[tuple[str, str, date, None]] = set()
     due: Alerts = set()
+    ends, _ = last_days(events, zone)
     for at, is_event, _, _, event in _agenda(events, zone, now.astimezone(zone).date()):
         if not is_event:
-            if event[1] == "pm" and at + timedelta(minutes=10) <= now:
-                due |= {
-                    ("visit_overdue", case, event[0], None, place)
-                    for case, (place, begun) in open_cases.items()
-                    if begun < event[0]
-                }
+            day, slot = event
+            for case, (place, begun) in open_cases.items():
+                if slot == "morning" and at <= now and day >= ends[case]:
+                    due.add(("release_due" if day == ends[case] else "term_exceeded", case, day, None, place))
+                if slot == "pm" and at + timedelta(minutes=10) <= now and begun < day <= ends[case]:
+                    due.add(("visit_overdue", case, day, None, place))
             continue
         day, case = at.astimezone(zone).date(), event["case_id"]
         if event["type"] == "visit":
             visited.add((case, day))
-            alert = ("symptoms", case, day, None)
-            if case in open_cases and event["visit"] == "seen_symptomatic" and alert not in known:
-                known.add(alert)
-                illness.add((*alert, event["district"]))
         elif event["type"] == "opened" and case not in seen:
             seen.add(case)
             open_cases[case] = event["district"], day
         elif event["type"] == "closed":
             open_cases.pop(case, None)
-    return illness | {one for one in due if one[1] in open_cases and (one[1], one[2]) not in visited}
+    missed = {one for one in due if one[0] != "visit_overdue" or one[1:3] not in visited}
+    return illness_alerts(events, zone) | {one for one in missed if one[1] in open_cases}

@@ -11,14 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from zlib import crc32
 
 from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy.rules import RULES
-from ninezero.schemas.events import DeadLetter, DecisionGroup, Decisions, PushReceipt, encode
+from ninezero.schemas.events import (
+    CareAlert,
+    CareRule,
+    Correction,
+    DeadLetter,
+    DecisionGroup,
+    Decisions,
+    PushReceipt,
+    encode,
+)
 from ninezero.schemas.rows import ProgressRow, SiteRow
 from ninezero.streams.kafka.topics import (
+    ALERTS,
     ARRIVALS,
     DEAD_LETTERS,
     DECISIONS,
@@ -119,10 +129,11 @@ class History:
         self._silent_devices()
         self.receipts, self.letters = list(self._receipts()), list(self._letters())
         self.transfers = list(self._transfers(random.Random(seed)))
+        self.alerts = list(self._alerts())
 
     def messages(self) -> list[Message]:
         """Returns the records in random order; some occur twice."""
-        found = [*self._decisions(), *self.receipts, *self.letters, *self.transfers]
+        found = [*self._decisions(), *self.receipts, *self.letters, *self.alerts, *self.transfers]
         found += [Message(e.topic, e.at_ms, e.value, (e,)) for e in [*self.dispositions, *self.cases]]
         found += self.rng.sample(found, len(found) // 5)
         self.rng.shuffle(found)
@@ -328,6 +339,28 @@ class History:
             if datetime.fromisoformat(body["observed_at"]) < end:
                 at_ms = (int(at.timestamp()) * 1000) // 100_000 * 100_000 + n
                 yield Message(TRANSFERS, at_ms, encode(body), transfer=Sent(at_ms, body))
+
+    def _alerts(self) -> Iterator[Message]:
+        """Yields alerts as they were sent: of cases and transfers, some late or again from another place, beside other alerts."""
+        rng, rules = self.rng, get_args(CareRule)
+        for n in range(120):
+            rule, ago = rng.choice(rules), rng.randrange(FIRST_DAY)
+            at_home = rule in ("visit_overdue", "symptoms") and rng.random() < 0.7
+            day = self.today - timedelta(days=ago)
+            alert = CareAlert(
+                alert_id=f"{n:032x}", rule=rule, case_id=None if rule == "not_delivered" else case_events.case(n),
+                site_id=None if at_home else rng.choice(["q1", "q2", "s3"]), district=rng.choice(["d1", "d2"]) if at_home else None,
+                transfer_id=f"t{n}" if rule == "not_delivered" else None, day=day, slot=None, at=_time(self._now_ms),
+            )  # fmt: skip
+            ends_ms = self.days.end(day) // 1000
+            limit = ends_ms + 72 * 3_600_000
+            sent = rng.choice([ends_ms, ends_ms + 3_600_000, limit - 1, limit, limit + 1, limit + 86_400_000])
+            sent = min(sent, self._now_ms - 60_000)
+            yield Message(ALERTS, sent, encode(alert))
+            if rng.random() < 0.2:  # a worker that was killed sends it again; the case may have moved meanwhile
+                alert.site_id = alert.site_id and "q9"
+                yield Message(ALERTS, min(sent + 1000, self._now_ms), encode(alert))
+            yield Message(ALERTS, sent, encode(Correction(f"{n:032x}", "s1", _time(sent), "mistake")))
 
     def _letters(self) -> Iterator[Message]:
         for n in range(40):

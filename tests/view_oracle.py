@@ -5,6 +5,7 @@ Nothing here reads ClickHouse or shares code with the recording role. A frozen d
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ninezero.schemas.events import DeadLetter, PushReceipt, decoder
 from ninezero.schemas.rows import ProgressRow
-from ninezero.streams.kafka.topics import DEAD_LETTERS, RECEIPTS
+from ninezero.streams.kafka.topics import ALERTS, DEAD_LETTERS, RECEIPTS
 from tests import case_oracle, transfers
 from tests.acceptance import oracle
 from tests.acceptance.oracle import Decided
@@ -335,7 +336,8 @@ def _case_rows(recorded: Recorded, now: datetime, place: str, names: tuple[str, 
 
 
 def quarantine_by_day(recorded: Recorded, now: datetime) -> Rows:
-    names = ("admitted", "released", "transferred_in", "transferred_out", "present", "readings_due", "readings_done", "readings_missed")  # fmt: skip
+    names = ("admitted", "released", "transferred_in", "transferred_out", "present", "readings_due", "readings_done", "readings_missed",
+             "release_due", "term_exceeded")  # fmt: skip
     return _case_rows(recorded, now, "site_id", names)
 
 
@@ -364,7 +366,8 @@ def quarantine_occupancy(recorded: Recorded, now: datetime) -> Rows:
 
 
 def followups_by_day(recorded: Recorded, now: datetime) -> Rows:
-    return _case_rows(recorded, now, "district", ("opened", "visits", "reached", "closed", "overdue", "open"))
+    names = ("opened", "visits", "reached", "closed", "overdue", "open", "release_due", "term_exceeded")
+    return _case_rows(recorded, now, "district", names)
 
 
 def followup_anomalies_by_day(recorded: Recorded, now: datetime) -> Rows:
@@ -420,26 +423,24 @@ def followup_delay_by_day(recorded: Recorded, _: datetime) -> Rows:
     ]  # fmt: skip
 
 
-def care_alerts_by_day(recorded: Recorded, now: datetime) -> Rows:
-    zone, earliest = ZoneInfo(recorded.zone), {}
-    for event in sorted(recorded.cases(), key=lambda e: e.observed_ms):
-        body = event.body
-        hour = datetime.fromisoformat(body["observed_at"]).astimezone(zone).hour
-        if "district" in body:
-            rules, slot = {"symptoms": body["visit"] == "seen_symptomatic"}, ""
-        else:
-            slot = body["slot"] or ("am" if hour < 12 else "pm")
-            rules = {"fever": (body["temperature_c"] or 0) >= 37.3, "symptoms": bool(body["symptoms"])}
-        for rule in (rule for rule, is_so in rules.items() if is_so):
-            earliest.setdefault((rule, body["case_id"], event.day, slot), event.place)
+def care_alerts_by_day(recorded: Recorded, _: datetime) -> Rows:
+    """Counts the first alert of each id that was sent within 72 hours after its day."""
+    zone = ZoneInfo(recorded.zone)
+    first: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
+    for message in recorded.messages:
+        alert = json.loads(message.value) if message.topic is ALERTS else {}
+        if "rule" not in alert:
+            continue
+        ends = datetime.combine(date.fromisoformat(alert["day"]) + timedelta(days=1), datetime.min.time(), zone)
+        if message.timestamp >= (ends.timestamp() + 72 * 3600) * 1000:
+            continue
+        key = alert["alert_id"], alert["rule"]
+        if key not in first or message.timestamp < first[key][0]:
+            first[key] = message.timestamp, alert
     rows: Counter[tuple[Any, ...]] = Counter()
-    for (rule, _, day, _), place in earliest.items():
-        rows[day, rule, place] += 1
-    for row in quarantine_by_day(recorded, now):
-        rows[row["day"], "reading_missed", row["site_id"]] += row["readings_missed"]
-    for row in followups_by_day(recorded, now):
-        rows[row["day"], "visit_overdue", row["district"]] += row["overdue"]
-    return _named(dict(+rows), ("day", "rule", "site_id"), ("count",))
+    for _, alert in first.values():
+        rows[date.fromisoformat(alert["day"]), alert["site_id"] or "", alert["district"] or "", alert["rule"]] += 1
+    return _named(dict(rows), ("day", "site_id", "district", "rule"), ("alerts",))
 
 
 VIEWS: dict[str, Callable[[Recorded, datetime], Rows]] = {

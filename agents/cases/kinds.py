@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ninezero.agents.logic.cases import followups, quarantine, transfers
@@ -39,25 +40,30 @@ class CaseKind:
     """The field of its facts and alerts that identifies the case: `case_id`, or `transfer_id` of a transfer."""
 
 
-QUARANTINE = CaseKind(
-    topic=topics.QUARANTINE,
-    ledger=topics.QUARANTINE_LEDGER,
-    event=QuarantineEvent,
-    record=QuarantineLedgerRecord,
-    fact_of=lambda event, version: quarantine_fact(event, version, FEVER_C),
-    status=quarantine.status,
-    place_field="site_id",
-)
+def quarantine_kind(term_days: int) -> CaseKind:
+    """Returns the kind of the cases in quarantine. One whose admission states no term lasts for `term_days` days."""
+    return CaseKind(
+        topic=topics.QUARANTINE,
+        ledger=topics.QUARANTINE_LEDGER,
+        event=QuarantineEvent,
+        record=QuarantineLedgerRecord,
+        fact_of=partial(quarantine_fact, fever_c=FEVER_C, term_days=term_days),
+        status=quarantine.status,
+        place_field="site_id",
+    )
 
-FOLLOW_UP = CaseKind(
-    topic=topics.FOLLOWUPS,
-    ledger=topics.FOLLOWUP_LEDGER,
-    event=FollowupEvent,
-    record=FollowupLedgerRecord,
-    fact_of=followup_fact,
-    status=followups.status,
-    place_field="district",
-)
+
+def follow_up_kind(term_days: int) -> CaseKind:
+    """Returns the kind of the cases under follow-up. One whose opening states no term lasts for `term_days` days."""
+    return CaseKind(
+        topic=topics.FOLLOWUPS,
+        ledger=topics.FOLLOWUP_LEDGER,
+        event=FollowupEvent,
+        record=FollowupLedgerRecord,
+        fact_of=partial(followup_fact, term_days=term_days),
+        status=followups.status,
+        place_field="district",
+    )
 
 
 def transfer_kind(hours: float) -> CaseKind:

@@ -1,8 +1,8 @@
 """Monitors cases: writes every event to the ledger, and alerts staff once about each thing that they must know.
 
 The path of an event: chunk → accepted (or dead-lettered) → case → alerts acknowledged → ledger acknowledged → chunk done.
-After the end of a slot or day, missing reports are looked for in the partitions that have no backlog. In replay mode the
-times of each case's own events replace the clock.
+After the end of a slot or day, missing reports are looked for in the partitions that have no backlog, and at 08:00 the cases whose
+last day has come or is over. In replay mode the times of each case's own events replace the clock.
 """
 
 from __future__ import annotations
@@ -90,16 +90,19 @@ class CaseMonitor:
         changed = set()
         for one in accepted:
             event = one.event
+            fact = self._kind.fact_of(event, FIRST_WINS - one.kafka_ms)
+            if self._settings.replay:  # as if each event had arrived when it was observed
+                cases.before_event_in_replay(fact, changes)
             try:
-                is_new = cases.add(self._kind.fact_of(event, FIRST_WINS - one.kafka_ms), changes)
+                is_new = cases.add(fact, changes)
             except NeedsUpgradeFinish:  # the ledger cannot hold the fact before the upgrade is finished
                 rejected = Rejected("needs_upgrade_finish")
                 changes.messages.append(rejection(self._kind.topic, chunk, one.record, rejected))
                 continue
             if is_new:
                 changed.add(event.case_id)
-                if self._settings.replay:  # as if each event had arrived when it was observed
-                    cases.after_events_in_replay(event.case_id, _now_us(), changes)
+                if self._settings.replay:
+                    cases.after_event_in_replay(event.case_id, changes)
         if not self._settings.replay:
             for case_id in sorted(changed):
                 cases.after_events(case_id, _now_us(), changes)

@@ -30,7 +30,8 @@ A device that was offline sends the events of days within seconds.
 KEEP_CLOSED_US = 14 * 86_400 * 1_000_000
 """Time for which a closed case is kept, in µs."""
 
-_MISSING_REPORT_RULES = frozenset({"reading_missed", "visit_overdue", NOT_DELIVERED})
+_CLOCK_RULES = frozenset({"reading_missed", "visit_overdue", "release_due", "term_exceeded", NOT_DELIVERED})
+"""The rules that apply because time has passed and something was not reported. The others apply to what an event reports."""
 
 
 @dataclass
@@ -48,12 +49,14 @@ class Case:
     Attributes:
         facts: its facts, by (device_id, seq).
         alert_ids: the alerts that were raised.
-        next_check_us: when to check an open case for missing reports, or when to remove a closed one (Unix time in µs).
+        next_check_us: when to check an open case for what was not reported, or when to remove a closed one (Unix time in µs).
+        next_alarm_us: in replay mode, when the next alarm could arise by the times of the case's events (Unix time in µs).
     """
 
     facts: dict[tuple[str, int], Any] = field(default_factory=dict)
     alert_ids: set[str] = field(default_factory=set)
     next_check_us: int = 0
+    next_alarm_us: int = 0
 
 
 class PartitionCases:
@@ -95,15 +98,22 @@ class PartitionCases:
         return [case_id for case_id, case in self._cases.items() if case.next_check_us <= now_us]
 
     def after_events(self, case_id: str, now_us: int, changes: Changes) -> None:
-        """Raises the alerts about what new facts report. Missing reports are checked once the events have settled."""
-        self._raise_alerts(case_id, now_us, changes, include_missing=False)
+        """Raises the alerts about what new facts report. What was not reported is checked once the events have settled."""
+        self._raise_alerts(case_id, now_us, changes, include_clock=False)
         self._cases[case_id].next_check_us = now_us + SETTLE_US
 
-    def after_events_in_replay(self, case_id: str, now_us: int, changes: Changes) -> None:
-        """Raises all alerts as of the latest event of the case, missing reports included."""
-        as_of_us = max(fact.observed_us for fact in self._cases[case_id].facts.values())
-        self._raise_alerts(case_id, as_of_us, changes, include_missing=True)
-        self._cases[case_id].next_check_us = now_us + SETTLE_US
+    def before_event_in_replay(self, fact: Any, changes: Changes) -> None:
+        """Raises the alerts that the clock would have raised about the case of a fact before the fact was observed."""
+        case = self._cases.get(fact.case_id)
+        if case is not None and case.next_alarm_us <= fact.observed_us and _latest_us(case) <= fact.observed_us:
+            self._raise_alerts(fact.case_id, fact.observed_us, changes, include_clock=True)
+
+    def after_event_in_replay(self, case_id: str, changes: Changes) -> None:
+        """Raises all alerts of a case as of its latest event."""
+        case = self._cases[case_id]
+        latest_us = _latest_us(case)
+        status = self._raise_alerts(case_id, latest_us, changes, include_clock=True)
+        case.next_alarm_us = status.next_us or latest_us
 
     def check(self, case_id: str, now_us: int, changes: Changes) -> None:
         """Raises all alerts of a case as of now. Removes the case if it was closed more than KEEP_CLOSED_US ago."""
@@ -111,7 +121,7 @@ class PartitionCases:
         if not case.facts:  # the facts were deleted, and only alert marks were left behind
             self._remove(case_id, changes)
             return
-        status = self._raise_alerts(case_id, now_us, changes, include_missing=True)
+        status = self._raise_alerts(case_id, now_us, changes, include_clock=True)
         if status.closed_us is None:
             case.next_check_us = status.next_us or now_us + SETTLE_US
             return
@@ -122,16 +132,16 @@ class PartitionCases:
     def check_in_replay(self, case_id: str, as_of_us: int, now_us: int, changes: Changes) -> None:
         """Raises all alerts of a case as of an instant of the replay. Nothing is removed: the days of a replay are over."""
         if self._cases[case_id].facts:
-            status = self._raise_alerts(case_id, as_of_us, changes, include_missing=True)
+            status = self._raise_alerts(case_id, as_of_us, changes, include_clock=True)
             self._cases[case_id].next_check_us = FOREVER_US if status.next_us is None else now_us + SETTLE_US
 
-    def _raise_alerts(self, case_id: str, as_of_us: int, changes: Changes, *, include_missing: bool) -> CaseStatus:
+    def _raise_alerts(self, case_id: str, as_of_us: int, changes: Changes, *, include_clock: bool) -> CaseStatus:
         """Adds the alerts that were not raised before, and their marks for the ledger. Returns the status of the case."""
         case = self._cases[case_id]
         status = self._kind.status(list(case.facts.values()), self._days, as_of_us)
         for alarm in status.alarms:
             alert = alert_id(case_id, alarm)
-            if alert in case.alert_ids or (alarm.rule in _MISSING_REPORT_RULES and not include_missing):
+            if alert in case.alert_ids or (alarm.rule in _CLOCK_RULES and not include_clock):
                 continue
             case.alert_ids.add(alert)
             message = encode(self._alert(case_id, alert, alarm))
@@ -164,6 +174,10 @@ class PartitionCases:
 
     def _ledger_record(self, case_id: str, what: str, which: str, value: Any) -> OutgoingRecord:
         return internal_record(self._kind.ledger, _key(case_id, what, which), value)
+
+
+def _latest_us(case: Case) -> int:
+    return max((fact.observed_us for fact in case.facts.values()), default=0)
 
 
 def _key(case_id: str, what: str, which: str) -> bytes:

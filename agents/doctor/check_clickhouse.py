@@ -9,7 +9,7 @@ from ninezero.agents.doctor.findings import Results, could_not_check, failed, ok
 from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.agents.logic.problems import OVERDUE_DAYS
 from ninezero.agents.recording.overdue import overdue_days
-from ninezero.agents.recording.sealed_days import read_sealed_days
+from ninezero.agents.recording.sealed_days import read_sealed_days, sealed_by
 from ninezero.schemas.rows import KEY_COLUMNS
 from ninezero.streams.clickhouse import (
     ClickHouseDenied,
@@ -171,7 +171,7 @@ def _lost(engine: Engine) -> Results:
                 f"rows of {table} were lost and are recorded again since {began:%Y-%m-%d %H:%M} UTC",
                 "wait until the recording role is through, and find out why they were lost",
             )
-        elif missing := tallies.missing_for_good(state, read_sealed_days(engine)):
+        elif missing := tallies.missing_for_good(state, read_sealed_days(engine, sealed_by(table))):
             yield failed(
                 f"{sum(missing.values()):,} rows of {table} that were lost before {began:%Y-%m-%d %H:%M} UTC are not in Kafka any more",
                 f"restore the days {min(missing)} to {max(missing)} from a backup of ClickHouse",

@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo
 
 ONE_DAY = timedelta(days=1)
 
+MORNING_HOUR = 8
+"""The hour of the local day at which staff are told which terms end on it, or have ended."""
+
 
 class Days:
     """The local days of a time zone. A day on which the clocks change has 23 or 25 hours.
@@ -16,6 +19,7 @@ class Days:
         of_second: returns the local day of a Unix time in s. Results are cached, so pass whole minutes.
         start: returns the instant at which a day begins.
         noon: returns the instant of a day's local noon.
+        morning: returns the instant of 08:00 of a day, when staff are told what is to be done on it.
     """
 
     def __init__(self, timezone: str) -> None:
@@ -23,6 +27,7 @@ class Days:
         self.of_second = lru_cache(maxsize=100_000)(self._of_second)
         self.start = lru_cache(maxsize=10_000)(self._start)
         self.noon = lru_cache(maxsize=10_000)(self._noon)
+        self.morning = lru_cache(maxsize=10_000)(self._morning)
 
     def of(self, at_us: int) -> date:
         """Returns the local day of an instant."""
@@ -49,6 +54,22 @@ class Days:
 
     def _noon(self, day: date) -> int:
         return int(datetime(day.year, day.month, day.day, 12, tzinfo=self._zone).timestamp()) * 1_000_000
+
+    def _morning(self, day: date) -> int:
+        """Returns the first instant at which the clocks of a day show 08:00 or later.
+
+        If the clocks skip 08:00, that is when they are put forward: the offsets before and after the change then give two
+        instants, and the change lies between them. If they show 08:00 twice, the first time counts.
+        """
+        local = datetime(day.year, day.month, day.day, MORNING_HOUR, tzinfo=self._zone)
+        before, after = (int(local.replace(fold=fold).timestamp()) for fold in (0, 1))
+        while after < before:  # skipped: find the second of the change
+            middle = (before + after) // 2
+            if datetime.fromtimestamp(middle, self._zone).replace(tzinfo=None) < local.replace(tzinfo=None):
+                after = middle + 1
+            else:
+                before = middle
+        return before * 1_000_000
 
 
 def date_range(first: date, last: date) -> list[date]:

@@ -29,8 +29,8 @@ SITE_SEVERITY = ("unknown", "silent", "gaps", "quiet", "nothing", "ok")
 ProblemCode = Literal[
     "clickhouse_silent", "part_unknown", "workers_unknown", "order_ended", "order_ends", "worker_down", "worker_not_ready",
     "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
-    "gaps", "readings_missed", "beds_full", "overdue", "dead_letters", "facts_kept_too_long", "cases_kept_too_long",
-    "days_unpublished", "tasks_failing",
+    "gaps", "readings_missed", "beds_full", "overdue", "terms_exceeded", "dead_letters", "facts_kept_too_long",
+    "cases_kept_too_long", "days_unpublished", "tasks_failing",
 ]  # fmt: skip
 
 
@@ -210,6 +210,9 @@ def _cases(seen: Observation) -> list[Problem]:
     sites = _known(seen, "quarantine") or ()
     if missed := sum(site.readings_missed + site.missed_yesterday for site in sites):
         found.append(Problem("warn", "readings_missed", {"n": missed}))
+    cases = (*sites, *(_known(seen, "followups") or ()))
+    if exceeded := sum(place.term_exceeded for place in cases):
+        found.append(Problem("warn", "terms_exceeded", {"n": exceeded}))
     found += [
         Problem("warn", "beds_full", {"site": site.site_id})
         for site in sites

@@ -73,7 +73,10 @@ class DeadLetterCounts(NamedTuple):
 
 
 class QuarantineSite(NamedTuple):
-    """Places of a quarantine site, its readings of today, and those it missed yesterday."""
+    """Places of a quarantine site, its readings of today, and those it missed yesterday.
+
+    `release_due` counts the cases whose last day is today, `term_exceeded` those that are there after their last day.
+    """
 
     site_id: str
     capacity: int
@@ -83,10 +86,15 @@ class QuarantineSite(NamedTuple):
     readings_done: int
     readings_missed: int
     missed_yesterday: int
+    release_due: int = 0
+    term_exceeded: int = 0
 
 
 class DistrictFollowups(NamedTuple):
-    """Follow-up in a district: today's cases and visits, visits overdue at the end of yesterday, and closed cases."""
+    """Follow-up in a district: today's cases and visits, visits overdue at the end of yesterday, and closed cases.
+
+    `release_due` counts the cases whose last day is today, `term_exceeded` those that are open after their last day.
+    """
 
     district: str
     open: int = 0
@@ -97,6 +105,8 @@ class DistrictFollowups(NamedTuple):
     completed: int = 0
     lost_today: int = 0
     lost: int = 0
+    release_due: int = 0
+    term_exceeded: int = 0
 
 
 class SilentDevice(NamedTuple):

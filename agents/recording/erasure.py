@@ -210,7 +210,8 @@ def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
     clickhouse.ensure_schema(engine, timezone)
     before = _rows_by_table(engine)
     delete_all_cases(engine, datetime.now(ZoneInfo(timezone)).date())
-    retain(engine, datetime.now(UTC).date() + _PAST_EVERY_DAY)
+    last = datetime.now(UTC).date() + _PAST_EVERY_DAY
+    retain(engine, last, last)
     kept = kept_tables(engine)
     erased = sorted(before.keys() - kept)
     for table in erased:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from datetime import date
 from typing import NamedTuple
 
-from ninezero.agents.recording.sealed_days import read_sealed_days
+from ninezero.agents.recording.sealed_days import read_sealed_days, sealed_by
 from ninezero.streams.clickhouse import ClickHouseError, Engine, progress, tallies
 from ninezero.streams.clickhouse.progress import NO_DAY, Mark, MarksByDay, PartitionProgress
 from ninezero.streams.clickhouse.tallies import Counts, TableState, shortfall
@@ -70,11 +70,11 @@ class LossCheck:
                     failure = error
         # Sealed days and deletions are read after the rows were counted: rows that were dropped on purpose before they were
         # counted are then known to be no loss.
-        sealed_days = read_sealed_days(engine)
+        sealed_days = {sealed: read_sealed_days(engine, sealed) for sealed in {sealed_by(table) for table in counted}}
         epochs = tallies.read_epochs(engine)
         for table, found in counted.items():
             if epochs.get(table, TableState()).epoch == states[table].epoch:
-                self._judge(engine, table, states[table], found, sealed_days)
+                self._judge(engine, table, states[table], found, sealed_days[sealed_by(table)])
         if failure is not None:
             raise failure
 

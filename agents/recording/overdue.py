@@ -7,7 +7,8 @@ from datetime import date, datetime
 from typing import Literal
 
 from ninezero.agents.recording.publishing import last_publishable_day
-from ninezero.agents.recording.retention import FACT_TABLES, first_kept_day
+from ninezero.agents.recording.retention import FACT_TABLES, first_counted_alert_day, first_kept_day
+from ninezero.agents.recording.sealed_days import CARE_ALERTS
 from ninezero.streams.clickhouse import Engine
 
 OverdueTask = Literal["retention", "case_deletion", "publishing"]
@@ -26,6 +27,7 @@ def overdue_days(engine: Engine, now: datetime, timezone: str) -> dict[OverdueTa
     """
     kept, publishable = first_kept_day(now, timezone), last_publishable_day(now, timezone)
     facts = " UNION ALL ".join(f"SELECT min(day) AS first FROM ninezero_data.{table}" for table in FACT_TABLES)
+    alerts = f"SELECT min(day) AS first FROM ninezero_data.{CARE_ALERTS}"
     closed = " UNION ALL ".join(
         f"SELECT min(closed_on) AS first FROM ninezero_data.{kind}_cases FINAL WHERE closed_on > '{_CLOSED[0]}' AND closed_on < '{_CLOSED[1]}'"
         for kind in ("quarantine", "followup")
@@ -34,7 +36,10 @@ def overdue_days(engine: Engine, now: datetime, timezone: str) -> dict[OverdueTa
     days = f"SELECT min(day) AS first FROM ninezero_data.screening_facts WHERE day > ({published}) AND day <= '{publishable}'"
     used = engine.query("SELECT count() AS n FROM ninezero_data.publications")
     return {
-        "retention": _days_before(engine, facts, kept),
+        "retention": max(
+            _days_before(engine, facts, kept),
+            _days_before(engine, alerts, first_counted_alert_day(now, timezone)),
+        ),
         "case_deletion": _days_before(engine, closed, kept),
         "publishing": _days_before(engine, days, publishable) + 1 if int(used[0]["n"]) and _oldest(engine, days) else 0,
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from ninezero.agents.cases.acceptance import accepted_events
 from ninezero.agents.cases.event_clock import EventClock
-from ninezero.agents.cases.kinds import FOLLOW_UP, QUARANTINE
+from ninezero.agents.cases.kinds import follow_up_kind, quarantine_kind
 from ninezero.agents.cases.monitor import CaseMonitor
 from ninezero.agents.cases.transfer_monitor import TransferMonitor
 from ninezero.agents.roles.role import Role
@@ -41,6 +41,6 @@ async def build(role: Role) -> None:
     def consumer() -> Consumer:
         return role.app.consumer  # type: ignore[no-any-return]  # Faust has no types
 
-    for kind in (QUARANTINE, FOLLOW_UP):
+    for kind in (quarantine_kind(role.settings.term_days), follow_up_kind(role.settings.term_days)):
         add(kind.topic, CaseMonitor(role.settings, writer, kind, consumer, set_aside, clock))
     add(TRANSFERS, TransferMonitor(role.settings, writer, consumer, set_aside, arrivals, clock))

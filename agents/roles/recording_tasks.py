@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
@@ -89,15 +89,25 @@ async def apply_retention(connection: ThreadedConnection, timezone: str) -> None
     """Seals, freezes and drops due days once an hour, with the pauses of `retention.retain` between the steps."""
     attempts = _attempts("retention", "facts whose retention has ended cannot be dropped")
     while True:
-        with attempts:
-            before = retention.first_kept_day(datetime.now(UTC), timezone)
-            if await connection.call(partial(retention.seal, before=before)):
-                await asyncio.sleep(retention.SETTLE_SECONDS)
-            if await connection.call(partial(retention.freeze, before=before)):
-                await asyncio.sleep(retention.READ_SECONDS)
-            for dropped in await connection.call(partial(retention.drop_facts, before=before)):
-                log.info("retention: %s", dropped)
+        now = datetime.now(UTC)
+        due = {
+            retention.PASSAGES: retention.first_kept_day(now, timezone),
+            retention.ALERTS_SENT: retention.first_counted_alert_day(now, timezone),
+        }
+        for group, before in due.items():
+            with attempts:
+                await _retain(connection, group, before)
         await asyncio.sleep(RETAIN_SECONDS)
+
+
+async def _retain(connection: ThreadedConnection, group: retention.FactGroup, before: date) -> None:
+    """Seals, freezes and drops the due days of a group of facts."""
+    if await connection.call(partial(retention.seal, before=before, group=group)):
+        await asyncio.sleep(retention.SETTLE_SECONDS)
+    if await connection.call(partial(retention.freeze, before=before, group=group)):
+        await asyncio.sleep(retention.READ_SECONDS)
+    for dropped in await connection.call(partial(retention.drop_facts, before=before, group=group)):
+        log.info("retention: %s", dropped)
 
 
 async def delete_cases(connection: ThreadedConnection, timezone: str) -> None:

@@ -1,6 +1,15 @@
 """Wire types: every event and record on a topic, with its patterns and limits. One file per message family."""
 
-from ninezero.schemas.events.alerts import Alert, CareAlert, CareRule, Correction, Matched, MatchedEntry, Reason
+from ninezero.schemas.events.alerts import (
+    Alert,
+    CareAlert,
+    CareRule,
+    Correction,
+    Matched,
+    MatchedEntry,
+    Reason,
+    decode_care_alert,
+)
 from ninezero.schemas.events.base import (
     LOOSE_TIME,
     MAX_VALUE_BYTES,
@@ -14,6 +23,7 @@ from ninezero.schemas.events.base import (
     Seq,
     Service,
     StrictMessage,
+    TermDays,
     Time,
     Token,
     decoder,
@@ -102,6 +112,7 @@ __all__ = [
     "Seq",
     "Service",
     "StrictMessage",
+    "TermDays",
     "Time",
     "Token",
     "Tokens",
@@ -109,6 +120,7 @@ __all__ = [
     "TransferStage",
     "WatchlistEntry",
     "WatchlistRecord",
+    "decode_care_alert",
     "decoder",
     "encode",
 ]

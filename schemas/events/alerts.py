@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ninezero.schemas.events.base import decoder
+
 Matched = Literal["id", "passport", "pass", "phone", "plate"]
 CareRule = Literal[
     "reading_missed", "fever", "symptoms", "visit_overdue", "release_due", "term_exceeded", "not_delivered"
@@ -79,3 +81,12 @@ class CareAlert(Struct):
     day: date
     slot: Literal["am", "pm"] | None
     at: datetime
+
+
+def decode_care_alert(value: bytes) -> CareAlert | None:
+    """Decodes a record of the alerts: a CareAlert, or None for an alert of screening or a correction.
+
+    Raises:
+        ValueError: a CareAlert is not valid.
+    """
+    return decoder(CareAlert).decode(value) if b'"case_id"' in value else None

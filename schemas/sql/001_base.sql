@@ -415,19 +415,22 @@ SELECT at, who, action, batch_id, authority, list, lines FROM ninezero_data.push
 
 -- One row for each case, replaced as a whole when it has new events (agents/recording/case_tables.py): its events as JSON, its
 -- counts for each (day, place) up to its last event, and where an open case is from the day `since` on. version = sum of the
--- versions of its events, which only grows. An open case has closed_on = 2099-12-31.
+-- versions of its events, which only grows. An open case has closed_on = 2099-12-31; nothing is due after `last_day`, where its term
+-- ends.
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_cases (
-    case_id String, version UInt64, closed_on Date, site_id String, since Date, facts String CODEC(ZSTD),
+    case_id String, version UInt64, closed_on Date, site_id String, since Date, last_day Date, facts String CODEC(ZSTD),
     days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32), transferred_in Array(UInt32),
     transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32), done_am Array(UInt32),
-    done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), fever Array(UInt32), symptoms Array(UInt32)
+    done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), release_due Array(UInt32),
+    term_exceeded Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
-    case_id String, version UInt64, closed_on Date, district String, since Date, opened_on Date,
+    case_id String, version UInt64, closed_on Date, district String, since Date, last_day Date, opened_on Date,
     batch_id String, first_visit Int64, closed_as String, facts String CODEC(ZSTD),
     days Array(Date), districts Array(String), opened Array(UInt32), visits Array(UInt32), reached Array(UInt32),
-    closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32), symptoms Array(UInt32)
+    closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32), release_due Array(UInt32),
+    term_exceeded Array(UInt32)
 ) ENGINE = ReplacingMergeTree(version) ORDER BY case_id;
 
 -- The counts of deleted cases, without case numbers (agents/recording/case_deletion.py): one row for the cases that closed from
@@ -436,14 +439,14 @@ CREATE TABLE IF NOT EXISTS ninezero_data.followup_cases (
 CREATE TABLE IF NOT EXISTS ninezero_data.quarantine_kept (
     begins Date, ends Date, days Array(Date), sites Array(String), admitted Array(UInt32), released Array(UInt32),
     transferred_in Array(UInt32), transferred_out Array(UInt32), present Array(UInt32), due_am Array(UInt32), due_pm Array(UInt32),
-    done_am Array(UInt32), done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), fever Array(UInt32),
-    symptoms Array(UInt32)
+    done_am Array(UInt32), done_pm Array(UInt32), misplaced Array(UInt32), anomalies Array(UInt32), release_due Array(UInt32),
+    term_exceeded Array(UInt32)
 ) ENGINE = ReplacingMergeTree(ends) ORDER BY begins COMMENT 'kept by erase';
 
 CREATE TABLE IF NOT EXISTS ninezero_data.followup_kept (
     begins Date, ends Date, days Array(Date), districts Array(String), opened Array(UInt32), visits Array(UInt32),
     reached Array(UInt32), closed Array(UInt32), overdue Array(UInt32), open_at_end Array(UInt32), anomalies Array(UInt32),
-    symptoms Array(UInt32), closing_days Array(Date), closing_districts Array(String),
+    release_due Array(UInt32), term_exceeded Array(UInt32), closing_days Array(Date), closing_districts Array(String),
     closing_ways Array(String), closings Array(UInt32), delay_days Array(Date),
     delay_districts Array(String), delays Array(Int64)
 ) ENGINE = ReplacingMergeTree(ends) ORDER BY begins COMMENT 'kept by erase';
@@ -474,42 +477,44 @@ CREATE VIEW IF NOT EXISTS ninezero_data.quarantine_days AS
 SELECT day, site_id,
     sum(a) AS n_admitted, sum(b) AS n_released, sum(c) AS n_in, sum(d) AS n_out, sum(e) AS n_present, sum(f) AS n_due_am,
     sum(g) AS n_due_pm, sum(h) AS n_done_am, sum(i) AS n_done_pm, sum(j) AS n_misplaced, sum(k) AS n_anomalies,
-    sum(l) AS n_fever, sum(m) AS n_symptoms
+    sum(l) AS n_release_due, sum(m) AS n_exceeded
 FROM (
     SELECT day, site AS site_id, a, b, c, d, e, f, g, h, i, j, k, l, m
     FROM (
         SELECT days, sites, admitted, released, transferred_in, transferred_out, present, due_am, due_pm, done_am, done_pm,
-            misplaced, anomalies, fever, symptoms
+            misplaced, anomalies, release_due, term_exceeded
         FROM ninezero_data.quarantine_live
         UNION ALL
         SELECT days, sites, admitted, released, transferred_in, transferred_out, present, due_am, due_pm, done_am, done_pm,
-            misplaced, anomalies, fever, symptoms
+            misplaced, anomalies, release_due, term_exceeded
         FROM ninezero_data.quarantine_kept FINAL
     )
     ARRAY JOIN days AS day, sites AS site, admitted AS a, released AS b, transferred_in AS c, transferred_out AS d, present AS e,
-        due_am AS f, due_pm AS g, done_am AS h, done_pm AS i, misplaced AS j, anomalies AS k, fever AS l, symptoms AS m
+        due_am AS f, due_pm AS g, done_am AS h, done_pm AS i, misplaced AS j, anomalies AS k, release_due AS l, term_exceeded AS m
     UNION ALL
-    SELECT since + n AS day, site_id, 0, 0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0
-    FROM (SELECT since, site_id FROM ninezero_data.quarantine_live WHERE closed_on = toDate('2099-12-31'))
+    SELECT since + n AS day, site_id, 0, 0, 0, 0, 1, day <= last_day, day <= last_day, 0, 0, 0, 0, day = last_day, day > last_day
+    FROM (SELECT since, last_day, site_id FROM ninezero_data.quarantine_live WHERE closed_on = toDate('2099-12-31'))
     ARRAY JOIN range(toUInt32(greatest(0, dateDiff('day', since, toDate(now(), '{timezone}')) + 1))) AS n
 ) GROUP BY day, site_id;
 
 CREATE VIEW IF NOT EXISTS ninezero_data.followup_days AS
 SELECT day, district,
     sum(a) AS n_opened, sum(b) AS n_visits, sum(c) AS n_reached, sum(d) AS n_closed, sum(e) AS n_overdue, sum(f) AS n_open,
-    sum(g) AS n_anomalies, sum(h) AS n_symptoms
+    sum(g) AS n_anomalies, sum(h) AS n_release_due, sum(i) AS n_exceeded
 FROM (
-    SELECT day, place AS district, a, b, c, d, e, f, g, h
+    SELECT day, place AS district, a, b, c, d, e, f, g, h, i
     FROM (
-        SELECT days, districts, opened, visits, reached, closed, overdue, open_at_end, anomalies, symptoms FROM ninezero_data.followup_live
+        SELECT days, districts, opened, visits, reached, closed, overdue, open_at_end, anomalies, release_due, term_exceeded
+        FROM ninezero_data.followup_live
         UNION ALL
-        SELECT days, districts, opened, visits, reached, closed, overdue, open_at_end, anomalies, symptoms FROM ninezero_data.followup_kept FINAL
+        SELECT days, districts, opened, visits, reached, closed, overdue, open_at_end, anomalies, release_due, term_exceeded
+        FROM ninezero_data.followup_kept FINAL
     )
     ARRAY JOIN days AS day, districts AS place, opened AS a, visits AS b, reached AS c, closed AS d, overdue AS e,
-        open_at_end AS f, anomalies AS g, symptoms AS h
+        open_at_end AS f, anomalies AS g, release_due AS h, term_exceeded AS i
     UNION ALL
-    SELECT since + n AS day, district, 0, 0, 0, 0, 1, 1, 0, 0
-    FROM (SELECT since, district FROM ninezero_data.followup_live WHERE closed_on = toDate('2099-12-31'))
+    SELECT since + n AS day, district, 0, 0, 0, 0, day <= last_day, 1, 0, day = last_day, day > last_day
+    FROM (SELECT since, last_day, district FROM ninezero_data.followup_live WHERE closed_on = toDate('2099-12-31'))
     ARRAY JOIN range(toUInt32(greatest(0, dateDiff('day', since, toDate(now(), '{timezone}')) + 1))) AS n
 ) GROUP BY day, district;
 
@@ -518,9 +523,10 @@ CREATE VIEW IF NOT EXISTS ninezero.quarantine_by_day DEFINER = CURRENT_USER SQL 
 SELECT day, site_id, n_admitted AS admitted, n_released AS released, n_in AS transferred_in, n_out AS transferred_out,
     n_present AS present, n_due_am + n_due_pm AS readings_due, n_done_am + n_done_pm AS readings_done,
     if(toDateTime(concat(toString(day), ' 12:00:00'), '{timezone}') <= now(), n_due_am - n_done_am, 0)
-        + if(day < toDate(now(), '{timezone}'), n_due_pm - n_done_pm, 0) AS readings_missed
+        + if(day < toDate(now(), '{timezone}'), n_due_pm - n_done_pm, 0) AS readings_missed,
+    n_release_due AS release_due, n_exceeded AS term_exceeded
 FROM ninezero_data.quarantine_days
-WHERE n_admitted + n_released + n_in + n_out + n_present + n_due_am + n_due_pm > 0;
+WHERE n_admitted + n_released + n_in + n_out + n_present + n_due_am + n_due_pm + n_release_due > 0;
 
 -- Days on which present is not present of the day before + admitted + in - released - out. Empty if all events agree.
 -- `misplaced` counts transfers and releases that name a site where the case is not; two of them can cancel each other out.
@@ -538,7 +544,7 @@ FROM (
     ) GROUP BY day, site_id
 ) WHERE (is_present != should_be OR misplaced > 0) AND day <= toDate(now(), '{timezone}');
 
--- Events of cases that are not open, and transfers without a destination. They count nowhere else.
+-- Events of cases that are not open, transfers without a destination, and extensions without a valid term. They count nowhere else.
 CREATE VIEW IF NOT EXISTS ninezero.quarantine_anomalies_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, site_id, n_anomalies AS anomalies FROM ninezero_data.quarantine_days WHERE n_anomalies > 0;
 
@@ -552,8 +558,9 @@ FROM (
 
 CREATE VIEW IF NOT EXISTS ninezero.followups_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, n_opened AS opened, n_visits AS visits, n_reached AS reached, n_closed AS closed,
-    if(day < toDate(now(), '{timezone}'), n_overdue, 0) AS overdue, n_open AS open
-FROM ninezero_data.followup_days WHERE n_opened + n_visits + n_closed + n_open > 0;
+    if(day < toDate(now(), '{timezone}'), n_overdue, 0) AS overdue, n_open AS open,
+    n_release_due AS release_due, n_exceeded AS term_exceeded
+FROM ninezero_data.followup_days WHERE n_opened + n_visits + n_closed + n_open + n_release_due > 0;
 
 CREATE VIEW IF NOT EXISTS ninezero.followup_anomalies_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT day, district, n_anomalies AS anomalies FROM ninezero_data.followup_days WHERE n_anomalies > 0;
@@ -588,22 +595,38 @@ FROM (
     ARRAY JOIN delay_days AS day, delay_districts AS place, delays AS seconds
 ) GROUP BY day, district;
 
--- Number of alerts about cases, by day, rule and place; `site_id` is the district for follow-ups. Fever and symptoms count once for
--- each case, day and slot. No case number, nothing finer than the day.
+-- Case alerts -------------------------------------------------------------------------------------------------------------
+
+-- One row for each alert about a case or a transfer that was sent: the recorder reads them from the topic of the alerts. An alert
+-- that was sent again has the same alert_id, and the first one counts. The rows of a day are dropped 72 hours after its end.
+CREATE TABLE IF NOT EXISTS ninezero_data.care_alert_facts (
+    day Date, rule LowCardinality(String), site_id LowCardinality(String), district LowCardinality(String), alert_id String,
+    version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (day, rule, alert_id);
+
+-- The days whose alerts are frozen, as `sealed_days` for the other facts.
+CREATE TABLE IF NOT EXISTS ninezero_data.sealed_alert_days (
+    day Date, frozen UInt8, at DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = MergeTree ORDER BY (day, frozen, at) COMMENT 'kept by erase';
+
+CREATE TABLE IF NOT EXISTS ninezero_data.care_alert_days (
+    day Date, site_id LowCardinality(String), district LowCardinality(String), rule LowCardinality(String), alerts UInt64,
+    version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, district, rule) COMMENT 'kept by erase';
+
+CREATE VIEW IF NOT EXISTS ninezero_data.care_alerts_live AS
+SELECT day, site_id, district, rule, count() AS alerts FROM ninezero_data.care_alert_facts FINAL
+GROUP BY day, site_id, district, rule;
+
+-- No case number, nothing finer than the day. A frozen day is never counted again.
 CREATE VIEW IF NOT EXISTS ninezero.care_alerts_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
-SELECT day, rule, site_id, sum(n) AS count
+SELECT day, site_id, district, rule, argMax(alerts, frozen) AS alerts
 FROM (
-    SELECT day, 'fever' AS rule, site_id, n_fever AS n FROM ninezero_data.quarantine_days
+    SELECT *, 0 AS frozen FROM ninezero_data.care_alerts_live
+    WHERE day NOT IN (SELECT day FROM ninezero_data.sealed_alert_days WHERE frozen = 1)
     UNION ALL
-    SELECT day, 'symptoms' AS rule, site_id, n_symptoms AS n FROM ninezero_data.quarantine_days
-    UNION ALL
-    SELECT day, 'symptoms' AS rule, district AS site_id, n_symptoms AS n FROM ninezero_data.followup_days
-    UNION ALL
-    SELECT day, 'reading_missed' AS rule, site_id, toUInt64(readings_missed) AS n FROM ninezero.quarantine_by_day
-    UNION ALL
-    SELECT day, 'visit_overdue' AS rule, district AS site_id, toUInt64(overdue) AS n FROM ninezero.followups_by_day
-)
-WHERE n > 0 GROUP BY day, rule, site_id;
+    SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.care_alert_days FINAL
+) GROUP BY day, site_id, district, rule;
 
 -- Publishing --------------------------------------------------------------------------------------------------------------
 

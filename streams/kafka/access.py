@@ -55,7 +55,7 @@ ACCESS: dict[Party, Access] = {
     "recording": Access(
         (
             topics.DECISIONS, topics.TRANSFERS, topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.RECEIPTS,
-            topics.DEAD_LETTERS, topics.REGISTER,
+            topics.ALERTS, topics.DEAD_LETTERS, topics.REGISTER,
         ),
         (topics.DEAD_LETTERS,),
     ),

@@ -81,7 +81,10 @@ WATCHLIST = Topic(
     format=formats.WATCHLIST,
 )
 QUARANTINE = Topic(
-    "quarantine-events", 7 * 24, key="case_id", content="admissions, readings, transfers and releases, from devices"
+    "quarantine-events",
+    7 * 24,
+    key="case_id",
+    content="admissions, readings, transfers, extensions and releases, from devices",
 )
 FOLLOWUPS = Topic(
     "followup-events", 7 * 24, key="case_id", content="home visits of cases under follow-up, from devices"

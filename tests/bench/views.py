@@ -85,7 +85,7 @@ def fill(engine: Engine, shape: Shape, now: datetime) -> float:
         day, began = first + timedelta(days=n), time.monotonic()
         view_data.write_day(engine, day, n, days, at_us)
         if n < shape.frozen:
-            retention.retain(engine, day + timedelta(days=1))
+            retention.retain(engine, day + timedelta(days=1), day + timedelta(days=1))
         if n == shape.frozen - 1:
             _merge(engine)
             frozen_bytes = _bytes_on_disk(engine) / shape.frozen

@@ -230,7 +230,7 @@ function beds() {
   put($("n-beds"), t("of_beds", { n: n(sum(places, 1)) }));
   put($("n-missed"), n(sum(places, 6)), `big${sum(places, 6) ? " alarm" : ""}`);
   put($("n-readings"), t("readings_done", { done: n(sum(places, 5)), due: n(sum(places, 4)) }));
-  table("t-beds", (places ?? []).map(([site, capacity, present, free, due, done, missed, before]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 || !(capacity || present) ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true)]));
+  table("t-beds", (places ?? []).map(([site, capacity, present, free, due, done, missed, before, leave, exceeded]) => [[site], count(present), count(capacity), [n(free), `n${free > 0 || !(capacity || present) ? "" : " alarm"}`], count(due), count(done), count(missed, true), count(before, true), count(leave), count(exceeded, true)]));
 }
 function followups() {
   const cases = snapshot.followups;
@@ -240,7 +240,7 @@ function followups() {
   put($("n-lost"), n(sum(cases, 7)));
   put($("n-completed-all"), t("today_of", { today: n(sum(cases, 5)), all: n(sum(cases, 6)) }));
   put($("n-lost-all"), t("today_of", { today: n(sum(cases, 7)), all: n(sum(cases, 8)) }));
-  table("t-home", (cases ?? []).map(([district, open, visits, reached, overdue, completed, , gone]) => [[district], count(open), count(visits), count(reached), count(overdue, true), count(gone), count(completed)]));
+  table("t-home", (cases ?? []).map(([district, open, visits, reached, overdue, completed, , gone, , leave, exceeded]) => [[district], count(open), count(visits), count(reached), count(overdue, true), count(leave), count(exceeded, true), count(gone), count(completed)]));
 }
 function pipeline() {
   const { workers, latency, sink, lag } = snapshot.pipeline, sure = known("workers");

@@ -12,15 +12,15 @@ from ninezero.schemas.events import CareRule
 async def case_alerts(ask: Ask, moment: Moment) -> list[CaseAlertCounts]:
     """Returns the case alerts of today and yesterday by rule."""
     rows = await ask(
-        f"SELECT rule, site_id, sum(if(day = toDate('{moment.day}'), count, 0)) AS n_today, sum(count) AS n "
+        f"SELECT rule, concat(site_id, district) AS place, sum(if(day = toDate('{moment.day}'), alerts, 0)) AS n_today, sum(alerts) AS n "
         f"FROM ninezero.care_alerts_by_day WHERE day >= toDate('{moment.yesterday}') AND day <= toDate('{moment.day}') "
-        "GROUP BY rule, site_id ORDER BY n DESC, site_id"
+        "GROUP BY rule, place ORDER BY n DESC, place"
     )
     found = []
     for rule in get_args(CareRule):
         places = [row for row in rows if row["rule"] == rule]
         today, both_days = (sum(int(row[name]) for row in places) for name in ("n_today", "n"))
-        top = [SiteCount(row["site_id"], int(row["n"])) for row in places[:3]]
+        top = [SiteCount(row["place"], int(row["n"])) for row in places[:3]]
         found.append(CaseAlertCounts(rule, today, both_days - today, len(places), top))
     return found
 
@@ -32,11 +32,12 @@ async def quarantine(ask: Ask, moment: Moment) -> list[QuarantineSite]:
     """
     occupied = await ask("SELECT site_id, capacity, present, free FROM ninezero.quarantine_occupancy")
     days = await ask(
-        "SELECT toString(day) AS of, site_id, readings_due, readings_done, readings_missed FROM ninezero.quarantine_by_day "
+        "SELECT toString(day) AS of, site_id, readings_due, readings_done, readings_missed, release_due, term_exceeded "
+        "FROM ninezero.quarantine_by_day "
         f"WHERE day = toDate('{moment.day}') OR day = toDate('{moment.yesterday}')"
     )
     readings = {(row["of"], row["site_id"]): row for row in days}
-    no_readings = {"readings_due": 0, "readings_done": 0, "readings_missed": 0}
+    no_readings = dict.fromkeys(("readings_due", "readings_done", "readings_missed", "release_due", "term_exceeded"), 0)
     empty = {"capacity": 0, "present": 0, "free": 0}
     places = {row["site_id"]: empty for row in days if int(row["readings_due"])}
     places |= {row["site_id"]: row for row in occupied}
@@ -54,6 +55,8 @@ async def quarantine(ask: Ask, moment: Moment) -> list[QuarantineSite]:
                 readings_done=int(today["readings_done"]),
                 readings_missed=int(today["readings_missed"]),
                 missed_yesterday=int(before["readings_missed"]),
+                release_due=int(today["release_due"]),
+                term_exceeded=int(today["term_exceeded"]),
             )
         )
     return found
@@ -64,7 +67,8 @@ async def followups(ask: Ask, moment: Moment) -> list[DistrictFollowups]:
     today, yesterday = f"day = toDate('{moment.day}')", f"day = toDate('{moment.yesterday}')"
     cases = await ask(
         f"SELECT district, sum(if({today}, open, 0)) AS n_open, sum(if({today}, visits, 0)) AS n_visits, "
-        f"sum(if({today}, reached, 0)) AS n_reached, sum(if({yesterday}, overdue, 0)) AS n_overdue "
+        f"sum(if({today}, reached, 0)) AS n_reached, sum(if({yesterday}, overdue, 0)) AS n_overdue, "
+        f"sum(if({today}, release_due, 0)) AS n_due, sum(if({today}, term_exceeded, 0)) AS n_exceeded "
         f"FROM ninezero.followups_by_day WHERE {today} OR {yesterday} GROUP BY district"
     )
     closings = await ask(
@@ -78,6 +82,8 @@ async def followups(ask: Ask, moment: Moment) -> list[DistrictFollowups]:
             visits=int(row["n_visits"]),
             reached=int(row["n_reached"]),
             overdue=int(row["n_overdue"]),
+            release_due=int(row["n_due"]),
+            term_exceeded=int(row["n_exceeded"]),
         )
         for row in cases
     }

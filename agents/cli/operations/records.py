@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ninezero.agents.cli.console import ByOption, CommandError, identifier
-from ninezero.schemas.events import DeadLetter, PushReceipt, decoder
+from ninezero.schemas.events import DeadLetter, PushReceipt, decode_care_alert, decoder
 from ninezero.schemas.register import SetAside
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
@@ -32,6 +32,7 @@ LOSSES: dict[Topic, str] = {
     topics.TRANSFER_LEDGER: "one person or alert of a transfer is not known to the ledgers role: the alert about the transfer may be"
     " missing, wrong or repeated",
     topics.RECEIPTS: "one receipt is not counted, and its batch would be applied a second time if it were sent again",
+    topics.ALERTS: "one alert is not counted; the staff have it",
     topics.DEAD_LETTERS: "one dead letter is not counted, and redrive does not find its record",
     topics.REGISTER: "one statement of an operator has no effect: state it again",
 }
@@ -72,7 +73,11 @@ def _unreadable(settings: Settings, topic: Topic, partition: int, offset: int) -
     from ninezero.streams.kafka.internal_records import InternalRecords, UnreadableRecord
     from ninezero.streams.kafka.sync import KafkaForbidden, TopicsMissing
 
-    decode = {topics.RECEIPTS: decoder(PushReceipt).decode, topics.DEAD_LETTERS: decoder(DeadLetter).decode}.get(topic)
+    decode = {
+        topics.RECEIPTS: decoder(PushReceipt).decode,
+        topics.ALERTS: decode_care_alert,
+        topics.DEAD_LETTERS: decoder(DeadLetter).decode,
+    }.get(topic)
     try:
         record = _record(settings, topic, partition, offset)
     except (KafkaForbidden, TopicsMissing):

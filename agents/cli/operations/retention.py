@@ -14,14 +14,16 @@ from ninezero.streams import settings as settings_
 
 
 def retain() -> None:
-    """Drops facts that are older than 14 days, one day at a time, and keeps the counts. The recording role does this by itself, too."""
+    """Drops facts that are older than 14 days and alerts about cases that are older than 72 hours, one day at a time, and keeps the
+    counts. The recording role does this by itself, too."""
     from ninezero.agents.recording import retention
     from ninezero.streams import clickhouse
 
-    before = retention.first_kept_day(datetime.now(UTC), settings_.timezone(os.environ))
+    now, timezone = datetime.now(UTC), settings_.timezone(os.environ)
+    before = retention.first_kept_day(now, timezone)
     engine = clickhouse.connect(query_url())
-    clickhouse.ensure_schema(engine, settings_.timezone(os.environ))
-    dropped = retention.retain(engine, before)
+    clickhouse.ensure_schema(engine, timezone)
+    dropped = retention.retain(engine, before, retention.first_counted_alert_day(now, timezone))
     engine.close()
     for day in dropped:
         print(day)

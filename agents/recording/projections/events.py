@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from msgspec.structs import asdict
 
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact, transfer_fact
-from ninezero.schemas.events import DeadLetter, PushReceipt, TransferEvent
+from ninezero.schemas.events import CareAlert, DeadLetter, PushReceipt, TransferEvent
 from ninezero.schemas.rows import (
     FIRST_WINS,
     AuditRow,
+    CareAlertFact,
     DeadLetterRow,
     DeviceEvent,
     DispositionFact,
@@ -102,14 +103,14 @@ def transfer(received: ReceivedTransfer) -> list[TransferFactRow]:
     return [TransferFactRow(day=received.day, **asdict(fact))]
 
 
-def quarantine_event(received: ReceivedEvent, fever_c: float) -> list[QuarantineFactRow]:
-    """Returns the fact of one quarantine event. A temperature of `fever_c` (°C) or more is fever."""
-    return [quarantine_fact_row(quarantine_fact(received.event, received.version, fever_c))]
+def quarantine_event(received: ReceivedEvent, fever_c: float, term_days: int) -> list[QuarantineFactRow]:
+    """Returns the fact of one quarantine event; see `quarantine_fact`."""
+    return [quarantine_fact_row(quarantine_fact(received.event, received.version, fever_c, term_days))]
 
 
-def followup_event(received: ReceivedEvent) -> list[FollowupFactRow]:
-    """Returns the fact of one follow-up event."""
-    return [followup_fact_row(followup_fact(received.event, received.version))]
+def followup_event(received: ReceivedEvent, term_days: int) -> list[FollowupFactRow]:
+    """Returns the fact of one follow-up event; see `followup_fact`."""
+    return [followup_fact_row(followup_fact(received.event, received.version, term_days))]
 
 
 def quarantine_fact_row(fact: QuarantineFact) -> QuarantineFactRow:
@@ -120,6 +121,28 @@ def quarantine_fact_row(fact: QuarantineFact) -> QuarantineFactRow:
 def followup_fact_row(fact: FollowupFact) -> FollowupFactRow:
     """Returns the row of a follow-up fact."""
     return FollowupFactRow(**asdict(fact))
+
+
+class SentAlert(NamedTuple):
+    """An alert about a case or a transfer as it was sent. `kafka_ms` is its Kafka timestamp, Unix time in ms."""
+
+    alert: CareAlert
+    kafka_ms: int
+
+
+def care_alert(sent: SentAlert) -> list[CareAlertFact]:
+    """Returns the row of one alert about a case or a transfer."""
+    alert = sent.alert
+    return [
+        CareAlertFact(
+            day=alert.day,
+            rule=alert.rule,
+            site_id=alert.site_id or "",
+            district=alert.district or "",
+            alert_id=alert.alert_id,
+            version=FIRST_WINS - sent.kafka_ms,
+        )
+    ]
 
 
 def push_receipt(receipt: PushReceipt) -> list[PushReceiptRow]:

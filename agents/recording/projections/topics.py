@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from isal.isal_zlib import crc32
 from ninezero.agents.logic.days import Days
 from ninezero.agents.logic.policy.thresholds import FEVER_C
 from ninezero.agents.recording.projections import decisions, events
+from ninezero.agents.recording.retention import first_counted_alert_day
 from ninezero.agents.recording.sealed_days import SEALED_TABLES
 from ninezero.schemas.events import (
     DeadLetter,
@@ -19,14 +20,17 @@ from ninezero.schemas.events import (
     FollowupEvent,
     PushReceipt,
     QuarantineEvent,
+    decode_care_alert,
     decoder,
 )
 from ninezero.schemas.row_block import Block
 from ninezero.schemas.times import unix_micros
+from ninezero.streams import metrics
 from ninezero.streams.clickhouse.topic_buffer import RowsByTable
 from ninezero.streams.kafka.decoding import Rejected, decode_event
 from ninezero.streams.kafka.internal_records import InternalRecords, Position
 from ninezero.streams.kafka.topics import (
+    ALERTS,
     DEAD_LETTERS,
     DECISIONS,
     DISPOSITIONS,
@@ -92,13 +96,22 @@ def projections(settings: Settings, set_aside: Set[Position] = frozenset()) -> l
             QUARANTINE,
             decode_device_event(QuarantineEvent),
             _rows_of_each(
-                quarantine_facts=partial(events.quarantine_event, fever_c=FEVER_C), device_events=events.device_event
+                quarantine_facts=partial(events.quarantine_event, fever_c=FEVER_C, term_days=settings.term_days),
+                device_events=events.device_event,
             ),
         ),
         Projection(
             FOLLOWUPS,
             decode_device_event(FollowupEvent),
-            _rows_of_each(followup_facts=events.followup_event, device_events=events.device_event),
+            _rows_of_each(
+                followup_facts=partial(events.followup_event, term_days=settings.term_days),
+                device_events=events.device_event,
+            ),
+        ),
+        Projection(
+            ALERTS,
+            _decode_care_alerts(InternalRecords(ALERTS, set_aside, decode_care_alert), settings),
+            _rows_of_each(care_alert_facts=events.care_alert),
         ),
         Projection(
             RECEIPTS,
@@ -155,6 +168,25 @@ def _decode_transfers(records: InternalRecords, days: Days) -> Decode:
             return None
         event = records.decode(record, partition)
         return events.ReceivedTransfer(event, days.of(unix_micros(event.observed_at)), record.timestamp)
+
+    return decode
+
+
+def _decode_care_alerts(records: InternalRecords, settings: Settings) -> Decode:
+    """Returns how the topic of the alerts is decoded. An alert that was sent after its day was frozen is not recorded.
+
+    The time at which it was sent decides, so that a rebuild records the same alerts.
+    """
+
+    def decode(record: Any, partition: int) -> events.SentAlert | None:
+        alert = None if records.is_set_aside(record, partition) else records.decode(record, partition)
+        if alert is None:
+            return None
+        sent = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        if not settings.replay and alert.day < first_counted_alert_day(sent, settings.timezone):
+            metrics.late_events.labels(ALERTS.name).inc()
+            return None
+        return events.SentAlert(alert, record.timestamp)
 
     return decode
 

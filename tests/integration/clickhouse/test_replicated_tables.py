@@ -135,7 +135,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         LossCheck({"topic": frozenset(TIME_COLUMN)}).run(recorded, {TP("topic", 0): Progress(1, 0, 1_800_000_000_000)})
         roll_up_devices(recorded, LATER)
         publishing.publish(recorded, LATER, 11)
-        retention.retain(recorded, LATER)
+        retention.retain(recorded, LATER, LATER)
         list(erase_tables(recorded, ZONE))
         yield recorded
 

@@ -107,7 +107,7 @@ class Deployment(System):
                     "type": "admitted", "slot": None, "temperature_c": None, "symptoms": None, "to_site_id": None, "term_days": 14, "reason": None}  # fmt: skip
         self.send("quarantine-events", orjson.dumps(admitted))
         opened = {"device_id": "f", "seq": 0, "case_id": "c." + "2" * 32, "district": "north", "observed_at": datetime.now(UTC) - timedelta(days=3),
-                  "type": "opened", "source": "checkpoint", "batch_id": None, "visit": None, "closed": None}  # fmt: skip
+                  "type": "opened", "source": "checkpoint", "batch_id": None, "visit": None, "closed": None, "term_days": 3}  # fmt: skip
         self.send("followup-events", orjson.dumps(opened))
         ill = opened | {
             "seq": 1,
@@ -225,8 +225,8 @@ def test_the_page_shows_the_counts_of_the_views(page: Page, deployment: Deployme
     assert row(page, "t-sites", "road-03")[9].startswith("road-03-a (4")
     shows(page, "t-lists", "cases", {2: "Confirmed case", 3: "health"})
     shows(page, "t-held", "cases-2", {1: "cases · health", 2: "would empty the list", 3: "0"})
-    shows(page, "t-beds", "quarantine-1", {1: "1", 2: "1", 3: "0", 4: "2", 5: "0", 6: "1", 7: "2"})
-    shows(page, "t-home", "north", {1: "1", 2: "1", 4: "1", 5: "0", 6: "0"})
+    shows(page, "t-beds", "quarantine-1", {1: "1", 2: "1", 3: "0", 4: "2", 5: "0", 6: "1", 7: "2", 8: "0", 9: "0"})
+    shows(page, "t-home", "north", {1: "1", 2: "1", 4: "1", 5: "1", 6: "0", 7: "0", 8: "0"})
     shows(page, "t-case-alerts", "Fever", {1: "0", 2: "0", 3: ""})
     shows(page, "t-case-alerts", "Reading missed", {3: "quarantine-1 3"})
     shows(page, "t-case-alerts", "Visit overdue", {1: "0", 2: "1", 3: "north 1"})

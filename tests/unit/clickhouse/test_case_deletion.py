@@ -22,7 +22,9 @@ def test_a_deleted_case_does_not_return_after_a_restart(tmp_path: Path) -> None:
     clickhouse.migrate(engine, ZONE)
     for n, kind in enumerate(("admitted", "reading", "released")):
         at_us = int((released - timedelta(days=2 - n)).timestamp()) * 1_000_000
-        fact = QuarantineFactRow("c." + "0" * 32, at_us, "d", n, "q", kind, "", "", False, False, "", FIRST_WINS - n)
+        fact = QuarantineFactRow(
+            "c." + "0" * 32, at_us, "d", n, "q", kind, "", "", False, False, "", 14, FIRST_WINS - n
+        )
         record_cases(engine, {"quarantine_facts": Block("quarantine_facts", [fact])}, Days(ZONE))
     days = "SELECT * FROM ninezero.quarantine_by_day ORDER BY day"
     kept = engine.query(days)

@@ -51,7 +51,7 @@ def drop_and_restart(
     engine.execute("OPTIMIZE TABLE ninezero_data.screening_facts FINAL")  # the merged parts are not active any more
     before = engine.query("SELECT * FROM ninezero.screening_by_day ORDER BY day, site_id")
     assert stored_bytes(folder) > 0
-    assert [day.day for day in retention.retain(engine, FIRST + timedelta(days=1))] == [FIRST]
+    assert [day.day for day in retention.retain(engine, *(FIRST + timedelta(days=1),) * 2)] == [FIRST]
 
     engine = restart()
     left = engine.query("SELECT DISTINCT toString(day) AS day FROM ninezero_data.screening_facts")

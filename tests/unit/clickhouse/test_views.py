@@ -26,7 +26,7 @@ from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import CASE_FACTS
 from ninezero.streams import clickhouse, settings
 from ninezero.streams.clickhouse import Engine, inserts
-from ninezero.streams.kafka.topics import RECEIPTS
+from ninezero.streams.kafka.topics import ALERTS, RECEIPTS
 from tests.acceptance.oracle import difference
 from tests.engines.clickhouse_server import start_server
 from tests.view_history import Event, History, Message
@@ -65,7 +65,7 @@ class Deployment:
         self.write(messages)  # a replay of what was recorded, and the rest
 
     def _always_first(self, message: Message) -> bool:
-        return message.topic is RECEIPTS or any(
+        return message.topic in (RECEIPTS, ALERTS) or any(
             event.body["device_id"] in ("odd", "two-days") for event in message.events
         )
 
@@ -109,6 +109,10 @@ class Deployment:
         recorded.dropped = {day for day in recorded.sealed if day < today - DROPPED}
         assert retention.seal(self.engine, today - SEALED) == 1
         recorded.sealed.add(today - FROZEN)
+        # The alerts of the days that ended 72 hours ago: some days are frozen and dropped, and one is only frozen.
+        alerts, first = retention.ALERTS_SENT, retention.first_counted_alert_day(datetime.now(UTC), recorded.zone)
+        assert retention.seal(self.engine, first, alerts) == retention.freeze(self.engine, first, alerts) > 3
+        assert len(retention.drop_facts(self.engine, first - timedelta(days=1), alerts)) > 3
 
 
 @pytest.fixture(

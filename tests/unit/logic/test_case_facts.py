@@ -29,21 +29,21 @@ QUARANTINE = [
         quarantine_event(
             "transferred", "04 09:30", slot="am", temperature_c=37.3, symptoms=True, to_site_id="q2", reason="hospital"
         ),
-        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","transferred","am","q2",1,1,"hospital",7215313220708]',
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","transferred","am","q2",1,1,"hospital",0,7215313220708]',
     ),
     (
         quarantine_event("admitted", "04 09:30", term_days=14),
-        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","admitted","","",0,0,"",7215313220708]',
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"q1","admitted","","",0,0,"",14,7215313220708]',
     ),
 ]
 FOLLOW_UP = [
     (
         followup_event("visit", "04 09:30", source="push", batch_id="b1", visit="seen_well", closed="lost"),
-        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","visit","push","b1","seen_well","lost",7215313220708]',
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","visit","push","b1","seen_well","lost",0,7215313220708]',
     ),
     (
         followup_event("opened", "04 09:30"),
-        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","opened","","","","",7215313220708]',
+        b'["c.00000000000000000000000000000001",1580779800000000,"2020-02-04","d",0,"jiyang","opened","","","","",10,7215313220708]',
     ),
 ]
 
@@ -51,8 +51,8 @@ FOLLOW_UP = [
 def fact_of(event: dict[str, Any]) -> Any:
     version = FIRST_WINS - ARRIVED_MS
     if "site_id" in event:
-        return quarantine_fact(msgspec.convert(event, QuarantineEvent), version, fever_c=37.3)
-    return followup_fact(msgspec.convert(event, FollowupEvent), version)
+        return quarantine_fact(msgspec.convert(event, QuarantineEvent), version, fever_c=37.3, term_days=10)
+    return followup_fact(msgspec.convert(event, FollowupEvent), version, term_days=10)
 
 
 def record_type(fact: Any) -> Any:
@@ -85,11 +85,12 @@ versions = st.integers(0, 2**64 - 1)
 @given(
     fact=st.builds(
         QuarantineFact, case_id=texts, observed_us=times, device_id=texts, seq=times, site_id=texts, type=texts,
-        slot=texts, to_site_id=texts, fever=st.booleans(), symptoms=st.booleans(), reason=texts, version=versions,
+        slot=texts, to_site_id=texts, fever=st.booleans(), symptoms=st.booleans(), reason=texts, term_days=st.integers(0, 60),
+        version=versions,
     )
     | st.builds(
         FollowupFact, case_id=texts, observed_us=times, device_id=texts, seq=times, district=texts, type=texts,
-        source=texts, batch_id=texts, visit=texts, closed=texts, version=versions,
+        source=texts, batch_id=texts, visit=texts, closed=texts, term_days=st.integers(0, 60), version=versions,
     ),
     day=st.dates(),
 )  # fmt: skip
@@ -109,3 +110,37 @@ def test_facts_keep_what_the_event_holds() -> None:
         True, True, "am", "", "",
     )  # fmt: skip
     assert fact_of(followup_event("visit", "04 09:00", visit="refused")).visit == "refused"
+
+
+@pytest.mark.parametrize(
+    ("event", "term_days"),
+    [
+        (quarantine_event("admitted", "04 09:00"), 10),
+        (quarantine_event("admitted", "04 09:00", term_days=7), 7),
+        (quarantine_event("extended", "04 09:00"), 0),
+        (quarantine_event("extended", "04 09:00", term_days=21), 21),
+        (quarantine_event("reading", "04 09:00"), 0),
+        (followup_event("opened", "04 09:00"), 10),
+        (followup_event("opened", "04 09:00", term_days=60), 60),
+        (followup_event("extended", "04 09:00"), 0),
+    ],
+)
+def test_only_the_beginning_of_a_case_has_the_default_term(event: dict[str, Any], term_days: int) -> None:
+    assert fact_of(event).term_days == term_days
+
+
+@pytest.mark.parametrize("term_days", [0, 61, -1, 14.5, "14"])
+@pytest.mark.parametrize("kind", [QuarantineEvent, FollowupEvent])
+def test_a_term_that_is_no_number_of_1_to_60_days_is_rejected(term_days: Any, kind: Any) -> None:
+    event = (
+        quarantine_event("extended", "04 09:00") if kind is QuarantineEvent else followup_event("extended", "04 09:00")
+    )
+    with pytest.raises(Rejected) as error:
+        decode(kind, encode(event | {"term_days": term_days}))
+    assert (error.value.reason, error.value.path) == ("schema_invalid", "/term_days")
+
+
+def test_a_follow_up_event_of_a_device_that_knows_no_terms_is_valid() -> None:
+    event = followup_event("opened", "04 09:00")
+    del event["term_days"]
+    assert decode(FollowupEvent, encode(event)).term_days is None

@@ -13,7 +13,7 @@ import pytest
 from faust.types import TP
 
 from ninezero.agents.cases.acceptance import AcceptedEvent
-from ninezero.agents.cases.kinds import QUARANTINE
+from ninezero.agents.cases.kinds import quarantine_kind
 from ninezero.agents.cases.monitor import CaseMonitor
 from ninezero.agents.cases.partition_cases import PartitionCases
 from ninezero.agents.logic.days import Days
@@ -120,8 +120,8 @@ def test_a_case_event_that_the_ledger_cannot_hold_is_dead_lettered(monkeypatch: 
         for event, record in zip(events, records, strict=True)
     ]
     given: Any = SimpleNamespace(timezone="Asia/Shanghai", replay=False, topic=str)
-    monitor = CaseMonitor(given, None, QUARANTINE, None)  # type: ignore[arg-type]  # nothing is written with it
-    changes = monitor._apply(PartitionCases(QUARANTINE, Days("Asia/Shanghai")), accepted, chunk)
+    monitor = CaseMonitor(given, None, quarantine_kind(14), None)  # type: ignore[arg-type]  # nothing is written with it
+    changes = monitor._apply(PartitionCases(quarantine_kind(14), Days("Asia/Shanghai")), accepted, chunk)
     letters = [decoder(DeadLetter).decode(one.value) for one in changes.messages if one.topic is DEAD_LETTERS]
     assert [(one.topic, one.partition, one.offset, one.reason) for one in letters] == [
         ("quarantine-events", 3, 11, "needs_upgrade_finish")

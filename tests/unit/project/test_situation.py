@@ -155,8 +155,8 @@ def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
         },
         "silent": {"s": [SilentDevice("d-1", 31), SilentDevice("d-2", 45)]},
         "gaps": {"s": 3, "u": 1},
-        "quarantine": [QuarantineSite("q-1", 10, 10, 0, 4, 2, 1, 2)],
-        "followups": [DistrictFollowups("f", open=9, visits=1, reached=1, overdue=5)],
+        "quarantine": [QuarantineSite("q-1", 10, 10, 0, 4, 2, 1, 2, 3, 4)],
+        "followups": [DistrictFollowups("f", open=9, visits=1, reached=1, overdue=5, term_exceeded=2)],
         "dead_letters": [DeadLetterCounts("checkpoint-scans", "not_json", 8, 80)],
     }
     found = problems(observed(workers=workers, data=data, last_passage=10.0, sunset=1000.0))
@@ -180,6 +180,7 @@ def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
         "readings_missed": {"n": 3},
         "beds_full": {"site": "q-1"},
         "overdue": {"n": 5},
+        "terms_exceeded": {"n": 6},
         "dead_letters": {"n": 8},
     }
     levels = [level for level, _, _ in found]
