@@ -12,6 +12,9 @@ from ninezero.streams.edge.documents.normal_forms import Domain, normalise, pass
 from ninezero.streams.edge.gate import texts
 from ninezero.streams.edge.gate.items import Identity, Unclear, ZoneLines
 
+LONGEST = 200
+"""Longest document, phone or plate that is read, in characters, with all its blanks."""
+
 ZONE_LINES = {30: 3, 36: 2, 44: 2}
 """Lines of a machine-readable zone, by characters in a line (ICAO Doc 9303)."""
 
@@ -31,6 +34,8 @@ _MAYBE_DOCUMENT = re.compile("[A-Z]{1,2}[0-9]{5,9}")
 
 def labelled(domain: Domain, text: str, today: date) -> Identity | ZoneLines | Unclear:
     """Reads the value of a kind that the guard named."""
+    if len(text) > LONGEST:
+        return Unclear(texts.LINE_TOO_LONG)
     if domain == "passport":
         if lines := zone_lines(text, begun=False):
             return lines
@@ -47,6 +52,8 @@ def labelled(domain: Domain, text: str, today: date) -> Identity | ZoneLines | U
 
 def by_form(text: str, today: date) -> Identity | Unclear | None:
     """Reads a document, phone or plate by its form; None if it has the form of none."""
+    if len(text) > LONGEST:
+        return None
     compact = _compact(text)
     if _is_resident(compact):
         return _resident(text, compact, today)

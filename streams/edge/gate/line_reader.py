@@ -13,6 +13,8 @@ LONGEST = 8192
 
 _SCANNER_PREFIX = re.compile(r"\][A-Za-z][0-9A-Za-z]")
 """The symbology identifier that a scanner may send before a code, such as `]C1` (ISO/IEC 15424)."""
+_CLOSING = re.compile(r"(?<!^[0-9]{2})[。;、!]+$")
+"""Marks at the end of a line, which a Chinese keyboard has next to Enter. `36。` is left, since its decimal is missing."""
 _BETWEEN = re.compile(r"[\s;、|]+|(?<![0-9]),|,(?![0-9]{1,2}(?![0-9.,]))")
 """What stands between two items. A comma between digits can be that of `36,5`."""
 _NUMBER = re.compile(r"[+-]?[0-9]{1,3}(?:[.,。][0-9]*)?\s*(?:°?[cf]|度|华氏度?|k)?", re.IGNORECASE)
@@ -24,7 +26,8 @@ _PLACES_SHOWN = 6
 def prepared(line: str) -> str:
     """Returns the line in NFKC, which makes full-width characters narrow, without blanks around it and a scanner's prefix."""
     text = unicodedata.normalize("NFKC", line[: LONGEST + 1]).strip()
-    return _SCANNER_PREFIX.sub("", text, count=1).strip() if text.startswith("]") else text
+    text = _SCANNER_PREFIX.sub("", text, count=1).strip() if text.startswith("]") else text
+    return _CLOSING.sub("", text)
 
 
 def understand(text: str, today: date, *, zone_begun: bool = False) -> list[Item] | Unclear:

@@ -19,6 +19,9 @@ _GROUP_NAMES = re.compile(f"(?:(?:{_WITHOUT_ZU}|[满回畲苗瑶侗壮黎羌彝�
 _AUTONOMOUS = re.compile("(?:自治区|自治州|自治县|自治旗)$|族区$")
 _SUFFIX = re.compile("(?:特别行政区|新区|林区|特区|地区|[省市区县旗州盟])$")
 
+_LONGEST = 80
+"""Longest text that is read as a place, in characters."""
+
 _ALIASES = {
     "xizang": "540000", "nei mongol": "150000", "macau": "820000",
     "usa": "US", "america": "US", "uk": "GB", "britain": "GB", "england": "GB", "korea": "KR", "burma": "MM",
@@ -52,6 +55,8 @@ def find(text: str) -> Found:
     A name may have its suffix (湖北省) or not (湖北), and the names of its province and prefecture before it (湖北武汉). A name that
     a province and smaller places share means the province.
     """
+    if len(text) > _LONGEST:
+        return Found([], False)
     text = unicodedata.normalize("NFKC", text).strip()
     code = text.upper()
     if re.fullmatch("[0-9]{6}", code):

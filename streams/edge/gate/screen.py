@@ -19,7 +19,8 @@ from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.device.travellers import Passage
 from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.edge.gate import line_reader, texts, words
-from ninezero.streams.edge.gate.passage_draft import Draft, summary
+from ninezero.streams.edge.gate.passage_draft import Draft
+from ninezero.streams.edge.gate.passage_state import summary
 from ninezero.streams.edge.gate.terminal import Terminal, piped_lines
 from ninezero.streams.settings import Settings
 

@@ -55,6 +55,14 @@ ANOTHER_VALUE = Bilingual(
     "这个人已有{old}，{new}没有使用：+ 是下一人的，= 替换原来的，- 不要这一个",
     "this person has {old} already, and {new} was not used: + it is the next person's, = it replaces the first, - drop it",
 )
+WHOSE = Bilingual(
+    "这个人已有{old}和体温，{new}是谁的？没有使用：+ 是下一人的，= 也是这个人的，- 不要这一个",
+    "this person has {old} and temperature already, and the {new} was not used: + it is the next person's, = it is this person's too, - drop it",
+)
+WHOSE_TEMPERATURE = Bilingual(
+    "这个人有两个证件，体温 {value} °C 是谁的？没有使用：+ 是下一人的，= 是这个人的复测，- 不要",
+    "this person has two documents, and the temperature {value} °C was not used: + it is the next person's, = it confirms this person's, - drop it",
+)
 ANOTHER_PLATE = Bilingual(
     "这次通行已有另一个车牌，这一个没有使用：= 替换原来的，- 不要这一个",
     "the passage has another plate already, and this one was not used: = it replaces the first, - drop it",
@@ -154,7 +162,7 @@ NOTHING_ENTERED = Bilingual("还没有内容（? 帮助）", "nothing entered ye
 LINE_TOO_LONG = Bilingual("这一行太长，没有使用", "the line is too long, and was not used")
 
 # -- the passage -------------------------------------------------------------------------------------------------------
-SENT = Bilingual("已发送", "sent")
+ACCEPTED = Bilingual("已接受", "accepted")
 NOT_SENT = Bilingual("最后一次通行没有发送：以空行结束", "the last passage was not sent: end it with an empty line")
 NOT_ACCEPTED = Bilingual("未接受：{why}", "NOT ACCEPTED: {why}")
 TRY_AGAIN = Bilingual("空行再试一次，u 清空", "an empty line tries again, u clears the passage")
@@ -176,21 +184,23 @@ HELP_INTRODUCTION = Bilingual(
     "Scan or type one item a line, ended by Enter or Tab. An empty line sends the passage. Each line is answered; ! means not used.",
 )
 HELP_ITEMS: list[tuple[str, Bilingual]] = [
-    ("11010519491231002X", Bilingual("身份证、居住证号码", "identity card, residence permit")),
-    ("P<UTO… / 护照 UTO/L898902C3", Bilingual("护照：机读区各行，或签发国和号码", "passport: its MRZ lines, or state and number")),
-    ("鲁A12345 / 车牌 …", Bilingual("车牌", "plate")),
-    ("13800138000 / 电话 …", Bilingual("电话", "phone")),
-    ("通行证 … / pass …", Bilingual("健康通行证", "health pass")),
-    ("36.5 / 体温 36.5 / temp 36.5", Bilingual("体温；第二次是复测", "temperature; a second one confirms")),
-    ("绿码 黄码 红码 / green yellow red", Bilingual("健康码，也可扫描", "health code, or scan it")),
-    ("来自 湖北 / from 420000 / from US", Bilingual("来自哪里", "where the person comes from")),
-    ("无证件 / no document", Bilingual("这个人没有证件", "this person has no document")),
-    ("车辆 / v", Bilingual("没有车牌的车辆", "vehicle without a plate")),
-    ("进 出 / in out", Bilingual("方向", "direction")),
+    ("11010519491231002X", Bilingual("身份证、居住证", "identity card, residence permit")),
+    ("P<UTO…  L898902C3…", Bilingual("护照的机读区", "machine-readable zone of a passport")),
+    ("护照 UTO/L898902C3", Bilingual("签发国/号码", "passport UTO/L898902C3")),
+    ("鲁A12345  车牌 …", Bilingual("车牌", "plate …")),
+    ("13800138000  电话 …", Bilingual("电话", "phone …")),
+    ("通行证 …", Bilingual("健康通行证", "pass …")),
+    ("36.5  体温 36.5", Bilingual("体温，第二次是复测", "temp 36.5; a second one confirms")),
+    ("绿码  黄码  红码", Bilingual("健康码，也可扫描", "green, yellow, red; or scan it")),
+    ("来自 湖北", Bilingual("地名、代码或国家", "from Hubei, from 420000, from US")),
+    ("无证件", Bilingual("这个人没有证件", "no document")),
+    ("车辆", Bilingual("没有车牌的车", "v: a vehicle without a plate")),
+    ("进  出", Bilingual("方向", "in, out")),
     ("+", Bilingual("下一人", "next person")),
-    ("-", Bilingual("撤回上一行", "take the last line back")),
-    ("u", Bilingual("清空这次通行", "clear this passage")),
+    ("-", Bilingual("撤回上一行", "takes the last line back")),
+    ("=", Bilingual("替换（回答提问）", "replaces, as an answer to a question")),
+    ("u", Bilingual("清空这次通行", "clears this passage")),
     ("?", Bilingual("帮助", "this help")),
-    ("q", Bilingual("退出", "quit")),
+    ("q", Bilingual("退出", "quits")),
 ]  # fmt: skip
 """What can be entered, and what it means."""

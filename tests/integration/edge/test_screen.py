@@ -137,7 +137,7 @@ def test_typed_text_is_visible_until_it_is_entered_and_then_nowhere(open_termina
     typist.types(f"{OTHER}\r{ID[:-1]}5\r")
     typist.sees("identity card was probably misread (check character is wrong), and was not used: scan it again")
     typist.types(f"{OTHER.lower()}\rpass JZ-7\r\r")
-    typist.sees("identity card: the same as before", "sent · vehicle · in · people: 2")
+    typist.sees("identity card: the same as before", "accepted · vehicle · in · people: 2")
     scan = sent(settings, 1)[0]
     assert scan["plate"] and [sorted(p["tokens"]) for p in scan["people"]] == [["id"], ["id", "pass", "passport"]]
     typist.types(f"{ID}\r")  # typed ahead while the answer is awaited

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ninezero.streams.edge.device.travellers import Passage
 from ninezero.streams.edge.documents.mrz import mrz
@@ -100,6 +103,19 @@ def test_another_document_is_not_used_until_the_guard_says_whose_it_is() -> None
     assert sent(*lines, "-") == sent(*lines, "=", "-") == sent(*lines, "+", "-") == sent(ID, "38.0")
 
 
+def test_a_second_kind_of_document_after_the_temperature_is_asked_about() -> None:
+    """The next person's temperature would otherwise confirm that of the first, and take a fever back."""
+    lines = (ID, "38.0", "".join(MRZ))
+    assert "+ it is the next person's" in last_reply(*lines)
+    assert [p.temperature_c for p in sent(*lines, "+", "36.6").people] == [38.0, 36.6]
+    assert sent(*lines, "=") == sent(ID, "".join(MRZ), "38.0")
+    two = (ID, "".join(MRZ), "38.0", "36.6")
+    assert "this person has two documents" in last_reply(*two)
+    assert sent(*two, "=").people[0].temperature_confirmed_c == 36.6
+    assert sent(*two, "+").people[1].temperature_c == 36.6
+    assert sent(*two[:-1], "复测 36.6") == sent(*two, "=")
+
+
 def test_the_card_of_the_person_before_is_not_used_twice() -> None:
     assert "person 1 has this identity card already" in last_reply(ID, "+", ID)
     assert [person.phone for person in sent(ID, "13800138000", "+", OTHER, "13800138000").people] == ["13800138000"] * 2
@@ -149,7 +165,9 @@ def test_a_travel_document_is_complete_or_asked_about() -> None:
     assert sent(MRZ[0], *MRZ) == sent(*MRZ), "its first line begins it again"
     assert "not the first line" in last_reply(MRZ[1])
     assert "scan again" in last_reply(MRZ[0], "0" * 44)
-    assert entered(MRZ[0], "-").is_empty()
+    assert entered(MRZ[0], "-").is_empty() and entered(*MRZ, "-").is_empty() and entered(MRZ[0], *MRZ, "-").is_empty()
+    assert sent("UTO/X1234567", *MRZ, "=") == sent(*MRZ), "the question comes with its last line"
+    assert sent("UTO/X1234567", "UTO/Y7654321", *MRZ, "=") == sent(*MRZ), "scanned again while a question is open"
 
 
 def test_nobody_is_added_without_being_entered() -> None:
@@ -165,6 +183,40 @@ def test_a_passage_that_the_device_rejected_takes_nothing_of_the_next_one() -> N
     assert not draft.enter("36.6").used and not draft.enter("+").used
     assert draft.end() == sent(ID, "36.5")
     assert draft.enter("-").used and draft.enter("36.7").used
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "来自 " + "省" * 8000,
+        "pass " + "A" * 8000,
+        "a." * 4000,
+        "9" * 8000,
+        "（" * 8000,
+        "{" * 8000,
+        "from " + "北京" * 4000,
+        "<" * 8000,
+        "\ufdfa" * 8000,
+    ],
+)
+def test_no_line_takes_long(text: str) -> None:
+    began = time.process_time()
+    draft = entered(text, "36.5", text[:-1])
+    assert isinstance(draft.end(), (Passage, tuple)) and time.process_time() - began < 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.text(max_size=30) | st.text("0123456789０X./-+=<>{}[]:,鲁A体温来自湖北码 \t\ud800", max_size=30), max_size=6
+    )
+)
+def test_no_text_makes_the_screen_fail(lines: list[str]) -> None:
+    draft = Draft(lambda: TODAY)
+    for line in lines:
+        reply = draft.enter(line)
+        assert reply.text.zh and reply.text.en
+    draft.end()
 
 
 def test_no_repr_holds_what_was_entered() -> None:
@@ -261,8 +313,9 @@ def test_a_passage_is_always_what_the_answers_said() -> None:
             typed = rng.choice(POOL) if rng.random() < (0.3 if question else 0.75) else Typed(rng.choice(COMMANDS))
             reply = draft.enter(typed.line)
             assert reply.text.zh and reply.text.en, "every line is answered in both languages"
+            assert not (typed.normal and typed.normal[-6:] in str(reply.text)), "no answer repeats an identity"
             seen["used" if reply.used else "not used"] += 1
-            question = not reply.used and "= it replaces" in reply.text.en
+            question = not reply.used and reply.text.en.endswith("- drop it")
             if reply.used and reply.text.en.startswith("taken back"):
                 seen["taken back"] += 1
                 if "not used" not in reply.text.en:
