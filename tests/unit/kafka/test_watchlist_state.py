@@ -160,6 +160,49 @@ def test_a_record_that_cannot_be_read_ends_the_reading_unless_it_is_set_aside(re
         read([record._replace(offset=8)], state)
 
 
+def merger(sequence: int, old: str, into: str) -> list[tuple[str, Any]]:
+    """Returns the records of a batch by which one entry of a list of two takes the place of the other."""
+    return [
+        (f"a|l|{old}", Removal(sequence, merged_into=into)),
+        (f"a|l|{into}", item(sequence)),
+        ("a|l|", manifest(sequence, 1)),
+    ]
+
+
+def test_the_ids_of_merged_entries_are_followed_through_several_mergers_and_after_a_restart() -> None:
+    records = log(
+        ("a|l|b:1", item(1)), ("a|l|b:2", item(1)), ("a|l|", manifest(1, 2)), *merger(2, "b:2", "b:1"),
+        ("a|l|c:1", item(3)), ("a|l|", manifest(3, 2)), *merger(4, "b:1", "c:1"),
+        ("a|l|c:1", Removal(5)), ("a|l|", manifest(5, 0)), ("x|l|b:9", Removal(1, merged_into="c:1")),
+    )  # fmt: skip
+    state = read(records)
+    again = read([r for r in records if r.key not in (b"a|l|",) or r is records[-3]])  # as compaction leaves it, about
+    for one in (state, again):
+        assert one.merged_into(("a", "l"), {"c:1"}) == {"b:1", "b:2"}
+        assert one.merged_into(("a", "l"), {"b:1"}) == {"b:2"} and not one.merged_into(("a", "l"), {"b:2"})
+        assert not one.merged_into(("a", "other"), {"c:1"})
+    assert state.removed_by(("a", "l"), 5) == ["c:1"]
+
+
+def test_a_merged_entry_has_its_tombstone_later_than_one_that_was_removed() -> None:
+    state = read(log(("a|l|b:1", item(1)), ("a|l|b:2", item(1)), ("a|l|b:3", item(1)), ("a|l|", manifest(1, 3)),
+                     ("a|l|b:3", Removal(2)), ("a|l|b:2", Removal(2, merged_into="b:1")), ("a|l|b:1", item(2)), ("a|l|", manifest(2, 1))))  # fmt: skip
+    while state._lists.tidy(10, []):
+        pass
+    state.clean_up()
+    assert state.due_tombstones(1e9, 4.0, 10) == [b"a|l|b:3"]
+    assert sorted(state.due_tombstones(1e9, 6.0, 10)) == [b"a|l|b:2", b"a|l|b:3"]
+    read([Record(20, b"a|l|b:2", None)], state)
+    assert not state.merged_into(("a", "l"), {"b:1"})
+
+
+def test_a_full_that_merges_entries_drops_the_others_and_follows_the_merged_ones() -> None:
+    state = read(log(("a|l|b:1", item(1)), ("a|l|b:2", item(1)), ("a|l|b:3", item(1)), ("a|l|", manifest(1, 3)),
+                     ("a|l|b:2", Removal(2, merged_into="b:1")), ("a|l|b:1", item(2)), ("a|l|", manifest(2, 1, 2))))  # fmt: skip
+    assert listed(state) == {"b:1": 2} and state.complete
+    assert state.due_tombstones(1e9, 4.0, 10) == [b"a|l|b:3"] and state.merged_into(("a", "l"), {"b:1"}) == {"b:2"}
+
+
 class Writer:
     """Writes a random history by the rules of the lists role, and records what each list must hold."""
 
@@ -178,8 +221,8 @@ class Writer:
         self.lists[name][entry_id] = sequence
         self.off.pop(f"{name[0]}|{name[1]}|{entry_id}", None)
 
-    def remove(self, name: tuple[str, str], entry_id: str, sequence: int) -> None:
-        self.write(name, entry_id, Removal(sequence))
+    def remove(self, name: tuple[str, str], entry_id: str, sequence: int, into: str | None = None) -> None:
+        self.write(name, entry_id, Removal(sequence, merged_into=into))
         self.lists[name].pop(entry_id)
         self.off[f"{name[0]}|{name[1]}|{entry_id}"] = None
 
@@ -191,7 +234,11 @@ class Writer:
         if what == "delta":
             sequence += rng.randrange(1, 3)
             for _ in range(rng.randrange(6)):
-                if mine and rng.random() < 0.4:
+                if len(mine) > 1 and rng.random() < 0.3:
+                    old, into = rng.sample(sorted(mine), 2)
+                    self.remove(name, old, sequence, into)
+                    self.put(name, into, sequence)
+                elif mine and rng.random() < 0.4:
                     self.remove(name, rng.choice(sorted(mine)), sequence)
                 else:
                     self.put(name, f"b{rng.randrange(sequence)}:{rng.randrange(3)}", sequence)

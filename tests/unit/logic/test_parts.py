@@ -78,3 +78,18 @@ def test_two_authorities_may_use_the_same_id() -> None:
     parts.add(part(1, 2, 1), 0, 0)
     assert not parts.add(part(2, 2, 1, authority="other"), 1, 1).complete
     assert parts.add(part(2, 2, 2), 2, 2).complete
+
+
+def test_a_batch_that_is_not_complete_after_a_day_has_expired() -> None:
+    parts, day = Parts(), 86_400_000
+    parts.add(part(1, 2, 1), 0, 1000)
+    assert not parts.expired(1000 + day) and len(parts.expired(1001 + day)) == 1
+    assert not parts.add(part(2, 2, 2), 1, 1000 + day).has_expired(1000 + day)
+    assert not parts.expired(10 * day), "it is complete"
+    assert parts.add(part(2, 2, 2), 2, 1001 + day).has_expired(1001 + day)
+
+
+def test_a_new_attempt_has_a_day_of_its_own() -> None:
+    parts, day = Parts(), 86_400_000
+    parts.add(part(1, 2, 1), 0, 0)
+    assert not parts.add(part(1, 2, 1, issued_at=NOW + timedelta(days=2)), 1, 2 * day).has_expired(2 * day)
