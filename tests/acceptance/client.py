@@ -622,7 +622,7 @@ class Devices:
             "mode": rng.choice(("air", "rail", "coach", "ferry")),
             "service": rng.choice(("G12", "MU5101", "K8", "12345678", "AB")),
             "stage": rng.choice(("registered", "boarded", "delivered")),
-            "transfer_id": rng.choice((None, "tr-1", "tr.2_b")),
+            "transfer_id": rng.choice((None, "tr-1", f"tr.{rng.randrange(60)}_b")),
             "destination": rng.choice((None, "370115", "420106")),
             "person": self.person("traveller"),
         }

@@ -35,10 +35,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import transfers
 
 from . import oracle
 from .client import CANARY, Client, Tail
@@ -192,6 +195,11 @@ def outcomes_of(records: list[Record]) -> dict[Identity, list[tuple[Any, ...]]]:
 def _entry(entry: dict[str, Any]) -> tuple[Any, ...]:
     names = ("matched", "category", "authority", "list", "batch_id", "entry_id")
     return (*(entry[name] for name in names), _instant(entry["valid_to"]))
+
+
+def _of_screening(records: list[Record]) -> list[Record]:
+    """Returns the alerts without those about transfers."""
+    return [record for record in records if "transfer_id" not in _json(record)]
 
 
 def alerts_of(records: list[Record]) -> dict[Identity, list[dict[str, Any]]]:
@@ -373,6 +381,14 @@ def views(expected: Expected, run: str) -> dict[str, View]:
             "site_id",
             oracle.arrivals_by_day(events),
         ),
+        "transfers_by_day": _view(
+            "transfers_by_day",
+            [day, "site_id"],
+            ["transfers", "boarded", "delivered", "missing"],
+            run,
+            "site_id",
+            _transfers_by_day(expected),
+        ),
         "push_batches": _view(
             "push_batches", ["batch_id", "authority"], pushed, run, "authority", oracle.push_batches(expected.lists)
         ),
@@ -449,6 +465,49 @@ def _differences(system: System, expected: Expected, run: str, more: Callable[[]
     return found + ([" dead_letters_by_hour", *lines] if lines else [])
 
 
+def _journeys(expected: Expected) -> list[transfers.Journey]:
+    """Returns the transfers of the accepted arrivals."""
+    arrivals = (one.event for one in expected.events.values() if one.event.get("transfer_id"))
+    begin = datetime(1970, 1, 1, tzinfo=UTC)
+    sent = []
+    for event in arrivals:
+        if event["stage"] != "registered":
+            at = begin + timedelta(microseconds=oracle.instant(event["observed_at"]) or 0)
+            sent.append(transfers.Sent(len(sent), event | {"observed_at": at.isoformat()}))
+    return transfers.journeys(sent, "Asia/Shanghai")
+
+
+def _transfers_by_day(expected: Expected) -> Rows:
+    names = ("transfers", "boarded", "delivered", "missing")
+    rows = transfers.transfers_by_day(_journeys(expected))
+    return {(str(row["day"]), row["site_id"]): tuple(row[name] for name in names) for row in rows}
+
+
+def check_transfers(system: System, expected: Expected) -> list[str]:
+    """Waits for the alerts about transfers, and returns what is wrong about them."""
+    found: dict[str, tuple[str, str, str]] = {}
+    journeys = _journeys(expected)
+    tail = Tail(system.env["NINEZERO_KAFKA"], system.env["NINEZERO_TOPIC_PREFIX"], ("screening-alerts",))
+
+    def wanted() -> set[tuple[str, str, str]]:
+        due = transfers.not_delivered(journeys, 6, datetime.now(UTC))
+        return {(transfer, site, str(day)) for transfer, site, day in due}
+
+    def done() -> bool:
+        for record in tail.records["screening-alerts"]:
+            alert = _json(record)
+            if alert.get("rule") == "not_delivered":
+                found[alert["alert_id"]] = (alert["transfer_id"], alert["site_id"], alert["day"])
+        return sorted(found.values()) == sorted(wanted())
+
+    try:
+        tail.until(done, 4 * QUIET)
+    finally:
+        tail.close()
+    assert len(wanted()) > 10, "the case that is tested does not occur"
+    return [] if done() else difference(dict.fromkeys(wanted(), 1), Counter(found.values()))
+
+
 # --- the test ---------------------------------------------------------------------------------------------------
 
 
@@ -488,7 +547,8 @@ def _wait_until_processed(system: System, expected: Expected, tail: Tail) -> Non
                 if topic == "screening-outcomes":
                     seen[topic] |= {(one[0], one[1]) for one in message["outcomes"]}
                 elif topic == "screening-alerts":
-                    seen[topic].add((message["device_id"], message["seq"]))
+                    if "transfer_id" not in message:
+                        seen[topic].add((message["device_id"], message["seq"]))
                 else:
                     seen[topic].add((message["topic"], message["partition"], message["offset"]))
             place[topic] = len(tail.records[topic])
@@ -544,9 +604,10 @@ def test_all_results_are_what_the_contract_requires(system: System) -> None:
     checks = {
         "receipts": check_receipts(expected, receipts),
         "outcomes": check_outcomes(expected, received["screening-outcomes"], sent),
-        "alerts": check_alerts(expected, received["screening-alerts"], sent),
+        "alerts": check_alerts(expected, _of_screening(received["screening-alerts"]), sent),
         "dead letters": check_dead_letters(expected, letters, prefix),
         "privacy": check_privacy(client.records, [*receipts, *(r for some in received.values() for r in some)]),
+        "transfers": check_transfers(system, expected),
         "views": check_views(system, expected, run, lambda: check_dead_letters_by_hour(system, letters, before)),
     }
     report = [line for name, lines in checks.items() if lines for line in (f"{name}:", *lines)]
