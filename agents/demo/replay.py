@@ -45,6 +45,7 @@ _RECORDED = (
     topics.DISPOSITIONS,
     topics.QUARANTINE,
     topics.FOLLOWUPS,
+    topics.ALERTS,
     topics.DEAD_LETTERS,
 )
 """Topics that the recorder must have read to their ends before the report is made.

@@ -97,6 +97,7 @@ _DEAD_LETTERS = "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_
 
 
 _TRANSFERS = "SELECT toUInt64(sum(transfers)) AS n FROM ninezero.transfers_by_day"
+_ALERTED = "SELECT toUInt64(sum(alerts)) AS n FROM ninezero.care_alerts_by_day WHERE rule = 'not_delivered'"
 _MISSING = "SELECT toUInt64(sum(missing)) AS n FROM ninezero.transfers_by_day"
 
 _FRESHNESS = "SELECT min(recorded_until) AS until, sum(lag_events) AS lag FROM ninezero.recording_freshness"
@@ -123,6 +124,7 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     rows.append(_sent_row("events counted once", summary.events, counted) | {"sql": _EVENTS})
     rows.append(_sent_row("transfers", summary.transfers, _number(engine, _TRANSFERS)) | {"sql": _TRANSFERS})
     rows.append(_sent_row("boarded, not delivered", summary.left_behind, _number(engine, _MISSING)) | {"sql": _MISSING})
+    rows.append(_sent_row("alerts: not delivered", summary.left_behind, _number(engine, _ALERTED)) | {"sql": _ALERTED})
     rows.append(_sent_row("malformed, dead-lettered", summary.malformed, sum(dead_letters.values())))
     engine.close()
     return {

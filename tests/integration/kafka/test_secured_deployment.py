@@ -30,7 +30,7 @@ READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a se
     "screening": "checkpoint-scans station-arrivals watchlist register",
     "lists": "watchlist-pushes watchlist push-receipts screening-alerts register",
     "ledgers": "dispositions quarantine-events followup-events transfer-events quarantine-ledger followup-ledger transfer-ledger register",
-    "recording": "screening-decisions transfer-events dispositions quarantine-events followup-events push-receipts dead-letters register",
+    "recording": "screening-decisions transfer-events dispositions quarantine-events followup-events push-receipts screening-alerts dead-letters register",
     "devices": "screening-outcomes",
     "authorities": "push-receipts",
     "staff": "screening-alerts",
