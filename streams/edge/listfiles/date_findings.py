@@ -1,9 +1,9 @@
 """Findings about the dates of a row: what a person has to check, although the dates can be read."""
 
 from collections.abc import Mapping
-from datetime import time, tzinfo
+from datetime import tzinfo
 
-from ninezero.streams.edge.listfiles.dates import read_time
+from ninezero.streams.edge.listfiles.dates import MIDNIGHT, WrittenTime, read_time
 from ninezero.streams.edge.listfiles.list_file import ListFile
 from ninezero.streams.edge.listfiles.tables.cells import Cell, FormattedValue
 
@@ -26,20 +26,18 @@ def date_findings(file: ListFile, cells: Mapping[str, Cell], zone: tzinfo) -> li
     found: list[str] = []
     for field in ("valid_from", "valid_to"):
         cell = cells.get(field)
-        if isinstance(cell, FormattedValue) and read_time(cell, file.epoch_1904) is None:
+        if not isinstance(cell, FormattedValue | str) or (isinstance(cell, str) and len(cell) <= _LONGEST_DATE):
+            continue
+        time = read_time(cell, file.epoch_1904)
+        if time is None and isinstance(cell, FormattedValue):
             found.append(f"{field}:number_format")
-    if _is_uncertain_midnight(file, cells.get("valid_to"), zone):
-        found.append("valid_to:midnight")
+        elif time is not None and field == "valid_to" and _is_uncertain_midnight(file, time, zone):
+            found.append(f"{field}:midnight")
     return found
 
 
-def _is_uncertain_midnight(file: ListFile, cell: Cell, zone: tzinfo) -> bool:
-    if not isinstance(cell, FormattedValue | str) or (isinstance(cell, str) and len(cell) <= _LONGEST_DATE):
-        return False
-    found = read_time(cell, file.epoch_1904)
-    if found is None or found.precision == "date":
-        return False
-    if found.precision == "midnight":
+def _is_uncertain_midnight(file: ListFile, end: WrittenTime, zone: tzinfo) -> bool:
+    if end.precision == "midnight":
         return file.has_clock_times("valid_to")
-    elsewhere = found.offset is not None and found.naive.time() != time()
-    return elsewhere and found.end(zone).astimezone(zone).time() == time()
+    elsewhere = end.precision == "clock" and end.offset is not None and end.naive.time() != MIDNIGHT
+    return elsewhere and end.end(zone).astimezone(zone).time() == MIDNIGHT

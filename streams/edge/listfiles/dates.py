@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from ninezero.streams.edge.listfiles.tables.cells import (
@@ -13,9 +14,13 @@ from ninezero.streams.edge.listfiles.tables.cells import (
     FormattedValue,
 )
 
+MIDNIGHT = time()
+
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """Later times are cut to this one, as the workers do. No calendar goes further."""
 
+_CACHED = 1024
+"""Different times that are kept read. The rows of a list share a few."""
 _LAST_DAY = datetime(9999, 12, 30)
 _OLDEST_YEAR = 1900
 """An earlier year is a misread one."""
@@ -76,7 +81,7 @@ def read_time(cell: Cell, epoch_1904: bool = False) -> WrittenTime | None:
         if found is None or cell.kind == "number":
             return found
         if cell.kind == "date":
-            return WrittenTime(datetime.combine(found.naive, time()), "date", None)
+            return WrittenTime(datetime.combine(found.naive, MIDNIGHT), "date", None)
         return found._replace(precision="midnight") if found.precision == "date" else found
     return _from_serial(cell, epoch_1904) if isinstance(cell, float) else _from_text(cell or "")
 
@@ -94,6 +99,7 @@ def _in_utc(naive: datetime, zone: tzinfo) -> datetime:
         return FOREVER
 
 
+@lru_cache(_CACHED)
 def _from_serial(number: float, epoch_1904: bool) -> WrittenTime | None:
     """Reads a day number; a whole one is a date alone. A number such as 20200203 is a date in digits."""
     if _LAST_SERIAL < number < 1e8:
@@ -107,6 +113,7 @@ def _from_serial(number: float, epoch_1904: bool) -> WrittenTime | None:
     return WrittenTime(EPOCH_1900 + timedelta(milliseconds=milliseconds), "date" if whole else "clock", None)
 
 
+@lru_cache(_CACHED)
 def _from_text(text: str) -> WrittenTime | None:
     if len(text) > MAX_CELL_CHARACTERS:
         return None
@@ -139,7 +146,7 @@ def _from_text(text: str) -> WrittenTime | None:
         return WrittenTime(naive, "date", offset)
     if midnight:
         return WrittenTime(min(naive, _LAST_DAY) + timedelta(days=1), "clock", offset)
-    return WrittenTime(naive, "clock" if naive.time() != time() else "midnight", offset)
+    return WrittenTime(naive, "clock" if naive.time() != MIDNIGHT else "midnight", offset)
 
 
 def _parse_offset(text: str | None) -> tzinfo | None:

@@ -28,6 +28,9 @@ MAX_SHARED_BYTES = 128 << 20
 """Bytes of the shared strings. They are held in memory."""
 
 _MAX_STYLES = 100_000
+_MAX_FORMATS = 10_000
+"""Excel writes at most some 250 number formats of its own."""
+
 _ESCAPE = re.compile("_x([0-9A-Fa-f]{4})_")  # ECMA-376 part 1, 22.9.2.19
 
 
@@ -100,20 +103,23 @@ def _day_number(raw: str, epoch_1904: bool) -> float | None:
 
 def read_formats(archive: ZipFile, part: str) -> dict[str, NumberFormat]:
     """Returns the number formats of the styles that show something else than the value of a cell."""
-    codes, formats, in_cell_formats, style = dict[str, str](), dict[str, NumberFormat](), False, 0
+    codes, parsed = dict[str, str](), dict[str, NumberFormat | None]()
+    formats, in_cell_formats, style = dict[str, NumberFormat](), False, 0
     for element, attributes in elements(archive, part):
         if element == "numFmt":
             codes[attributes.get("numFmtId", "")] = attributes.get("formatCode", "")
         elif element == "xf" and in_cell_formats:
             number = attributes.get("numFmtId", "0")
-            known = int(number) if number.isdigit() and len(number) < 10 else 0
-            format_ = number_format(codes.get(number, ""), known)
+            if number not in parsed:
+                known = int(number) if number.isdigit() and len(number) < 10 else 0
+                parsed[number] = number_format(codes.get(number, ""), known)
+            format_ = parsed[number]
             if format_ is not None:
                 formats[str(style)] = format_
             style += 1
         elif element in ("cellStyleXfs", "cellXfs", "cellStyles"):
             in_cell_formats = element == "cellXfs"
-        if style > _MAX_STYLES or len(codes) > _MAX_STYLES:
+        if style > _MAX_STYLES or len(codes) > _MAX_FORMATS:
             raise UnreadableTable(TOO_LARGE)
     return formats
 

@@ -12,13 +12,12 @@ openpyxl knows whether a format is a date, and renders nothing.
 import operator
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from ninezero.streams.edge.listfiles.tables.cells import MAX_EXACT_NUMBER, FormattedValue
 
-_MAX_CODE_CHARACTERS = 1000
-"""Excel writes at most 255."""
+_MAX_CODE_CHARACTERS = 255
+"""As in Excel. A longer code is not read."""
 
 _TOKEN = re.compile(
     r"""
@@ -143,7 +142,6 @@ def number_format(code: str, number: int = _FIRST_CUSTOM) -> NumberFormat | None
     return _parsed(code)
 
 
-@lru_cache(1024)
 def _parsed(code: str) -> NumberFormat | None:
     if not code or len(code) > _MAX_CODE_CHARACTERS:
         return NumberFormat([])

@@ -33,14 +33,20 @@ class SheetSurvey:
 
     def __init__(self) -> None:
         self.merged: list[Merged] = []
-        self.hidden_columns: set[int] = set()
         self.hidden_rows = array("L")
+        self._hidden_columns = bytearray(MAX_COLUMNS)
+
+    @property
+    def hidden_columns(self) -> frozenset[int]:
+        """The columns, from 0, that the sheet does not show."""
+        return frozenset(column for column, hidden in enumerate(self._hidden_columns) if hidden)
 
     def column(self, attributes: dict[str, str]) -> None:
         """Takes a `col` element: columns with the same properties."""
         first, last = _whole(attributes.get("min")), _whole(attributes.get("max"))
-        if is_hidden(attributes, "width", _LEAST_VISIBLE / 100) and 1 <= first <= last:
-            self.hidden_columns.update(range(first - 1, min(last, MAX_COLUMNS)))
+        if is_hidden(attributes, "width", _LEAST_VISIBLE / 100) and 1 <= first <= min(last, MAX_COLUMNS):
+            last = min(last, MAX_COLUMNS)
+            self._hidden_columns[first - 1 : last] = b"\1" * (last - first + 1)
 
     def merged_cells(self, attributes: dict[str, str]) -> None:
         """Takes a `mergeCell` element."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from tests.unit.edge.listfiles.reading import (
     error_line,
     lines_of,
 )
-from tests.unit.edge.listfiles.workbook_files import with_parts, with_shared_strings, with_sheet_xml
+from tests.unit.edge.listfiles.workbook_files import MAIN, XML, with_parts, with_shared_strings, with_sheet_xml
 
 HOSTILE: dict[str, Callable[[Path], Path]] = {
     "entities": lambda p: with_parts(p, lambda n, d: d.replace(b"<worksheet", b'<!DOCTYPE x [<!ENTITY a "aaaa">]><worksheet', 1)),
@@ -60,6 +62,52 @@ def test_a_workbook_that_unpacks_to_too_many_bytes_is_rejected(
     monkeypatch.setattr(office_archive, "MAX_UNPACKED_BYTES", 1 << 30)
     monkeypatch.setattr(cell_values, "MAX_SHARED_BYTES", 10)
     assert "unpacks to more" in error_line(lambda: open_list_file(path))
+
+
+def with_layout(path: Path, before: str, after: str) -> Path:
+    return with_parts(
+        path,
+        lambda name, data: (
+            data.replace(b"<sheetData>", before.encode() + b"<sheetData>").replace(
+                b"</sheetData>", b"</sheetData>" + after.encode()
+            )
+            if name.endswith("sheet1.xml")
+            else data
+        ),
+    )
+
+
+def with_styles(path: Path, formats: Iterable[str], styles: int) -> Path:
+    codes = "".join(f'<numFmt numFmtId="{200 + place}" formatCode="{code}"/>' for place, code in enumerate(formats))
+    cells = "".join(f'<xf numFmtId="{200 + place % 9000}"/>' for place in range(styles))
+    whole = f"{XML}<styleSheet {MAIN}><numFmts>{codes}</numFmts><cellXfs>{cells}</cellXfs></styleSheet>"
+    return with_parts(path, lambda name, data: whole.encode() if name == "xl/styles.xml" else data)
+
+
+MANY: dict[str, Callable[[Path], Path]] = {
+    "hidden columns": lambda p: with_layout(p, "<cols>" + '<col min="1" max="16384" hidden="0"/><col min="2" max="16384" hidden="1"/>' * 50_000 + "</cols>", ""),
+    "merged cells": lambda p: with_layout(p, "", "".join(f'<mergeCell ref="A{n}:XFD1048576"/>' for n in range(1, 240_000))),
+    "number formats": lambda p: with_styles(p, ('0?#"x"' * 30 + str(n) for n in range(9000)), 100_000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_a_workbook_with_very_much_layout_is_read_soon(make_workbook: Any, kind: str) -> None:
+    path, began = MANY[kind](make_workbook([["id"], *[[ID]] * 50])), time.process_time()
+    with suppress(ListFileError):
+        lines_of(path)
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        lambda p: with_layout(p, "", '<mergeCell ref="A1:B2"/>' * 260_000),
+        lambda p: with_styles(p, map(str, range(10_001)), 1),
+    ],
+)
+def test_a_workbook_with_too_much_layout_is_rejected(make_workbook: Any, many: Callable[[Path], Path]) -> None:
+    assert "more than a list needs" in error_line(lambda: lines_of(many(make_workbook([["id"], [ID]]))))
 
 
 def test_an_archive_with_a_password_or_of_another_kind_is_rejected(tmp_path: Path, make_workbook: Any) -> None:
