@@ -212,7 +212,7 @@ class _Push:
     def _report_rejects(self, path: Path, codes: dict[int, str]) -> None:
         """Prints the lines that were rejected or have findings, and writes the rejects file, if there are any."""
         from ninezero.streams.edge.listfiles.push_summary import reasons_of, write_rejects
-        from ninezero.streams.edge.listfiles.remedies import remedy
+        from ninezero.streams.edge.listfiles.remedies import kind_of, remedy
 
         def with_codes() -> Iterator[Any]:
             for line in self._same.annotated(self._lines()) if self._same is not None else self._lines():
@@ -227,7 +227,7 @@ class _Push:
                 if count <= SHOWN:
                     print(f"file {line.file} row {line.row}: {' '.join([line.code or 'sent', *line.findings])}")
                 for reason in reasons:
-                    remedies[f"file {line.file}, {reason}: {remedy(reason, columns[line.file])}"] = None
+                    remedies[f"file {line.file}, {kind_of(reason)}: {remedy(reason, columns[line.file])}"] = None
         if count:
             write_rejects(path, with_codes(), self._files)
             for text in [*remedies][:SHOWN]:

@@ -48,6 +48,11 @@ _FIELDS_OF_CODE = {
 }
 
 
+def kind_of(finding: str) -> str:
+    """Returns a code or finding without the number of another row, so that equal ones are explained once."""
+    return SAME_AS.strip() if finding.startswith(SAME_AS) else finding
+
+
 def remedy(finding: str, columns: Mapping[str, str]) -> str:
     """Returns where the reason for a code or finding is, and what to do: `column D: write the date as year-month-day`.
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from tests.unit.edge.listfiles.reading import ID, OPTIONS, lines_of, local
 from tests.unit.edge.listfiles.workbook_files import with_sheet_xml
@@ -107,3 +108,15 @@ def test_iso_dates_that_openpyxl_writes_are_dates(make_workbook: Any) -> None:
     assert [(line.push.valid_to, line.findings) for line in lines_of(path)] == [(DAY_INCLUDED, ())] * 2
     path = make_workbook([["pass", "姓名"], [datetime(2020, 2, 10), "甲"]], change=iso)
     assert [line.findings for line in lines_of(path)] == [("pass:number_format",)]
+
+
+def test_an_iso_date_counts_no_epoch(make_workbook: Any) -> None:
+    def old_mac(book: Any) -> None:
+        book.epoch, book.iso_dates = CALENDAR_MAC_1904, True
+
+    path = make_workbook(
+        [["id", "截止"], [ID, datetime(2020, 2, 10)], [ID, datetime(2020, 2, 10, 8, 30)]], change=old_mac
+    )
+    found = lines_of(path)
+    assert [line.push.valid_to for line in found] == [DAY_INCLUDED, local(2020, 2, 10, 8, 30)]
+    assert [line.findings for line in found] == [LAST, ()]

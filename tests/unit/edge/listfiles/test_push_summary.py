@@ -13,7 +13,7 @@ from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.listfiles.list_file import open_list_file
 from ninezero.streams.edge.listfiles.push_lines import read_lines
 from ninezero.streams.edge.listfiles.push_summary import summarise, write_rejects
-from ninezero.streams.edge.listfiles.remedies import REMEDIES
+from ninezero.streams.edge.listfiles.remedies import REMEDIES, kind_of, remedy
 from tests.unit.edge.listfiles.reading import (
     ID,
     OPTIONS,
@@ -43,6 +43,10 @@ def test_the_summary_counts_and_the_rejects_file_lists_each_row(write_file: Any,
 def test_every_code_and_flag_of_a_line_has_a_remedy() -> None:
     scanned = {flag for flag in get_args(QualityFlag) if flag.startswith("mrz_") or flag == "document_expired"}
     assert {*get_args(LineCode), *get_args(QualityFlag)} - scanned <= REMEDIES.keys()
+    assert remedy("same as row 12 of file 1", {}) == remedy("same as row 7", {"id": "A"}) != remedy("other", {})
+    assert kind_of("same as row 12 of file 1") == kind_of("same as row 7") == "same as row"
+    assert remedy("phone:a_new_flag", {"phone": "AB"}) == "column AB: check it"
+    assert remedy("row:shifted", {"id": "A"}) == REMEDIES["shifted"]
 
 
 def test_a_rejects_file_that_cannot_be_completed_leaves_the_old_one(write_file: Any, tmp_path: Path) -> None:
