@@ -13,19 +13,30 @@ from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.records import OutgoingRecord
 
 FOLLOWED_DAYS = 5
-"""Days on which a person who came home is visited."""
+"""Days on which a person who came home is visited, and the term of the follow-up."""
 VISIT_MISSED = 0.004
 """Fraction of the visits that do not take place."""
 READING_MISSED = 0.004
 """Fraction of the readings in quarantine that nobody takes."""
 
 
+EXTENDED_ON = 10
+"""The day of a stay on which some terms are extended."""
+EXTENDED_DAYS = 17
+"""The new term of those, in days."""
+
+
 class _Stay(NamedTuple):
-    """The stay of one case in quarantine. `first` is the number of its first day."""
+    """The stay of one case in quarantine.
+
+    `first` is the number of its first day. It lasts for `term` days, and the case leaves on the day `leaves`, counted from the first.
+    """
 
     case: str
     site: str
     first: int
+    term: int = QUARANTINE_DAYS
+    leaves: int = QUARANTINE_DAYS
 
 
 class _Visit(NamedTuple):
@@ -51,15 +62,20 @@ class CaseEvents:
         released = [rng.randrange(spec.days - QUARANTINE_DAYS) for _ in range(p.quarantine_released)]
         remaining = [last - rng.randrange(QUARANTINE_DAYS) for _ in range(p.quarantine_remaining)]
         sites = spec.quarantine_sites()
-        self._stays = [_Stay(self._new_case(), rng.choice(sites), first) for first in (*released, *remaining)]
+        stays = [_Stay(self._new_case(), rng.choice(sites), first) for first in (*released, *remaining)]
+        self._stays = _with_other_terms(stays, last)
         self._followed = split(p.followed_up, [1.0] * (spec.days - 1) + [0.0])
         self._visits: dict[int, list[_Visit]] = {}
 
     def add_to(self, day: Day, n: int) -> None:
         """Appends the events of the n-th day to its reports."""
         for stay in self._stays:
-            if stay.first <= n <= stay.first + QUARANTINE_DAYS:
+            if stay.first <= n <= stay.first + stay.leaves:
                 day.reports += self._quarantine_events(day.day, n - stay.first, stay)
+                day.release_due += n == stay.first + stay.term
+                day.term_exceeded += n > stay.first + stay.term
+                day.overnight += stay.first + stay.term < n < stay.first + stay.leaves
+        day.release_due += sum(self._followed[n - FOLLOWED_DAYS : n - FOLLOWED_DAYS + 1]) if n >= FOLLOWED_DAYS else 0
         for number in range(self._followed[n]):
             case = self._new_case()
             batch_id = day.batch_ids[number % len(day.batch_ids)] if day.batch_ids and number % 2 else None
@@ -89,7 +105,9 @@ class CaseEvents:
 
         if n == 0:
             yield event(7, "admitted", term_days=QUARANTINE_DAYS)
-        if n == QUARANTINE_DAYS:
+        if n == EXTENDED_ON and stay.term > QUARANTINE_DAYS:
+            yield event(11, "extended", term_days=stay.term)
+        if n == stay.leaves:
             yield event(9, "released", reason="completed")
             return
         for slot, hour in (("am", 8), ("pm", 15)):
@@ -112,6 +130,7 @@ class CaseEvents:
             "source": source if visit.type == "opened" else None,
             "visit": result if visit.type == "visit" else None,
             "closed": "completed" if visit.type == "closed" else None,
+            "term_days": FOLLOWED_DAYS if visit.type == "opened" else None,
         }
         device = f"{self._spec.district}-team-{rng.randrange(20)}"
         return self._report(topics.FOLLOWUPS, visit.case, device, time, **fields)
@@ -119,3 +138,14 @@ class CaseEvents:
     def _time(self, day: date, hour: int) -> str:
         rng = self._random
         return f"{day.isoformat()}T{hour:02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}{self._spec.utc_offset}"
+
+
+def _with_other_terms(stays: list[_Stay], last: int) -> list[_Stay]:
+    """Returns stays of which some are extended and some leave two days late, of those that end at least three days before the day `last`."""
+    early = [n for n, stay in enumerate(stays) if stay.first + EXTENDED_DAYS <= last]
+    changed = dict(enumerate(stays))
+    for n in early[::10]:
+        changed[n] = stays[n]._replace(term=EXTENDED_DAYS, leaves=EXTENDED_DAYS)
+    for n in early[1::10]:
+        changed[n] = stays[n]._replace(leaves=QUARANTINE_DAYS + 2)
+    return list(changed.values())

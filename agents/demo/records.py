@@ -25,6 +25,12 @@ class Day:
     """Number of transfers that begin."""
     left_behind: int = 0
     """Number of people who board one and are never delivered, each from another transfer."""
+    release_due: int = 0
+    """Number of cases that are open on the last day of their term, which is this day."""
+    term_exceeded: int = 0
+    """Number of cases that are open at 08:00 although their last day is over."""
+    overnight: int = 0
+    """Number of those that are still open at the end of the day."""
     reports: list[OutgoingRecord] = field(default_factory=list)
     """Dispositions, quarantine events and follow-up events, which get no outcome."""
 

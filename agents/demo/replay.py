@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from ninezero.agents.demo.records import Day
 from ninezero.agents.demo.scenario import Scenario
 from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.demo.workers import Workers
-from ninezero.schemas.events import CareAlert, Outcomes, PushReceipt, decoder
+from ninezero.schemas.events import Outcomes, PushReceipt, decode_care_alert, decoder
 from ninezero.streams import clickhouse, metrics
 from ninezero.streams import direct_http as direct
 from ninezero.streams.edge.documents.key_ring import KeyRing
@@ -37,7 +37,7 @@ MAX_UNANSWERED = 12_000
 """Nothing is sent while more events than this are unanswered, as devices wait for answers. It bounds the measured latency."""
 
 JUDGED_SECONDS = 90.0
-"""Longest time to wait for the alerts about transfers. Without them the report shows a difference."""
+"""Longest time to wait for the alerts about cases and transfers. Without them the report shows a difference."""
 
 _RECORDED = (
     topics.DECISIONS,
@@ -67,6 +67,12 @@ class ReplaySummary:
     """Transfers that somebody boarded."""
     left_behind: int = 0
     """People who boarded a transfer and were never delivered, each from another transfer."""
+    release_due: int = 0
+    """Cases that are open on the last day of their term."""
+    term_exceeded: int = 0
+    """Days on which a case is open at 08:00 although its last day is over, over all cases."""
+    overnight: int = 0
+    """Those days at whose end it is still open."""
     screened: int = 0
     """Outcomes that were received."""
     seconds: float = 0.0
@@ -106,7 +112,8 @@ class Replay:
         self._receipts: dict[str, float] = {}
         self._answers = 0
         self._dead_letters = 0
-        self._not_delivered: set[str] = set()
+        self._alerts: dict[str, set[str]] = defaultdict(set)
+        """The ids of the alerts about cases and transfers, by rule."""
         self._sent = 0
 
     async def run(self) -> ReplaySummary:
@@ -133,7 +140,7 @@ class Replay:
                 await self._until(self._all_answered, show_progress)
                 await self._until_recorded()
                 self._summary.seconds = time.monotonic() - started
-                # Transfers are judged some seconds after their last event. That is no part of the throughput.
+                # Cases and transfers are judged after their last event. That is no part of the throughput.
                 deadline = time.monotonic() + JUDGED_SECONDS
                 await self._until(lambda: self._all_alerted() or time.monotonic() > deadline, show_progress)
                 await self._until_recorded()
@@ -178,6 +185,9 @@ class Replay:
         self._summary.malformed += day.malformed
         self._summary.transfers += day.transfers
         self._summary.left_behind += day.left_behind
+        self._summary.release_due += day.release_due
+        self._summary.term_exceeded += day.term_exceeded
+        self._summary.overnight += day.overnight
 
     def _keeping_up(self) -> bool:
         return self._sent - self._answers - self._dead_letters < MAX_UNANSWERED
@@ -191,7 +201,13 @@ class Replay:
         return self._answers >= valid and self._dead_letters >= self._summary.malformed
 
     def _all_alerted(self) -> bool:
-        return len(self._not_delivered) >= self._summary.left_behind
+        sent = self._summary
+        expected = {
+            "not_delivered": sent.left_behind,
+            "release_due": sent.release_due,
+            "term_exceeded": sent.term_exceeded,
+        }
+        return all(len(self._alerts[rule]) >= n for rule, n in expected.items())
 
     async def _until(self, done: Callable[[], bool], show_progress: Callable[[], None]) -> None:
         while not done():
@@ -263,8 +279,9 @@ class Replay:
         self._answers += len(decoder(Outcomes).decode(value).outcomes)
 
     def _on_alert(self, value: bytes) -> None:
-        if b'"not_delivered"' in value:
-            self._not_delivered.add(decoder(CareAlert).decode(value).alert_id)
+        alert = decode_care_alert(value)
+        if alert is not None:
+            self._alerts[alert.rule].add(alert.alert_id)
 
     def _on_dead_letter(self, value: bytes) -> None:
         self._dead_letters += 1

@@ -97,8 +97,13 @@ _DEAD_LETTERS = "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_
 
 
 _TRANSFERS = "SELECT toUInt64(sum(transfers)) AS n FROM ninezero.transfers_by_day"
-_ALERTED = "SELECT toUInt64(sum(alerts)) AS n FROM ninezero.care_alerts_by_day WHERE rule = 'not_delivered'"
 _MISSING = "SELECT toUInt64(sum(missing)) AS n FROM ninezero.transfers_by_day"
+
+_TERMS = (
+    "SELECT toUInt64((SELECT sum({column}) FROM ninezero.quarantine_by_day WHERE day <= '{last_day}')"
+    " + (SELECT sum({column}) FROM ninezero.followups_by_day WHERE day <= '{last_day}')) AS n"
+)
+_ALERTED = "SELECT toUInt64(sum(alerts)) AS n FROM ninezero.care_alerts_by_day WHERE rule = '{rule}'"
 
 _FRESHNESS = "SELECT min(recorded_until) AS until, sum(lag_events) AS lag FROM ninezero.recording_freshness"
 
@@ -124,7 +129,14 @@ def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:
     rows.append(_sent_row("events counted once", summary.events, counted) | {"sql": _EVENTS})
     rows.append(_sent_row("transfers", summary.transfers, _number(engine, _TRANSFERS)) | {"sql": _TRANSFERS})
     rows.append(_sent_row("boarded, not delivered", summary.left_behind, _number(engine, _MISSING)) | {"sql": _MISSING})
-    rows.append(_sent_row("alerts: not delivered", summary.left_behind, _number(engine, _ALERTED)) | {"sql": _ALERTED})
+    for name, sent, sql in (
+        ("alerts: not delivered", summary.left_behind, _ALERTED.format(rule="not_delivered")),
+        ("last days of terms", summary.release_due, _TERMS.format(column="release_due", last_day=spec.last_day)),
+        ("alerts: release due", summary.release_due, _ALERTED.format(rule="release_due")),
+        ("open after the term", summary.overnight, _TERMS.format(column="term_exceeded", last_day=spec.last_day)),
+        ("alerts: term exceeded", summary.term_exceeded, _ALERTED.format(rule="term_exceeded")),
+    ):
+        rows.append(_sent_row(name, sent, _number(engine, sql)) | {"sql": sql})
     rows.append(_sent_row("malformed, dead-lettered", summary.malformed, sum(dead_letters.values())))
     engine.close()
     return {

@@ -124,7 +124,7 @@ class Scenario:
         keyed += [(0.2 + rng.random() * 0.9, e) for e in (*resent, *malformed)]
         keyed.sort(key=lambda pair: pair[0])
         day.events = [e for _, e in keyed]
-        rng.shuffle(day.reports)
+        day.reports.sort(key=lambda report: str(orjson.loads(report.value or b"")["observed_at"]))
 
     def _push(self, day: Day, name: str, people: list[Tokens]) -> None:
         sequence = self._sequence[name] = self._sequence.get(name, 0) + 1

@@ -99,6 +99,21 @@ def test_transfers_deliver_everyone_but_those_who_are_left_behind(lakeside: Spec
     assert sum(day.left_behind for day in days[-2:]) == 0
 
 
+def test_some_stays_are_extended_and_some_exceed_their_term(days: list[Day]) -> None:
+    """Each report reaches Kafka in the order of its time, so that the alerts are those of the terms."""
+    reports = [msgspec.json.decode(record.value or b"") for day in days for record in day.reports]
+    assert [r["observed_at"] for r in reports] == sorted(r["observed_at"] for r in reports)
+    stays = [r for r in reports if r.get("case_id") and r.get("site_id")]
+    opened = [r for r in reports if r.get("district") and r["type"] == "opened"]
+    released = {r["case_id"] for r in stays if r["type"] == "released"}
+    extended = [r for r in stays if r["type"] == "extended"]
+    assert extended and {r["term_days"] for r in extended} == {17} and {r["case_id"] for r in extended} <= released
+    ended = [r for r in opened if r["observed_at"][:10] <= str(days[-6].day)]
+    assert 0 < len(ended) < len(opened) and {r["term_days"] for r in opened} == {5}
+    assert sum(day.release_due for day in days) == len(released) + len(ended)
+    assert sum(day.term_exceeded for day in days) == 2 * sum(day.overnight for day in days) > 0
+
+
 def test_resent_and_malformed_records_are_among_the_events(days: list[Day]) -> None:
     resent, malformed = sum(day.resent for day in days), sum(day.malformed for day in days)
     assert resent > 100 and malformed > 20
