@@ -12,9 +12,11 @@ from functools import cache
 from importlib.resources import files
 
 from ninezero.schemas.events import QualityFlag
-from ninezero.streams.edge.documents import plates
+from ninezero.streams.edge.documents import phones, plates
+from ninezero.streams.edge.documents.characters import clean
 from ninezero.streams.edge.documents.mrz import check_digit
 from ninezero.streams.edge.documents.normal_forms import Domain, check_character, normalise, passport
+from ninezero.streams.edge.documents.several_values import split_values
 
 LONGEST_VALUE = 4096
 """Longest value that is read, in characters. A longer one is not a document; it gets a flag."""
@@ -22,6 +24,15 @@ _LONGEST_NUMBER = 22
 """Longest number of a travel document: nine characters, and up to thirteen more in TD1's optional data (ICAO Doc 9303-5)."""
 _OLDEST = 1800
 """Earliest year of birth. An earlier one was misread."""
+
+_NO_NUMBER: dict[Domain, QualityFlag] = {
+    "id": "bad_length",
+    "passport": "bad_length",
+    "phone": "phone_invalid",
+    "plate": "plate_unrecognised",
+    "pass": "bad_length",
+}
+"""The flag of a text that is too long for one number, or holds several numbers."""
 
 _RESIDENT = re.compile("[0-9]{17}[0-9X]")
 _RESIDENT_15 = re.compile("[0-9]{15}")
@@ -39,15 +50,14 @@ def check(kind: Domain, text: str, today: date) -> list[QualityFlag]:
         today: the date with which a birth date is compared.
     """
     if len(text) > LONGEST_VALUE:
-        return ["phone_invalid" if kind == "phone" else "plate_unrecognised" if kind == "plate" else "bad_length"]
+        return [_NO_NUMBER[kind]]
     normal = normalise(kind, text)
     if normal == "":
         return ["empty"]
     if normal is None:
         return _without_token(kind, text)
     if kind == "id":
-        # A pass has the same normal form as an id, except that fifteen digits are not extended to eighteen.
-        return _resident(normalise("pass", text) or "", normal, today)
+        return _resident(clean(text), normal, today)
     if kind == "plate":
         return [] if plates.is_recognised(normal) else ["plate_unrecognised"]
     if kind == "passport":
@@ -56,10 +66,14 @@ def check(kind: Domain, text: str, today: date) -> list[QualityFlag]:
 
 
 def _without_token(kind: Domain, text: str) -> list[QualityFlag]:
-    """Returns why `normalise` returned None: a character that is not allowed, or a part that is missing."""
+    """Returns why `normalise` returned None: several numbers, a character that is not allowed, or a part that is missing."""
     text = unicodedata.normalize("NFKC", text)
     if kind == "phone":
-        return ["phone_invalid" if normalise("pass", text.removeprefix("+")) else "bad_character"]
+        written = clean(text).isascii() and clean(text).isalnum()
+        return ["phone_invalid" if written or phones.has_only_digits(text) else "bad_character"]
+    values = split_values(kind, text)
+    if values is None or len(values) > 1:
+        return [_NO_NUMBER[kind]]
     if kind != "passport":
         return ["bad_character"]
     state, slash, number = text.partition("/")

@@ -2,8 +2,9 @@
 
 import re
 
-_PROVINCE = "[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]"
-_CITY = _PROVINCE + "[A-HJ-Z]"  # the letter O is that of the province's police
+PROVINCE = "[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼]"
+"""The character of a province at the beginning of a plate, as a regular expression."""
+_CITY = PROVINCE + "[A-HJ-Z]"  # the letter O is that of the province's police
 _ANY = "[A-HJ-NP-Z0-9]"  # GA 36-2018 §5.9: neither I nor O, which resemble digits
 _FORMS = re.compile(
     "|".join(
@@ -16,12 +17,12 @@ _FORMS = re.compile(
             f"{_CITY}{_ANY}{{4,6}}临",  # temporary
             f"粤Z{_ANY}{{4}}[港澳]",  # Hong Kong or Macao, admitted to the mainland
             f"[0-9]{{3}}{_ANY}{{3}}使|使[0-9]{{6}}",  # embassies: country and number; and the form before 2018
-            f"{_PROVINCE}[0-9]{{3}}{_ANY}{{2}}领|{_CITY}[0-9]{{4}}领",  # consulates: the same two forms
+            f"{PROVINCE}[0-9]{{3}}{_ANY}{{2}}领|{_CITY}[0-9]{{4}}领",  # consulates: the same two forms
             # Not in GA 36.
-            f"{_PROVINCE}[SX]{_ANY}{{4}}应急",  # fire and rescue, since 2019
+            f"{PROVINCE}[SX]{_ANY}{{4}}应急",  # fire and rescue, since 2019
             f"民航{_ANY}{{5}}",  # airports
-            f"{_PROVINCE}[0-9]{{2}}{_ANY}{{5}}",  # tractors and harvesters (NY 345)
-            f"WJ{_PROVINCE}?[0-9]{{4}}[A-Z0-9]",  # armed police, form of 2012
+            f"{PROVINCE}[0-9]{{2}}{_ANY}{{5}}",  # tractors and harvesters (NY 345)
+            f"WJ{PROVINCE}?[0-9]{{4}}[A-Z0-9]",  # armed police, form of 2012
             "WJ[0-9]{2}[A-Z0-9消边通森金警电][0-9]{4}",  # armed police, form of 2007
             "[A-HJ-NP-Z]{2}[0-9]{5}",  # armed forces, since 2004
         )

@@ -9,9 +9,25 @@ from ninezero.streams.edge.file_version import is_newer
 from ninezero.streams.edge.listfiles.errors import ListFileError
 from ninezero.streams.edge.listfiles.private_files import write_private
 
-FIELDS = ("id", "passport", "state", "phone", "plate", "pass", "valid_from", "valid_to")
-"""The fields that a column can hold. `state` is the passport's issuing state as in the MRZ."""
-IDENTITY_FIELDS = frozenset({"id", "passport", "phone", "plate", "pass"})
+FIELDS = (
+    "id",
+    "passport",
+    "state",
+    "nationality",
+    "phone",
+    "plate",
+    "pass",
+    "document",
+    "document_type",
+    "valid_from",
+    "valid_to",
+)
+"""The fields that a column can hold.
+
+`state` is the issuing state of the passport; `nationality` replaces it where nothing else is written. `document` is the number of the
+document that `document_type` names; without a type it is a resident number.
+"""
+IDENTITY_FIELDS = frozenset({"id", "passport", "phone", "plate", "pass", "document"})
 
 MAPPING_EXAMPLE = 'give a mapping, for example {"id": "C"}: fields to columns\' headers, letters or numbers'
 """The remedy that every message about columns ends with."""
@@ -32,9 +48,12 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
     id: str | int | None = None
     passport: str | int | None = None
     state: str | int | None = None
+    nationality: str | int | None = None
     phone: str | int | None = None
     plate: str | int | None = None
     pass_: str | int | None = msgspec.field(name="pass", default=None)
+    document: str | int | None = None
+    document_type: str | int | None = None
     valid_from: str | int | None = None
     valid_to: str | int | None = None
     first_row: Annotated[int, msgspec.Meta(ge=1)] | None = None

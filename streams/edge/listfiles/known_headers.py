@@ -6,12 +6,19 @@ import unicodedata
 from ninezero.streams.edge.listfiles.tables.cells import Cell
 
 _HEADERS: dict[str, str] = {
-    "id": "身份证 身份证号 身份证号码 居民身份证号 居民身份证号码 居民身份证 公民身份号码 公民身份证号 公民身份证号码 证件号 证件号码"
-    " 身份证件号 身份证件号码 有效证件号码 身份号码 本人身份证号 本人身份证号码 id idno idnumber idcard idcardno idcardnumber"
+    "id": "身份证 身份证号 身份证号码 居民身份证号 居民身份证号码 居民身份证 公民身份号码 公民身份证号 公民身份证号码 身份号码 本人身份证号 本人身份证号码 id idno idnumber idcard idcardno idcardnumber"
     " identitynumber identitycardnumber nationalid residentid residentidnumber",
     "passport": "护照 护照号 护照号码 passport passportno passportnumber",
-    "state": "国籍 签发国 签发国家 发证国 发证国家 签发国代码 国籍代码 国籍国家 issuingstate issuingcountry passportstate"
-    " passportcountry nationality state",
+    "state": "签发国 签发国家 发证国 发证国家 签发国代码 发证国代码 签发国别 签发国或地区 签发国地区 签发国家地区 签发国家或地区 发证国家地区 护照签发国 护照签发国家"
+    " 护照发证国 证件签发国 证件签发国家 签发国家代码 issuingstate issuingcountry issuingstatecode issuingcountrycode countryofissue stateofissue"
+    " passportstate passportcountry passportissuingcountry passportissuingstate state",
+    "nationality": "国籍 国籍代码 国籍国家 国籍地区 国籍或地区 国籍国别 国别 国家地区 国家或地区 国籍及地区 人员国籍 nationality nationalitycode citizenship"
+    " countryofcitizenship countryofnationality",
+    "document": "证件号 证件号码 证件编号 身份证件号 身份证件号码 有效证件号 有效证件号码 有效身份证件号码 本人证件号码 证照号码 证件证号 documentno documentnumber docno"
+    " docnumber iddocumentno iddocumentnumber identitydocumentno identitydocumentnumber certificateno certificatenumber traveldocumentno"
+    " traveldocumentnumber",
+    "document_type": "证件类型 证件种类 证件类别 证件名称 身份证件类型 身份证件种类 身份证件类别 有效证件类型 有效证件种类 有效身份证件类型 本人证件类型 证照类型 证件类型名称"
+    " documenttype doctype iddocumenttype identitydocumenttype idtype typeofid typeofdocument certificatetype traveldocumenttype cardtype",
     "phone": "手机 手机号 手机号码 电话 电话号码 联系电话 联系方式 移动电话 本人电话 本人手机号 联系手机 联系电话号码 phone phoneno"
     " phonenumber mobile mobileno mobilenumber mobilephone telephone tel",
     "plate": "车牌 车牌号 车牌号码 号牌 号牌号码 车辆号牌 车辆号牌号码 机动车号牌 机动车号牌号码 车号 plate plateno platenumber"

@@ -47,10 +47,16 @@ class CheckedLine(NamedTuple):
     """One line to push, with its place in the files and what is known about it before it is sent.
 
     `push.line` counts from 1 over all files. `file` is the file's number on the command line, `row` its row as a spreadsheet shows
-    it. `code` is the reason for which the worker will reject the line, if any. `findings` are `field:flag` with the flags of
-    CONTRACT §1 and more: `digits_lost` (a spreadsheet has rounded the number, so it has no token), `number_format` (the cell shows
-    something else than its value, and what it shows is no text or date that can be read), `midnight` (see `date_findings`) and
-    `row:shifted` (the row has more cells than the header; if it also has another finding, it gets no token at all).
+    it. A row with the resident numbers of two people gives two lines. `code` is the reason for which the worker will reject the line,
+    if any. `findings` are `field:flag` with the flags of CONTRACT §1 and these:
+
+    - No token: `digits_lost` (a spreadsheet has rounded the number), `number_format` (the cell shows something else than its value,
+      and what it shows is no text or date that can be read), `several_values` (the cell holds several numbers, and not each
+      of them is valid), `passport:resident_number` (it is the number of an identity card).
+    - No token of the row at all: `document_type:unknown_type`; `row:shifted` (the row has more cells than the header) with another
+      finding.
+    - To be checked: `midnight` (see `date_findings`), `passport:state_from_nationality` (no issuing state is written, so the
+      nationality was used), `phone:two_readings` (a Chinese number that could also be one of another country).
     """
 
     push: PushLine
@@ -76,19 +82,20 @@ def read_lines(
     number, today, now_us = 0, options.now.astimezone(options.zone).date(), unix_micros(options.now)
     for file in files:
         for row in file.rows():
-            number += 1
             cells = dict(zip(file.fields, row.cells, strict=True))
-            tokens, findings = row_tokens(cells, ring, lambda domain, text: check(domain, text, today))
+            people, findings = row_tokens(cells, ring, lambda domain, text: check(domain, text, today))
             if row.shifted:
-                tokens = PushTokens() if findings else tokens
+                people = [PushTokens()] if findings else people
                 findings.append("row:shifted")
             window = _Window(None, None)
             if options.mode != "withdraw":
                 window = _window(cells, options, file.epoch_1904)
                 findings += date_findings(file, cells, options.zone)
-            push = PushLine(line=number, tokens=tokens, valid_from=window.start, valid_to=window.end)
-            code = line_code(push, options.mode, options.category, now_us)
-            yield CheckedLine(push, file.number, row.number, code, tuple(dict.fromkeys(findings)))
+            for tokens in people:
+                number += 1
+                push = PushLine(line=number, tokens=tokens, valid_from=window.start, valid_to=window.end)
+                code = line_code(push, options.mode, options.category, now_us)
+                yield CheckedLine(push, file.number, row.number, code, tuple(dict.fromkeys(findings)))
 
 
 def _window(cells: Mapping[str, Cell], options: PushOptions, epoch_1904: bool) -> _Window:

@@ -26,9 +26,29 @@ def test_known_headers_are_found_and_others_are_not_read(write_file: Any) -> Non
         )
     )
     assert sheet.columns == {
-        "id": "C", "passport": "D", "state": "E", "phone": "F", "plate": "G", "pass": "H", "valid_from": "I", "valid_to": "J",
+        "id": "C", "passport": "D", "nationality": "E", "phone": "F", "plate": "G", "pass": "H", "valid_from": "I", "valid_to": "J",
     }  # fmt: skip
     assert [list(row.cells) for row in sheet.rows()] == [[""] * 8]
+
+
+@pytest.mark.parametrize(
+    ("headers", "columns"),
+    [
+        ("姓名,证件号码,电话", {"id": "B", "phone": "C"}),
+        ("姓名,证件类型,证件号码", {"document": "C", "document_type": "B"}),
+        ("姓名,证件种类（必填）,身份证号", {"id": "C", "document_type": "B"}),
+        ("身份证号,其他证件类型,证件号码", {"id": "A", "document": "C"}),
+        (
+            "ID type,Document No.,Nationality,Issuing State",
+            {"document": "B", "document_type": "A", "nationality": "C", "state": "D"},
+        ),
+        ("护照号,国籍/地区,签发国（地区）", {"passport": "A", "nationality": "B", "state": "C"}),
+    ],
+)
+def test_the_number_of_any_document_its_type_and_both_states_have_columns_of_their_own(
+    write_file: Any, headers: str, columns: dict[str, str]
+) -> None:
+    assert open_list_file(write_file(f"{headers}\n1,2,3,4\n")).columns == columns
 
 
 def test_a_guardians_number_is_not_the_persons(write_file: Any) -> None:
