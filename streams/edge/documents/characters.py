@@ -16,6 +16,8 @@ HAN = (
 
 def clean(text: str) -> str:
     """Returns the text in NFKC and upper case, without spaces, control characters, dashes, dots and the like."""
+    if text.isascii() and text.isalnum():
+        return text.upper()
     text = unicodedata.normalize("NFKC", text).upper()
     return "".join(c for c in text if not is_removed(c))
 

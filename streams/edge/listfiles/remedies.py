@@ -21,6 +21,12 @@ REMEDIES: dict[str, str] = {
     "digits_lost": "a spreadsheet has changed the number: format the column as text, and enter the number again from the original",
     "midnight": "the end was read with its whole day, unless it states another zone: write a date alone, or 24:00 of the last day",
     "shifted": "the row has more cells than the header: check that each value is in its column",
+    # findings about what a number is
+    "several_values": "it holds several numbers, of which one is not valid: write one number alone, or one row for each",
+    "resident_number": "it is the number of an identity card: put it into the column of resident numbers, or correct the document type",
+    "unknown_type": "write a document type such as 身份证, 护照, 港澳通行证, 台胞证 or passport",
+    "state_from_nationality": "the nationality was used as the issuing state: check it, and give the issuing state in a column of its own",
+    "two_readings": "it was read as Chinese, and could be a number of another country: write + and the country code",
     # quality flags
     "empty": "it has no letters and digits: correct it, or leave it empty",
     "bad_character": "write one number alone, without words",
@@ -30,7 +36,7 @@ REMEDIES: dict[str, str] = {
     "birth_in_future": _COMPARE,
     "unknown_division": _COMPARE,
     "fifteen_digit": "it is a number of before 1999: ask for the number of 18 digits, if there is one",
-    "no_issuing_state": "give the issuing state of the passport, as in its machine-readable lines, in a column of its own",
+    "no_issuing_state": "give the issuing state of the passport, by its name or by its code as in the machine-readable lines",
     "phone_invalid": "write one number in full, with + and the country code if it is not Chinese",
     "plate_unrecognised": "compare it with the plate, and write its province as a Chinese character",
 }

@@ -16,6 +16,7 @@ from ninezero.streams.edge.device.travellers import Traveller, pseudonymise
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.listfiles.document_types import _TYPES, document_type
 from ninezero.streams.edge.listfiles.identity_cells import row_tokens
+from ninezero.streams.edge.listfiles.remedies import REMEDIES
 from tests.unit.edge.listfiles.reading import ID, PHONE, RING, lines_of, tokens
 
 OTHER, TODAY = "440524188001010014", date(2020, 2, 3)
@@ -52,6 +53,7 @@ def test_the_document_type_chooses_what_a_number_is(
     [line] = lines_of(write_file(f"证件类型|{header}|车牌号\n{kind}|{number}|\n"))
     assert (line.push.tokens, line.findings) == (line_tokens(**expected or {}), findings)
     assert line.code == (None if expected else "no_token")
+    assert all(finding.rpartition(":")[2] in REMEDIES for finding in findings)
 
 
 def test_an_unknown_type_refuses_the_whole_line(write_file: Any) -> None:
