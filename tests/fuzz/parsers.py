@@ -103,7 +103,9 @@ def fuzz_list_file(data: bytes) -> None:
     for mapping in (None, ColumnMapping(id="A", plate="B", valid_to=3)):
         expect_rejection(
             ListFileError,
-            lambda mapping=mapping: [*read_lines([open_list_file(path, mapping=mapping)], RING, OPTIONS, check)],
+            lambda mapping=mapping: [
+                *read_lines([open_list_file(path, mapping=mapping, hidden="include")], RING, OPTIONS, check)
+            ],
         )
 
 
@@ -169,10 +171,11 @@ BOOK = {
         ("worksheet", "worksheets/sheet1.xml"), ("sharedStrings", "sharedStrings.xml"), ("styles", "styles.xml")
     ),
     "xl/sharedStrings.xml": f"<sst {MAIN}><si><t>id</t></si><si><r><t>_x0031_10105</t></r><rPh><t>x</t></rPh></si></sst>".encode(),
-    "xl/styles.xml": f'<styleSheet {MAIN}><numFmts><numFmt numFmtId="164" formatCode="0000"/></numFmts><cellXfs><xf numFmtId="164"/></cellXfs></styleSheet>'.encode(),
+    "xl/styles.xml": f'<styleSheet {MAIN}><numFmts><numFmt numFmtId="164" formatCode="[&gt;9]&quot;JY&quot;000-0_);[Red]@"/><numFmt numFmtId="165" formatCode="[$-804]yyyy/m/d h:mm;@"/></numFmts><cellXfs><xf numFmtId="164"/><xf numFmtId="165"/></cellXfs></styleSheet>'.encode(),
     "xl/worksheets/sheet1.xml": (
-        f'<worksheet {MAIN}><sheetData><row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="inlineStr"><is><t>截止</t></is></c></row>'
-        '<row r="2"><c r="A2" s="0"><v>1.1E17</v></c><c r="B2"><v>43864</v></c></row></sheetData></worksheet>'
+        f'<worksheet {MAIN}><cols><col min="3" max="9" hidden="1"/></cols><sheetData><row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="inlineStr"><is><t>截止</t></is></c></row>'
+        '<row r="2"><c r="A2" s="0"><v>1.1E17</v></c><c r="B2" s="1"><v>43864</v></c></row>'
+        '<row r="3" hidden="1" ht="0"><c r="A3" t="d"><v>2020-02-03T00:00:00</v></c></row></sheetData><mergeCells><mergeCell ref="B2:B3"/></mergeCells></worksheet>'
     ).encode(),
 }  # fmt: skip
 PARTS = ("xl/worksheets/sheet1.xml", "xl/sharedStrings.xml", "xl/workbook.xml", "xl/styles.xml")

@@ -28,8 +28,8 @@ from ninezero.streams.edge.listfiles.tables.workbooks import SheetInfo, Workbook
 Hidden = Literal["include", "skip"]
 """What becomes of rows and columns that a sheet does not show."""
 
-_DIGITS_OF_A_NUMBER = 5
-"""A number that identifies somebody has at least so many digits."""
+_DIGITS_OF_A_NUMBER = 3
+"""A number that identifies somebody or a vehicle has at least so many digits."""
 
 
 class OpenTable(NamedTuple):
