@@ -67,9 +67,9 @@ class CareAlert(Struct):
     `visit_overdue`: a day passed without a visit; `release_due`: the last day of the case has come; `term_exceeded`: the case is
     open after its last day; `not_delivered`: fewer people were delivered than boarded. `case_id` is null for a transfer, and
     `transfer_id` for a case. `site_id` is set for quarantine and transfers, `district` for follow-up. `day` and `slot` are those
-    that the alert is about; `at` is the end of that slot or day, 08:00 of the day (`release_due`, `term_exceeded`), or the time
-    of the observation. `alert_id` depends on the case or transfer, the rule, the day and the slot only, so a repeated alert has
-    the same one.
+    that the alert is about; of a transfer the site and day of its first boarding. `at` is the end of that slot or day, 08:00 of the
+    day (`release_due`, `term_exceeded`), the end of the time that a transfer has, or the time of the observation. `alert_id` depends
+    on the case, the rule, the day and the slot only, or on the transfer alone, so a repeated alert has the same one.
     """
 
     alert_id: str

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests import case_oracle
+from tests.transfers import Sent, journeys, transfers_by_day
 
 from .deployment import Deployment
 from .load import SHANGHAI, Event
@@ -88,6 +89,15 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
         found, "arrivals", Counter(expected.arrival[event] for event in present if event in expected.arrival),
         query("SELECT toString(day), site_id, mode, stage, people FROM ninezero.arrivals_by_day"),
     )  # fmt: skip
+    moved = [Sent(n, expected.transfer[event]) for n, event in enumerate(present & expected.transfer.keys())]
+    numbers = ("transfers", "boarded", "delivered", "missing")
+    _compare(
+        found, "transfers",
+        Counter({(str(row["day"]), row["site_id"], name): row[name] for row in transfers_by_day(journeys(moved, str(SHANGHAI))) for name in numbers}),
+        [(day, site, name, n) for day, site, *some in query(f"SELECT toString(day), site_id, {', '.join(numbers)} FROM ninezero.transfers_by_day") for name, n in zip(numbers, some, strict=True)],
+    )  # fmt: skip
+    if untransferred := (observer.decided & expected.transfer.keys()) - observer.transferred:
+        found.wrong.append(f"{len(untransferred)} arrivals have no transfer event")
     _compare(
         found, "reasons", Counter(why for event in present for why in expected.reasons.get(event, ())),
         query("SELECT toString(day), site_id, rule, count FROM ninezero.reasons_by_day"),

@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 
 from kafka import KafkaProducer
 
+from tests.transfers import transfer_event
+
 from .reports import Cases, disposition
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -70,6 +72,8 @@ class Expected:
     followups: dict[Event, dict[str, Any]] = field(default_factory=dict)
     by_minute: dict[Event, tuple[str, str, Counter[str]]] = field(default_factory=dict)
     arrival: dict[Event, tuple[str, str, str, str]] = field(default_factory=dict)
+    transfer: dict[Event, dict[str, Any]] = field(default_factory=dict)
+    """The transfer event of each arrival that boards or leaves a transfer."""
     reasons: dict[Event, list[tuple[str, str, str]]] = field(default_factory=dict)
     garbage: dict[tuple[str, int, int], str] = field(default_factory=dict)
     """Reason of each bad record, by topic, partition and offset."""
@@ -270,11 +274,16 @@ class Load:
     def _arrival(self, event: Event, site: str, observed: datetime) -> dict[str, Any]:
         [(shown, rules, outcome)] = self._people(1)
         stage = self.rng.choice(("registered", "boarded", "delivered"))
+        transfer = self.rng.choice((None, f"t-{self._seq.total() // 40:x}"))
         with self._lock:
             self.expected.arrival[event] = (_day(observed), site, "rail", stage)
+            if transfer is not None and stage != "registered":
+                self.expected.transfer[event] = transfer_event(
+                    stage, observed, event[1], transfer=transfer, site=site, device=event[0]
+                )
         self._note(event, site, observed, outcome, list(rules))
         person = {"role": "traveller", **shown}
-        return {"mode": "rail", "service": "G12", "stage": stage, "transfer_id": None, "destination": "370115"} | {
+        return {"mode": "rail", "service": "G12", "stage": stage, "transfer_id": transfer, "destination": "370115"} | {
             "person": person
         }
 

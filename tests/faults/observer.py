@@ -21,14 +21,15 @@ from kafka.errors import KafkaError
 from .load import ARRIVALS, DISPOSITIONS, FOLLOWUPS, PUSHES, QUARANTINE, SCANS, Event
 
 OUTCOMES, DECISIONS, DEAD, RECEIPTS = "screening-outcomes", "screening-decisions", "dead-letters", "push-receipts"
-ALERTS, LEDGERS = "screening-alerts", ("quarantine-ledger", "followup-ledger")
+ALERTS, TRANSFERS = "screening-alerts", "transfer-events"
+LEDGERS = ("quarantine-ledger", "followup-ledger", "transfer-ledger")
 SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, QUARANTINE, FOLLOWUPS, PUSHES)
-READ = (*SOURCES, OUTCOMES, DECISIONS, DEAD, RECEIPTS, ALERTS, *LEDGERS)
+READ = (*SOURCES, OUTCOMES, DECISIONS, TRANSFERS, DEAD, RECEIPTS, ALERTS, *LEDGERS)
 GROUPS = {
     "screening": (SCANS, ARRIVALS),
     "lists": (PUSHES,),
-    "ledgers": (DISPOSITIONS, QUARANTINE, FOLLOWUPS),
-    "recording": (DECISIONS, DEAD, RECEIPTS, DISPOSITIONS, QUARANTINE, FOLLOWUPS),
+    "ledgers": (DISPOSITIONS, QUARANTINE, FOLLOWUPS, TRANSFERS),
+    "recording": (DECISIONS, TRANSFERS, DEAD, RECEIPTS, DISPOSITIONS, QUARANTINE, FOLLOWUPS),
 }
 """The topics that each role reads and commits."""
 Place = tuple[str, int]
@@ -54,7 +55,9 @@ class Observer:
         self.case_alerts: dict[str, tuple[str, ...]] = {}
         """The case alerts by alert_id: rule, case, day, slot and place."""
         self.in_ledgers: set[Event] = set()
-        """Case events that are in a ledger."""
+        """Events of cases and transfers that are in a ledger."""
+        self.transferred: set[Event] = set()
+        """Arrivals that have a transfer event."""
         self.dead: dict[tuple[str, int, int], str] = {}
         self.receipts: dict[str, dict[str, Any]] = {}
         self.answered_at: list[int] = []
@@ -234,6 +237,9 @@ class Observer:
             events = [event for group in value["decisions"] for event in zip(group[8], group[9], strict=True)]
             self.decided.update(events)
             self.decisions[place].append((record.offset, events))
+        elif topic == TRANSFERS:
+            event = self.source[place][record.offset] = (value["device_id"], value["seq"])
+            self.transferred.add(event)
         elif topic == ALERTS and "case_id" in value:
             place_of = value["site_id"] or value["district"]
             alert = (value["rule"], value["case_id"], value["day"], value["slot"] or "", place_of)
