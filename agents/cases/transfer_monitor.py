@@ -48,7 +48,8 @@ class _Instant(NamedTuple):
 class TransferMonitor(CaseMonitor):
     """Monitors the transfers of the assigned partitions.
 
-    A transfer leaves the ledger 14 days after its last event. Older events are not accepted from devices, so none can bring it back.
+    A transfer leaves the ledger 14 days after its first event. Devices may send an event up to 13 days late, so the events of a journey
+    of a day cannot bring it back.
     """
 
     def __init__(

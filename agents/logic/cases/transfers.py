@@ -28,8 +28,9 @@ def status_after(hours: float) -> Callable[[list[TransferFact], Days, int], Case
 def status(facts: Iterable[TransferFact], days: Days, now_us: int, limit_us: int) -> CaseStatus:
     """Returns the status of a transfer at `now_us`. The same facts always give the same alarm.
 
-    The transfer is open until its time and that of a report have passed, then closed by its last event. A transfer that
-    nobody boarded as far as is known is closed: its deliveries tell of nobody who is missing.
+    The transfer is open until its time and that of a report have passed. A transfer that nobody boarded as far as is known is
+    closed: its deliveries tell of nobody who is missing. `closed_us` is the time of its first event, from which on it is kept: so a
+    number that is used again and again does not keep its events for ever.
 
     Args:
         facts: the facts of the transfer.
@@ -38,7 +39,7 @@ def status(facts: Iterable[TransferFact], days: Days, now_us: int, limit_us: int
         limit_us: the time that a transfer has from its first boarding, in µs.
     """
     ordered = distinct_in_order(facts)
-    closed_us = ordered[-1].observed_us
+    closed_us = ordered[0].observed_us
     first = next((fact for fact in ordered if fact.stage == "boarded"), None)
     if first is None:
         return CaseStatus([], None, closed_us)

@@ -7,7 +7,7 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,11 @@ def test_every_party_can_do_all_of_its_work_over_tls_and_no_secret_is_shown(syst
         "dispositions": {"device_id": "d", "seq": 0, "site_id": "road-01", "observed_at": now.isoformat(), "of": {"device_id": "road-01-a", "seq": 0}, "action": "referred", "override": None},
         "quarantine-events": case_events.quarantine_event("admitted", now, seq=1, temperature_c=38.0),
         "followup-events": case_events.followup_event("opened", now, seq=2),
+        "station-arrivals": {
+            "device_id": "d", "seq": 3, "site_id": "road-01", "observed_at": (now - timedelta(hours=7)).isoformat(), "mode": "coach",
+            "service": "C7", "stage": "boarded", "transfer_id": "t-1", "destination": None,
+            "person": {"role": "traveller", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5},
+        },
     }  # fmt: skip
     for topic, event in events.items():
         send(system.settings("devices"), topic, json.dumps(event).encode())
@@ -146,15 +151,17 @@ def test_every_party_can_do_all_of_its_work_over_tls_and_no_secret_is_shown(syst
     staff = system.settings("staff")
     wait_for(
         lambda: (
-            {a.get("outcome") or a.get("rule") for a in values(staff, "screening-alerts")} >= {"quarantine", "fever"}
+            {a.get("outcome") or a.get("rule") for a in values(staff, "screening-alerts")}
+            >= {"quarantine", "fever", "not_delivered"}
         ),
         60,
-        "both alerts",
+        "the alerts",
     )
     assert [letter["reason"] for letter in values(system.settings("operators"), "dead-letters")] == ["not_json"]
     counted = {
         "SELECT sum(quarantine) AS n FROM ninezero.screening_by_day": 1, "SELECT sum(count) AS n FROM ninezero.dispositions_by_day": 1,
         "SELECT sum(admitted) AS n FROM ninezero.quarantine_by_day": 1, "SELECT sum(opened) AS n FROM ninezero.followups_by_day": 1,
+        "SELECT sum(missing) AS n FROM ninezero.transfers_by_day": 1,
         "SELECT sum(records) AS n FROM ninezero.dead_letters_by_hour": 1, "SELECT count() AS n FROM ninezero.watchlist_audit": 1,
     }  # fmt: skip
     for sql, number in counted.items():

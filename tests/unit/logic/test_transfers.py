@@ -139,7 +139,7 @@ class Ledger:
         self.cases.restore(self.records, now_us)
 
 
-def test_a_transfer_is_alerted_of_once_and_leaves_the_ledger_14_days_after_its_last_event() -> None:
+def test_a_transfer_is_alerted_of_once_and_leaves_the_ledger_14_days_after_its_first_event() -> None:
     ledger, now = Ledger(), unix_micros(after(minutes=2))
     for body in (*BOARDED, DELIVERED):
         ledger.receive(body, now)
@@ -167,9 +167,9 @@ def test_a_transfer_is_alerted_of_once_and_leaves_the_ledger_14_days_after_its_l
         ledger.check(unix_micros(after(hours=hours)) + SETTLE_US)
     assert ledger.alerts == [alert]
     assert {key.split(b"|")[1] for key in ledger.records} == {b"d", b"e", ALERT_MARK.encode()}
-    ledger.check(unix_micros(after(hours=7)) + KEEP_CLOSED_US - 1)
+    ledger.check(unix_micros(after(days=-1)) + KEEP_CLOSED_US - 1)
     assert len(ledger.records) == 6
-    ledger.check(unix_micros(after(hours=7)) + KEEP_CLOSED_US)
+    ledger.check(unix_micros(after(days=-1)) + KEEP_CLOSED_US)
     assert ledger.records == {}
 
 
