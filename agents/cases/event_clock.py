@@ -21,7 +21,11 @@ class EventClock:
     def observe(self, accepted: Iterable[AcceptedEvent]) -> None:
         """Takes note of the times of accepted events."""
         if self._replay:
-            self._latest_us = max([self._latest_us, *(one.observed_us for one in accepted)])
+            self.reach(max((one.observed_us for one in accepted), default=0))
+
+    def reach(self, observed_us: int) -> None:
+        """Takes note of the time of an event (Unix time in µs), such as one that a ledger holds since before a restart."""
+        self._latest_us = max(self._latest_us, observed_us)
 
     def now_us(self) -> int:
         """Returns the time, Unix time in µs."""

@@ -209,6 +209,7 @@ class CaseMonitor:
             if loaded is None or loaded.generation != generation:
                 cases = PartitionCases(self._kind, self._days)
                 cases.restore(await self._ledger.read(partition), _now_us())
+                self._clock.reach(cases.latest_us())
                 loaded = _Loaded(generation, cases)
             yield loaded.cases
             self._loaded[partition] = loaded

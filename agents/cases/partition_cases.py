@@ -77,6 +77,10 @@ class PartitionCases:
                 fact = record.fact()
                 case.facts[fact.device_id, fact.seq] = fact
 
+    def latest_us(self) -> int:
+        """Returns the time of the latest event of all cases (Unix time in µs); 0 without one."""
+        return max(map(_latest_us, self._cases.values()), default=0)
+
     def add(self, fact: Any, changes: Changes) -> bool:
         """Adds a fact. Returns False if its event was known, whatever its content.
 
