@@ -46,11 +46,11 @@ def last_days(events: list[Event], zone: ZoneInfo) -> tuple[dict[str, date], set
         case, day = event["case_id"], datetime.fromisoformat(event["observed_at"]).astimezone(zone).date()
         if event["type"] in ("admitted", "opened") and case not in begun:
             begun[case] = day
-            ends[case] = day + timedelta(days=event["term_days"] or TERM_DAYS)
+            ends[case] = day + timedelta(days=event.get("term_days") or TERM_DAYS)
         elif event["type"] in ("released", "closed") and case in begun:
             over.add(case)
         elif event["type"] == "extended":
-            total = event["term_days"]
+            total = event.get("term_days")
             if case not in begun or case in over or total is None or begun[case] + timedelta(days=total) < day:
                 wrong.add((event["device_id"], event["seq"]))
             else:
