@@ -1,6 +1,7 @@
 """The characters of an identity that count: NFKC, upper case, without blanks and punctuation (CONTRACT §1)."""
 
 import unicodedata
+from functools import lru_cache
 
 _REMOVED = frozenset("\u00b7\u2022\u2027\u2212\u2219\u22c5\u25cf\u30fb\uff0e._/'")
 _REMOVED_CLASSES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd"})
@@ -22,6 +23,7 @@ def clean(text: str) -> str:
     return "".join(c for c in text if not is_removed(c))
 
 
+@lru_cache(1024)
 def is_removed(character: str) -> bool:
     """Returns whether a character has no meaning in an identity."""
     return character in _REMOVED or unicodedata.category(character) in _REMOVED_CLASSES

@@ -46,10 +46,10 @@ def has_two_readings(text: str) -> bool:
         return False
     groups = re.findall("[0-9]+", core)
     digits = "".join(groups)
-    if _parse(core, "CN") != f"86{digits}":  # it states the country code, or is not Chinese
+    american = groups[0] == "1" or [len(group) for group in groups] == [4, 3, 4]
+    if _CHINESE_MOBILE.fullmatch(digits) and not american:
         return False
-    lengths = [len(group) for group in groups]
-    if _CHINESE_MOBILE.fullmatch(digits) and not (groups[0] == "1" or lengths == [4, 3, 4]):
+    if _parse(core, "CN") != f"86{digits}":  # it states the country code, or is not Chinese
         return False
     return bool(_parse(f"+{digits}", None) or (len(digits) == 10 and _parse(f"+1{digits}", None)))
 

@@ -29,6 +29,7 @@ _PLATES = re.compile(f"(?:{PROVINCE}[A-Z][0-9A-Z]{{4,6}}[挂学警试超临港�
 _NUMBER = {"passport": re.compile("(?=.*[0-9])[A-Z0-9]{5,}"), "pass": re.compile("(?=.*[0-9])[A-Z0-9]{3,}")}
 _WHOLE_PASSPORT = re.compile("(?=.*[0-9])[A-Z0-9]{7,}")
 _SERIAL = re.compile("([A-Z]+)([0-9]+)")
+_PLATE = len("鲁A12345")
 _LONG_SERIAL = 8
 """Digits of a health pass's number that is not the group of a longer one."""
 _PHONE_WORDS = re.compile(rf"(?:(?![{NUMERALS}转分机])[{HAN}])+")
@@ -44,7 +45,7 @@ def split_values(domain: Domain, text: str) -> Sequence[str] | None:
         domain: the kind of identity.
         text: the text of a cell or a field.
     """
-    if text.isascii() and text.isalnum() and len(text) <= len("11010519491231002X"):
+    if text.isalnum() and len(text) <= len("11010519491231002X") and (domain != "plate" or len(text) < 2 * _PLATE):
         return [text]
     text = unicodedata.normalize("NFKC", text)
     if len(text) > _LONGEST:
