@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 from typing import Annotated
 
 import typer
@@ -21,7 +23,7 @@ def scan(
     ] = "",
     device: Annotated[str, typer.Option(help="Device whose outbox stores the events.")] = "",
 ) -> None:
-    """Sends scans and prints the outcome of each: clear, the advice and whom it concerns, or not checked."""
+    """Sends scans and prints the outcome of each: clear, the advice and whom it concerns, or not checked; and what to scan again."""
     from ninezero.agents.cli.edge.scan_sending import PassageSender, read_events, send_events
 
     if bool(site) != bool(device):
@@ -29,6 +31,8 @@ def scan(
             "--site and --device go together; without both, lines are Scan events that are ready to send"
         )
     settings = settings_.load(edge=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # reasons to scan again are in Chinese too
+        sys.stdout.reconfigure(errors="replace")
     logging.disable()  # every problem is reported on the line of its scan, and in the summary
     with open_lines(file) as lines:
         if site:

@@ -12,11 +12,12 @@ import msgspec
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import Outcomes, Scan
-from ninezero.streams.edge.device.answers import Answer
+from ninezero.streams.edge.device.answers import Answer, QualityFinding, Ticket
 from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.outbox import OutboxError
 from ninezero.streams.edge.device.travellers import Passage
 from ninezero.streams.edge.documents.key_ring import KeyRingError
+from ninezero.streams.edge.gate.scan_again import scan_again
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.sync import TopicsMissing, consumer, producer
 from ninezero.streams.kafka.topics import OUTCOMES, SCANS
@@ -95,7 +96,10 @@ def send_events(settings: Settings, events: list[Event]) -> int:
                                 found[device, seq] = (outcome, people)
     for _, event in events:
         outcome, people = found.get((event.device_id, event.seq), ("not checked", []))
-        print(f"{event.device_id} {event.seq}: {_outcome_text(outcome, people)}")
+        findings = [
+            QualityFinding(index, None, flag) for index, person in enumerate(event.people) for flag in person.quality
+        ]
+        print(f"{event.device_id} {event.seq}: {_outcome_text(outcome, people, findings)}")
     return len(waiting)
 
 
@@ -113,7 +117,7 @@ class PassageSender:
 
     def __init__(self, settings: Settings, site_id: str, device_id: str) -> None:
         self._lock = threading.Lock()
-        self._line_numbers: dict[int, int] = {}
+        self._waiting: dict[int, _SentLine] = {}
         self._early: dict[int, Answer] = {}
         self._device = Device(settings, site_id=site_id, device_id=device_id, on_answer=self._on_answer)
 
@@ -125,7 +129,7 @@ class PassageSender:
             for number, line in enumerate(lines, 1):
                 try:
                     if line.strip():
-                        self._on_sent(number, self._device.scan_all([read(line)])[0].seq)
+                        self._on_sent(number, self._device.scan_all([read(line)])[0])
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                     not_accepted += 1
                     print(
@@ -135,32 +139,43 @@ class PassageSender:
                     not_accepted += 1
                     print(f"line {number}: {error}", flush=True)
             deadline = time.monotonic() + WAIT_SECONDS
-            while self._line_numbers and time.monotonic() < deadline:
+            while self._waiting and time.monotonic() < deadline:
                 time.sleep(0.02)
             with self._lock:
-                for seq, number in self._line_numbers.items():
-                    print(f"line {number}, {self._device.device_id} {seq}: not checked")
-                return SendCounts(not_accepted, len(self._line_numbers))
+                for seq, (number, findings) in self._waiting.items():
+                    text = _outcome_text("not checked", (), findings)
+                    print(f"line {number}, {self._device.device_id} {seq}: {text}")
+                return SendCounts(not_accepted, len(self._waiting))
 
-    def _on_sent(self, number: int, seq: int) -> None:
+    def _on_sent(self, number: int, ticket: Ticket) -> None:
         with self._lock:
-            self._line_numbers[seq] = number
-            if seq in self._early:
-                self._print(self._early.pop(seq))
+            self._waiting[ticket.seq] = _SentLine(number, ticket.findings)
+            if ticket.seq in self._early:
+                self._print(self._early.pop(ticket.seq))
 
     def _on_answer(self, answer: Answer) -> None:
         with self._lock:
-            if answer.seq in self._line_numbers:
+            if answer.seq in self._waiting:
                 self._print(answer)
             else:
                 self._early[answer.seq] = answer  # its line number is not stored yet, or an earlier run sent it
 
     def _print(self, answer: Answer) -> None:
-        number = self._line_numbers.pop(answer.seq)
-        text = _outcome_text(answer.outcome, answer.people)
+        number, findings = self._waiting.pop(answer.seq)
+        text = _outcome_text(answer.outcome, answer.people, findings)
         print(f"line {number}, {self._device.device_id} {answer.seq}: {text}", flush=True)
 
 
-def _outcome_text(outcome: str, people: Iterable[int]) -> str:
-    concerned = ", ".join(map(str, people))
-    return f"{outcome}{f' (person {concerned})' if concerned else ''}"
+class _SentLine(NamedTuple):
+    """A line of which the answer is awaited, and what should be scanned again."""
+
+    number: int
+    findings: tuple[QualityFinding, ...]
+
+
+def _outcome_text(outcome: str, people: Iterable[int], findings: Iterable[QualityFinding]) -> str:
+    """Returns the outcome, whom it concerns, and what should be scanned again: the reasons in both languages, then the flags."""
+    found, concerned = list(findings), ", ".join(map(str, people))
+    text = f"{outcome}{f' (person {concerned})' if concerned else ''}"
+    again = scan_again(found, first_person=0)
+    return text if again is None else f"{text}; {again} [{', '.join(dict.fromkeys(one.flag for one in found))}]"

@@ -17,16 +17,15 @@ from ninezero.schemas.events import (
     Disposition,
     FollowupEvent,
     Identifier,
-    Person,
     QuarantineEvent,
     Scan,
     encode,
 )
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.device.answers import Answer, Ticket
+from ninezero.streams.edge.device.answers import Answer, QualityFinding, Ticket
 from ninezero.streams.edge.device.clock import Clock
 from ninezero.streams.edge.device.outbox import CAPACITY, NewEvent, Outbox
-from ninezero.streams.edge.device.travellers import Passage, Traveller, pseudonymise
+from ninezero.streams.edge.device.travellers import Passage, Pseudonymised, Traveller, pseudonymise
 from ninezero.streams.edge.device.uplink import Uplink
 from ninezero.streams.edge.documents import checks
 from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
@@ -44,6 +43,10 @@ EVENTS: dict[type[msgspec.Struct], Topic] = {
     FollowupEvent: topics.FOLLOWUPS,
 }
 """The topic of each event that a device sends."""
+
+
+FINDINGS_KEPT = 10_000
+"""Events whose quality flags are kept for their answers."""
 
 
 class DeviceError(UserError):
@@ -69,6 +72,14 @@ class Status(NamedTuple):
     """The problem and its remedy in one line; empty if there is none."""
     problem_chinese: str = ""
     """The same in Chinese."""
+
+
+class _GivenEvent(NamedTuple):
+    """An event to accept: its type, its fields, and the faults in what was written."""
+
+    kind: type[msgspec.Struct]
+    fields: dict[str, Any]
+    findings: tuple[QualityFinding, ...] = ()
 
 
 class Device:
@@ -112,6 +123,8 @@ class Device:
         self._on_answer = on_answer or (lambda _: None)
         self._outbox = Outbox(settings.outbox / f"{device_id}.sqlite", device_id, capacity)
         self._tickets: WeakValueDictionary[int, Ticket] = WeakValueDictionary()
+        self._findings: dict[int, tuple[QualityFinding, ...]] = {}
+        """Of the latest events that have findings, by number. A ticket is gone if its holder has dropped it."""
         self._uplink = Uplink(settings, self._outbox, self._clock, site_id, device_id, self._resolve)
 
     @classmethod
@@ -165,7 +178,7 @@ class Device:
         Raises:
             DeviceError, OutboxError, KeyRingError: as `scan`; none of the passages was accepted.
         """
-        return self._accept([(Scan, self._scan_fields(passage)) for passage in passages])
+        return self._accept([self._scan(passage) for passage in passages])
 
     def arrive(
         self,
@@ -190,11 +203,12 @@ class Device:
         Raises:
             DeviceError, OutboxError, KeyRingError: as `scan`.
         """
+        person, findings = self._pseudonymise(traveller, 0)
         fields = {
             "mode": mode, "service": service, "stage": stage, "transfer_id": transfer_id, "destination": destination,
-            "person": self._person(traveller),
+            "person": person,
         }  # fmt: skip
-        return self._accept([(Arrival, fields)])[0]
+        return self._accept([_GivenEvent(Arrival, fields, tuple(findings))])[0]
 
     def report(self, event: type[Disposition | QuarantineEvent | FollowupEvent], **fields: Any) -> int:
         """Accepts an event that gets no answer and returns its sequence number.
@@ -207,7 +221,7 @@ class Device:
             DeviceError: the event breaks the contract.
             OutboxError: the outbox or the disk is full.
         """
-        return self._accept([(event, fields)])[0].seq
+        return self._accept([_GivenEvent(event, fields)])[0].seq
 
     def status(self) -> Status:
         """Returns the state of the device.
@@ -247,18 +261,25 @@ class Device:
 
     # -- from what the staff see to events ---------------------------------------------------------------------------
 
-    def _scan_fields(self, passage: Passage) -> dict[str, Any]:
-        people = [self._person(traveller) for traveller in passage.people]
+    def _scan(self, passage: Passage) -> _GivenEvent:
+        people = [self._pseudonymise(traveller, index) for index, traveller in enumerate(passage.people)]
+        findings = [finding for person in people for finding in person.findings]
         token = None
         if passage.plate is not None:
             normal = normalise("plate", passage.plate)
             token = self._key_ring().token("plate", normal) if normal else None
+            flags = checks.check("plate", passage.plate, self._today())
+            findings += [QualityFinding(None, "plate", flag) for flag in flags]
             if people:  # a scan has no flags of its own, so those of the plate go to its first person
-                people[0].quality += checks.check("plate", passage.plate, self._today())
-        return {"kind": passage.kind, "direction": passage.direction, "plate": token, "people": people}
+                quality = people[0].person.quality
+                quality += [flag for flag in flags if flag not in quality]
+        fields = {
+            "kind": passage.kind, "direction": passage.direction, "plate": token, "people": [person.person for person in people],
+        }  # fmt: skip
+        return _GivenEvent(Scan, fields, tuple(findings))
 
-    def _person(self, traveller: Traveller) -> Person:
-        return pseudonymise(traveller, self._key_ring(), self._today())
+    def _pseudonymise(self, traveller: Traveller, index: int) -> Pseudonymised:
+        return pseudonymise(traveller, self._key_ring(), self._today(), index)
 
     def _key_ring(self) -> KeyRing:
         if self._ring is None:
@@ -271,35 +292,40 @@ class Device:
     def _today(self) -> date:
         return self._clock.now().date()
 
-    def _accept(self, events: list[tuple[type[msgspec.Struct], dict[str, Any]]]) -> list[Ticket]:
+    def _accept(self, events: list[_GivenEvent]) -> list[Ticket]:
         new_events: list[NewEvent] = []
         tickets: list[Ticket] = []
-        for kind, given in events:
-            fields = {"device_id": self.device_id, "observed_at": self._clock.now(), **given}
-            if "site_id" in kind.__struct_fields__:
+        for given in events:
+            fields = {"device_id": self.device_id, "observed_at": self._clock.now(), **given.fields}
+            if "site_id" in given.kind.__struct_fields__:
                 fields.setdefault("site_id", self.site_id)
             key = fields.get("case_id", self.site_id)
-            new_events.append(NewEvent(EVENTS[kind].name, str(key).encode(), self._encoder(kind, fields, tickets)))
+            encoder = self._encoder(given._replace(fields=fields), tickets)
+            new_events.append(NewEvent(EVENTS[given.kind].name, str(key).encode(), encoder))
         self._outbox.append(new_events, self._clock.boot_id, self._clock.ticks_ms())
         self._uplink.wake()
         return tickets
 
-    def _encoder(
-        self, kind: type[msgspec.Struct], fields: dict[str, Any], tickets: list[Ticket]
-    ) -> Callable[[int], bytes]:
+    def _encoder(self, given: _GivenEvent, tickets: list[Ticket]) -> Callable[[int], bytes]:
         """Validates the event and returns the function that encodes it under the number that the outbox assigns."""
-        event = _validate(kind, fields)
+        event = _validate(given.kind, given.fields)
 
         def encode_as(seq: int) -> bytes:
             event.seq = seq
-            ticket = self._tickets[seq] = Ticket(seq)  # made here, before the event can be sent or answered
+            if given.findings:
+                self._findings[seq] = given.findings
+                while len(self._findings) > FINDINGS_KEPT:
+                    del self._findings[next(iter(self._findings))]
+            ticket = self._tickets[seq] = Ticket(
+                seq, given.findings
+            )  # made here, before the event can be sent or answered
             tickets.append(ticket)
             return encode(event)
 
         return encode_as
 
     def _resolve(self, seq: int, outcome: str, people: list[int]) -> None:
-        answer = Answer(seq, outcome, tuple(people))  # type: ignore[arg-type]  # the wire type is str, but workers write only outcomes of the contract (agents/logic/policy/rules.py)
+        answer = Answer(seq, outcome, tuple(people), self._findings.get(seq, ()))  # type: ignore[arg-type]  # the wire type is str, but workers write only outcomes of the contract (agents/logic/policy/rules.py)
         ticket = self._tickets.get(seq)
         if ticket is not None:
             ticket.resolve(answer)

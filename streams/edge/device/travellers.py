@@ -1,11 +1,12 @@
 """Passages and people as the staff see them, and how their identities become pseudonyms."""
 
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from ninezero.schemas.events import Person, QualityFlag, Tokens
+from ninezero.schemas.events import Person, Tokens
+from ninezero.streams.edge.device.answers import QualityFinding
 from ninezero.streams.edge.documents import checks
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.documents.mrz import mrz
@@ -70,7 +71,14 @@ class Passage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         yield "kind", self.kind
 
 
-def pseudonymise(traveller: Traveller, ring: KeyRing, today: date) -> Person:
+class Pseudonymised(NamedTuple):
+    """A person without identities, and what was wrong with what was written."""
+
+    person: Person
+    findings: list[QualityFinding]
+
+
+def pseudonymise(traveller: Traveller, ring: KeyRing, today: date, index: int = 0) -> Pseudonymised:
     """Returns the person with tokens in place of identities, and the quality flags of what was written.
 
     An identity without a normal form gets a flag and no token.
@@ -79,11 +87,12 @@ def pseudonymise(traveller: Traveller, ring: KeyRing, today: date) -> Person:
         traveller: the person as the staff see them.
         ring: the key ring; its active key makes the tokens.
         today: the date with which birth and expiry dates are compared.
+        index: the person's place in the event, from 0.
 
     Raises:
         KeyRingError: the active key is past its `not_after`.
     """
-    flags: list[QualityFlag] = []
+    findings: list[QualityFinding] = []
     tokens: dict[str, str] = {}
     written: dict[Domain, str | None] = {
         "id": traveller.id,
@@ -93,20 +102,21 @@ def pseudonymise(traveller: Traveller, ring: KeyRing, today: date) -> Person:
     }
     for domain, text in written.items():
         if text is not None:
-            flags += checks.check(domain, text, today)
+            findings += [QualityFinding(index, domain, flag) for flag in checks.check(domain, text, today)]
             if normal := normalise(domain, text):
                 tokens["pass_" if domain == "pass" else domain] = ring.token(domain, normal)
     if traveller.mrz is not None:
         zone = mrz(traveller.mrz, today)
-        flags += zone.flags
+        findings += [QualityFinding(index, "mrz", flag) for flag in zone.flags]
         if normal := passport(zone.state, zone.number):
             tokens["passport"] = ring.token("passport", normal)
-    return Person(
+    person = Person(
         role=traveller.role,
         tokens=Tokens(**tokens),
         temperature_c=traveller.temperature_c,
         temperature_confirmed_c=traveller.temperature_confirmed_c,
         health_code=traveller.health_code,
         origin=traveller.origin,
-        quality=list(dict.fromkeys(flags)),  # each flag once, in the order found
+        quality=list(dict.fromkeys(finding.flag for finding in findings)),  # each flag once, in the order found
     )
+    return Pseudonymised(person, findings)

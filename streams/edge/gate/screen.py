@@ -21,6 +21,7 @@ from ninezero.streams.edge.documents.key_ring import KeyRingError
 from ninezero.streams.edge.gate import line_reader, texts, words
 from ninezero.streams.edge.gate.passage_draft import Draft
 from ninezero.streams.edge.gate.passage_state import summary
+from ninezero.streams.edge.gate.scan_again import scan_again
 from ninezero.streams.edge.gate.terminal import Terminal, piped_lines
 from ninezero.streams.settings import Settings
 
@@ -155,13 +156,15 @@ def run(settings: Settings, site_id: str, device_id: str) -> int:
 
 
 def show(answer: Answer, console: Console) -> None:
-    """Prints an answer in colour, with the numbers of the people whom it concerns, from 1."""
+    """Prints an answer in colour, with the numbers of the people whom it concerns, from 1, and what should be scanned again."""
     zh, en = texts.OUTCOMES[answer.outcome]
     if answer.people:
         whom = texts.PERSON.format(n=", ".join(str(index + 1) for index in answer.people))
         zh, en = f"{whom.zh} {zh}", f"{en} · {whom.en}"
     shown = Text(f" {zh} {en} ", style=STYLES[answer.outcome])
     console.print(shown, Text(f"#{answer.seq}", style="dim"))
+    for row in scan_again(answer.findings) or ():
+        console.print(Text(f"! {row}", style="bold yellow"), soft_wrap=True)
 
 
 def show_help(console: Console) -> None:

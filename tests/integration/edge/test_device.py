@@ -253,11 +253,12 @@ def test_kill_9_and_a_stopped_broker_lose_no_accepted_scan(tmp_path: Path) -> No
 
 
 def test_the_screen_shows_outcomes_and_help_and_no_identity(serving: System) -> None:
-    typed = f"鲁A12345\n{NOBODY}\n36.4\n+\n{LISTED}\n36.6\n\nrubbish {LISTED}\n?\n{NOBODY}\n36.5\n\nq\n"
+    typed = f"鲁A1234O\n{NOBODY}\n36.4\n+\n{LISTED}\n36.6\n\nrubbish {LISTED}\n?\n{NOBODY}\n36.5\n\nq\n"
     done = serving.run("device", "--site", "road-01", "--device", "gate-b", stdin=typed.encode())
     shown = done.stdout.decode()
     assert done.returncode == 0, done.stderr
     assert "REFER · person 2" in shown and "CLEAR" in shown and "not recognised" in shown
+    assert "scan again: plate: not a known form of plate" in shown.split("REFER")[1]
     assert LISTED not in shown + done.stderr.decode() and NOBODY not in shown
 
 
@@ -270,6 +271,8 @@ def test_the_scan_command_reports_the_lines_that_it_did_not_accept(serving: Syst
         {"kind": "pedestrian", "people": [{"role": NOBODY}]},
         {"kind": "pedestrian", "people": [{"role": "pedestrian", "origin": NOBODY}]},
     ]
+    misread = {"role": "driver", "id": "11010519491231020X", "temperature_c": 36.5}
+    lines.append({"kind": "vehicle", "plate": "鲁A1234O", "people": [misread]})
     text = "\n".join(json.dumps(line) for line in lines) + "\n{\n"
     done = serving.run("scan", "-", "--site", "road-01", "--device", "gate-c", stdin=text.encode())
     assert sorted(done.stdout.decode().splitlines()) == [
@@ -279,7 +282,10 @@ def test_the_scan_command_reports_the_lines_that_it_did_not_accept(serving: Syst
         "line 4: NOT accepted: it is not a passage as docs/devices.md describes it",
         "line 5: NOT accepted: it is not a passage as docs/devices.md describes it",
         "line 6: the event was NOT accepted: it breaks the contract at people[0].origin",
-        "line 7: NOT accepted: it is not a passage as docs/devices.md describes it",
+        "line 7, gate-c 2: clear; 请重新扫描：第 0 人 身份证：校验码不符 · 车牌：号牌格式不认识"
+        " scan again: person 0 identity card: check character is wrong · plate: not a known form of plate"
+        " [checksum_failed, plate_unrecognised]",
+        "line 8: NOT accepted: it is not a passage as docs/devices.md describes it",
     ]
     assert done.returncode == 1 and b"5 lines were not accepted, 0 scans not checked" in done.stderr
     assert NOBODY.encode() not in done.stdout + done.stderr

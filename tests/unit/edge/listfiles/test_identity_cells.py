@@ -136,8 +136,10 @@ _agreed: Counter[str] = Counter()
 @given(st.fixed_dictionaries({}, optional=dict(_values)))  # type: ignore[arg-type]
 def test_a_device_and_a_list_make_the_same_token_of_what_is_written(written: dict[str, str]) -> None:
     person = pseudonymise(
-        Traveller(role="driver", **{"pass_" if k == "pass" else k: v for k, v in written.items()}), RING, TODAY
-    ).tokens  # type: ignore[arg-type]
+        Traveller(role="driver", **{"pass_" if k == "pass" else k: v for k, v in written.items()}),
+        RING,
+        TODAY,  # type: ignore[arg-type]
+    ).person.tokens
     pushed, _ = row_tokens(dict(written), RING, lambda domain, text: check(domain, text, TODAY))
     for kind in written:
         field = "pass_" if kind == "pass" else kind
