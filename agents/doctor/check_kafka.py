@@ -145,6 +145,7 @@ def acls(probe: DeploymentProbe) -> Results:
         for who, access in ACCESS.items()
         if {topic.name for topic in access.reads} <= set(reads)
         and {topic.name for topic in access.writes} <= set(writes)
+        and {topic.name for _, topic in access.follows} <= set(rights)
     ]
     if not sufficient:
         yield failed(f"not sufficient for any role: {has}", "ninezero topics acls prints the rights of each role")

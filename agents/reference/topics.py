@@ -42,7 +42,12 @@ def page() -> str:
         "## Access",
         "`ninezero topics acls` prints these rights as commands of `kafka-acls.sh`, and `--grant` grants them. A right that is"
         " not listed here does not exist. Each role also reads its own consumer group; the lists role uses one"
-        " transactional id; operators may create and delete topics.",
+        " transactional id; operators may create and delete topics."
+        + "".join(
+            f" The {who} role sees how far {role} has read {markdown.code(topic.name)}, and none of its records."
+            for who, rights in ACCESS.items()
+            for role, topic in rights.follows
+        ),
         markdown.table(("principal", "reads", "writes"), access),
     )
 

@@ -57,3 +57,14 @@ def test_only_workers_read_topics_with_tokens_and_write_the_topics_of_workers() 
     for party in set(ACCESS) - set(ROLES):
         assert not tokens & set(ACCESS[party].reads) and not written_by_workers & set(ACCESS[party].writes), party
     assert topics.WATCHLIST not in ACCESS["devices"].reads
+
+
+def test_the_ledgers_role_sees_how_far_arrivals_are_screened_and_reads_none(settings: Settings) -> None:
+    of_ledgers = {
+        g for g in grants(settings) if g.principal == "User:ninezero-ledgers" and g.operations == ("DESCRIBE",)
+    }
+    assert {(g.resource, g.name) for g in of_ledgers} == {
+        ("TOPIC", "jy.station-arrivals"),
+        ("GROUP", "jy.ninezero-screening"),
+    }
+    assert topics.ARRIVALS not in ACCESS["ledgers"].reads
