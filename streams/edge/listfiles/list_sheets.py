@@ -28,6 +28,7 @@ from ninezero.streams.edge.listfiles.tables.workbooks import SheetInfo, Workbook
 Hidden = Literal["include", "skip"]
 """What becomes of rows and columns that a sheet does not show."""
 
+_CHOICE = "show them in the file, or give --hidden include to read them or --hidden skip to leave them out"
 _DIGITS_OF_A_NUMBER = 3
 """A number that identifies somebody or a vehicle has at least so many digits."""
 
@@ -47,13 +48,26 @@ def open_workbook(path: Path, mapping: ColumnMapping | None, sheet: str | None, 
     """
     workbook = Workbook(path, sheet)
     layout = _layout_of_list(workbook, mapping, hidden, guess=sheet is None and mapping is None)
-    rows = hidden_below(workbook, layout)
-    if rows and hidden is None:
-        raise UnreadableTable(
-            f"{counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}: show them in the file, or give"
-            " --hidden include to push them or --hidden skip to leave them out"
-        )
+    found = _hidden_parts(workbook, layout, columns=mapping is None) if hidden is None else []
+    if found:
+        raise UnreadableTable(f"{' and '.join(found)}: {_CHOICE}")
     return OpenTable(workbook, layout)
+
+
+def _hidden_parts(workbook: Workbook, layout: TableLayout, columns: bool) -> list[str]:
+    """Returns what the sheet does not show of the list, in words. `columns` is false if hidden columns were named in a mapping."""
+    found = []
+    letters = [
+        f"{column_letters(column)} (`{field}`)"
+        for field, column in layout.columns.items()
+        if columns and column in workbook.hidden_columns
+    ]
+    if letters:
+        found.append(f"{counted(len(letters), 'hidden column')}, {', '.join(letters)}")
+    rows = hidden_below(workbook, layout)
+    if rows:
+        found.append(f"{counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}")
+    return found
 
 
 def _layout_of_list(
@@ -99,20 +113,11 @@ def _visible_layout(
         return find_layout(head, mapping)
     if hidden == "skip":
         return find_layout(_without(head, workbook.hidden_columns), None)
-    choice = "show them in the file, or give --hidden include to read them or --hidden skip to leave them out"
     try:
-        layout = find_layout(head, None)
+        return find_layout(head, None)
     except AmbiguousColumns:
         find_layout(_without(head, workbook.hidden_columns), None)
-        raise UnreadableTable(f"two columns look alike, and of them one is hidden: {choice}") from None
-    found = [
-        f"{column_letters(column)} (`{field}`)"
-        for field, column in layout.columns.items()
-        if column in workbook.hidden_columns
-    ]
-    if found:
-        raise UnreadableTable(f"{counted(len(found), 'hidden column')}, {', '.join(found)}: {choice}")
-    return layout
+        raise UnreadableTable(f"two columns look alike, and of them one is hidden: {_CHOICE}") from None
 
 
 def _without(head: list[SparseRow], columns: Collection[int]) -> list[SparseRow]:

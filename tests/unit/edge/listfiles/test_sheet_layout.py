@@ -217,6 +217,18 @@ def test_a_hidden_column_that_looks_like_a_visible_one_is_named(make_workbook: A
     assert ids_of(lines_of(path, hidden="skip")) == [person(2, ID)]
 
 
+def test_hidden_rows_and_columns_are_named_together(make_workbook: Any) -> None:
+    def change(book: Any) -> None:
+        book.worksheets[0].row_dimensions.group(3, 4, hidden=True)
+        book.worksheets[0].column_dimensions.group("C", "D", hidden=True)
+
+    message = error_line(lambda: open_list_file(make_workbook(ROWS, change=change)))
+    assert (
+        "2 hidden columns, C (`phone`), D (`valid_to`) and 2 hidden rows below the header, the first is row 3"
+        in message
+    )
+
+
 def test_a_hidden_column_without_a_field_needs_no_choice(make_workbook: Any) -> None:
     def change(book: Any) -> None:
         book.worksheets[0].column_dimensions["A"].hidden = True
