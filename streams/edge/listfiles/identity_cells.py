@@ -181,9 +181,10 @@ def _identity_text(domain: Domain, cell: Cell) -> str | None:
         plain = cell = wrapped[1].strip()
     if _DIGITS_LOST.fullmatch(plain):
         return None
-    decimal = _DECIMAL.fullmatch(plain) if domain in ("id", "phone") else None
-    if decimal:  # a program exported a column of numbers
-        return decimal[1] if len(decimal[1]) <= _EXACT_DIGITS else None
+    if decimal := _DECIMAL.fullmatch(
+        plain
+    ):  # a program exported a column of numbers; other numbers may have had zeros in front
+        return decimal[1] if domain in ("id", "phone") and len(decimal[1]) <= _EXACT_DIGITS else None
     return "" if _is_placeholder(plain) else cell
 
 

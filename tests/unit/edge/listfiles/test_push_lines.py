@@ -103,6 +103,14 @@ def test_a_number_that_a_spreadsheet_rounded_gets_no_token(write_file: Any, lost
     assert line.findings == ("id:digits_lost",) and line.push.tokens == PushTokens(phone=tokens("phone", "86" + PHONE))
 
 
+@pytest.mark.parametrize("field", ["pass", "passport", "plate"])
+def test_a_number_that_a_program_exported_with_decimals_gets_no_token(write_file: Any, field: str) -> None:
+    [line] = lines_of(write_file(f"{field},phone\n12345678.0,{PHONE}\n"))
+    assert line.findings == (f"{field}:digits_lost",) and line.push.tokens == PushTokens(
+        phone=tokens("phone", "86" + PHONE)
+    )
+
+
 @pytest.mark.parametrize("nothing", ["无", "-", "/", "——", "N/A", "NULL", "不详", "None", " "])
 def test_a_placeholder_for_no_value_gets_no_token_and_no_finding(write_file: Any, nothing: str) -> None:
     [line] = lines_of(write_file(f"姓名,id,passport,phone,plate,pass\n张三{f',{nothing}' * 5}\n"))
