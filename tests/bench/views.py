@@ -206,7 +206,7 @@ def freeze_oldest(engine: Engine) -> Spent:
 def opened(kind: str, folder: Path) -> Iterator[Engine]:
     """Opens an empty or already filled database of a kind in a folder."""
     server = start_server(folder) if kind == "server" else None
-    engine = clickhouse.connect(server.url if server else f"chdb://{folder}/db")
+    engine = clickhouse.connect(server.admin_url if server else f"chdb://{folder}/db")
     clickhouse.migrate(engine, TIMEZONE)
     try:
         yield engine
