@@ -46,6 +46,9 @@ topic whose table rejects inserts must not stop the others. Kafka keeps the rest
 MAX_BYTES_IN_FLIGHT = 4 << 20
 """Bytes of records above which nothing is fetched: a million events are about 45 MB in Kafka, and ten times as much in memory."""
 
+FLUSH_BYTES = MAX_BYTES_IN_FLIGHT // 2
+"""Bytes of waiting records that start a flush early. The other half is fetched meanwhile."""
+
 CHECK_SECONDS = 4.0
 """Least time between two checks that recorded rows still exist, and between two comparisons of positions."""
 
@@ -135,7 +138,7 @@ class Recorder:
             await self._room.wait_for(lambda: buffer.empty or self._buffered_rows() < MAX_BUFFERED_ROWS)
         buffer.append(chunk, rows)
         self._measure()
-        if buffer.row_count >= FLUSH_ROWS:
+        if buffer.row_count >= FLUSH_ROWS or self._due_bytes() >= FLUSH_BYTES:
             self._full.set()
 
     async def run(self) -> None:
@@ -177,6 +180,9 @@ class Recorder:
 
     def _buffered_rows(self) -> int:
         return sum(buffer.row_count for buffer in self._buffers.values())
+
+    def _due_bytes(self) -> int:
+        return sum(buffer.bytes for buffer in self._buffers.values() if buffer.due)
 
     def _measure(self) -> None:
         metrics.sink_buffered.set(self._buffered_rows())

@@ -52,6 +52,11 @@ class TopicBuffer:
         """True if the batch has failed before."""
         return self._pause > FIRST_RETRY_SECONDS
 
+    @property
+    def bytes(self) -> int:
+        """Size of the records that wait, without those of the batch that is being flushed."""
+        return sum(chunk.bytes for chunk in self._chunks)
+
     def append(self, chunk: Chunk, rows: Mapping[str, Block | Sequence[tuple[Any, ...]]]) -> None:
         """Adds a chunk and its rows by table."""
         self._chunks.append(chunk)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -61,8 +62,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
     Attributes:
         topic_ids: the id of each topic on the broker, by name. Set it before the start.
         prefers_large_fetches: whether fewer and larger fetches are worth a longer delay. Set it before the start.
-        max_bytes_in_flight: number of bytes of delivered and unfinished records, over all partitions, above which nothing is
-            fetched. Each partition has a limit of its own as well (offset_tracker.py).
+        max_bytes_in_flight: number of bytes of delivered and unfinished records, over all partitions, above which only topics
+            without any are fetched. Each partition has a limit of its own as well (offset_tracker.py).
         trackers: the offset tracker of each partition that has delivered a chunk under the current assignment.
         capacity_freed: is set when a chunk finishes or a tracker closes, so that more may be fetched.
     """
@@ -110,7 +111,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
             return
         await self._seek_rewinds()
         assigned = self._get_active_partitions()
-        active = {tp for tp in assigned if self._has_capacity(tp)}
+        active = self._with_capacity(assigned)
         full = len(active) < len(assigned)
         self.capacity_freed.clear()
         generation = self.app.consumer_generation_id
@@ -144,11 +145,23 @@ class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow F
         await self.wait_first(delivering, self.suspend_flow.wait())
         return delivering.done() and not delivering.cancelled()
 
-    def _has_capacity(self, tp: TP) -> bool:
-        if sum(tracker.bytes for tracker in self.trackers.values()) >= self.max_bytes_in_flight:
-            return False
-        tracker = self.trackers.get(tp)
-        return tracker is None or tracker.has_capacity
+    def _with_capacity(self, tps: Iterable[TP]) -> set[TP]:
+        """Returns the partitions of which more records may be fetched.
+
+        At the limit of bytes, a topic without unfinished records is still fetched: a topic that cannot be finished must not stop
+        the others.
+        """
+        in_flight = Counter[str]()
+        for tp, tracker in self.trackers.items():
+            in_flight[tp.topic] += tracker.bytes
+        waiting = (
+            {topic for topic, size in in_flight.items() if size}
+            if in_flight.total() >= self.max_bytes_in_flight
+            else set()
+        )
+        return {
+            tp for tp in tps if tp.topic not in waiting and (tp not in self.trackers or self.trackers[tp].has_capacity)
+        }
 
     async def _deliver(self, tp: TP, records: list[Any], generation: int) -> None:
         tracker = self.trackers.get(tp)

@@ -38,9 +38,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topic_buffer, "LAST_RETRY_SECONDS", 1.0)
 
 
-def chunk(topic: str) -> Chunk:
+def chunk(topic: str, value: bytes = b"") -> Chunk:
     tracker = OffsetTracker()
-    new_chunk = Chunk(TP(topic, 0), [SimpleNamespace(offset=0, value=b"")], tracker)
+    new_chunk = Chunk(TP(topic, 0), [SimpleNamespace(offset=0, value=value)], tracker)
     tracker.deliver(new_chunk)
     return new_chunk
 
@@ -122,6 +122,25 @@ def test_a_full_buffer_of_one_topic_does_not_stop_another(
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(recorder.append(chunk(SITES[0]), SITES[1]), 0.2)
         await asyncio.wait_for(recorder.append(chunk(LETTERS[0]), LETTERS[1]), 0.2)
+
+    asyncio.run(check())
+
+
+def test_records_that_fill_half_of_what_may_be_in_flight_are_flushed_immediately(
+    clickhouse_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a rebuild would wait most of its time for the next flush."""
+    monkeypatch.setattr(recorder_module, "FLUSH_SECONDS", 60.0)
+    monkeypatch.setattr(recorder_module, "FLUSH_BYTES", 10)
+
+    async def check() -> None:
+        async with running(recorder_on(clickhouse_server.url)) as recorder:
+            first, second = chunk(LETTERS[0], bytes(9)), chunk(LETTERS[0], bytes(1))
+            await recorder.append(first, LETTERS[1])
+            await asyncio.sleep(0.5)
+            assert not done(first)
+            await recorder.append(second, LETTERS[1])
+            await until(lambda: done(first) and done(second))
 
     asyncio.run(check())
 

@@ -143,13 +143,15 @@ def test_a_full_partition_is_fetched_again_as_soon_as_it_has_capacity() -> None:
     assert asked == [({other}, 0), ({ONE, other}, POLL_SECONDS)]
 
 
-def test_nothing_is_fetched_while_the_bytes_in_flight_of_all_partitions_reach_their_limit() -> None:
-    consumer, other = Scripted(lambda _: None), OffsetTracker()
-    consumer.trackers = {TP("t", 1): other}
+def test_only_topics_without_records_in_flight_are_fetched_at_the_limit_of_bytes() -> None:
+    consumer, busy, done = Scripted(lambda _: None), OffsetTracker(), OffsetTracker()
+    second, other, third = TP("t", 1), TP("other", 0), TP("third", 0)
+    consumer.trackers = {second: busy, other: done}
     consumer.max_bytes_in_flight = 1000
-    for size, capacity in ((999, True), (1000, False), (0, True)):
-        other.bytes = size
-        assert consumer._has_capacity(ONE) is capacity
+    everything = {ONE, second, other, third}
+    for size, fetched in ((999, everything), (1000, {other, third}), (0, everything)):
+        busy.bytes = size
+        assert consumer._with_capacity(everything) == fetched
 
 
 def test_a_worker_without_a_partition_waits_without_blocking_the_event_loop() -> None:
