@@ -1,6 +1,6 @@
 """The list in a workbook: which sheet has it, and whether rows and columns that the sheet does not show take part.
 
-Nothing that is hidden takes part, or is left out, before the person who pushes has said which.
+Hidden rows and columns are neither read nor left out before the person who pushes has decided.
 """
 
 from bisect import bisect_left
