@@ -44,15 +44,17 @@ def understand(text: str, today: date, *, zone_begun: bool = False) -> list[Item
         colour = health_codes.of_payload(text)
         return [_health_code(colour)] if colour else Unclear(texts.WHICH_COLOUR)
     whole = _item(text, today, zone_begun)
-    if _may_hold_a_temperature(whole, text):
-        return Unclear(texts.ONE_AT_A_TIME.format(why=texts.DOMAINS["plate"]))
-    if isinstance(whole, ZoneLines) or (_is_sure(whole) and not _is_free(whole)):
+    if isinstance(whole, ZoneLines) or (
+        _is_sure(whole) and not _is_free(whole) and not _is_plate_and_number(whole, text)
+    ):
         return [whole]  # type: ignore[list-item]  # an item that is sure is not None or a question
     several = _several(text, today)
     if several and _is_sure(whole):
         return Unclear(texts.ONE_AT_A_TIME.format(why=joined(_label(item) for item in several)))
     if several:
         return several
+    if _is_plate_and_number(whole, text):
+        return Unclear(texts.ONE_AT_A_TIME.format(why=texts.DOMAINS["plate"]))
     if whole is None:
         return Unclear(texts.NOT_A_TEMPERATURE if _NUMBER.fullmatch(text) else texts.NOT_RECOGNISED)
     return whole if isinstance(whole, Unclear) else [whole]
@@ -148,7 +150,7 @@ def _is_free(item: Item | Unclear | None) -> bool:
     return isinstance(item, Identity) and item.domain in ("pass", "passport") and isinstance(item.written, str)
 
 
-def _may_hold_a_temperature(item: Item | Unclear | None, text: str) -> bool:
+def _is_plate_and_number(item: Item | Unclear | None, text: str) -> bool:
     """Returns whether the last blank in a plate may separate it from a temperature (鲁A123 36)."""
     plate, blank, last = text.rpartition(" ")
     is_plate = isinstance(item, Identity) and item.domain == "plate" and plate.strip() != ""

@@ -100,8 +100,8 @@ RESIDENT_LENGTH = Bilingual(
     "an identity number has 18 characters (old ones 15), and this was not used: scan again",
 )
 WITHOUT_STATE = Bilingual(
-    "护照没有使用：请写签发国和号码，如证件机读区，例如 护照 CHN/E12345678",
-    "the passport was not used: give state and number as in the machine-readable zone, such as passport CHN/E12345678",
+    "护照没有使用：请写签发国和号码，如证件机读区，例如 护照 CHN/…",
+    "the passport was not used: give state and number as in the machine-readable zone, such as passport CHN/…",
 )
 PLATE_OR_PASSPORT = Bilingual(
     "可能是车牌，也可能是证件，没有使用：请写 车牌 … 或 护照 CHN/…",
@@ -184,11 +184,11 @@ HELP_INTRODUCTION = Bilingual(
     "Scan or type one item a line, ended by Enter or Tab. An empty line sends the passage. Each line is answered; ! means not used.",
 )
 HELP_ITEMS: list[tuple[str, Bilingual]] = [
-    ("11010519491231002X", Bilingual("身份证、居住证", "identity card, residence permit")),
-    ("P<UTO…  L898902C3…", Bilingual("护照的机读区", "machine-readable zone of a passport")),
-    ("护照 UTO/L898902C3", Bilingual("签发国/号码", "passport UTO/L898902C3")),
-    ("鲁A12345  车牌 …", Bilingual("车牌", "plate …")),
-    ("13800138000  电话 …", Bilingual("电话", "phone …")),
+    ("1101…  身份证 …", Bilingual("身份证、居住证", "identity card, residence permit: id …")),
+    ("P<UTO…", Bilingual("护照的机读区", "machine-readable zone of a passport")),
+    ("护照 CHN/…", Bilingual("签发国/号码", "passport CHN/…")),
+    ("鲁A…  车牌 …", Bilingual("车牌", "plate …")),
+    ("138…  电话 …", Bilingual("电话", "phone …")),
     ("通行证 …", Bilingual("健康通行证", "pass …")),
     ("36.5  体温 36.5", Bilingual("体温，第二次是复测", "temp 36.5; a second one confirms")),
     ("绿码  黄码  红码", Bilingual("健康码，也可扫描", "green, yellow, red; or scan it")),

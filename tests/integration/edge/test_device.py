@@ -253,12 +253,14 @@ def test_kill_9_and_a_stopped_broker_lose_no_accepted_scan(tmp_path: Path) -> No
 
 
 def test_the_screen_shows_outcomes_and_help_and_no_identity(serving: System) -> None:
-    typed = f"鲁A1234O\n{NOBODY}\n36.4\n+\n{LISTED}\n36.6\n\nrubbish {LISTED}\n?\n{NOBODY}\n36.5\n\nq\n"
+    typed = f"鲁A1234O\n{NOBODY}\n36.4\n+\n{LISTED}\n36.6\n\nrubbish {LISTED}\n?\n{NOBODY}\n36.5\n\n"
+    typed += f"身份证：{NOBODY}\n体温 36,5度\n来自 湖北\n\n{NOBODY.lower()}\n36.5\n红码\n\nq\n"
     done = serving.run("device", "--site", "road-01", "--device", "gate-b", stdin=typed.encode())
     shown = done.stdout.decode()
     assert done.returncode == 0, done.stderr
     assert "REFER · person 2" in shown and "CLEAR" in shown and "not recognised" in shown
     assert "scan again: plate: not a known form of plate" in shown.split("REFER")[1]
+    assert "隔离 QUARANTINE · person 1" in shown and shown.count("转诊 REFER · person 1") == 1
     assert LISTED not in shown + done.stderr.decode() and NOBODY not in shown
 
 

@@ -214,6 +214,8 @@ def test_what_is_incomplete_or_unknown_is_asked_about(line: str) -> None:
         ("36.5,36.8", ["temperature", "temperature"]),
         ("36.5，绿码；来自 湖北 武汉", ["temperature", "health_code", "origin"]),
         ("v 36.5", ["vehicle", "temperature"]),
+        ("鲁A12345 36", ["plate", "temperature"]),
+        ("鲁A 12345 37", ["plate", "temperature"]),
     ],
 )
 def test_several_items_in_one_line_are_read_if_each_is_sure(line: str, kinds: list[str]) -> None:
