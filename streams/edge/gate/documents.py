@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import date
 
 from ninezero.streams.edge.bilingual import joined
-from ninezero.streams.edge.documents import checks, plates
+from ninezero.streams.edge.documents import checks, phones, plates
+from ninezero.streams.edge.documents.characters import clean
 from ninezero.streams.edge.documents.flag_reasons import REASONS
 from ninezero.streams.edge.documents.mrz import mrz
 from ninezero.streams.edge.documents.normal_forms import Domain, normalise, passport
@@ -32,8 +33,8 @@ _PASSPORT_WITH_BLANK = re.compile(r"(?P<state>[A-Z]{3}|D)\s+(?P<number>(?=.*[0-9
 _MAYBE_DOCUMENT = re.compile("[A-Z]{1,2}[0-9]{5,9}")
 
 
-def labelled(domain: Domain, text: str, today: date) -> Identity | ZoneLines | Unclear:
-    """Reads the value of a kind that the guard named."""
+def labelled(domain: Domain, text: str, today: date, state: str | None = None) -> Identity | ZoneLines | Unclear:
+    """Reads the value of a kind that the guard named, with its issuing state if all documents of this name have one."""
     if len(text) > LONGEST:
         return Unclear(texts.LINE_TOO_LONG)
     if domain == "passport":
@@ -41,13 +42,15 @@ def labelled(domain: Domain, text: str, today: date) -> Identity | ZoneLines | U
             return lines
         if blank := _PASSPORT_WITH_BLANK.fullmatch(text.upper()):
             text = f"{blank['state']}/{blank['number']}"
+        elif state and "/" not in text:
+            text = f"{state}/{text}"
         return _identity("passport", text, today)
     if domain == "id":
         return _identity("id", text, today) if _is_resident(_compact(text)) else Unclear(texts.RESIDENT_LENGTH)
     found = by_form(text, today) if domain == "plate" else None
     if isinstance(found, Identity) and found.domain != "plate":
         return Unclear(texts.OTHER_KIND.format(what=texts.DOMAINS[domain], other=found.label))
-    return _identity(domain, text, today)
+    return _phone(text, today) if domain == "phone" else _identity(domain, text, today)
 
 
 def by_form(text: str, today: date) -> Identity | Unclear | None:
@@ -60,7 +63,7 @@ def by_form(text: str, today: date) -> Identity | Unclear | None:
     if _TWO_RESIDENTS.fullmatch(compact):
         return Unclear(texts.TWO_NUMBERS)
     if _PHONE.fullmatch(text) and normalise("phone", text):
-        return _identity("phone", text, today)
+        return _phone(text, today)
     plate = normalise("plate", text) or ""
     if plates.resembles(plate):
         return _identity("plate", text, today)
@@ -110,6 +113,11 @@ def _identity(domain: Domain, text: str, today: date) -> Identity | Unclear:
     return Unclear(texts.NOT_USED.format(what=texts.DOMAINS[domain], why=why))
 
 
+def _phone(text: str, today: date) -> Identity | Unclear:
+    """Reads a phone number. One that is valid in China and abroad, such as 1-310-555-0100, is asked about."""
+    return Unclear(texts.TWO_READINGS) if phones.has_two_readings(text) else _identity("phone", text, today)
+
+
 def _resident(text: str, compact: str, today: date) -> Identity | Unclear:
     """Reads a number with the form of a resident number. Other bar codes have as many digits, but seldom a birth date."""
     found = _identity("id", text, today)
@@ -127,4 +135,5 @@ def _is_resident(compact: str) -> bool:
 
 def _compact(text: str) -> str:
     """Returns the letters and digits alone, in upper case; empty if the text has another character."""
-    return normalise("pass", text) or ""
+    cleaned = clean(text)
+    return cleaned if cleaned.isascii() and cleaned.isalnum() else ""

@@ -82,7 +82,7 @@ def _item(text: str, today: date, zone_begun: bool = False) -> Item | Unclear | 
 
 def _named(named: words.Named, today: date) -> Item | Unclear:
     """Reads a value by the name before it."""
-    stands_for, value = named
+    stands_for, value, state = named
     if stands_for == "temperature" or stands_for == "confirmed":
         celsius = temperatures.read(value)
         return Unclear(texts.NOT_A_TEMPERATURE) if celsius is None else _temperature(stands_for, celsius)
@@ -95,7 +95,7 @@ def _named(named: words.Named, today: date) -> Item | Unclear:
         return words.direction(value) or Unclear(texts.NOT_RECOGNISED)
     if stands_for == "name":
         return Unclear(texts.NO_NAMES)
-    return documents.labelled(stands_for, value, today)
+    return documents.labelled(stands_for, value, today, state)
 
 
 def _origin(text: str) -> Fact | Unclear:

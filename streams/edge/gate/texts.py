@@ -103,6 +103,10 @@ WITHOUT_STATE = Bilingual(
     "护照没有使用：请写签发国和号码，如证件机读区，例如 护照 CHN/…",
     "the passport was not used: give state and number as in the machine-readable zone, such as passport CHN/…",
 )
+TWO_READINGS = Bilingual(
+    "可能是中国号码，也可能是外国号码，没有使用：请连写十一位，或写 + 和国家代码",
+    "a Chinese number or one of another country, and not used: write its eleven digits together, or + and the country code",
+)
 PLATE_OR_PASSPORT = Bilingual(
     "可能是车牌，也可能是证件，没有使用：请写 车牌 … 或 护照 CHN/…",
     "a plate or a document, and not used: begin with plate … or passport CHN/…",

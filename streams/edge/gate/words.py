@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from ninezero.streams.edge.documents.normal_forms import Domain
 from ninezero.streams.edge.gate import texts
 from ninezero.streams.edge.gate.items import Command, Fact
+from ninezero.streams.edge.listfiles.document_types import document_type
 
 ValueName = Domain | Literal["temperature", "confirmed", "health_code", "origin", "direction", "name"]
 """What a name before a value stands for. `name` is a person's name, which is not recorded."""
@@ -29,8 +30,8 @@ _DIRECTIONS = {
 }
 
 _NAMES: dict[ValueName, str] = {
-    "id": "id|id card|identity card|idcard|居民身份证|身份证|身份证号|身份证号码|居住证|港澳居民居住证|台湾居民居住证|永居证|外国人永久居留证|外国人永久居留身份证",
-    "passport": "passport|travel document|mrz|护照|护照号|护照号码|旅行证件|机读区|港澳通行证|往来港澳通行证|台胞证|台湾居民来往大陆通行证|回乡证|港澳居民来往内地通行证",
+    "id": "id|身份证|身份证号|身份证号码",
+    "passport": "passport|travel document|mrz|护照|护照号|护照号码|旅行证件|机读区",
     "phone": "phone|tel|mobile|电话|电话号|电话号码|手机|手机号|手机号码|联系电话",
     "plate": "plate|car|车牌|车牌号|车牌号码|号牌|车号",
     "pass": "pass|health pass|通行证|健康通行证|通行证号",
@@ -55,11 +56,20 @@ _NAMED = re.compile(
 )
 
 
+_DOCUMENT_NAME = re.compile(
+    r"(?P<latin>[a-z][a-z -]*?)(?:\s*[:=]\s*|\s+)(?P<value>[a-z]*[0-9].*)|(?P<chinese>[\u4e00-\u9fff]+)\s*[:=]?\s*(?P<behind>[a-z]*[0-9].*)",
+    re.IGNORECASE,
+)
+"""The name of a document, and a number. Which names there are is known from lists (`listfiles/document_types.py`)."""
+
+
 class Named(NamedTuple):
     """A value with the name that stood before it. The repr shows the name only."""
 
     stands_for: ValueName
     value: str
+    state: str | None = None
+    """The issuing state of documents that only one state issues, such as 港澳通行证."""
 
     def __repr__(self) -> str:
         return f"Named({self.stands_for!r}, …)"
@@ -100,7 +110,11 @@ def named(text: str) -> Named | None:
     """Splits a line into the name of a value and the value (`体温 36.5`, `plate: …`); None if it does not begin with a name."""
     found = _NAMED.fullmatch(text)
     if found is None:
-        return None
+        document = _DOCUMENT_NAME.fullmatch(text)
+        kind = document_type(document["latin"] or document["chinese"]) if document else None
+        if document is None or kind is None:
+            return None
+        return Named(kind.domain, document["value"] or document["behind"], kind.state)
     name = found["latin"] or found["close"] or found["chinese"]
     value = found["value"] or found["digits"] or found["behind"]
     return Named(_STANDS_FOR[name.lower()], value.strip())
