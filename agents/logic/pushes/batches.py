@@ -57,7 +57,7 @@ class BatchChange(Struct):
     leaving: int = 0
     """Number of entries that leave the list. They would leave it if the batch is held."""
     listed: int = 0
-    """Number of entries on the list before, without those that have expired."""
+    """Number of entries on the list before. For a `full` without those that have expired but were not removed yet."""
     put: dict[str, Entry] = field(default_factory=dict)
     """Entries to write, by entry id."""
     remove: dict[str, Entry] = field(default_factory=dict)
@@ -167,9 +167,10 @@ class BatchDecider:
             pass
         self._rejects.sort(key=lambda reject: reject[0])
         change.rejects = [reject for _, reject in self._rejects[:SHOWN_REJECTS]]
-        change.listed = self._index.count_unexpired(self._name, self._now_us)
+        change.listed = self._index.size(self._name)
         change.leaving = len(change.remove) - len(change.merged)
         if self._batch.mode == "full":
+            change.listed = self._index.count_unexpired(self._name, self._now_us)
             change.leaving = change.withdrawn = change.listed - len(self._matched)
         if not self._confirmed and (code := self._reason_to_hold()) is not None:
             self._stop("held", code)

@@ -11,7 +11,7 @@ REMEDIES: dict[str, str] = {
     "no_token": "give an identity in the row, or leave the row if it is a title or a total",
     "bad_token": "correct the program that made the tokens",
     "no_window": "write the date as year-month-day, or give --days if no end is known",
-    "bad_window": "the start must be before the end: correct the dates",
+    "bad_window": "the start must be before the end, and there must be no gap to an earlier row of the same entry: correct the dates",
     "expired": "the end has passed: correct it, or leave it",
     "term_too_long": "the window is longer than 28 days: give an earlier end, and renew the entry later",
     "not_listed": "check the number and the list: the entry may have ended",
