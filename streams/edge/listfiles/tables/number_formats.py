@@ -257,8 +257,12 @@ def _is_supported(kinds: list[str], point: int, places: list[int]) -> bool:
         not places or any(kind != "digit" for kind in kinds[point + 1 : after[-1] if after else point + 1])
     ):
         return False
-    # A comma between digits separates thousands. After the last digit it divides by a thousand.
-    return all(places and places[0] < place < places[-1] for place, kind in enumerate(kinds) if kind == ",")
+    # A comma between digits separates thousands. After the last digit it divides by a thousand. Programs differ about a text among
+    # the digits of a number with commas or a point.
+    if "," not in kinds and (point == len(kinds) or places[-1] - places[0] < len(places)):
+        return True
+    between = kinds[places[0] : places[-1] + 1] if places else []
+    return between.count(",") == kinds.count(",") and set(between) <= {"digit", ","}
 
 
 def _placed(digits: str, placeholders: list[str]) -> list[str] | None:

@@ -57,7 +57,7 @@ def test_a_pass_has_the_number_that_its_cell_shows(
     [
         "0%", "0.00%", "0.00E+00", "##0.0E+0", "# ?/?", "000/000", "?/1000", "[DBNum1]0", "[DBNum2][$-804]General", "[$-30804]0", "[NatNum1]0",
         "0,", "0.0,,", "yyyy-mm-dd", 'm"月"d"日"', 'yyyy"年"', "h:mm", "[h]:mm", "aaaa", "JY000000", "*00", "*-0", ";;;", ";;", '"JY"@', "0####", ".000",
-        '[>1000]"A"0;[>2000]"B"0', "[$-804]yyyy\"年\"m\"月\"d\"日\";@", "G", "0@", '0"', "0" * 2000, "[Unknown]0", "0.0.0", '0."-"0',
+        '[>1000]"A"0;[>2000]"B"0', "[$-804]yyyy\"年\"m\"月\"d\"日\";@", "G", "0@", '0"', "0" * 2000, "[Unknown]0", "0.0.0", '0."-"0', '#,##0"-"000', '0,"A"000', '0"A"0.0',
     ],
 )  # fmt: skip
 def test_what_cannot_be_shown_for_certain_is_a_finding_and_no_token(make_workbook: Any, code: str) -> None:
