@@ -19,6 +19,10 @@ duplicates = Counter(
     "ninezero_duplicates_total", "Events that were received before (sent again or replayed) and not counted", ["topic"]
 )
 late_events = Counter("ninezero_late_events_total", "Events that were more than ten minutes old on arrival", ["topic"])
+late_alerts = Counter(
+    "ninezero_late_alerts_total",
+    "Alerts about cases and transfers that were sent more than 72 hours after the end of their day: staff have them, and no count does",
+)
 alert_latency = Histogram(
     "ninezero_alert_latency_seconds",
     "Time from the Kafka timestamp of an event until its alert is acknowledged",
@@ -78,6 +82,7 @@ SET_BY: dict[MetricWrapperBase, str] = {
     dead_letters: "all",
     duplicates: "screening",
     late_events: "screening, ledgers",
+    late_alerts: "recording",
     alert_latency: "screening",
     chunk: "screening",
     sink_rows: "recording",

@@ -184,7 +184,7 @@ def _decode_care_alerts(records: InternalRecords, settings: Settings) -> Decode:
             return None
         sent = datetime.fromtimestamp(record.timestamp / 1000, UTC)
         if not settings.replay and alert.day < first_counted_alert_day(sent, settings.timezone):
-            metrics.late_events.labels(ALERTS.name).inc()
+            metrics.late_alerts.inc()
             return None
         return events.SentAlert(alert, record.timestamp)
 

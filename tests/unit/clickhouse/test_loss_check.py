@@ -20,7 +20,8 @@ from faust.types import TP
 from ninezero.agents.recording import checkpoint, loss_check
 from ninezero.agents.recording import recorder as recorder_module
 from ninezero.agents.recording.recorder import Recorder
-from ninezero.schemas.rows import FIRST_WINS, DeadLetterRow, DeviceEvent, ScreeningFact
+from ninezero.agents.recording.sealed_days import sealed_by
+from ninezero.schemas.rows import FIRST_WINS, CareAlertFact, DeadLetterRow, DeviceEvent, ScreeningFact
 from ninezero.streams.clickhouse import Engine, tallies
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
@@ -28,13 +29,17 @@ START_MS, FIRST_DAY = 1_767_200_040_000, date(2026, 1, 1)
 TABLES = {
     "decisions": frozenset({"screening_facts", "device_events"}),
     "letters": frozenset({"dead_letter_facts"}),
+    "alerts": frozenset({"care_alert_facts"}),
 }
-DAY_TABLES = ("screening_facts", "device_events")
-PARTITIONS = [TP("decisions", 0), TP("decisions", 1), TP("letters", 0)]
+SEALED = {"sealed_days": ("screening_facts", "device_events"), "sealed_alert_days": ("care_alert_facts",)}
+"""The tables of facts with one partition per day, by the table of their sealed days."""
+DAY_TABLES = [table for tables in SEALED.values() for table in tables]
+PARTITIONS = [TP("decisions", 0), TP("decisions", 1), TP("letters", 0), TP("alerts", 0)]
 KEYS = {
     "screening_facts": "device_id, seq",
     "device_events": "device_id, seq",
     "dead_letter_facts": "partition, offset",
+    "care_alert_facts": "alert_id, rule",
 }
 
 
@@ -49,7 +54,7 @@ class Simulation:
         self.earliest = dict.fromkeys(PARTITIONS, 0)
         """The offset of the oldest record that Kafka still has."""
         self.today = FIRST_DAY
-        self.sealed: set[date] = set()
+        self.sealed: dict[str, set[date]] = {table: set() for table in SEALED}
         self.deleted_letters: set[int] = set()
         self.copies: dict[str, str] = {}
         self.losses: Counter[str] = Counter()
@@ -109,17 +114,20 @@ class Simulation:
                 continue
             seq, decided = len(log), self.now_ms - self.rng.randrange(0, 2000)
             day = self.today - timedelta(days=int(self.rng.random() < 0.2))
-            if day in self.sealed:
+            if any(day in days for days in self.sealed.values()):
                 continue
             device = f"d{tp.partition}"
             fact = ScreeningFact(day, decided // 60_000 * 60, "s", device, seq, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - decided)  # fmt: skip
             event = DeviceEvent(day, device, seq, "s", 7, 0, FIRST_WINS - decided)
             letter = DeadLetterRow(0, "t", 0, seq, "00", "not_json", decided)
-            rows = (
-                {"screening_facts": fact, "device_events": event}
-                if tp.topic == "decisions"
-                else {"dead_letter_facts": letter}
+            alert = CareAlertFact(
+                day, self.rng.choice(["fever", "release_due"]), "q", "", f"{seq:032x}", FIRST_WINS - decided
             )
+            rows = {
+                "decisions": {"screening_facts": fact, "device_events": event},
+                "letters": {"dead_letter_facts": letter},
+                "alerts": {"care_alert_facts": alert},
+            }[tp.topic]
             log.append((self.now_ms, rows))
 
     def record(self, number: int) -> None:
@@ -146,7 +154,7 @@ class Simulation:
                 rows: dict[str, list[Any]] = {}
                 for _, some in found:
                     for table, row in some.items():
-                        if getattr(row, "day", None) not in self.sealed:
+                        if not self.is_sealed(table, row):
                             rows.setdefault(table, []).append(row)
                 await recorder.append(chunk, rows)
             for topic, buffer in list(recorder._buffers.items()):
@@ -194,14 +202,19 @@ class Simulation:
         self.today += timedelta(days=1)
 
     def seal(self) -> None:
-        """Retention seals a day that gets no more events, and drops it."""
-        day = min(set(self.days()) - self.sealed, default=None)
+        """Retention seals a day of some tables that gets no more events, and drops it. Alerts are not kept as long as events."""
+        sealed = self.rng.choice(["sealed_days", "sealed_alert_days", "sealed_alert_days"])
+        day = min(set(self.days(SEALED[sealed][0])) - self.sealed[sealed], default=None)
         if day is None or day >= self.today - timedelta(days=1):
             return
-        self.sealed.add(day)
-        self.engine.insert("ninezero_data.sealed_days", ("day", "frozen"), [(day, 0)])
-        for table in DAY_TABLES:
+        self.sealed[sealed].add(day)
+        self.engine.insert(f"ninezero_data.{sealed}", ("day", "frozen"), [(day, 0)])
+        for table in SEALED[sealed]:
             self.engine.execute(f"ALTER TABLE ninezero_data.{table} DROP PARTITION '{day}'")
+
+    def is_sealed(self, table: str, row: Any) -> bool:
+        """Returns whether the day of a row is sealed."""
+        return getattr(row, "day", None) in self.sealed[sealed_by(table)]
 
     def delete_on_purpose(self) -> None:
         """Some rows are deleted as closed cases are; they may not be recorded again, so Kafka loses them, too."""
@@ -241,7 +254,7 @@ class Simulation:
         how = self.rng.choice(("truncated", "partition dropped", "part detached", "deleted by hand", "older state"))
         if how == "truncated":
             execute(f"TRUNCATE TABLE {name}")
-        elif how == "partition dropped" and table in DAY_TABLES and (days := self.days()):
+        elif how == "partition dropped" and table in DAY_TABLES and (days := self.days(table)):
             execute(f"ALTER TABLE {name} DROP PARTITION '{self.rng.choice(days)}'")
         elif how == "part detached":
             parts = self.engine.query(
@@ -258,7 +271,7 @@ class Simulation:
             execute(f"ALTER TABLE {name} DELETE WHERE {at} <= {counted} AND rand() % 3 = 0 SETTINGS mutations_sync = 2")
         elif how == "older state" and table in self.copies:
             execute(f"TRUNCATE TABLE {name}")
-            sealed = ", ".join(f"'{day}'" for day in self.sealed) or "toDate(0)"
+            sealed = ", ".join(f"'{day}'" for day in self.sealed[sealed_by(table)]) or "toDate(0)"
             kept = f"WHERE day NOT IN ({sealed})" if table in DAY_TABLES else ""
             execute(f"INSERT INTO {name} SELECT * FROM {self.copies[table]} {kept}")
         if len(self.rows(table)) < before:
@@ -271,8 +284,8 @@ class Simulation:
 
     # -- what is there -----------------------------------------------------------------------------------------------
 
-    def days(self) -> list[date]:
-        rows = self.engine.query("SELECT DISTINCT day FROM ninezero_data.screening_facts ORDER BY day")
+    def days(self, table: str) -> list[date]:
+        rows = self.engine.query(f"SELECT DISTINCT day FROM ninezero_data.{table} ORDER BY day")
         return [date.fromisoformat(row["day"]) for row in rows]
 
     def rows(self, table: str) -> set[tuple[Any, ...]]:
@@ -288,7 +301,7 @@ class Simulation:
             tuple(str(getattr(row, name)) for name in KEYS[table].split(", "))
             for log in self.log.values()
             for _, rows in log
-            if (row := rows.get(table)) is not None and getattr(row, "day", None) not in self.sealed
+            if (row := rows.get(table)) is not None and not self.is_sealed(table, row)
         }
 
 
@@ -343,7 +356,7 @@ def test_every_loss_is_noticed_and_repaired_and_nothing_else_is_taken_for_one(
     losses: Counter[str] = Counter()
     caplog.set_level(logging.CRITICAL)
     for seed in range(4):
-        for table in (*KEYS, "recorder_progress", "recorder_tallies", "recorder_epochs", "sealed_days"):
+        for table in (*KEYS, "recorder_progress", "recorder_tallies", "recorder_epochs", *SEALED):
             engine.execute(f"TRUNCATE TABLE ninezero_data.{table}")
         losses += history(engine, seed, simulated_time)
     assert losses.total() >= 8 and len(losses) >= 4, losses
