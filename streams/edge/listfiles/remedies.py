@@ -69,6 +69,8 @@ def remedy(finding: str, columns: Mapping[str, str]) -> str:
     if finding.startswith(SAME_AS):
         return _SAME_ENTRY
     field, _, flag = finding.rpartition(":")
+    if field in IDENTITY_FIELDS and field not in columns:
+        field = "document"  # whose type chose the field
     fields: Iterable[str] = [field] if field else _FIELDS_OF_CODE.get(flag, ())
     if flag == "no_token":
         fields = sorted(IDENTITY_FIELDS & columns.keys(), key=lambda one: columns[one])

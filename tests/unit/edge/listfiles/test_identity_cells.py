@@ -16,7 +16,7 @@ from ninezero.streams.edge.device.travellers import Traveller, pseudonymise
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.listfiles.document_types import _TYPES, document_type
 from ninezero.streams.edge.listfiles.identity_cells import row_tokens
-from ninezero.streams.edge.listfiles.remedies import REMEDIES
+from ninezero.streams.edge.listfiles.remedies import REMEDIES, remedy
 from tests.unit.edge.listfiles.reading import ID, PHONE, RING, lines_of, tokens
 
 OTHER, TODAY = "440524188001010014", date(2020, 2, 3)
@@ -62,6 +62,12 @@ def test_an_unknown_type_refuses_the_whole_line(write_file: Any) -> None:
         ("no_token", PushTokens()),
         (None, line_tokens(phone="86" + PHONE)),
     ]
+
+
+def test_a_finding_of_a_typed_number_names_the_column_of_the_number() -> None:
+    columns = {"document": "C", "document_type": "B", "phone": "D"}
+    assert remedy("passport:no_issuing_state", columns).startswith("column C: give the issuing state")
+    assert remedy("phone:phone_invalid", columns).startswith("column D: ")
 
 
 def test_columns_of_their_own_are_not_changed_by_the_type(write_file: Any) -> None:
