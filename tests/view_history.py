@@ -301,7 +301,9 @@ class History:
         """Yields decisions about up to eight events each, made at the time of the last one."""
         batch: list[Event] = []
         for event in sorted(self.screened, key=lambda e: e.at_ms):
-            if len(batch) == 8 or event.body["device_id"] in {e.body["device_id"] for e in batch[-3:]}:
+            # Two decisions about one number in one record would have no first one.
+            repeated = event.number in {e.number for e in batch}
+            if repeated or len(batch) == 8 or event.body["device_id"] in {e.body["device_id"] for e in batch[-3:]}:
                 yield _decisions(batch)
                 batch = []
             batch.append(event)
