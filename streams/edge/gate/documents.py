@@ -10,6 +10,7 @@ from ninezero.streams.edge.documents.characters import clean
 from ninezero.streams.edge.documents.flag_reasons import REASONS
 from ninezero.streams.edge.documents.mrz import mrz
 from ninezero.streams.edge.documents.normal_forms import Domain, normalise, passport
+from ninezero.streams.edge.documents.several_values import split_values
 from ninezero.streams.edge.gate import texts
 from ninezero.streams.edge.gate.items import Identity, Unclear, ZoneLines
 
@@ -107,6 +108,9 @@ def _identity(domain: Domain, text: str, today: date) -> Identity | Unclear:
     flags = tuple(checks.check(domain, text, today))
     if normal := normalise(domain, text):
         return Identity(domain, normal, text, flags)
+    values = split_values(domain, text)
+    if values is None or len(values) > 1:
+        return Unclear(texts.TWO_NUMBERS)
     if domain == "passport" and "no_issuing_state" in flags:
         return Unclear(texts.WITHOUT_STATE)
     why = texts.SCAN_AGAIN.format(why=joined(REASONS[flag] for flag in flags))

@@ -236,3 +236,16 @@ def test_the_second_line_of_a_zone_may_have_no_filler() -> None:
     assert isinstance(understand(second, TODAY, zone_begun=True), list)
     assert isinstance(understand(second, TODAY), Unclear)
     assert isinstance(understand(MRZ[1], TODAY)[0], ZoneLines)
+
+
+@pytest.mark.parametrize(
+    "line", ["护照 UTO/L898902C3/L898902C4", "pass P0001 P0002", f"{ID}/440524188001010014", ID + ID]
+)
+def test_two_numbers_of_one_kind_are_not_joined(line: str) -> None:
+    assert read(line) == "two numbers in one line, and not used: scan one at a time"
+
+
+@pytest.mark.parametrize("line", ["1-310-555-0100", "电话 1-310-555-0100"])
+def test_a_phone_of_two_countries_is_asked_about(line: str) -> None:
+    assert "a Chinese number or one of another country" in read(line)
+    assert read(f"+{line.removeprefix('电话 ')}") == [("phone", "13105550100")]
