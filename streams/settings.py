@@ -399,7 +399,7 @@ def _transfer_hours(env: Mapping[str, str]) -> float:
     name = "NINEZERO_TRANSFER_HOURS"
     hours = _number(env, name, 0)
     if not 0 < hours <= 168:
-        raise _wrong(name, "write a number of hours, more than 0 and at most 168")
+        raise _wrong(name, "write a number of hours above 0, at most 168")
     return hours
 
 

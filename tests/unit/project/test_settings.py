@@ -29,6 +29,7 @@ def test_settings_have_their_documented_defaults() -> None:
         False,
         300,
     )
+    assert settings.term_days == 14 and load({**GOOD, "NINEZERO_TERM_DAYS": "60"}).term_days == 60
     assert settings.transfer_hours == 6 and load({**GOOD, "NINEZERO_TRANSFER_HOURS": "0.5"}).transfer_hours == 0.5
     assert settings.http == ("127.0.0.1", 6066) and settings.workers == ()
 
@@ -52,6 +53,7 @@ def test_a_missing_required_setting_is_named(name: str) -> None:
         ("NINEZERO_CLICKHOUSE", "clickhouse://h,"), ("NINEZERO_CLICKHOUSE_CLUSTER", "main"), ("NINEZERO_ORDER", "two words"), ("NINEZERO_SUNSET", "soon"),
         ("NINEZERO_SUNSET", "2030-01-01T00:00:00"), ("NINEZERO_HOME", "3701"), ("NINEZERO_TIMEZONE", "Mars/Base"), ("NINEZERO_K", "10"),
         ("NINEZERO_K", "many"), ("NINEZERO_TOPIC_PREFIX", "a/b"), ("NINEZERO_REPLAY", "yes"), ("NINEZERO_MAX_LIST_AGE", "0"),
+        *(("NINEZERO_TERM_DAYS", value) for value in ("0", "61", "-1", "14.5", "two")),
         ("NINEZERO_TRANSFER_HOURS", "0"), ("NINEZERO_TRANSFER_HOURS", "-6"), ("NINEZERO_TRANSFER_HOURS", "169"), ("NINEZERO_TRANSFER_HOURS", "six"), ("NINEZERO_TRANSFER_HOURS", "nan"),
         ("NINEZERO_HTTP", "6066"), ("NINEZERO_WORKERS", "screening"), ("NINEZERO_WORKERS", "nobody=h:1"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
     ],
