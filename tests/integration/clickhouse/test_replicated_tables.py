@@ -130,7 +130,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         list(check_clickhouse._schema(recorded, ZONE))
         list(check_clickhouse._freshness(recorded))
         clickhouse.ensure_schema(recorded, ZONE)
-        fact = QuarantineFactRow("c." + "0" * 32, 1, "d", 1, "q", "admitted", "", "", False, False, "", FIRST_WINS - 1)
+        fact = QuarantineFactRow(
+            "c." + "0" * 32, 1, "d", 1, "q", "admitted", "", "", False, False, "", 14, FIRST_WINS - 1
+        )
         record_cases(recorded, {"quarantine_facts": Block("quarantine_facts", [fact])}, Days(ZONE))
         LossCheck({"topic": frozenset(TIME_COLUMN)}).run(recorded, {TP("topic", 0): Progress(1, 0, 1_800_000_000_000)})
         roll_up_devices(recorded, LATER)
