@@ -70,19 +70,6 @@ def expected(events: list[dict[str, Any]]) -> case_oracle.Alerts:
     return case_oracle.quarantine_alerts(some[0], zone, now) | case_oracle.followup_alerts(some[1], zone, now)
 
 
-def counted(events: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
-    """Returns the expected rows of care_alerts_by_day: the alerts about days that ended less than 72 hours ago."""
-    oldest = (datetime.now(UTC) - timedelta(hours=72)).astimezone(ZoneInfo(ZONE)).date()
-    found = expected(events)
-    assert {rule for rule, *_ in found} >= {"release_due", "term_exceeded", "fever", "symptoms", "reading_missed"}
-    return Counter((str(day), place, rule) for rule, _, day, _, place in found if day >= oldest)
-
-
-def _sent(system: System) -> Counter[tuple[str, str, str]]:
-    rows = system.query("SELECT * FROM ninezero.care_alerts_by_day")
-    return Counter({(str(r["day"]), r["site_id"] + r["district"], r["rule"]): int(r["alerts"]) for r in rows})
-
-
 def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_takeover(
     kafka: Broker, producer: KafkaProducer, tmp_path: Path
 ) -> None:
@@ -120,7 +107,6 @@ def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_take
         assert alerts(system)[0] == expected(first)
         wait_for(lambda: _recorded(system) == len(first), 60, "every fact")
         wait_for(lambda: _dead(system) == 10, 30, "every dead letter")
-        wait_for(lambda: _sent(system) == counted(first), 30, "the counts of the alerts that were sent")
         check(system, events)
         time.sleep(2)  # the second worker has read the cases of the first one, and raises no alert again
         _, times = alerts(system)
