@@ -70,6 +70,22 @@ def expected(events: list[dict[str, Any]]) -> case_oracle.Alerts:
     return case_oracle.quarantine_alerts(some[0], zone, now) | case_oracle.followup_alerts(some[1], zone, now)
 
 
+def counted(events: list[dict[str, Any]]) -> Counter[tuple[str, str, str]]:
+    """Returns the expected rows of care_alerts_by_day: the alerts about days that ended less than 72 hours ago."""
+    oldest = (datetime.now(UTC) - timedelta(hours=72)).astimezone(ZoneInfo(ZONE)).date()
+    found = expected(events)
+    assert {rule for rule, *_ in found} >= {"release_due", "term_exceeded", "fever", "symptoms", "reading_missed"}
+    return Counter((str(day), place, rule) for rule, _, day, _, place in found if day >= oldest)
+
+
+def _sent(system: System) -> Counter[tuple[str, str, str]]:
+    """Returns the rows of care_alerts_by_day. A site and a district of one name count together, as in `counted`."""
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row in system.query("SELECT * FROM ninezero.care_alerts_by_day"):
+        found[row["day"], row["site_id"] + row["district"], row["rule"]] += int(row["alerts"])
+    return found
+
+
 def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_takeover(
     kafka: Broker, producer: KafkaProducer, tmp_path: Path
 ) -> None:
@@ -107,6 +123,7 @@ def test_every_alert_is_raised_once_and_views_are_exact_despite_kills_and_a_take
         assert alerts(system)[0] == expected(first)
         wait_for(lambda: _recorded(system) == len(first), 60, "every fact")
         wait_for(lambda: _dead(system) == 10, 30, "every dead letter")
+        wait_for(lambda: _sent(system) == counted(first), 30, "the counts of the alerts that were sent")
         check(system, events)
         time.sleep(2)  # the second worker has read the cases of the first one, and raises no alert again
         _, times = alerts(system)
