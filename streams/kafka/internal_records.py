@@ -100,7 +100,7 @@ class InternalRecords:
         topic = self._topic
         metrics.unreadable_records.labels(topic.name).inc()
         if topic.format is None:
-            stated = readable = "without a number"
+            stated, readable = "none", "only the messages that are documented for this topic"
         else:
             stated = stated_format(topic.format.name, record.headers)
             readable = " and ".join(f"{topic.format.name}/{number}" for number in topic.format.readable)

@@ -225,4 +225,4 @@ def test_the_demo_runs_from_the_wheel_alone(
     report = run(*command, cwd=empty_folder, **cache)
     assert "A hamlet" in report and "differs" not in report
     assert [path.name for path in empty_folder.iterdir()] == [".run"]
-    assert run(wheel_installation / "ninezero", "report", cwd=empty_folder).count("✓") == 16
+    assert run(wheel_installation / "ninezero", "report", cwd=empty_folder).count("✓") == 23

@@ -133,7 +133,7 @@ def quarantine_facts() -> list[QuarantineFactRow]:
     ]
     return [
         QuarantineFactRow(f"c.{case:032x}", at(day, hour) * 1_000_000, "quarantine-1-a", n, "quarantine-1", type_, slot, "", bool(fever), False,
-                          reason, FIRST_WINS - n)
+                          reason, 14, FIRST_WINS - n)
         for n, (case, day, hour, type_, slot, fever, reason) in enumerate(events)
     ]  # fmt: skip
 
@@ -147,7 +147,7 @@ def followup_facts() -> list[FollowupFactRow]:
     ]
     return [
         FollowupFactRow(f"c.{9:032x}", at(day, hour) * 1_000_000, "jiyang-a", n, "jiyang", type_, "push" if n == 0 else "",
-                        "contacts-1" if n == 0 else "", visit, closed, FIRST_WINS - n)
+                        "contacts-1" if n == 0 else "", visit, closed, 14, FIRST_WINS - n)
         for n, (day, hour, type_, visit, closed) in enumerate(events)
     ]  # fmt: skip
 

@@ -22,7 +22,9 @@ from kafka import KafkaConsumer, KafkaProducer
 from ninezero import Answer, Device, DeviceError, OutboxError, Traveller
 from ninezero.schemas.events import Disposition, EventRef
 from ninezero.streams import settings as settings_
+from ninezero.streams.edge.device.answers import QualityFinding
 from ninezero.streams.edge.device.clock import Clock
+from ninezero.streams.edge.device.device import _GivenEvent
 from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring, rotate
 from ninezero.streams.edge.documents.normal_forms import normalise
 from ninezero.streams.kafka.sync import read_to_end
@@ -108,16 +110,18 @@ def test_each_scan_gets_its_outcome_or_is_not_checked(serving: System) -> None:
     with device(serving, on_answer=late.append) as gate:
         well = Traveller(role="driver", id=NOBODY, temperature_c=36.5, origin="370115")
         ill = Traveller(role="passenger", id=LISTED.lower(), temperature_c=36.5)
-        assert gate.scan("vehicle", [well], plate="鲁A12345").wait(60) == (0, "clear", ())
-        assert gate.scan("vehicle", [well, ill]).wait(60) == (1, "refer", (1,))
+        assert gate.scan("vehicle", [well], plate="鲁A12345").wait(60) == Answer(0, "clear")
+        assert gate.scan("vehicle", [well, ill]).wait(60) == Answer(1, "refer", (1,))
         mrz = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F1204159ZE184226B<<<<<10"]
-        assert gate.scan("pedestrian", [Traveller(role="pedestrian", mrz=mrz)]).wait(60) == (2, "hold", (0,))
+        assert gate.scan("pedestrian", [Traveller(role="pedestrian", mrz=mrz)]).wait(60) == Answer(
+            2, "hold", (0,), (QualityFinding(0, "mrz", "document_expired"),)
+        )
         assert gate.report(Disposition, of=EventRef("gate-a", 1), action="referred", override=None) == 3
         serving.kill("screening")
         ticket = gate.scan("pedestrian", [well])
-        assert ticket.wait(1) == (4, "not_checked", ())
+        assert ticket.wait(1) == Answer(4, "not_checked")
         serving.start("screening")
-        wait_for(lambda: late and late[-1] == (4, "clear", ()), 60, "the late answer")
+        wait_for(lambda: late and late[-1] == Answer(4, "clear"), 60, "the late answer")
         assert gate.status()[:4] == (True, 0, 200_000, 0)
     people = [p for scan in read(serving, "checkpoint-scans") for p in scan["people"]]
     assert [p["quality"] for p in people[-2:]] == [["document_expired"], []]
@@ -133,7 +137,7 @@ def test_an_answer_that_arrived_while_the_device_was_off_is_delivered(system: Sy
     wait_for(lambda: read(system, "screening-outcomes"), 60, "the outcome")
     found: list[Answer] = []
     with device(system, on_answer=found.append) as gate:
-        wait_for(lambda: found == [(0, "clear", ())], 30, "the answer of the earlier run")
+        wait_for(lambda: found == [Answer(0, "clear")], 30, "the answer of the earlier run")
 
 
 def test_a_rotated_key_never_misses_a_match_and_a_key_that_the_lists_lack_is_held(system: System) -> None:
@@ -302,7 +306,7 @@ def test_an_event_that_breaks_the_contract_or_does_not_fit_is_not_accepted(syste
         assert NOBODY not in repr(rejected.value)
         with pytest.raises(OutboxError, match="full"):
             gate.scan_all([]) or gate._accept(
-                [(Disposition, {"of": EventRef("a", 1), "action": "released", "override": None})] * 2
+                [_GivenEvent(Disposition, {"of": EventRef("a", 1), "action": "released", "override": None})] * 2
             )
     with pytest.raises(DeviceError, match="the device_id is wrong"):
         Device.from_environment(system.env, site_id="road-01", device_id=NOBODY)

@@ -71,7 +71,10 @@ class Typist:
         return "\n".join(rows)
 
     def sees(self, *some: str, seconds: float = 20) -> None:
-        wait_for(lambda: all(one in self.screen() for one in some), seconds, f"{some} on the screen:\n{self.screen()}")
+        try:
+            wait_for(lambda: all(one in self.screen() for one in some), seconds, f"{some} on the screen")
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.screen()}") from None
 
     def ends(self, status: int) -> None:
         wait_for(lambda: self.screen() and self.process.poll() is not None, 30, "the device to end")
@@ -197,7 +200,7 @@ def test_what_was_typed_in_chinese_is_what_is_sent(open_terminal: Any, settings:
     assert (scan["kind"], scan["direction"], scan["plate"]) == ("pedestrian", "out", None)
     assert (person["temperature_c"], person["origin"], person["health_code"]) == (36.5, "420000", "yellow")
     typist.types("？\r")
-    typist.sees("撤回上一行", "take the last line back", "每行扫描或输入一项", "Scan or type one item a line")
+    typist.sees("撤回上一行", "takes the last line back", "每行扫描或输入一项", "Scan or type one item a line")
 
 
 def test_not_checked_is_shown_after_five_seconds_and_a_late_answer_when_it_arrives(

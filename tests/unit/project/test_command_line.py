@@ -81,7 +81,10 @@ def commands(command: Any, path: str = "ninezero") -> Iterator[tuple[str, Any]]:
 
 
 def is_sentence(text: str | None) -> bool:
-    return bool(text and text[0].isupper() and text.endswith(".") and not text.endswith("..") and "  " not in text)
+    """Returns whether a text is an English sentence; a Chinese one may follow it."""
+    return bool(
+        text and text[0].isupper() and text.endswith((".", "。")) and not text.endswith("..") and "  " not in text
+    )
 
 
 def test_every_command_option_and_argument_is_described_by_a_sentence() -> None:
