@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import sync
+from ninezero.streams.local_kafka.errors import BrokerError
 from ninezero.streams.settings import Settings, load
 from tests import case_events
 from tests.engines.clickhouse_server import ClickHouseServer, start_server
@@ -83,7 +84,11 @@ class Secured(System):
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     secured = SecuredBroker(tmp_path_factory.mktemp("secured"))
-    secured.start()
+    try:
+        secured.start()
+    except BrokerError:  # another program has opened one of its ports meanwhile
+        secured = SecuredBroker(tmp_path_factory.mktemp("secured"))
+        secured.start()
     yield secured
     secured.stop()
 
