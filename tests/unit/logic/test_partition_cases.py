@@ -129,12 +129,9 @@ def test_the_alerts_of_a_replay_and_of_the_clock_are_those_of_the_oracle(kind: s
             by_clock |= expected(events[:n], max((c for c in checks if c < at), default=START))
         assert replayed.sent() == by_replay
         assert live.sent() == by_clock
-        assert replayed.sent() <= live.sent() or len({e["observed_at"] for e in events}) < len(events)
         occurred.update(rule for rule, *_ in by_clock)
         occurred["extended"] += sum(e["type"] == "extended" for e in events)
 
     agree()
     missing = "reading_missed" if kind == "quarantine" else "visit_overdue"
-    assert min(occurred[rule] for rule in ("release_due", "term_exceeded", "symptoms", missing, "extended")) > 10, (
-        occurred
-    )
+    assert all(occurred[rule] for rule in ("release_due", "term_exceeded", "symptoms", missing, "extended")), occurred
