@@ -80,6 +80,29 @@ def test_a_record_of_format_99_ends_the_recorder_and_is_passed_over_once_it_is_s
     assert "Traceback" not in system.logs()
 
 
+def test_an_alert_that_cannot_be_read_ends_the_recorder_and_is_passed_over_once_it_is_set_aside(
+    kafka: Broker, tmp_path: Path
+) -> None:
+    system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path)
+    system.prepare()
+    topic = f"{system.prefix}screening-alerts"
+    with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap)) as producer:
+        producer.send(topic, b'{"case_id": 7}', b"road-0", partition=0).get(10)
+    try:
+        system.start("recording")
+        line = "unreadable_record: topic screening-alerts, partition 0, offset 0, format none: "
+        wait_for(lambda: line in system.logs() and system.workers["recording"].poll() == 1, 30, "the recorder to end")
+        assert system.run("records", "set-aside", "screening-alerts/0@0", "--by", "ops-1", "--yes").returncode == 0
+        system.start("recording")
+        wait_for(
+            lambda: "passing over the record screening-alerts/0@0" in system.logs(), 20, "the record to be passed over"
+        )
+        assert system.workers["recording"].poll() is None
+    finally:
+        system.stop()
+    assert "Traceback" not in system.logs()
+
+
 def test_an_upgrade_is_finished_when_every_worker_reads_the_formats(kafka: Broker, tmp_path: Path) -> None:
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path)
     system.prepare()

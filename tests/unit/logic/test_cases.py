@@ -416,7 +416,9 @@ def test_any_events_in_any_order_agree_with_the_oracle(zone: str, kind: str) -> 
         occurred.update(compare(kind, zone, ZONES[zone], events))
 
     agree()
-    assert all(occurred[name] for name in ("release_due", "term_exceeded", "extended", "wrong_extensions")), occurred
+    assert min(occurred[name] for name in ("release_due", "term_exceeded", "extended", "wrong_extensions")) > 5, (
+        occurred
+    )
 
 
 @settings(max_examples=100, deadline=None)

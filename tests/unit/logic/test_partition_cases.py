@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +24,8 @@ START = datetime(2020, 3, 26, 23, tzinfo=UTC)
 ZONE = "Europe/Berlin"
 LAST = START + timedelta(days=9)
 TICK = timedelta(minutes=20)
+GRACE = timedelta(minutes=10)
+"""Time after a slot or day within which its report may still arrive."""
 KINDS = {"quarantine": quarantine_kind(case_oracle.TERM_DAYS), "followup": follow_up_kind(case_oracle.TERM_DAYS)}
 ORACLES = {"quarantine": case_oracle.quarantine_alerts, "followup": case_oracle.followup_alerts}
 
@@ -75,13 +78,14 @@ class Worker:
     def __init__(self, kind: CaseKind) -> None:
         self.cases, self.changes = PartitionCases(kind, Days(ZONE)), Changes()
 
-    def sent(self) -> case_oracle.Alerts:
-        """Returns the alerts. None was sent twice."""
+    def sent(self, except_at: Collection[datetime] = ()) -> case_oracle.Alerts:
+        """Returns the alerts, without those about an instant of `except_at`. None was sent twice."""
         alerts = [json.loads(message.value or b"") for message in self.changes.messages]
         assert len({alert["alert_id"] for alert in alerts}) == len(alerts)
         return {
             (a["rule"], a["case_id"], date.fromisoformat(a["day"]), a["slot"], a["site_id"] or a["district"])
             for a in alerts
+            if datetime.fromisoformat(a["at"]) not in except_at
         }
 
     def replay(self, events: list[dict[str, Any]]) -> None:
@@ -129,9 +133,16 @@ def test_the_alerts_of_a_replay_and_of_the_clock_are_those_of_the_oracle(kind: s
             by_clock |= expected(events[:n], max((c for c in checks if c < at), default=START))
         assert replayed.sent() == by_replay
         assert live.sent() == by_clock
+        # At the very instant of an alarm, or at the end of the grace for a missing report, an event comes after the replay has
+        # judged its case and before the clock does.
+        times = {time_of(e) for e in events}
+        ties = times | {at - GRACE for at in times}
+        assert replayed.sent(except_at=ties) <= live.sent() or len(times) < len(events)
         occurred.update(rule for rule, *_ in by_clock)
         occurred["extended"] += sum(e["type"] == "extended" for e in events)
 
     agree()
     missing = "reading_missed" if kind == "quarantine" else "visit_overdue"
-    assert all(occurred[rule] for rule in ("release_due", "term_exceeded", "symptoms", missing, "extended")), occurred
+    assert min(occurred[rule] for rule in ("release_due", "term_exceeded", "symptoms", missing, "extended")) > 10, (
+        occurred
+    )

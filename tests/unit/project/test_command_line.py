@@ -6,6 +6,7 @@ An error is one line with status 1 that does not repeat what was typed, because 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -81,10 +82,9 @@ def commands(command: Any, path: str = "ninezero") -> Iterator[tuple[str, Any]]:
 
 
 def is_sentence(text: str | None) -> bool:
-    """Returns whether a text is an English sentence; a Chinese one may follow it."""
-    return bool(
-        text and text[0].isupper() and text.endswith((".", "。")) and not text.endswith("..") and "  " not in text
-    )
+    """Returns whether a text is an English sentence. A Chinese sentence may follow it."""
+    english = re.sub(r"\s*[\u4e00-\u9fff][^A-Za-z]*。\Z", "", text or "")
+    return english[:1].isupper() and english.endswith(".") and not english.endswith("..") and "  " not in english
 
 
 def test_every_command_option_and_argument_is_described_by_a_sentence() -> None:
