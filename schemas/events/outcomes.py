@@ -16,4 +16,4 @@ class Outcomes(Struct, gc=False):
     site_id: str
     at: datetime
     watchlist_version: int
-    outcomes: list[tuple[str, int, str, list[int]]]
+    outcomes: list[tuple[str, int, Outcome, list[int]]]

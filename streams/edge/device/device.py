@@ -17,6 +17,7 @@ from ninezero.schemas.events import (
     Disposition,
     FollowupEvent,
     Identifier,
+    Outcome,
     QuarantineEvent,
     Scan,
     encode,
@@ -324,8 +325,8 @@ class Device:
 
         return encode_as
 
-    def _resolve(self, seq: int, outcome: str, people: list[int]) -> None:
-        answer = Answer(seq, outcome, tuple(people), self._findings.get(seq, ()))  # type: ignore[arg-type]  # the wire type is str, but workers write only outcomes of the contract (agents/logic/policy/rules.py)
+    def _resolve(self, seq: int, outcome: Outcome, people: list[int]) -> None:
+        answer = Answer(seq, outcome, tuple(people), self._findings.get(seq, ()))
         ticket = self._tickets.get(seq)
         if ticket is not None:
             ticket.resolve(answer)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ninezero.schemas.events import Outcomes
+from ninezero.schemas.events import Outcome, Outcomes
 from ninezero.streams.edge.device.kafka_errors import user_error
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError
 from ninezero.streams.kafka import topics
@@ -26,7 +26,7 @@ RETRY_SECONDS = 2.0
 NEW_PARTITIONS_SECONDS = 60.0
 """Time between two readings of the number of partitions: partitions may be added while the device runs."""
 
-OnOutcome = Callable[[int, str, list[int]], None]
+OnOutcome = Callable[[int, Outcome, list[int]], None]
 """Gets the sequence number, the outcome, and the indexes of the people whom it concerns."""
 
 

@@ -128,6 +128,24 @@ def test_each_scan_gets_its_outcome_or_is_not_checked(serving: System) -> None:
     assert read(serving, "dispositions")[0]["of"] == {"device_id": "gate-a", "seq": 1}
 
 
+def test_an_outcome_that_the_contract_does_not_know_is_never_an_answer(system: System) -> None:
+    answers: list[Answer] = []
+    with device(system, on_answer=answers.append) as gate:
+        ticket = gate.scan("pedestrian", [Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)])
+        assert gate.flush(20)
+        with contextlib.closing(KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])) as producer:
+            for outcome in ("passed", "hold"):
+                found = {
+                    "site_id": "road-01",
+                    "at": datetime.now(UTC),
+                    "watchlist_version": 1,
+                    "outcomes": [["gate-a", ticket.seq, outcome, [0]]],
+                }
+                producer.send(system.prefix + "screening-outcomes", orjson.dumps(found), b"road-01").get(10)
+        assert ticket.wait(20) == Answer(ticket.seq, "hold", (0,))
+    assert answers == [Answer(ticket.seq, "hold", (0,))]
+
+
 def test_an_answer_that_arrived_while_the_device_was_off_is_delivered(system: System) -> None:
     with device(system) as gate:
         gate.scan("pedestrian", [Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)])
