@@ -78,7 +78,7 @@ def audit(
                 ) from None
     engine = clickhouse.connect(query_url())
     rows = engine.query(
-        "SELECT at, who, action, batch_id, authority, list, lines FROM ninezero.watchlist_audit "  # noqa: S608  # three values that an Identifier's pattern admits (no quote, no backslash), and a whole number
+        "SELECT at, who, action, batch_id, authority, list, lines FROM ninezero.watchlist_audit "  # noqa: S608  # the values in WHERE matched Identifier above ([A-Za-z0-9._-]), and limit is an int
         f"{'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY at DESC, batch_id LIMIT {limit}"
     )
     engine.close()

@@ -48,7 +48,7 @@ class Scenario:
     """Generates the records of each day. The same file, seed and key ring give the same bytes."""
 
     def __init__(self, spec: Spec, seed: int, ring: KeyRing) -> None:
-        self._random = random.Random(seed)  # noqa: S311  # the same seed must give the same days; no key is drawn from it
+        self._random = random.Random(seed)  # noqa: S311  # invented data that a seed must reproduce; no secret is drawn from it
         self._spec, self._ring = spec, ring
         self._zone = timezone(timedelta(hours=spec.utc_offset_hours))
         self._offset = spec.utc_offset

@@ -39,7 +39,8 @@ async def build(role: Role) -> None:
         role.run_after_start(monitor.watch)
 
     def consumer() -> Consumer:
-        return role.app.consumer  # type: ignore[no-any-return]  # Faust has no types
+        found: Consumer = role.app.consumer
+        return found
 
     for kind in (quarantine_kind(role.settings.term_days), follow_up_kind(role.settings.term_days)):
         add(kind.topic, CaseMonitor(role.settings, writer, kind, consumer, set_aside, clock))

@@ -162,8 +162,10 @@ class EmbeddedProxy:
         """Does nothing: there is no connection between two statements."""
 
     def _send(self, route: str, sql: str) -> bytes:
-        request = urllib.request.Request(  # noqa: S310  # http:// and a loopback port: the holder of the database wrote the URL
-            f"{self._address['url']}/{route}", sql.encode(), {"X-Ninezero-Secret": self._address["secret"]}
+        request = urllib.request.Request(
+            f"http://{self._address['url'].removeprefix('http://')}/{route}",
+            sql.encode(),
+            {"X-Ninezero-Secret": self._address["secret"]},
         )
         try:
             with direct_http.ask(request, timeout=_ANSWER_SECONDS) as response:

@@ -96,7 +96,7 @@ def group_structure(engine: Engine, table: str, rows: Block) -> list[tuple[str, 
 def insert_from_groups(table: str, rows: Block, source: str) -> str:
     """Returns the statement that inserts rows from `source`, which holds one row a group (`group_structure`). ClickHouse expands them."""
     names = ", ".join(rows.names)
-    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} ARRAY JOIN {', '.join(rows.varying)}"  # noqa: S608  # an INSERT cannot bind names; table and columns come from TABLES, and both callers quote or send the data apart
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} ARRAY JOIN {', '.join(rows.varying)}"  # noqa: S608  # table and columns are names of schemas/rows.py; `source` is a table name (server.py) or quoted text (embedded.py)
 
 
 def check_read_only(sql: str) -> None:

@@ -37,7 +37,7 @@ DRAIN_SECONDS = 5.0
 """Longest time that a rebalance or a stop waits for started chunks. Chunks that are unfinished after it are delivered again."""
 
 
-class RawSchema(faust.Schema):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
+class RawSchema(faust.Schema):
     """Passes keys and values through. The agent decodes, so that it can dead-letter a bad record."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> Any:
@@ -56,7 +56,7 @@ async def chunks(stream: Any) -> AsyncIterator[Chunk]:
         yield chunk
 
 
-class Consumer(driver.Consumer):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
+class Consumer(driver.Consumer):
     """Delivers chunks to Faust and commits the watermarks of their trackers.
 
     Attributes:
@@ -283,7 +283,7 @@ def credentials(settings: Settings) -> Any:
     return None if context is None else faust.SSLCredentials(context=context)
 
 
-class Transport(driver.Transport):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
+class Transport(driver.Transport):
     """`chunks://host:port`: Faust's aiokafka transport with delivery by chunk."""
 
     Consumer = Consumer

@@ -109,7 +109,7 @@ def _get_all(result: Any, max_records: int | None) -> list[Any]:
     return records[bisect_left(records, position, key=attrgetter("offset")) :]
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # mypy does not follow Faust's imports (pyproject.toml): its class is Any
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, which reads committed records only and stores the topic's id with each committed offset.
 
     The id tells an offset of this topic from one that was committed for a deleted topic of the same name.

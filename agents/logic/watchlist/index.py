@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -338,9 +339,15 @@ class WatchlistIndex:
         """Returns the number of each entry's staged group, and its line."""
         first_batches, lines = split_entry_ids(put.entry_ids)
         staged = self._list(name).staged
-        columns = (put.batch_ids, put.categories, put.sequences, first_batches, put.first_sequences)
+        columns: list[Sequence[Any]] = [
+            put.batch_ids,
+            put.categories,
+            put.sequences,
+            first_batches,
+            put.first_sequences,
+        ]
         if all(len(set(column)) == 1 for column in columns):  # nearly always
-            columns = tuple(column[:1] for column in columns)  # type: ignore[assignment]  # still the same five columns
+            columns = [column[:1] for column in columns]
         keys = list(map(GroupKey, *columns))
         for key in dict.fromkeys(keys):
             if key not in staged:

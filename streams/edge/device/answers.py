@@ -11,7 +11,7 @@ AnswerOutcome = Literal[Outcome, "not_checked"]
 
 
 class QualityFinding(NamedTuple):
-    """A fault in what was scanned or typed. Scanning again can mend it; it never changes an outcome."""
+    """A fault in what was scanned or typed. Scanning again can correct it. It never changes an outcome."""
 
     person: int | None
     """Index of the person, from 0; None for the plate."""

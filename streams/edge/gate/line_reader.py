@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from datetime import date
+from typing import TypeGuard
 
 from ninezero.streams.edge.bilingual import Bilingual, joined
 from ninezero.streams.edge.gate import documents, health_codes, places, temperatures, texts, words
@@ -47,7 +48,7 @@ def understand(text: str, today: date, *, zone_begun: bool = False) -> list[Item
     if isinstance(whole, ZoneLines) or (
         _is_sure(whole) and not _is_free(whole) and not _is_plate_and_number(whole, text)
     ):
-        return [whole]  # type: ignore[list-item]  # an item that is sure is not None or a question
+        return [whole]
     several = _several(text, today)
     if several and _is_sure(whole):
         return Unclear(texts.ONE_AT_A_TIME.format(why=joined(_label(item) for item in several)))
@@ -132,7 +133,7 @@ def _several(text: str, today: date) -> list[Item] | None:
         for end in range(len(pieces) - (start == 0), start, -1):
             item = _item(" ".join(pieces[start:end]), today)
             if _is_sure(item) and not (_is_free(item) and end - start > 2):
-                found.append(item)  # type: ignore[arg-type]  # an item that is sure is not None or a question
+                found.append(item)
                 start = end
                 break
         else:
@@ -140,7 +141,7 @@ def _several(text: str, today: date) -> list[Item] | None:
     return found
 
 
-def _is_sure(item: Item | Unclear | None) -> bool:
+def _is_sure(item: Item | Unclear | None) -> TypeGuard[Fact | Identity]:
     """Returns whether an item can mean nothing else."""
     return isinstance(item, Fact) or (isinstance(item, Identity) and not item.misread)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ from kafka.admin import (
     ResourceType,
 )
 
-from ninezero.agents.doctor import check_clickhouse, probe
+from ninezero.agents.doctor import probe
 from ninezero.agents.doctor.checks import examine
 from ninezero.schemas.events import Heartbeat, Manifest, encode
 from ninezero.schemas.formats import WATCHLIST
@@ -173,8 +174,16 @@ def test_problems_of_clickhouse_its_schema_and_its_accounts_are_found(
     with monkeypatch.context() as patch:
         patch.setattr(server, "OLDEST_VERSION", (99, 1))
         assert "is too old -> install 99.1 or later" in deployment.report("clickhouse")
-    monkeypatch.setattr(check_clickhouse, "MANY_PARTS", 1)
-    assert "parts in a partition" in deployment.report("clickhouse")
+    with closing(clickhouse.connect(deployment.server.admin_url)) as administrator:
+        administrator.execute("SYSTEM STOP MERGES ninezero_data.recorder_epochs")
+        administrator.execute(
+            "INSERT INTO ninezero_data.recorder_epochs SELECT 'none', number, 'rebuild' FROM numbers(1000) SETTINGS "
+            "max_block_size = 1, min_insert_block_size_rows = 1, min_insert_block_size_bytes = 1, max_insert_threads = 1"
+        )
+        found = re.search(r"warning: ([\d,]+) parts in a partition", deployment.report("clickhouse"))
+        assert found and int(found[1].replace(",", "")) >= 1000
+        administrator.execute("SYSTEM START MERGES ninezero_data.recorder_epochs")
+        administrator.execute("TRUNCATE TABLE ninezero_data.recorder_epochs")
     engine = clickhouse.connect(deployment.server.url)
     engine.execute("ALTER TABLE ninezero_data.site_register MODIFY COLUMN capacity UInt64, ADD COLUMN extra String")
     engine.execute("DROP VIEW ninezero.sites")
