@@ -150,7 +150,7 @@ class World:
             self.answered_ms.setdefault((answer["authority"], answer["batch_id"]), record.timestamp_ms)
         elif topic == "screening-outcomes":
             for _, seq, outcome, _ in answer["outcomes"]:
-                self.outcomes.setdefault(seq, (outcome, oracle._at(answer["at"])))
+                self.outcomes.setdefault(seq, (outcome, oracle.at(answer["at"])))
         elif topic == "screening-alerts" and "correction_of" in answer:
             self.corrections.append((record.key, answer))
         elif topic == "screening-alerts":
