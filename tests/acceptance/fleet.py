@@ -17,8 +17,9 @@ from kafka import KafkaProducer
 from tests.support import NINEZERO, System, free_port, wait_for
 
 from . import oracle
-from .client import Tail, rfc3339
+from .client import Tail
 from .oracle import MIB, PUSHES, SCANS, SECOND, Fault, Lists, Record
+from .rendering import rfc3339
 from .test_acceptance import _entry
 
 PARTITIONS = 4

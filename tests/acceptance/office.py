@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .client import CANARY, rfc3339
+from .authorities import CANARY
 from .oracle import CATEGORIES, DAY, MIB, MINUTE, SECOND, Ambiguous, Batch, Entry, Lists
+from .rendering import rfc3339
 
 KINDS = ("id", "passport", "pass", "phone", "plate")
 SUBJECTS = 30

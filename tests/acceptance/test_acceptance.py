@@ -4,7 +4,7 @@ Run one engine:      .venv/bin/pytest tests/acceptance -k chdb
 Try another run:     ACCEPTANCE_SEED=123 .venv/bin/pytest tests/acceptance -k chdb   (or many: make explore)
 More or less of it:  ACCEPTANCE_EVENTS=20000
 
-Readings of the contract that only concern this file (the others stand in oracle.py):
+Readings of the contract that only concern this file (the others stand in oracle/):
 
 R9   `ninezero query` answers while a worker runs; where it refuses (chDB holds its folder for one process), the
      worker is stopped for the time of the query, and started again if the recorder had not caught up.
@@ -44,7 +44,8 @@ import pytest
 from tests import transfers
 
 from . import oracle
-from .client import CANARY, Client, Tail
+from .authorities import CANARY
+from .client import Client, Tail
 from .oracle import CATEGORIES, MINUTE, SECOND, Expected, Record, Rows, difference
 
 COMMAND = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "ninezero"

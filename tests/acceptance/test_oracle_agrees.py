@@ -15,7 +15,8 @@ from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch, Scan
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import Rejected, decode
-from tests.acceptance import client, oracle
+from tests.acceptance import oracle
+from tests.acceptance.garbage import BAD_TIMES
 from tests.support import decide_batch, entry_fields
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -153,7 +154,7 @@ def test_rejections_agree_with_the_oracle(seed: int) -> None:
             assert error.path in found.paths
 
 
-@pytest.mark.parametrize("text", [time for time in client._BAD_TIMES if isinstance(time, str)])
+@pytest.mark.parametrize("text", [time for time in BAD_TIMES if isinstance(time, str)])
 def test_a_time_that_is_not_rfc_3339_is_rejected(text: str) -> None:
     with pytest.raises(Rejected) as error:
         decode(Scan, orjson.dumps(scan(random.Random(1), 0) | {"observed_at": text}))
