@@ -31,8 +31,16 @@ def test_a_name_is_read_if_it_means_one_state(text: str, code: str | None) -> No
     assert named_state(text) == code
 
 
+def test_the_codes_that_are_not_in_iso_3166_are_those_of_section_5_of_the_standard() -> None:
+    others = (
+        "D GBD GBN GBO GBP GBS RKS EUE UNO UNA UNK XBA XIM XCC XCE XCO XEC XPO XES XMP XOM XDC XXA XXB XXC XXX ANT NTZ UTO IAO"
+    ).split()
+    in_iso_3166 = 249 - len(("DEU", "HKG", "MAC"))
+    assert set(others) <= _states().keys() and len(_states()) == in_iso_3166 + len(others)
+
+
 def test_the_file_has_every_code_once_and_no_code_that_is_read_as_another() -> None:
-    assert len(_states()) == 273 and not {"DEU", "HKG", "MAC"} & _states().keys()
+    assert len(_states()) == 276 and not {"DEU", "HKG", "MAC"} & _states().keys()
     assert all(issuing_state(code) == code for code in _states())
     names = [name for names in _states().values() for name in names]
     assert len(names) == len(set(names)) > 600 and all(named_state(name) for name in names)
