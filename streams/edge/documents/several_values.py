@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 from ninezero.streams.edge.documents.characters import HAN, clean
@@ -29,10 +30,13 @@ _PLATES = re.compile(f"(?:{PROVINCE}[A-Z][0-9A-Z]{{4,6}}[挂学警试超临港�
 _NUMBER = {"passport": re.compile("(?=.*[0-9])[A-Z0-9]{5,}"), "pass": re.compile("(?=.*[0-9])[A-Z0-9]{3,}")}
 _WHOLE_PASSPORT = re.compile("(?=.*[0-9])[A-Z0-9]{7,}")
 _SERIAL = re.compile("([A-Z]+)([0-9]+)")
-_PLATE = len("鲁A12345")
+_SHORTEST_TWO: dict[Domain, int] = {"plate": 2 * len("鲁A12345")}
+"""Characters of the shortest text that can hold two numbers without a mark between them. Of the other kinds it is longer than a resident number."""
 _LONG_SERIAL = 8
 """Digits of a health pass's number that is not the group of a longer one."""
 _PHONE_WORDS = re.compile(rf"(?:(?![{NUMERALS}转分机])[{HAN}])+")
+_NAMES = re.compile(rf"(?:(?![转分机])[{HAN}])+")
+"""Words that may hold a numeral, such as 张三."""
 
 
 def split_values(domain: Domain, text: str) -> Sequence[str] | None:
@@ -45,7 +49,7 @@ def split_values(domain: Domain, text: str) -> Sequence[str] | None:
         domain: the kind of identity.
         text: the text of a cell or a field.
     """
-    if text.isalnum() and len(text) <= len("11010519491231002X") and (domain != "plate" or len(text) < 2 * _PLATE):
+    if text.isalnum() and len(text) < _SHORTEST_TWO.get(domain, 19) and (domain != "phone" or text.isascii()):
         return [text]
     text = unicodedata.normalize("NFKC", text)
     if len(text) > _LONGEST:
@@ -61,6 +65,8 @@ def split_values(domain: Domain, text: str) -> Sequence[str] | None:
         if numbers is None:
             return None
         found += numbers
+    if any(_continues(domain, one, other) for one, other in pairwise(found)):
+        return None
     if len(parts) < 2 or all(_is_number(domain, number) for number in found):
         return found
     joined = "".join(parts)  # a number of a fixed form can be wrapped in its cell
@@ -73,6 +79,8 @@ def _numbers(domain: Domain, text: str) -> Sequence[str] | None:
     pieces = [piece for piece in _BLANK_OR_SLASH.split(text) if clean(piece)]
     if len(pieces) > 1 and _are_whole(domain, pieces):
         return pieces
+    if len(pieces) > 2 and _are_several(domain, pieces):
+        return None
     pieces = [piece for piece in _ANY_MARK.split(text) if clean(piece)]
     if len(pieces) > 1 and _are_whole(domain, pieces, strict=True):
         return None
@@ -101,6 +109,29 @@ def _are_whole(domain: Domain, pieces: Sequence[str], *, strict: bool = False) -
         not strict
         and len({len(text) for text in texts}) == 1
         and all(text.isdigit() and len(text) >= _LONG_SERIAL for text in texts)
+    )
+
+
+def _are_several(domain: Domain, pieces: Sequence[str]) -> bool:
+    """Returns whether two of the pieces are whole numbers, whatever the others are: `L898902C3 or L898902C4`, `1. P0001 2. P0002`."""
+    if domain == "passport":
+        return sum(_WHOLE_PASSPORT.fullmatch(clean(piece)) is not None for piece in pieces) > 1
+    if domain == "pass":
+        serials = [found for piece in pieces if (found := _SERIAL.fullmatch(clean(piece)))]
+        return len(serials) > len({(found[1], len(found[2])) for found in serials})
+    return False
+
+
+def _continues(domain: Domain, number: str, following: str) -> bool:
+    """Returns whether the second of two numbers may be the end of one that begins like the first: `JY2026-0001, 0002`."""
+    if domain not in ("passport", "pass"):
+        return False
+    number, following = (clean(text.rpartition("/")[2]) for text in (number, following))
+    ending = re.search("[0-9]*$", number)
+    digits = len(ending[0]) if ending else 0
+    begins_with_letters = digits < len(number)
+    return following.isdigit() and (
+        len(following) * 2 <= len(number) or (begins_with_letters and len(following) == digits)
     )
 
 
@@ -140,17 +171,19 @@ def _phones(text: str) -> Sequence[str] | None:
     """Splits phone numbers. Words and remarks stand between them too: `13800138000(母亲) 13900139000(父亲)`."""
     if e164(text) is not None:
         return [text]
-    apart = _PHONE_WORDS.sub("\n", REMARK.sub("\n", text))
+    text_alone = REMARK.sub("\n", text)
     found: list[bool] = []
-    for separator in (
-        _BETWEEN,
-        re.compile(f"{_BETWEEN.pattern}|/"),
-        re.compile(f"{_BETWEEN.pattern}|{_BLANK_OR_SLASH.pattern}"),
-    ):
-        parts = [part.strip() for part in separator.split(apart) if any(c.isdigit() for c in part)]
-        found = [_is_number("phone", part) for part in parts]
-        if parts and all(found):
-            return parts
+    for words in (_NAMES, _PHONE_WORDS):
+        apart = words.sub("\n", text_alone)
+        for separator in (
+            _BETWEEN,
+            re.compile(f"{_BETWEEN.pattern}|/"),
+            re.compile(f"{_BETWEEN.pattern}|{_BLANK_OR_SLASH.pattern}"),
+        ):
+            parts = [part.strip(" :") for part in separator.split(apart) if any(c.isdigit() for c in part)]
+            found = [_is_number("phone", part) for part in parts]
+            if parts and all(found):
+                return parts
     if len(found) > 1 and any(found):
         return None
     return [text] if clean(text) else []

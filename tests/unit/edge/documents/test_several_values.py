@@ -40,6 +40,10 @@ ID, ID2 = "11010519491231002X", "440524188001010014"
         ("phone", "0531-84231234/138 0013 8000", ["0531-84231234", "138 0013 8000"]),
         ("phone", "母亲13800138000父亲13900139000", ["13800138000", "13900139000"]),
         ("phone", "0531 84231234", ["0531 84231234"]),
+        ("phone", "张三13800138000，李四13900139000", ["13800138000", "13900139000"]),
+        ("phone", "张三：13800138000 王五：0531-84231234转8", ["13800138000", "0531-84231234转8"]),
+        ("phone", "138零0138000", ["138零0138000"]),
+        ("passport", "123456789,98765432", ["123456789", "98765432"]),
     ],
 )
 def test_a_text_is_split_into_the_numbers_that_it_holds(domain: Any, text: str, values: list[str]) -> None:
@@ -53,6 +57,8 @@ def test_a_text_is_split_into_the_numbers_that_it_holds(domain: Any, text: str, 
         ("passport", "E12345678-E12345679"), ("passport", "UTO/L898902C3;L89"), ("pass", "P0001-P0010"), ("pass", "P0001;有效"),
         ("id", f"{ID}/E12345678"), ("id", f"{ID}{ID2}"), ("id", f"{ID}-{ID2}"), ("id", f"{ID}\n张三"),
         ("plate", "鲁A12345鲁B12345"), ("plate", "鲁A12345 黄"), ("phone", "13800138000,139"), ("phone", "84231234 13800138000"),
+        ("passport", "L898902C3 or L898902C4"), ("passport", "E12345678,12345679"), ("pass", "JY2026-0001,0002"), ("pass", "20200001、0002"),
+        ("pass", "1. P0001 2. P0002"), ("pass", "P0001 or P0002"),
     ],
 )  # fmt: skip
 def test_a_number_and_something_else_or_a_range_is_not_guessed(domain: Any, text: str) -> None:
