@@ -146,6 +146,11 @@ def _is_number(domain: Domain, text: str) -> bool:
     return _NUMBER[domain].fullmatch(clean(text.rpartition("/")[2]).replace("<", "")) is not None
 
 
+def has_resident_form(text: str) -> bool:
+    """Returns whether a text has the form of one number of an identity card or residence permit."""
+    return _is_number("id", text)
+
+
 def _passports(text: str) -> Sequence[str] | None:
     """Splits passport numbers, each with the state before it: `UTO/L898902C3/L898902C4`, `UTO/L898902C3 D/C01X00T47`."""
     head, slash, rest = text.partition("/")

@@ -78,8 +78,6 @@ def _known_headers(cells: Mapping[int, Cell]) -> dict[str, list[int]]:
         field = field_of(cell)
         if field is not None:
             found.setdefault(field, []).append(column)
-    if "document" in found and not {"document_type", "id"} & found.keys():
-        found["id"] = found.pop("document")  # the only number of a document, without a type: resident numbers
     return found if IDENTITY_FIELDS & found.keys() else {}
 
 

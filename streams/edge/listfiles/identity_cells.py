@@ -10,7 +10,7 @@ from ninezero.streams.edge.documents.issuing_states import named_state
 from ninezero.streams.edge.documents.key_ring import KeyRing
 from ninezero.streams.edge.documents.normal_forms import Domain, normal_form, normalise
 from ninezero.streams.edge.documents.phones import has_two_readings
-from ninezero.streams.edge.documents.several_values import split_values
+from ninezero.streams.edge.documents.several_values import has_resident_form, split_values
 from ninezero.streams.edge.listfiles.document_types import DocumentType, document_type
 from ninezero.streams.edge.listfiles.tables.cells import MAX_CELL_CHARACTERS, MAX_EXACT_NUMBER, Cell, FormattedValue
 
@@ -26,7 +26,11 @@ _DECIMAL = re.compile(r"([0-9]+)\.0+")
 _EXACT_DIGITS = len(str(MAX_EXACT_NUMBER - 1))
 _VALID_ENOUGH = frozenset({"fifteen_digit", "unknown_division"})
 """Flags of a number that is certainly one. Several numbers in one cell may have no other."""
-_RESIDENT = re.compile("[0-9]{15}|[0-9]{17}[0-9X]")
+_ENUMERATOR = re.compile("[\u2460-\u249b\u24eb-\u24ff\u2776-\u2793]")
+"""A number of an enumeration in one character: ①, ⑴, ⒈. NFKC would make digits of it."""
+_PASSPORT_LABEL = re.compile(r"\s*(?:护照|PASSPORT|NO\s*[.:：]|NUMBER\s*[.:：])", re.IGNORECASE)
+_STATE_BEFORE = re.compile(r"([A-Za-z]{3,})\s+(?=.*[0-9])(.+)", re.DOTALL)
+"""An issuing state and a number with a blank between them. No passport's number begins with three letters that name a state."""
 
 
 class RowTokens(NamedTuple):
@@ -53,11 +57,9 @@ def row_tokens(cells: Mapping[str, Cell], ring: KeyRing, check_identity: CheckVa
         ring: the key ring of the deployment.
         check_identity: returns the quality flags of a value as it is written.
     """
-    identities = _identities(cells)
-    if identities is None:
-        return RowTokens([PushTokens()], ["document_type:unknown_type"])
-    found: dict[Domain, dict[str, None]] = {}
     findings: list[str] = []
+    identities = _identities(cells, findings)
+    found: dict[Domain, dict[str, None]] = {}
     for identity in identities:
         normal_forms, about = _normal_forms(identity, cells, check_identity)
         found.setdefault(identity.domain, {}).update(dict.fromkeys(normal_forms))
@@ -72,11 +74,11 @@ def row_tokens(cells: Mapping[str, Cell], ring: KeyRing, check_identity: CheckVa
     return RowTokens(people or [PushTokens(**tokens)], findings)
 
 
-def _identities(cells: Mapping[str, Cell]) -> list[_Identity] | None:
-    """Returns the identity cells of a row; None if it states a document type that is not known.
+def _identities(cells: Mapping[str, Cell], findings: list[str]) -> list[_Identity]:
+    """Returns the identity cells of a row. There are none if it states a document type that is not known, which is a finding.
 
     The type is that of the number in the column for any document (`证件号码`). Without such a column it is that of the resident
-    number, unless the row has a passport in a column of its own.
+    number, if the table has a column for types and the row has no passport in a column of its own.
     """
     identities = [_Identity(domain, cells[domain]) for domain in _DOMAINS if domain in cells]
     typed = "document" if "document" in cells else "id"
@@ -85,18 +87,21 @@ def _identities(cells: Mapping[str, Cell]) -> list[_Identity] | None:
     cell = cells.get(typed)
     if not _is_written(cell):
         return identities
-    kind = _type_of(cells.get("document_type"), cell, has_column="document_type" in cells)
-    if kind is None:
-        return None
+    kind = _type_of(cells.get("document_type"), cell, certain=typed == "id" and "document_type" not in cells)
     others = [identity for identity in identities if identity.domain != typed]
+    if kind is None:
+        findings.append("document_type:unknown_type")
+        stated = _is_written(cells.get("document_type"))
+        has_other = any(one.domain in ("id", "passport") and _is_written(one.cell) for one in others)
+        return others if has_other and not stated else []
     return [_Identity(kind.domain, cell, kind.state), *others]
 
 
-def _type_of(stated: Cell, number: Cell, *, has_column: bool) -> DocumentType | None:
+def _type_of(stated: Cell, number: Cell, *, certain: bool) -> DocumentType | None:
     """Returns the type of the document with a number, or None if it is not known.
 
-    If no type is stated, `STATE/NUMBER` is a passport. Anything else is a resident number; in a table with a column for types, only
-    if it has the form of one.
+    If no type is stated, `STATE/NUMBER` is a passport. Anything else is a resident number if its column says so (`certain`), and
+    otherwise only if it has the form of one.
     """
     if _is_written(stated):
         name = _as_shown(stated)
@@ -104,8 +109,8 @@ def _type_of(stated: Cell, number: Cell, *, has_column: bool) -> DocumentType | 
     text = _identity_text("id", number) or ""
     if "/" in text and normalise("passport", text):
         return DocumentType("passport")
-    certain = not has_column or _RESIDENT.fullmatch(normalise("id", text) or "")
-    return DocumentType("id") if certain else None
+    numbers = split_values("id", text) or ()
+    return DocumentType("id") if certain or (numbers and all(map(has_resident_form, numbers))) else None
 
 
 def _is_written(cell: Cell) -> bool:
@@ -121,6 +126,8 @@ def _normal_forms(
         return [], ["number_format" if _is_hidden_by_format(identity.cell) else "digits_lost"]
     if len(text) > MAX_CELL_CHARACTERS:
         return [], list(check_identity(domain, text))
+    if domain == "passport" and _PASSPORT_LABEL.match(text):
+        return [], ["bad_character"]
     values = split_values(domain, text) if text else ()
     if values is None:
         return [], ["several_values"]
@@ -139,7 +146,7 @@ def _normal_forms(
         findings += flags
         if domain == "phone" and normal and has_two_readings(value):
             findings.append("two_readings")
-        if normal:
+        if normal and (domain != "plate" or any(c.isascii() for c in normal)):  # 步行 is no plate
             normal_forms.append(normal)
     return normal_forms, findings
 
@@ -176,6 +183,8 @@ def _identity_text(domain: Domain, cell: Cell) -> str | None:
         return str(int(cell)) if 0 <= cell < MAX_EXACT_NUMBER and cell.is_integer() else None
     if len(cell) > MAX_CELL_CHARACTERS:
         return cell
+    if not cell.isascii():
+        cell = _ENUMERATOR.sub("\n", cell)
     plain = unicodedata.normalize("NFKC", cell).strip()
     if wrapped := _WRAPPED.fullmatch(plain):  # exports write ="…" to keep Excel from rounding the number
         plain = cell = wrapped[1].strip()
@@ -204,6 +213,8 @@ def _with_issuing_state(number: str, state: str | None, cells: Mapping[str, Cell
         return f"{state or code or written.strip()}/{rest}"
     if state:
         return f"{state}/{number}"
+    if (before := _STATE_BEFORE.fullmatch(written.strip())) and (code := named_state(before[1])):
+        return f"{code}/{before[2]}"
     for field in ("state", "nationality"):
         cell = _as_shown(cells.get(field))
         text = unicodedata.normalize("NFKC", cell).strip() if isinstance(cell, str) else ""

@@ -24,7 +24,7 @@ REMEDIES: dict[str, str] = {
     # findings about what a number is
     "several_values": "it holds several numbers, of which one is not valid: write one number alone, or one row for each",
     "resident_number": "it is the number of an identity card: put it into the column of resident numbers, or correct the document type",
-    "unknown_type": "write a document type such as 身份证, 护照, 港澳通行证, 台胞证 or passport",
+    "unknown_type": "write a document type such as 身份证, 护照, 港澳通行证, 台胞证 or passport: without one, only resident numbers are read",
     "state_from_nationality": "the nationality was used as the issuing state: check it, and give the issuing state in a column of its own",
     "two_readings": "it was read as Chinese, and could be a number of another country: write + and the country code",
     # quality flags

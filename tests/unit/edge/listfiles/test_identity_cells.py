@@ -42,6 +42,7 @@ def line_tokens(**normal_forms: str | list[str]) -> PushTokens:
         ("军官证", "12345678", None, ("document_type:unknown_type",)), ("414", "E12345678", None, ("document_type:unknown_type",)),
         ("身份证/护照", ID, None, ("document_type:unknown_type",)), ("其他", ID, None, ("document_type:unknown_type",)),
         ("", ID, {"id": ID}, ()), ("不详", "UTO/L898902C3", {"passport": "UTO/L898902C3"}, ()),
+        ("美国护照", "E12345678", {"passport": "USA/E12345678"}, ()), ("护照（中国）", "E12345678", {"passport": "CHN/E12345678"}, ()),
         ("", "E12345678", None, ("document_type:unknown_type",)), ("护照", ID, None, ("passport:resident_number",)),
         ("护照", "UTO/L898902C3、UTO/L898902C4", {"passport": ["UTO/L898902C3", "UTO/L898902C4"]}, ()),
     ],
@@ -54,6 +55,46 @@ def test_the_document_type_chooses_what_a_number_is(
     assert (line.push.tokens, line.findings) == (line_tokens(**expected or {}), findings)
     assert line.code == (None if expected else "no_token")
     assert all(finding.rpartition(":")[2] in REMEDIES for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected", "findings"),
+    [
+        (ID, {"id": ID}, ()), ("E12345678", {}, ("document_type:unknown_type",)), ("CHN/E12345678", {"passport": "CHN/E12345678"}, ()),
+        ("110105491231002", {"id": ID}, ("id:fifteen_digit",)), ("A123456", {}, ("document_type:unknown_type",)),
+    ],
+)  # fmt: skip
+def test_a_number_of_any_document_without_a_type_is_a_resident_number_only_if_it_has_the_form_of_one(
+    write_file: Any, number: str, expected: dict[str, Any], findings: tuple[str, ...]
+) -> None:
+    [line] = lines_of(write_file(f"姓名,证件号码\n甲,{number}\n"))
+    assert (line.push.tokens, line.findings) == (line_tokens(**expected), findings)
+
+
+def test_a_number_without_a_type_is_left_out_beside_a_resident_number_of_its_own_column(write_file: Any) -> None:
+    [line] = lines_of(write_file(f"身份证号,证件号码\n{ID},E12345678\n"))
+    assert (line.push.tokens, line.findings, line.code) == (line_tokens(id=ID), ("document_type:unknown_type",), None)
+
+
+@pytest.mark.parametrize(
+    ("number", "form", "findings"),
+    [
+        ("CHN E12345678", "CHN/E12345678", ()), ("UTO L898902C3", "UTO/L898902C3", ()), ("PAA 123456", "CHN/PAA123456", ()),
+        ("Passport E12345678", None, ("passport:bad_character",)), ("No. E12345678", None, ("passport:bad_character",)),
+    ],
+)  # fmt: skip
+def test_words_before_a_passport_number_are_no_part_of_it(
+    write_file: Any, number: str, form: str | None, findings: tuple[str, ...]
+) -> None:
+    [line] = lines_of(write_file(f"护照号,签发国\n{number},CHN\n"))
+    assert (line.push.tokens, line.findings) == (line_tokens(passport=form) if form else PushTokens(), findings)
+
+
+def test_a_plate_without_a_letter_or_digit_is_none(write_file: Any) -> None:
+    found = lines_of(write_file(f"车牌号,手机号\n步行,{PHONE}\n同上,\n"))
+    assert [(line.push.tokens, line.findings) for line in found] == [
+        (line_tokens(phone="86" + PHONE), ("plate:plate_unrecognised",)), (PushTokens(), ("plate:plate_unrecognised",)),
+    ]  # fmt: skip
 
 
 def test_an_unknown_type_refuses_the_whole_line(write_file: Any) -> None:
@@ -107,6 +148,7 @@ def test_the_nationality_is_the_issuing_state_only_if_nothing_else_is_written(
         ("护照号|签发国", "L898902C3；L89|UTO", None, ("passport:several_values",)),
         ("护照号", "UTO/L898902C3/L898902C4", {"passport": ["UTO/L898902C3", "UTO/L898902C4"]}, ()),
         ("护照号", "L898902C3、L898902C4", None, ("passport:several_values",)),
+        ("通行证号", "①P0001②P0002", {"pass_": ["P0001", "P0002"]}, ()), ("通行证号", "①P0001", {"pass_": "P0001"}, ()),
         ("通行证号", "P0001 P0002", {"pass_": ["P0001", "P0002"]}, ()), ("通行证号", "P0001-P0002", None, ("pass:several_values",)),
         ("车牌号", "鲁A12345 鲁B1234挂", {"plate": ["鲁A12345", "鲁B1234挂"]}, ()), ("车牌号", "鲁A12345;无", None, ("plate:several_values",)),
         ("手机号", f"{PHONE}（父） 13900139000（母）", {"phone": [f"86{PHONE}", "8613900139000"]}, ()),
