@@ -132,6 +132,7 @@ class Situation:
                 SituationPart("followups", 10, cases.followups, daily=True),
                 SituationPart("silent", 20, devices.silent),
                 SituationPart("gaps", 30, devices.gaps, daily=True),
+                SituationPart("conflicts", 30, devices.conflicts, daily=True),
             )
         }
 

@@ -29,7 +29,7 @@ SITE_SEVERITY = ("unknown", "silent", "gaps", "quiet", "nothing", "ok")
 ProblemCode = Literal[
     "clickhouse_silent", "part_unknown", "workers_unknown", "order_ended", "order_ends", "worker_down", "worker_not_ready",
     "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
-    "gaps", "readings_missed", "beds_full", "overdue", "terms_exceeded", "dead_letters", "facts_kept_too_long",
+    "gaps", "conflicts", "readings_missed", "beds_full", "overdue", "terms_exceeded", "dead_letters", "facts_kept_too_long",
     "cases_kept_too_long", "days_unpublished", "tasks_failing",
 ]  # fmt: skip
 
@@ -202,6 +202,11 @@ def _devices(seen: Observation) -> list[Problem]:
         found.append(Problem("warn", "silent", {"n": len(silent), "devices": sum(map(len, silent.values()))}))
     if gaps := _known(seen, "gaps"):
         found.append(Problem("warn", "gaps", {"n": sum(gaps.values()), "sites": len(gaps)}))
+    # The outcome of a number reaches every machine that used it, so one of them shows the outcome of another person.
+    if conflicts := _known(seen, "conflicts"):
+        numbers, devices = sum(one.numbers for one in conflicts), len({one.device_id for one in conflicts})
+        figures = {"n": numbers, "devices": devices, "device": conflicts[0].device_id, "site": conflicts[0].site_id}
+        found.append(Problem("bad", "conflicts", figures))
     return found
 
 

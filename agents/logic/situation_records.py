@@ -116,6 +116,14 @@ class SilentDevice(NamedTuple):
     minutes: int
 
 
+class DeviceConflicts(NamedTuple):
+    """A device, its site, and how many sequence numbers it used for different events."""
+
+    device_id: str
+    site_id: str
+    numbers: int
+
+
 class SiteStatus(NamedTuple):
     """A site with its state and its counts of today. None stands for what is not known."""
 

@@ -1,11 +1,11 @@
-"""Counts of faults of devices: silent devices, missing sequence numbers and rejected records."""
+"""Counts of faults of devices: silent devices, missing and repeated sequence numbers, and rejected records."""
 
 from __future__ import annotations
 
 import time
 
 from ninezero.agents.board.queries.moment import Ask, Moment
-from ninezero.agents.logic.situation_records import DeadLetterCounts, SilentDevice
+from ninezero.agents.logic.situation_records import DeadLetterCounts, DeviceConflicts, SilentDevice
 
 
 async def silent(ask: Ask, _: Moment) -> dict[str, list[SilentDevice]]:
@@ -25,6 +25,15 @@ async def gaps(ask: Ask, moment: Moment) -> dict[str, int]:
         f"WHERE day = toDate('{moment.day}') GROUP BY site_id HAVING n > 0"
     )
     return {row["site_id"]: int(row["n"]) for row in rows}
+
+
+async def conflicts(ask: Ask, moment: Moment) -> list[DeviceConflicts]:
+    """Returns the devices that used a sequence number of today for different events, the worst first."""
+    rows = await ask(
+        "SELECT device_id, site_id, conflicts AS n FROM ninezero.device_completeness "
+        f"WHERE day = toDate('{moment.day}') AND n > 0 ORDER BY n DESC, device_id, site_id"
+    )
+    return [DeviceConflicts(row["device_id"], row["site_id"], int(row["n"])) for row in rows]
 
 
 async def dead_letters(ask: Ask, _: Moment) -> list[DeadLetterCounts]:
