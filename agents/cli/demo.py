@@ -39,13 +39,17 @@ def report(
     """Counts the events of the last demo again and prints its report."""
     from ninezero.agents.demo import scenario_file
     from ninezero.agents.demo.replay import ReplaySummary
-    from ninezero.agents.demo.report import make_report, show
+    from ninezero.agents.demo.report import check_database, make_report, show
 
     try:
         summary = ReplaySummary.load(RUN)
     except OSError:
         raise CommandError("no demo was run in this folder: run ninezero demo first") from None
-    found = make_report(query_url(), summary, scenario_file.load(Path(summary.scenario) if summary.scenario else None))
+    except (TypeError, ValueError):
+        raise CommandError("the last demo was run by another release: run ninezero demo again") from None
+    url, spec = query_url(), scenario_file.load(Path(summary.scenario) if summary.scenario else None)
+    check_database(url, spec)
+    found = make_report(url, summary, spec)
     if as_json:
         print(json.dumps(found, indent=2))
     else:

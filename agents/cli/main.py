@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from typer.exceptions import TyperException
 
-from ninezero.agents.cli import demo, publish, query, watchlist
+from ninezero.agents.cli import demo, publish, query, usage, watchlist
 from ninezero.agents.cli.edge import device, documents, keys, push, scan
 from ninezero.agents.cli.operations import (
     dead_letters,
@@ -35,29 +36,59 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DEMO, EDGE, COUNTS, OPERATION = "Demo", "Devices and health authorities", "Lists and counts", "Operation"
-"""Headings of `ninezero --help`."""
 
-for heading, commands in {
-    DEMO: (demo.demo, demo.report),
-    EDGE: (push.push, scan.scan, device.device, documents.check_document),
-    COUNTS: (query.query, publish.publish),
-    OPERATION: (worker.worker, migrate.migrate, doctor.doctor, retention.retain, retention.erase),
-}.items():
-    for command in commands:
-        app.command(rich_help_panel=heading)(command)  # named after the function: check_document is check-document
+class Entry(NamedTuple):
+    """A command of `ninezero`, and the extra of the package that it needs; empty if it needs none."""
 
-for name, group, heading in (
-    ("keys", keys.app, EDGE),
-    ("watchlist", watchlist.app, COUNTS),
-    ("topics", topics.app, OPERATION),
-    ("sites", sites.app, OPERATION),
-    ("kafka", kafka.app, OPERATION),
-    ("dead-letters", dead_letters.app, OPERATION),
-    ("records", records.app, OPERATION),
-    ("upgrade", upgrade.app, OPERATION),
-):
-    app.add_typer(group, name=name, rich_help_panel=heading)
+    name: str
+    call: Callable[..., None] | typer.Typer
+    extra: str
+
+
+COMMANDS: Mapping[str, Sequence[Entry]] = {
+    "Devices and gates": (
+        Entry("scan", scan.scan, "edge"),
+        Entry("device", device.device, "edge"),
+        Entry("check-document", documents.check_document, "edge"),
+        Entry("keys", keys.app, "edge"),
+    ),
+    "Health authorities": (
+        Entry("push", push.push, "edge"),
+        Entry("watchlist", watchlist.app, "worker"),
+    ),
+    "Analysts": (
+        Entry("query", query.query, "worker"),
+        Entry("publish", publish.publish, "worker"),
+    ),
+    "Operators": (
+        Entry("doctor", doctor.doctor, "edge"),
+        Entry("worker", worker.worker, "worker"),
+        Entry("migrate", migrate.migrate, "worker"),
+        Entry("topics", topics.app, "edge"),
+        Entry("sites", sites.app, "worker"),
+        Entry("dead-letters", dead_letters.app, "edge"),
+        Entry("records", records.app, "edge"),
+        Entry("upgrade", upgrade.app, "worker"),
+        Entry("retain", retention.retain, "worker"),
+        Entry("erase", retention.erase, "worker"),
+    ),
+    "Trials and development": (
+        Entry("demo", demo.demo, "worker,embedded"),
+        Entry("report", demo.report, "worker"),
+        Entry("kafka", kafka.app, ""),
+    ),
+}
+"""The commands by the reader of `ninezero --help` for whom they are."""
+
+EXTRAS = {entry.name: entry.extra for entries in COMMANDS.values() for entry in entries}
+"""The extra that each command needs, by its name."""
+
+for heading, entries in COMMANDS.items():
+    for entry in entries:
+        if isinstance(entry.call, typer.Typer):
+            app.add_typer(entry.call, name=entry.name, rich_help_panel=heading)
+        else:
+            app.command(entry.name, rich_help_panel=heading)(entry.call)
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,15 +109,17 @@ def _options(
 def main() -> None:
     """Runs the command line and exits with its status."""
     try:
-        sys.exit(app(standalone_mode=False))
+        command = typer.main.get_command(app)
+        usage.hide_types_of_flags(command)
+        sys.exit(command(standalone_mode=False))
     except typer.Abort:
         sys.exit(1)
     except TyperException as error:
-        _fail(_usage_error(error))
+        _fail(usage.describe(error))
     except UserError as error:
         _fail(str(error))
     except ModuleNotFoundError:
-        _fail("this command needs more packages than the edge has: pip install 'ninezero[worker]'")
+        _fail(f"this command needs packages that are not installed: pip install 'ninezero[{_extra(sys.argv[1:])}]'")
     except KeyboardInterrupt:
         sys.stdout.flush()
         os._exit(130)  # a client's thread may still wait for a broker, and would delay a normal exit
@@ -97,12 +130,13 @@ def main() -> None:
         _fail(f"unexpected {type(error).__name__}: run the command again with NINEZERO_DEBUG=1 to see where")
 
 
-def _usage_error(error: TyperException) -> str:
-    """Describes a wrong command line without repeating the wrong word, which may be a name or a number."""
-    parameter, context = getattr(error, "param", None), getattr(error, "ctx", None)
-    named = "" if parameter is None else max(parameter.opts, key=len) if parameter.opts else str(parameter.name)
-    problem = f"{named} is missing or wrong" if named else "no such command, option or argument"
-    return f"{problem}: see {context.command_path if context else 'ninezero'} --help"
+def _extra(words: Sequence[str]) -> str:
+    """Returns the extra that the command of a command line needs."""
+    extra = next((EXTRAS[word] for word in words if word in EXTRAS), "worker")
+    if "--edge" in words:  # of ninezero erase
+        return "edge"
+    embedded = extra == "worker" and os.environ.get("NINEZERO_CLICKHOUSE", "").startswith("chdb:")
+    return f"{extra},embedded" if embedded else extra
 
 
 def _fail(line: str) -> None:

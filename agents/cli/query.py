@@ -5,24 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ninezero.agents.cli.console import CommandError, csv_cell, print_table, query_url
+from ninezero.agents.cli.console import csv_cell, print_table, query_url
 
 
 def query(
     sql: Annotated[str, typer.Argument(help="One SELECT statement.")],
     format_: Annotated[
-        str, typer.Option("--format", help="Output format: table, json (one object a row) or csv.")
+        Literal["table", "json", "csv"],
+        typer.Option("--format", help="Output format: table, json (one object a row) or csv."),
     ] = "table",
 ) -> None:
     """Runs one read-only statement in ClickHouse (60 s, 2 GB), also while a worker uses the embedded engine."""
     from ninezero.streams import clickhouse
 
-    if format_ not in ("table", "json", "csv"):
-        raise CommandError("--format must be table, json or csv")
     clickhouse.check_read_only(sql)
     engine = clickhouse.connect(query_url())
     rows = engine.read(sql)
@@ -31,7 +30,7 @@ def query(
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
     elif format_ == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [])
+        writer = csv.DictWriter(sys.stdout, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
     else:

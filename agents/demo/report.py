@@ -12,6 +12,7 @@ from ninezero.agents.demo.replay import ReplaySummary
 from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.recording.case_tables import quarantine_warnings
 from ninezero.streams import clickhouse
+from ninezero.streams.errors import UserError
 
 
 class _Row(NamedTuple):
@@ -92,6 +93,7 @@ FROM ninezero.push_batches WHERE status = 'applied' GROUP BY authority, list ORD
 """
 """The last applied batch of each list, and its age."""
 
+_PASSAGES = "SELECT sum(passages) AS n FROM ninezero.screening_by_day WHERE day BETWEEN '{first_day}' AND '{last_day}'"
 _EVENTS = "SELECT (SELECT sum(passages) FROM ninezero.screening_by_day) + (SELECT sum(people) FROM ninezero.arrivals_by_day) AS n"
 _DEAD_LETTERS = "SELECT reason, sum(records) AS n FROM ninezero.dead_letters_by_hour GROUP BY reason ORDER BY reason"
 
@@ -106,6 +108,26 @@ _TERMS = (
 _ALERTED = "SELECT toUInt64(sum(alerts)) AS n FROM ninezero.care_alerts_by_day WHERE rule = '{rule}'"
 
 _FRESHNESS = "SELECT min(recorded_until) AS until, sum(lag_events) AS lag FROM ninezero.recording_freshness"
+
+
+class NotTheDemo(UserError):
+    """The database holds no counts of the scenario."""
+
+
+def check_database(url: str, spec: Spec) -> None:
+    """Checks that a database has passages on the days of a scenario.
+
+    Raises:
+        NotTheDemo: it has none.
+    """
+    engine = clickhouse.connect(url)
+    counted = _number(engine, _PASSAGES.format(first_day=spec.first_day, last_day=spec.last_day))
+    engine.close()
+    if not counted:
+        raise NotTheDemo(
+            f"the database of NINEZERO_CLICKHOUSE did not run the scenario {spec.title}: unset NINEZERO_CLICKHOUSE to report on"
+            " the demo of this folder, or use ninezero query"
+        )
 
 
 def make_report(url: str, summary: ReplaySummary, spec: Spec) -> dict[str, Any]:

@@ -68,13 +68,16 @@ _VALUES = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH", list[str]
 
 
 def _value(parameter: Any) -> str:
-    return parameter.metavar or _VALUES.get(parameter.type_descriptor.annotation, "VALUE")
+    kind = parameter.type_descriptor
+    if parameter.metavar is None and kind.is_choice:
+        return "|".join(map(str, kind.choices))
+    return parameter.metavar or _VALUES.get(kind.annotation, "VALUE")
 
 
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
     default = parameter.default
-    if default in (None, "", False, 0, 0.0) or callable(default):
+    if default is None or default is False or default == "":
         return ""
-    return markdown.code(str(default))
+    return markdown.code(f"{default:g}" if isinstance(default, float) else str(default))

@@ -51,7 +51,7 @@ async def serve(role: Role) -> None:
         await web.TCPSite(runner, host, port).start()
     except OSError:
         raise SettingsError(
-            f"NINEZERO_HTTP: port {port} cannot be opened: stop the process that uses it, or choose another port"
+            f"NINEZERO_HTTP: port {port} cannot be opened: stop the process that uses it, or set NINEZERO_HTTP to other ports"
         ) from None
 
 

@@ -29,7 +29,7 @@ def check_port(port: int) -> None:
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise BrokerError(
-                f"port {port} is in use: stop the program that listens there, or give another port"
+                f"port {port} is in use: stop the program that listens there, or choose another with ninezero kafka start --port PORT"
             ) from None
         raise BrokerError(f"port {port} cannot be opened: give one from 1024 to 65535") from None
 

@@ -60,7 +60,9 @@ def push(
     confirm: Annotated[
         str, typer.Option(metavar="BATCH_ID", help="Apply a held batch. This needs a second person.")
     ] = "",
-    days: Annotated[int, typer.Option(min=0, max=36_500, help="Days for which a line without an end is valid.")] = 0,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="Days for which a line without an end is valid.")
+    ] = None,
     valid_from: Annotated[
         str,
         typer.Option(
@@ -93,8 +95,8 @@ def push(
         str, typer.Option(help="Id of the batch, to send it again or to use a numbering of your own.")
     ] = "",
     sequence: Annotated[
-        int, typer.Option(min=0, help="Number that rises with every batch of a list. The default is the time.")
-    ] = 0,
+        int | None, typer.Option(min=1, help="Number that rises with every batch of a list. The default is the time.")
+    ] = None,
 ) -> None:
     """Pushes files to a list: each line becomes tokens on this machine, and its result is reported."""
     settings = settings_.load(edge=True)
@@ -142,7 +144,7 @@ class _Push:
         mapping: Any,
         sheet: str | None,
         hidden: str,
-        days: int,
+        days: int | None,
         since: str,
     ) -> None:
         from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
@@ -165,9 +167,7 @@ class _Push:
                 raise CommandError("--valid-from is not a time: give RFC 3339 with an offset")
         self._same: Any = None
         """Which lines are the same entry. Known after the first reading; None for a withdrawal."""
-        self._options = PushOptions(
-            head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days or None
-        )
+        self._options = PushOptions(head.mode, head.category, head.issued_at, ZoneInfo(settings.timezone), start, days)
 
     def run(self, rejects: Path | None, check: bool) -> None:
         """Checks the files and prints a summary; unless `check`, sends them and prints the receipt.

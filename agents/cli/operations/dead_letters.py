@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from ninezero.agents.cli.console import CommandError, print_table
-from ninezero.schemas.events import DeadLetter
+from ninezero.schemas.events import DEAD_REASONS, DeadLetter, DeadReason
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
@@ -23,13 +23,16 @@ app = typer.Typer(help="Lists the records that were rejected, and sends them aga
 SOURCES = {topic.name: topic for topic in topics.SOURCES}
 
 TopicOption = Annotated[str, typer.Option(metavar="NAME", help=f"Only records of this topic: {', '.join(SOURCES)}.")]
-ReasonOption = Annotated[str, typer.Option(metavar="REASON", help="Only records that were rejected for this reason.")]
+ReasonOption = Annotated[
+    DeadReason | None,
+    typer.Option(metavar="REASON", help=f"Only records that were rejected for this reason: {', '.join(DEAD_REASONS)}."),
+]
 
 
 @app.command("list")
 def list_(
     topic: TopicOption = "",
-    reason: ReasonOption = "",
+    reason: ReasonOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Number of dead letters to show.")] = 100,
 ) -> None:
     """Lists the newest dead letters: where each record lies and why it was rejected, never its content."""
@@ -53,7 +56,7 @@ def list_(
 
 
 @app.command()
-def redrive(topic: TopicOption = "", reason: ReasonOption = "") -> None:
+def redrive(topic: TopicOption = "", reason: ReasonOption = None) -> None:
     """Sends rejected records again, unchanged, to the topic and partition they came from, if the topic still has them.
 
     A record that is accepted now counts once, however often it was sent. One that is rejected again gets a new dead letter.
@@ -67,12 +70,12 @@ def redrive(topic: TopicOption = "", reason: ReasonOption = "") -> None:
         print(f"{result.gone} are no longer in Kafka and cannot be sent")
 
 
-def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]:
+def letters(settings: Settings, topic: str, reason: DeadReason | None) -> Iterator[DeadLetter]:
     """Yields the dead letters of the source topics, oldest first.
 
     Args:
         topic: only those of this topic; empty for all.
-        reason: only those with this reason; empty for all.
+        reason: only those with this reason; None for all.
 
     Raises:
         CommandError: there is no such topic.
@@ -80,7 +83,7 @@ def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]
         TopicsMissing: the topic is missing.
     """
     if topic and topic not in SOURCES:
-        raise CommandError(f"no such topic: choose one of {', '.join(SOURCES)}")
+        raise CommandError(f"--topic is wrong: use {', '.join(SOURCES)}")
     # If the oldest letters expire while they are read, kafka-python's default would go on at the end of the topic.
     with closing(consumer(settings, auto_offset_reset="earliest")) as reader, explained_errors(settings):
         for record in read_to_end(reader, settings.topic(topics.DEAD_LETTERS.name)):
@@ -88,7 +91,7 @@ def letters(settings: Settings, topic: str, reason: str) -> Iterator[DeadLetter]
                 letter = decode(DeadLetter, record.value)
             except Rejected:  # only workers can write to this topic (ACL), so this is not a dead letter
                 continue
-            if letter.topic in SOURCES and topic in ("", letter.topic) and reason in ("", letter.reason):
+            if letter.topic in SOURCES and topic in ("", letter.topic) and reason in (None, letter.reason):
                 yield letter
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,7 @@ from ninezero.streams import settings as settings_
 
 
 def retain() -> None:
-    """Drops facts that are older than 14 days and alerts about cases that are older than 72 hours, one day at a time, and keeps the
-    counts. The recording role does this by itself, too."""
+    """Drops facts older than 14 days and alerts about cases older than 72 hours, and keeps the counts. The recording role does it, too."""
     from ninezero.agents.recording import retention
     from ninezero.streams import clickhouse
 
@@ -43,6 +43,8 @@ def erase(
     from ninezero.agents.recording.erasure import Erasure, certificate, complete
 
     settings = settings_.load(edge=edge)
+    if not edge:
+        import_module("ninezero.streams.clickhouse")  # if packages are missing, this fails before anything is erased
     erasure = Erasure(settings, RUN, () if edge else tuple(settings_.ROLES))
     if not yes:
         for line in erasure.plan():

@@ -6,6 +6,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
+from importlib import import_module
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 from weakref import WeakValueDictionary
@@ -118,6 +119,7 @@ class Device:
         capacity: int = CAPACITY,
         clock: Clock | None = None,
     ) -> None:
+        import_module("kafka")  # without the extra `edge` this fails here, not in the thread that sends
         self.site_id, self.device_id = _identifier(site_id, "site_id"), _identifier(device_id, "device_id")
         self._ring = None if settings.keys is None else KeyRing.load(settings.keys)
         self._clock = clock or Clock()

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer.main
 
+from ninezero.agents.cli import usage
 from ninezero.agents.cli.main import app
 from tests.support import NINEZERO
 
@@ -25,14 +24,22 @@ SECRET = "11010519491231002X"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([SECRET], "ninezero --help"),
-        (["scan", "a", SECRET], "ninezero scan --help"),
-        (["scan", f"--{SECRET}"], "ninezero scan --help"),
-        (["scan"], "file is missing or wrong"),
-        (["device", "--site"], "no such command, option or argument"),
-        (["device", "--site", "s"], "--device is missing or wrong"),
-        (["topics", "create", "--partitions", SECRET], "--partitions is missing or wrong"),
-        (["topics", "create", "--partitions", "13800138000"], "--partitions is missing or wrong"),
+        ([SECRET], "ninezero has no such command: see ninezero --help"),
+        (["scan", "a", SECRET], "one argument too many: ninezero scan accepts FILE"),
+        (["scan", f"--{SECRET}"], "word 3 of the command line is no option of ninezero scan: see ninezero scan --help"),
+        (["scan", f"--site{SECRET}"], "word 3 of the command line is no option"),
+        (["scan", f"--site{SECRET}=x"], "word 3 of the command line is no option"),
+        (["scan"], "FILE is missing: see ninezero scan --help"),
+        (["device", "--site"], "--site needs a value"),
+        (["device", "--site", "s"], "--device is missing: ninezero device needs --site and --device"),
+        (["doctor", f"--json={SECRET}"], "--json is a flag: write it without a value"),
+        (["topics", "create", "--partitions", SECRET], "--partitions is wrong: give a whole number from 1 to 10000"),
+        (["topics", "create", "--partitions", "13800138000"], "--partitions is wrong"),
+        (["query", "SELECT 1", "--format", SECRET], "--format is wrong: use table, json or csv"),
+        (
+            ["dead-letters", "redrive", "--reason", SECRET],
+            "--reason is wrong: use not_json, schema_invalid, too_large,",
+        ),
         (["worker", SECRET], "no such role"),
         (["check-document", f"/no/{SECRET}"], "the file cannot be read"),
     ],
@@ -43,6 +50,33 @@ def test_a_wrong_command_line_is_one_line_that_quotes_nothing(
     done = subprocess.run([NINEZERO, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=30)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert message in done.stderr and SECRET not in done.stderr and "13800138000" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (["pusch"], "ninezero has no command pusch: did you mean ninezero push?"),
+        (["check_document"], "ninezero has no such command"),  # only letters and hyphens are quoted
+        (["keys", "nwe"], "ninezero keys has no command nwe: did you mean ninezero keys new?"),
+        (["deadletters"], "did you mean ninezero dead-letters?"),
+        (["scan", "--sitee", "x"], "ninezero scan has no option --sitee: did you mean --site?"),
+        (["topics", "create", "--replicas", "3"], "did you mean --replication?"),
+    ],
+)
+def test_a_misspelt_name_is_named_with_the_closest_one(arguments: list[str], suggested: str, tmp_path: Path) -> None:
+    done = subprocess.run([NINEZERO, *arguments], capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and suggested in done.stderr
+
+
+def test_the_help_shows_no_type_of_a_flag_and_no_default_that_is_not_one(tmp_path: Path) -> None:
+    env = {**os.environ, "COLUMNS": "200"}
+    for command in ("", "topics", "push", "doctor", "erase"):
+        done = subprocess.run(
+            [NINEZERO, *command.split(), "--help"], capture_output=True, text=True, env=env, timeout=30
+        )
+        assert "--help" in done.stdout and "<bool>" not in done.stdout, command
+    push = subprocess.run([NINEZERO, "push", "--help"], capture_output=True, text=True, env=env, timeout=30).stdout
+    assert "default: 0" not in push  # of --days and --sequence, where 0 stood for "none given"
 
 
 def test_help_ends_with_status_0(tmp_path: Path) -> None:
@@ -74,13 +108,6 @@ def test_a_shell_completes_commands_and_options(shell: str, tmp_path: Path) -> N
     assert "--category" in ask("complete", "ninezero push --cat")
 
 
-def commands(command: Any, path: str = "ninezero") -> Iterator[tuple[str, Any]]:
-    """Yields each command and group with the words that call it."""
-    yield path, command
-    for name, child in getattr(command, "commands", {}).items():
-        yield from commands(child, f"{path} {name}")
-
-
 def is_sentence(text: str | None) -> bool:
     """Returns whether a text is an English sentence. A Chinese sentence may follow it."""
     english = re.sub(r"\s*[\u4e00-\u9fff][^A-Za-z]*。\Z", "", text or "")
@@ -89,7 +116,7 @@ def is_sentence(text: str | None) -> bool:
 
 def test_every_command_option_and_argument_is_described_by_a_sentence() -> None:
     described = 0
-    for path, command in commands(typer.main.get_command(app)):
+    for path, command in usage.commands(typer.main.get_command(app)):
         summary = (command.help or "").split("\n\n")[0].strip()
         assert is_sentence(summary), f"{path}: {summary}"
         for parameter in command.params:
