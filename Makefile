@@ -13,7 +13,10 @@ SECONDS ?= 60
 SEEDS ?= 3
 ALONE := tests/acceptance/test_push_live.py tests/faults tests/upgrade
 
-.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults browser upgrade-test explore fuzz docs setup engines clean
+ON_ENGINES := test unit bench-axes bench-peers faults browser upgrade-test explore fuzz
+NEEDS := run $(if $(filter engines $(ON_ENGINES),$(MAKECMDGOALS)),tests) $(if $(filter bench-peers,$(MAKECMDGOALS)),peers)
+
+.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults browser upgrade-test explore fuzz docs bare setup engines prerequisites clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -31,7 +34,7 @@ test: setup engines lint ## Check everything on real engines.
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) \
 		tests/acceptance tests/integration tests/packaging tests/unit
 
-unit: setup engines ## Run the unit tests.
+unit: setup ## Run the unit tests.
 	$(BIN)/pytest tests/unit
 
 lint: setup ## Check format, style, types, released migrations and the direction of imports.
@@ -62,19 +65,18 @@ bench: setup ## Measure screening, the device, the lists, a push, freshness and 
 	$(BIN)/python -m tests.bench.freshness
 	$(BIN)/python -m tests.bench.views
 
-bench-axes: setup engines ## Measure cost by size into docs/performance.md; 12 minutes.
+bench-axes: setup ## Measure cost by size into docs/performance.md; 12 minutes.
 	$(BIN)/python -m tests.bench.axes
 
 bench-latency: setup ## Measure latency by rate into docs/performance.md; 2 minutes.
 	$(BIN)/python -m tests.bench.latency
 
 ROUNDS ?= 5
-bench-peers: setup engines $(PEERS)/ready ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; 15 minutes.
+bench-peers: setup $(PEERS)/ready ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; 15 minutes.
 	$(BIN)/python -m tests.bench.comparison --rounds $(ROUNDS)
 
 # The peers have an environment of their own, because their dependencies conflict with those of ninezero.
 $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/streams/*)
-	@command -v javac >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=default-jdk-headless PROGRAM=javac
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install -q --disable-pip-version-check -r tests/bench/peers/requirements.txt
 	mvn -q -B -C -f tests/bench/peers/streams/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(PEERS)/streams
@@ -82,17 +84,17 @@ $(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/
 	@touch $@
 
 # Every fault with SEEDS seeds, about 25 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.
-faults: setup engines ## Break a deployment on purpose and check that nothing is lost or counted twice.
+faults: setup ## Break a deployment on purpose and check that nothing is lost or counted twice.
 	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
 
-browser: setup engines ## Check the board in a browser: all cases.
+browser: setup ## Check the board in a browser: all cases.
 	$(BIN)/pytest -m 'browser or not browser' tests/integration/operations/test_board.py
 
-upgrade-test: setup engines ## Replace the workers of one release by those of the next under load, and back: all cases.
+upgrade-test: setup ## Replace the workers of one release by those of the next under load, and back: all cases.
 	$(BIN)/pytest -m 'upgrade or not upgrade' tests/upgrade
 
 # `make test` always uses the same seed; this target uses SEEDS random ones.
-explore: setup engines ## Run the tests against models with new seeds.
+explore: setup ## Run the tests against models with new seeds.
 	@for seed in $$(shuf -i 1-999999 -n $(SEEDS)); do \
 		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
 		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/integration/pipeline/test_case_alerts.py \
@@ -100,7 +102,7 @@ explore: setup engines ## Run the tests against models with new seeds.
 
 # Each parser of FUZZ for SECONDS, then hostile records on every topic of a running deployment, with new seeds for SECONDS (a seed
 # takes a minute or two). Inputs that fail are kept in the temporary folder.
-fuzz: setup engines ## Feed mutated input to every parser and hostile records to a running deployment.
+fuzz: setup ## Feed mutated input to every parser and hostile records to a running deployment.
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	@for parser in $(FUZZ); do \
 		output=$$($(BIN)/python -m tests.fuzz.parsers $$parser -max_total_time=$(SECONDS) 2>&1) || { echo "$$output"; exit 1; }; \
@@ -111,39 +113,37 @@ docs: setup ## Generate the reference pages and build the documentation into .ru
 	$(BIN)/python -m ninezero.agents.reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-setup: $(READY) ## Install the Python packages and the jars of the local Kafka.
-$(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=/path/to/python" >&2; exit 1; }
-	@command -v java >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=default-jre-headless PROGRAM=java
-	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
+# A new user's machine: the clone of the last commit runs TARGETS in each of ROOTS (suites of Debian) under BARE. REUSE=1 keeps the roots.
+BARE ?= .cache/bare
+ROOTS ?= bookworm trixie
+TARGETS ?= run test
+bare: ## Try TARGETS on a bare Debian 12 and 13; needs root, debootstrap, 8 GB and an hour.
+	@deploy/prerequisites.sh bare
+	@for suite in $(ROOTS); do tests/packaging/bare_machine.sh $(BARE) $$suite $(TARGETS) || exit 1; done
+
+prerequisites:
+	@PYTHON="$(PYTHON)" deploy/prerequisites.sh $(NEEDS)
+
+setup: prerequisites $(READY) ## Install the Python packages and the jars of the local Kafka.
+$(READY): pyproject.toml constraints.txt streams/local_kafka/pom.xml | prerequisites
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[worker,embedded,dev]'
-	$(BIN)/python -c 'from ninezero.streams.local_kafka.jars import install; install()'
+	$(BIN)/python -m ninezero.streams.local_kafka.jars
 	@touch $@
 
-# Tests need promtool (alerting rules), a browser (the board; Playwright's node needs libatomic) and a ClickHouse server with ZooKeeper.
-engines: $(CLICKHOUSE)/ready $(ZOOKEEPER)/ready ## Install the programs that tests need; only on Debian, as root.
-	@command -v promtool >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=prometheus PROGRAM=promtool
-	@command -v chromium >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=chromium PROGRAM=chromium
-	@/sbin/ldconfig -p | grep -q libatomic.so.1 || $(MAKE) --no-print-directory apt PACKAGE=libatomic1 PROGRAM=libatomic.so.1
+engines: $(CLICKHOUSE)/ready $(ZOOKEEPER)/ready ## Install the ClickHouse and the ZooKeeper of the tests.
+$(ON_ENGINES): engines
 
 # The engine of the test server (tests/engines) has the same import name as the embedded one, so it has an environment of its own.
-$(CLICKHOUSE)/ready: tests/engines/requirements.txt
+$(CLICKHOUSE)/ready: tests/engines/requirements.txt | prerequisites
 	$(PYTHON) -m venv $(CLICKHOUSE)
 	$(CLICKHOUSE)/bin/pip install -q --disable-pip-version-check -r tests/engines/requirements.txt
 	@touch $@
 
 # ZooKeeper keeps the state of replicated tables.
-$(ZOOKEEPER)/ready: tests/engines/zookeeper/pom.xml
-	@command -v mvn >/dev/null || $(MAKE) --no-print-directory apt PACKAGE=maven PROGRAM=mvn
+$(ZOOKEEPER)/ready: tests/engines/zookeeper/pom.xml | prerequisites
 	mvn -q -B -C -f tests/engines/zookeeper/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(ZOOKEEPER)
 	@touch $@
-
-.PHONY: apt
-apt:
-	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGE) >/dev/null; \
-	else echo "$(PROGRAM) is missing: install the package $(PACKAGE)" >&2; exit 1; fi
 
 clean: ## Stop the local Kafka and remove everything that make created.
 	-$(BIN)/ninezero kafka stop

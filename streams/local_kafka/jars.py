@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,3 +149,10 @@ def _format_store(program: str, part: Path) -> None:
     )  # fmt: skip
     if done.returncode:
         raise BrokerError(f"Kafka could not format its store: {last_error(done.stdout + done.stderr)}")
+
+
+if __name__ == "__main__":  # `make setup`
+    try:
+        install()
+    except BrokerError as error:
+        sys.exit(f"error: {error}")
