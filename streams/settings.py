@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -82,11 +81,6 @@ class Settings:
     def group(self, role: str) -> str:
         """Returns the name of a role's Faust app and consumer group. Names of topics that Faust makes begin with it."""
         return f"{self.topic_prefix}ninezero-{role}"
-
-    @property
-    def state(self) -> Path:
-        """Folder in which Faust keeps its state on this machine."""
-        return Path(tempfile.gettempdir()) / f"{self.topic_prefix}ninezero"
 
 
 ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}

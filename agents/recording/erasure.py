@@ -113,7 +113,7 @@ class Erasure:
             *edge,
             f"the topics and consumer groups of this deployment on Kafka (prefix {self._settings.topic_prefix or 'none'})",
             "facts, progress and case facts in ClickHouse (counts stay)",
-            f"files of Faust and of local runs in {self._settings.state} and {self._run}",
+            f"files of local runs in {self._run}",
         ]
 
     def running(self) -> list[str]:
@@ -182,9 +182,6 @@ class Erasure:
         for path in found:
             path.unlink()
             yield _line("erased", "file of a local run", str(path), "1")
-        if self._settings.state.exists():
-            shutil.rmtree(self._settings.state)
-            yield _line("erased", "state of Faust", str(self._settings.state), "1")
         broker = self._run / "kafka"
         if broker.exists():
             if Broker(broker).running():

@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-import faust
 from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 
@@ -19,6 +18,7 @@ from ninezero.streams.kafka.register import Register
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.kafka.worker_identity import WorkerIdentity
 from ninezero.streams.settings import ROLES, Settings
+from ninezero.streams.transport.app import App
 from ninezero.streams.transport.consumer import RawSchema, chunks, credentials
 
 SESSION_SECONDS = 6.0
@@ -70,12 +70,11 @@ class Role:
         self.client_id_prefix = f"{socket.gethostname()}:{host}:{self.address[1]}/"
         self.identity = WorkerIdentity.of_this_process(self.client_id_prefix.rstrip("/"))
         self.client_id = self.identity.client_id(f"{time.time_ns():x}")
-        self.app = faust.App(
+        self.app = App(
             settings.group(name),
             broker_client_id=self.client_id,
             broker=[f"chunks://{server}" for server in settings.kafka.split(",")],
             broker_credentials=credentials(settings),
-            datadir=settings.state,
             web_enabled=False,
             topic_allow_declare=False,
             topic_disable_leader=True,

@@ -17,6 +17,7 @@ from faust.transport.drivers import by_url
 from faust.types import ConsumerMessage
 from yarl import URL
 
+from ninezero.streams.transport.app import App
 from ninezero.streams.transport.consumer import Consumer, Transport
 
 
@@ -42,6 +43,11 @@ def test_the_methods_that_we_override_exist_and_faust_calls_them() -> None:
     assert "self._new_offset(tp)" in inspect.getsource(stock.Consumer._filter_committable_offsets)
     assert "_filter_tps_with_pending_acks" in inspect.getsource(stock.Consumer.force_commit)
     assert "consumer.wait_empty()" in inspect.getsource(faust.App._consumer_wait_empty)
+
+
+def test_faust_creates_its_folders_where_we_do_not() -> None:
+    assert inspect.getsource(faust.App.on_first_start).splitlines()[-1].strip() == "self._create_directories()"
+    assert "on_first_start" in App.__dict__
 
 
 def test_our_thread_can_set_the_isolation_level_of_its_consumer() -> None:
