@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -121,6 +123,15 @@ class System:
     def logs(self) -> str:
         """Returns the logs of all workers."""
         return "\n".join(path.read_text() for path in self.folder.glob("*.log"))
+
+
+def stored_files(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yields the files under a folder with their content, without those that a running Kafka or ClickHouse removes meanwhile."""
+    for where, _, names in os.walk(folder):  # passes over a folder that is gone, unlike rglob() before Python 3.13
+        for path in (Path(where, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
+                    yield path, path.read_bytes()
 
 
 class Killed:

@@ -22,7 +22,7 @@ from ninezero.streams import clickhouse
 from ninezero.streams.edge.device.outbox import NewEvent, Outbox
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.pipeline.test_pipeline import push, read_all, send
-from tests.support import System, wait_for
+from tests.support import System, stored_files, wait_for
 
 NUMBER = "11010519491231002X"
 GHOST = "a-device-that-nobody-has"
@@ -92,8 +92,8 @@ def files_with(folder: Path, needle: str) -> list[str]:
     """Returns the files under a folder that contain a text, except files that the broker has marked for deletion."""
     return [
         str(path)
-        for path in folder.rglob("*")
-        if path.is_file() and "-delete" not in str(path.parent) and needle.encode() in path.read_bytes()
+        for path, content in stored_files(folder)
+        if "-delete" not in str(path.parent) and needle.encode() in content
     ]
 
 

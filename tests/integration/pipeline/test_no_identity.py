@@ -27,7 +27,7 @@ from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.kafka import topics as topics_
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import SettingsError
-from tests.support import System, wait_for
+from tests.support import System, stored_files, wait_for
 
 Blobs = dict[str, bytes]
 Hostile = dict[str, tuple[bytes, ...]]
@@ -257,7 +257,7 @@ def use_a_device(system: System, planted: Planted) -> tuple[list[bytes], Blobs]:
         messages.append(repr((traveller(), gate.status())).encode())
         assert gate.flush(30)
         wait_for(lambda: gate.status().unanswered == 0, 30, "the answers")
-        running = {f"running {p.name}": p.read_bytes() for p in (system.folder / "outbox").iterdir()}
+        running = {f"running {path.name}": content for path, content in stored_files(system.folder / "outbox")}
     return messages, running
 
 
@@ -488,9 +488,7 @@ def kafka_records(system: System) -> Blobs:
 
 def everything(system: System) -> Blobs:
     """Returns every file of the folder, and every row of every table, because the files of tables are compressed."""
-    files = {
-        str(p.relative_to(system.folder)): p.read_bytes().rstrip(b"\0") for p in system.folder.rglob("*") if p.is_file()
-    }
+    files = {str(p.relative_to(system.folder)): content.rstrip(b"\0") for p, content in stored_files(system.folder)}
     engine = clickhouse.connect(system.env["NINEZERO_CLICKHOUSE"])
     tables = engine.query("SELECT database, name FROM system.tables WHERE database LIKE 'ninezero%'")
     for table in tables:

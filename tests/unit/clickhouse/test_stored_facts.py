@@ -14,6 +14,7 @@ from ninezero.schemas.rows import FIRST_WINS, DeadLetterRow, ScreeningFact
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine
 from tests.engines.clickhouse_server import ClickHouseServer
+from tests.support import stored_files
 
 FIRST = date(2026, 3, 1)
 MINUTE = 1_772_300_040
@@ -36,7 +37,7 @@ def write(engine: Engine, rows: list[ScreeningFact]) -> None:
 
 def stored_bytes(folder: Path) -> int:
     """Returns the size of the columns of the first day, in all parts on disk."""
-    return sum(path.stat().st_size for path in folder.rglob("20260301_*/*.bin"))
+    return sum(len(content) for path, content in stored_files(folder) if path.match("20260301_*/*.bin"))
 
 
 def drop_and_restart(
