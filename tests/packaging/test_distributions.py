@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tarfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.packaging.building import ROOT, run
 
 SITE_PACKAGES = [path for path in sys.path if path.endswith("site-packages")]
 """The environment of the tests, whose dependencies (and build backend) the empty environments share."""
@@ -71,40 +70,11 @@ main()
 """
 
 
-def run(*command: str | Path, cwd: Path, timeout: float = 120, **environment: str) -> str:
-    """Runs a command that must succeed, without the settings of this process, and returns its output."""
-    own = ("NINEZERO_", "PYTHON", "XDG_", "VIRTUAL_ENV")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(own)} | environment
-    done = subprocess.run(list(map(str, command)), cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
 def package_files() -> set[str]:
     """The tracked files of the package as their paths in a distribution."""
     tracked = run("git", "ls-files", "ninezero", "agents", "streams", "schemas", cwd=ROOT).splitlines()
     found = {path for path in tracked if path.startswith("ninezero/") and not (ROOT / path).is_symlink()}
     return found | {f"ninezero/{path}" for path in tracked if not path.startswith("ninezero/")}
-
-
-@pytest.fixture(scope="module")
-def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel and the sdist."""
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-t", "sdist", "-d", folder, cwd=ROOT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(distributions: Path) -> Path:
-    (found,) = distributions.glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def sdist(distributions: Path) -> Path:
-    (found,) = distributions.glob("*.tar.gz")
-    return found
 
 
 def test_the_wheel_holds_exactly_the_tracked_files_of_the_package(wheel: Path) -> None:
@@ -127,7 +97,7 @@ def test_the_sdist_holds_the_package_and_what_a_build_needs(sdist: Path) -> None
     assert all(member.isfile() for member in members), "a link would point outside the archive"
     assert {name for name in names if name.startswith("ninezero/")} == package_files()
     assert {name for name in names if not name.startswith("ninezero/")} == {
-        ".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "constraints.txt", "pyproject.toml",
+        ".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "constraints.txt", "hatch_build.py", "pyproject.toml",
     }  # fmt: skip
 
 
