@@ -182,6 +182,8 @@ class _Push:
 
         for file in self._files:
             print(f"file {file.number}: {file.describe()}")
+            if self._options.days and self._head.mode != "withdraw" and "valid_to" not in file.fields:
+                print(f"file {file.number}: no column of ends is recognised, so --days counts for every row")
         if self._head.mode != "withdraw":
             self._same = SameEntries(self._head.category, self._head.issued_at)
         summary = summarise(self._lines(), header_bytes(self._head), self._same)

@@ -5,7 +5,7 @@ No message quotes a header: in a table without a header row, the first row is a 
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from ninezero.streams.edge.listfiles.column_mapping import FIELDS, IDENTITY_FIELDS, MAPPING_EXAMPLE, ColumnMapping
@@ -62,13 +62,35 @@ def find_layout(head: Sequence[SparseRow], mapping: ColumnMapping | None) -> Tab
 
 
 def _recognised(head: Sequence[SparseRow]) -> TableLayout:
-    """The header is the row that names most fields."""
-    named = [(row, _known_headers(row.cells)) for row in head]
+    """The header is the row, or the two rows, that name most fields. One row wins over two."""
+    rows = [*head, *(_two_rows(upper, lower) for upper, lower in pairwise(head) if lower.number == upper.number + 1)]
+    named = [(row, _known_headers(row.cells)) for row in rows]
     header, found = max(named, key=lambda pair: len(pair[1]))
     if not found:
         raise UnknownHeader("no header of an identity column is recognised")
     columns = _one_column_each(found)
     return TableLayout(columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1)
+
+
+def _two_rows(upper: SparseRow, lower: SparseRow) -> SparseRow:
+    """Returns the header that two rows make together, at the place of the lower one.
+
+    A heading over several columns has its text in the first of them. A header below it is known by itself (隔离期 over 开始日期), or only
+    together with it (隔离期 over 起, 身份证 over 号码). An empty cell continues the cell above, as a text file has merged cells.
+    """
+    cells, above = dict(lower.cells), ""
+    for column in range(max((*upper.cells, *lower.cells), default=-1) + 1):
+        own, below = _text(upper.cells.get(column)), _text(lower.cells.get(column))
+        above = own or above
+        if not below:
+            cells[column] = own
+        elif field_of(below) is None:
+            cells[column] = above + below
+    return SparseRow(lower.number, cells)
+
+
+def _text(cell: Cell) -> str:
+    return cell.strip() if isinstance(cell, str) else ""
 
 
 def _known_headers(cells: Mapping[int, Cell]) -> dict[str, list[int]]:
@@ -105,11 +127,13 @@ def _mapped(head: Sequence[SparseRow], mapping: ColumnMapping) -> TableLayout:
 
 
 def _last_header_row(head: Sequence[SparseRow], header: SparseRow, columns: Mapping[str, int]) -> SparseRow:
-    """Returns the last row of a header whose cells are merged over several rows, or are repeated below each other."""
+    """Returns the last row of a header whose cells are merged over several rows, or are repeated below each other in any language."""
     texts = {column: normalise_header(header.cells.get(column)) for column in columns.values()}
+    fields = {column: field for field, column in columns.items()}
     for row in head:
         if row.number == header.number + 1 and any(texts.values()):
-            if any(normalise_header(row.cells.get(column)) != text for column, text in texts.items()):
+            below = {column: row.cells.get(column) for column in texts}
+            if any(normalise_header(cell) != texts[at] and field_of(cell) != fields[at] for at, cell in below.items()):
                 break
             header = row
     return header

@@ -14,7 +14,7 @@ _LONGEST_DATE = 10
 def date_findings(file: ListFile, cells: Mapping[str, Cell], zone: tzinfo) -> list[str]:
     """Returns the findings about the window of a row, each `field:flag`.
 
-    `number_format`: the cell shows no date, although it may hold one. `midnight`: an end is midnight, but the column also has other
+    `number_format`: the cell shows no date, although it may hold one. `not_calculated`: the file has no result of its formula. `midnight`: an end is midnight, but the column also has other
     times of day, so it is not certain that the day of a date was meant; or it is a midnight of this zone that is written in another
     zone, as programs write dates.
 
@@ -26,11 +26,11 @@ def date_findings(file: ListFile, cells: Mapping[str, Cell], zone: tzinfo) -> li
     found: list[str] = []
     for field in ("valid_from", "valid_to"):
         cell = cells.get(field)
-        if not isinstance(cell, FormattedValue | str) or (isinstance(cell, str) and len(cell) <= _LONGEST_DATE):
+        if cell is None or (isinstance(cell, str) and len(cell) <= _LONGEST_DATE):
             continue
         time = read_time(cell, file.epoch_1904)
-        if time is None and isinstance(cell, FormattedValue):
-            found.append(f"{field}:number_format")
+        if time is None and isinstance(cell, FormattedValue) and cell.kind != "elsewhere":
+            found.append(f"{field}:{'not_calculated' if cell.kind == 'formula' else 'number_format'}")
         elif time is not None and field == "valid_to" and _is_uncertain_midnight(file, time, zone):
             found.append(f"{field}:midnight")
     return found

@@ -101,7 +101,7 @@ def _in_utc(naive: datetime, zone: tzinfo) -> datetime:
 
 @lru_cache(_CACHED)
 def _from_serial(number: float, epoch_1904: bool) -> WrittenTime | None:
-    """Reads a day number; a whole one is a date alone. A number such as 20200203 is a date in digits."""
+    """Reads a day number; a whole one is a date or its midnight. A number such as 20200203 is a date in digits."""
     if _LAST_SERIAL < number < 1e8:
         return _from_text(str(int(number))) if number.is_integer() else None
     if epoch_1904:
@@ -110,7 +110,7 @@ def _from_serial(number: float, epoch_1904: bool) -> WrittenTime | None:
         return None
     milliseconds = round(number * 86_400_000)
     whole = milliseconds % 86_400_000 == 0
-    return WrittenTime(EPOCH_1900 + timedelta(milliseconds=milliseconds), "date" if whole else "clock", None)
+    return WrittenTime(EPOCH_1900 + timedelta(milliseconds=milliseconds), "midnight" if whole else "clock", None)
 
 
 @lru_cache(_CACHED)

@@ -123,7 +123,7 @@ def _normal_forms(
     """Returns the normal forms of the numbers in a cell, and the findings about them."""
     domain, text = identity.domain, _identity_text(identity.domain, identity.cell)
     if text is None:
-        return [], ["number_format" if _is_hidden_by_format(identity.cell) else "digits_lost"]
+        return [], [_reason_without_text(identity.cell)]
     if len(text) > MAX_CELL_CHARACTERS:
         return [], list(check_identity(domain, text))
     if domain == "passport" and _PASSPORT_LABEL.match(text):
@@ -157,6 +157,13 @@ def _is_resident(passport: str, check_identity: CheckValue) -> bool:
     return len(number) == len("11010519491231002X") and not check_identity("id", number)
 
 
+def _reason_without_text(cell: Cell) -> str:
+    """Returns why it is not certain what a cell has."""
+    if isinstance(cell, FormattedValue) and cell.kind == "formula":
+        return "not_calculated"
+    return "number_format" if _is_hidden_by_format(cell) else "digits_lost"
+
+
 def _is_hidden_by_format(cell: Cell) -> bool:
     """Returns whether a cell's value has all its digits, so that only what the cell shows is in question."""
     if not isinstance(cell, FormattedValue) or cell.shown is not None:
@@ -174,6 +181,8 @@ def _as_shown(cell: Cell) -> str | float | None:
 
 def _identity_text(domain: Domain, cell: Cell) -> str | None:
     """Returns what is written in an identity cell; empty if it states that there is no value, None if it is not certain."""
+    if isinstance(cell, FormattedValue) and cell.kind == "elsewhere":
+        return ""
     if _is_hidden_by_format(cell):
         return None
     cell = _as_shown(cell)

@@ -26,17 +26,20 @@ _HEADERS: dict[str, str] = {
     "pass": "通行证 通行证号 通行证号码 通行证编号 健康通行证 健康通行证号 健康通行证号码 健康通行证编号 健康证明编号 pass passno"
     " passnumber healthpass healthpassno healthpassnumber",
     "valid_from": "起始 起始日期 起始时间 开始 开始日期 开始时间 生效 生效日期 生效时间 有效期起 有效期自 隔离开始 隔离开始日期"
-    " 隔离开始时间 隔离起始日期 隔离起始时间 开始隔离日期 开始隔离时间 医学观察开始日期 医学观察起始日期 起始日 开始日 validfrom startdate starttime start",
+    " 隔离开始时间 隔离起始日期 隔离起始时间 开始隔离日期 开始隔离时间 医学观察开始日期 医学观察起始日期 起始日 开始日 隔离期起 隔离期开始 隔离期间起 隔离时间起 隔离日期起 隔离起 起 隔离时间开始 隔离日期开始"
+    " 管控开始日期 医学观察开始时间 医学观察期起 观察期起 有效期开始 validfrom startdate starttime start",
     "valid_to": "截止 截止日期 截止时间 截至 截至日期 截至时间 到期 到期日期 到期时间 到期日 结束 结束日期 结束时间 有效期止 有效期至 失效日期"
     " 失效时间 终止日期 隔离截止 隔离截止日期 隔离结束 隔离结束日期 隔离结束时间 解除 解除日期 解除时间 解除隔离 解除隔离日期"
     " 解除隔离时间 拟解除日期 拟解除时间 拟解除隔离日期 拟解除隔离时间 预计解除日期 预计解除时间 预计解除隔离日期 隔离到期日期 隔离期满日期"
+    " 隔离截止时间 隔离到期时间 隔离终止日期 隔离终止时间 终止时间 隔离期止 隔离期结束 隔离期截止 隔离期间止 隔离时间止 隔离日期止 隔离止 止 隔离时间截止 隔离时间结束 隔离日期结束"
+    " 有效期截止 有效截止日期 有效截止时间 有效期结束 管控截止日期 管控结束日期 医学观察截止时间 医学观察结束时间 医学观察期止 观察期止"
     " 医学观察结束日期 医学观察截止日期 解除医学观察日期 截止日 validto validuntil enddate endtime end expiry expirydate expires until",
 }
 _FIELD_OF = {header: field for field, headers in _HEADERS.items() for header in headers.split()}
 # Remarks that a form makes about its own column. Other words in brackets can make the column another person's: 身份证号(监护人) is
 # the number of a guardian.
 _REMARK = re.compile(
-    r"\((?:必填项?|选填|可选|如有|\*|本人|(?:本人)?手机号?码?|(?:15|18|11|15位?或18)位数?字?|文本(?:格式)?|格式.{0,20}|[ymdhs年月日时分秒:/. -]{4,25}|required|optional)\)"
+    r"\((?:必填项?|选填|可选|如有|\*|本人|(?:本人)?手机号?码?|(?:15|18|11|15位?或18)位数?字?|文本(?:格式)?|格式.{0,20}|含(?:当日|当天|本日)|[ymdhs年月日时分秒:/. -]{4,25}|required|optional)\)"
 )
 _PART = re.compile(r"[/／\n()（）]")
 _MAX_HEADER_CHARACTERS = 64

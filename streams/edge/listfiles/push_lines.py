@@ -17,6 +17,7 @@ from ninezero.streams.edge.documents.normal_forms import Domain
 from ninezero.streams.edge.listfiles.date_findings import date_findings
 from ninezero.streams.edge.listfiles.dates import FOREVER, parse_time
 from ninezero.streams.edge.listfiles.identity_cells import row_tokens
+from ninezero.streams.edge.listfiles.known_headers import field_of
 from ninezero.streams.edge.listfiles.list_file import ListFile
 from ninezero.streams.edge.listfiles.tables.cells import Cell
 
@@ -51,10 +52,10 @@ class CheckedLine(NamedTuple):
     if any. `findings` are `field:flag` with the flags of CONTRACT §1 and these:
 
     - No token: `digits_lost` (a spreadsheet has rounded the number), `number_format` (the cell shows something else than its value,
-      and what it shows is no text or date that can be read), `several_values` (the cell holds several numbers, and not each
+      and what it shows is no text or date that can be read), `not_calculated` (a formula without its result), `several_values` (the cell holds several numbers, and not each
       of them is valid), `passport:resident_number` (it is the number of an identity card).
-    - No token of the row at all: `document_type:unknown_type`; `row:shifted` (the row has more cells than the header) with another
-      finding.
+    - No token of the row at all: `document_type:unknown_type`; `row:note` (the row is a total, a note about the list, or the header again); `row:shifted`
+      (the row has more cells than the header) with another finding.
     - To be checked: `midnight` (see `date_findings`), `passport:state_from_nationality` (no issuing state is written, so the
       nationality was used), `phone:two_readings` (a Chinese number that could also be one of another country).
     """
@@ -84,6 +85,8 @@ def read_lines(
         for row in file.rows():
             cells = dict(zip(file.fields, row.cells, strict=True))
             people, findings = row_tokens(cells, ring, lambda domain, text: check(domain, text, today))
+            if (row.note or _is_header(cells)) and (findings or people != [PushTokens()]):
+                people, findings = [PushTokens()], ["row:note"]
             if row.shifted:
                 people = [PushTokens()] if findings else people
                 findings.append("row:shifted")
@@ -96,6 +99,15 @@ def read_lines(
                 push = PushLine(line=number, tokens=tokens, valid_from=window.start, valid_to=window.end)
                 code = line_code(push, options.mode, options.category, now_us)
                 yield CheckedLine(push, file.number, row.number, code, tuple(dict.fromkeys(findings)))
+
+
+def _is_header(cells: Mapping[str, Cell]) -> bool:
+    """Returns whether a row repeats the header, as at the top of a printed page."""
+    filled = {field: cell for field, cell in cells.items() if _is_filled(cell)}
+    first = next(iter(filled.values()), None)
+    if not isinstance(first, str) or any(map(str.isdigit, first)):  # so it is with nearly all rows
+        return False
+    return all(field_of(cell) in (field, "document") for field, cell in filled.items())
 
 
 def _window(cells: Mapping[str, Cell], options: PushOptions, epoch_1904: bool) -> _Window:

@@ -18,8 +18,10 @@ REMEDIES: dict[str, str] = {
     # findings about what a cell shows
     "number_format": "the cell shows something else than its value: format the column as text, or dates as year-month-day, and write"
     " the value as it should be read",
+    "not_calculated": "the file was saved without the result of a formula: open it in Excel or WPS, save it, and push it again",
     "digits_lost": "a spreadsheet has changed the number: format the column as text, and enter the number again from the original",
     "midnight": "the end was read with its whole day, unless it states another zone: write a date alone, or 24:00 of the last day",
+    "note": "the row was read as a total, a note about the list or a header: leave it, or remove such words from it",
     "shifted": "the row has more cells than the header: check that each value is in its column",
     # findings about what a number is
     "several_values": "it holds several numbers, of which one is not valid: write one number alone, or one row for each",

@@ -9,13 +9,14 @@ class FormattedValue(NamedTuple):
     """The value of a workbook's cell that shows something else than its value. The repr shows neither.
 
     `shown` is the text that the cell shows, or None if it is not known, is nothing, or is a date. Separators of thousands and decimals that are all
-    zero are left out of it. `kind` is what the cell shows: a number, a date without or with a clock time, or something else, such as
-    a month, a percentage or a fixed text.
+    zero are left out of it. `kind` is what the cell shows: a number, a date without or with a clock time, the result of a formula that
+    the file does not have, the value of another column with which it is merged, or something else, such as a month, a percentage or
+    a fixed text.
     """
 
     value: float | str
     shown: str | None
-    kind: Literal["number", "date", "date_time", "other"]
+    kind: Literal["number", "date", "date_time", "formula", "elsewhere", "other"]
 
     def __repr__(self) -> str:
         return "FormattedValue(…)"
@@ -48,11 +49,15 @@ class UnreadableTable(Exception):
 
 
 class SparseRow(NamedTuple):
-    """One row: its number from 1, its cells by column from 0, and whether the sheet hides it. The repr shows no cell."""
+    """One row: its number from 1, its cells by column from 0, whether the sheet hides it, and whether it is a total or a note.
+
+    The repr shows no cell.
+    """
 
     number: int
     cells: dict[int, Cell]
     hidden: bool = False
+    note: bool = False
 
     def __repr__(self) -> str:
         return f"SparseRow({self.number}, …)"
@@ -63,13 +68,14 @@ class TableRow(NamedTuple):
 
     `number` counts from 1, as a spreadsheet shows it. `cells` are those of the requested columns, in the requested order.
     `shifted` is true if the row has more cells than the header, so that its cells may be in the wrong columns. `hidden` is true if
-    the sheet does not show the row.
+    the sheet does not show the row. `note` is true if the row is a total or a note (see `notes.py`).
     """
 
     number: int
     cells: Sequence[Cell]
     shifted: bool
     hidden: bool = False
+    note: bool = False
 
     def __repr__(self) -> str:
         return f"TableRow({self.number}, …)"

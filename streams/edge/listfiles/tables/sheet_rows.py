@@ -9,14 +9,18 @@ from ninezero.streams.edge.listfiles.tables.cells import (
     MAX_CELL_CHARACTERS,
     MAX_COLUMNS,
     Cell,
+    FormattedValue,
     SparseRow,
     UnreadableTable,
     column_index,
 )
+from ninezero.streams.edge.listfiles.tables.notes import is_note
 from ninezero.streams.edge.listfiles.tables.office_archive import DAMAGED, MAX_DEPTH, local_name, parse_part
 from ninezero.streams.edge.listfiles.tables.sheet_survey import SheetSurvey, is_hidden
 
 _MAX_ROWS = 1 << 20
+_NOT_CALCULATED = FormattedValue("", None, "formula")
+"""A formula without its result: programs that do not calculate write such cells."""
 
 
 def read_rows(
@@ -63,7 +67,7 @@ class _SheetParser:
         self._depth = self.row = 0
         self._column, self._type, self._style, self._raw = -1, "n", "", ""
         self._cells: dict[int, Cell] = {}
-        self._filled = self._in_phonetic = self._needed = self._hidden = False
+        self._filled = self._in_phonetic = self._needed = self._hidden = self._formula = self._note = False
 
     def install(self, parser: Any) -> None:
         """Sets the handlers of an expat parser."""
@@ -89,6 +93,8 @@ class _SheetParser:
             self._hidden = is_hidden(attributes, "ht")
         elif name == "rPh":
             self._in_phonetic = True
+        elif name == "f":
+            self._formula = self._needed
         elif self._survey is not None and name == "mergeCell":
             self._survey.merged_cells(attributes)
         elif self._survey is not None and name == "col":
@@ -114,12 +120,14 @@ class _SheetParser:
         if name == "c":
             if self._raw:
                 self._end_cell()
-            self._needed = False
+            elif self._formula and self._type != "str" and (self._wanted is None or self._column in self._wanted):
+                self._keep(_NOT_CALCULATED)
+            self._needed = self._formula = False
         elif name == "v" or name == "t":
             self._parser.CharacterDataHandler = None
         elif name == "row":
             if self._filled:
-                self.found.append(SparseRow(self.row, self._cells, self._hidden))
+                self.found.append(SparseRow(self.row, self._cells, self._hidden, self._note))
                 self._cells, self._filled = {}, False
         elif name == "rPh":
             self._in_phonetic = False
@@ -131,8 +139,11 @@ class _SheetParser:
     def _end_cell(self) -> None:
         cell = self._decoder.decode(self._raw[: MAX_CELL_CHARACTERS + 1], self._type, self._style)
         self._raw = ""
-        if cell is None or (isinstance(cell, str) and not cell.strip()):
-            return
-        self._filled = True
+        if cell is not None and not (isinstance(cell, str) and not cell.strip()):
+            self._keep(cell)
+
+    def _keep(self, cell: Cell) -> None:
+        if not self._filled:
+            self._filled, self._note = True, is_note(cell)
         if self._wanted is None or self._column in self._wanted:
             self._cells[self._column] = cell

@@ -9,12 +9,21 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ninezero.streams.edge.listfiles.tables.cells import MAX_COLUMNS, Cell, SparseRow, UnreadableTable, column_index
+from ninezero.streams.edge.listfiles.tables.cells import (
+    MAX_COLUMNS,
+    Cell,
+    FormattedValue,
+    SparseRow,
+    UnreadableTable,
+    column_index,
+)
 from ninezero.streams.edge.listfiles.tables.office_archive import TOO_LARGE
 
 _MAX_MERGED = 250_000
 _RANGE = re.compile(r"\$?([A-Za-z]{1,3})\$?([0-9]{1,7}):\$?([A-Za-z]{1,3})\$?([0-9]{1,7})")
 _TRUE = ("1", "true", "on")
+OF_ANOTHER_COLUMN = FormattedValue("", None, "elsewhere")
+"""A cell that shows the value of another column, because it is merged with it. What it shows is not about its own column."""
 _LEAST_VISIBLE = 2.0
 """Points of a row, or hundredths of a column's unit. What is smaller shows no character."""
 
@@ -79,17 +88,20 @@ def spread_merged(
     Args:
         rows: the rows in order. A row with no value of its own is not a row: it continues the one above.
         merged: the blocks, sorted by their first row.
-        columns: the columns that are needed. A block that begins in one of them counts for all of them that it covers. None is
-            for headers: a block counts for its first column alone, because a heading over several columns is not that of each.
+        columns: the columns that are needed. A block that begins in one of them counts for all of them that it covers. Of a block
+            that begins in another column it is only known that its other cells are not empty. None is for headers: a block counts
+            for its first column alone, because a heading over several columns is not that of each.
     """
     blocks = iter(merged)
     ahead = next(blocks, None)
     active: dict[int, tuple[Merged, Cell]] = {}
     for row in rows:
         while ahead is not None and ahead.first_row <= row.number:
-            if ahead.last_row >= row.number and (columns is None or ahead.first_column in columns):
+            if ahead.last_row >= row.number:
                 value = row.cells.get(ahead.first_column) if ahead.first_row == row.number else None
-                covered = [ahead.first_column] if columns is None else _covered(ahead, columns)
+                covered = [ahead.first_column] if columns is None else covered_columns(ahead, columns)
+                if columns is not None and ahead.first_column not in columns and value is not None:
+                    value = OF_ANOTHER_COLUMN
                 active.update((column, (ahead, value)) for column in covered)
             ahead = next(blocks, None)
         for column, (block, value) in [*active.items()]:
@@ -100,7 +112,8 @@ def spread_merged(
         yield row
 
 
-def _covered(block: Merged, columns: frozenset[int]) -> list[int]:
+def covered_columns(block: Merged, columns: frozenset[int]) -> list[int]:
+    """Returns which of some columns a block covers."""
     return [column for column in columns if block.first_column <= column <= block.last_column]
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from ninezero.streams.edge.listfiles.tables.cells import MAX_COLUMNS, SparseRow, TableRow, UnreadableTable
+from ninezero.streams.edge.listfiles.tables.notes import is_note
 from ninezero.streams.edge.text_encoding import detect_encoding
 
 SEPARATORS = (",", "\t", ";", "|", "，", "；", "｜")
@@ -47,7 +48,9 @@ class TextTable:
         for number, cells in self._records(width):
             count = len(cells)
             shifted = width and count > width and any(cell.strip() for cell in cells[width:])
-            yield TableRow(number, [cells[column] if column < count else "" for column in columns], bool(shifted))
+            found = [cells[column] if column < count else "" for column in columns]
+            first = next((cell for cell in cells if not cell.isspace() and cell), "")
+            yield TableRow(number, found, bool(shifted), note=is_note(first))
 
     def _records(self, width: int) -> Iterator[tuple[int, list[str]]]:
         """Yields the number and all cells of each row that is not blank.

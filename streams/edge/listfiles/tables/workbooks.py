@@ -2,7 +2,7 @@
 
 openpyxl is not used for reading: it needs 600 MB and 13 s for a sheet with a million formatted blank rows (this reader: 25 MB
 and 4 s), and it creates objects for every name and address in the file. This reader keeps only the cells of the columns that it
-is asked for. Formulas have the values with which the file was saved. Of merged cells only the first has a value.
+is asked for. Formulas have the values with which the file was saved.
 """
 
 import re
@@ -22,7 +22,7 @@ from ninezero.streams.edge.listfiles.tables.cell_values import (
 from ninezero.streams.edge.listfiles.tables.cells import SparseRow, TableRow, UnreadableTable
 from ninezero.streams.edge.listfiles.tables.office_archive import TOO_LARGE, elements, open_archive, relations
 from ninezero.streams.edge.listfiles.tables.sheet_rows import read_rows, survey_sheet
-from ninezero.streams.edge.listfiles.tables.sheet_survey import spread_merged
+from ninezero.streams.edge.listfiles.tables.sheet_survey import covered_columns, spread_merged
 
 _MAX_SHEETS = 1000
 _SHEETS_SHOWN = 12
@@ -93,10 +93,11 @@ class Workbook:
     def rows(self, columns: Sequence[int], width: int = 0) -> Iterator[TableRow]:
         """Yields every row that is not blank. `width` is not needed: cells state their column, so none can be shifted."""
         wanted = frozenset(columns)
+        origins = {block.first_column for block in self._merged if covered_columns(block, wanted)}
         with open_archive(self._path) as archive:
-            rows = read_rows(archive, self._part, self._decoder, wanted)
-            for number, cells, hidden in spread_merged(rows, self._merged, wanted):
-                yield TableRow(number, [cells.get(column) for column in columns], False, hidden)
+            rows = read_rows(archive, self._part, self._decoder, wanted | origins)
+            for number, cells, hidden, note in spread_merged(rows, self._merged, wanted):
+                yield TableRow(number, [cells.get(column) for column in columns], False, hidden, note)
 
     def _is_filled(self, archive: ZipFile, part: str) -> bool:
         return next(read_rows(archive, part, self._decoder, frozenset()), None) is not None

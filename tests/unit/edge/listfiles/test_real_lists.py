@@ -113,11 +113,9 @@ def test_a_form_with_merged_titles_a_group_heading_hidden_sheets_and_blank_rows_
 
 
 def test_a_header_that_is_repeated_on_every_page_gives_no_token(make_workbook: Any) -> None:
-    head = ["姓名", "身份证号", "车牌号"]
-    found = lines_of(make_workbook([head, ["张三", ID, PLATE], head, ["李四", OTHER, "无"]]))
-    assert [verdict(line) for line in found] == [
-        (2, None, ()), (3, "no_token", ("id:bad_character", "plate:plate_unrecognised")), (4, None, ()),
-    ]  # fmt: skip
+    for head in (["姓名", "身份证号", "车牌号"], ["name", "ID No.", "plate"]):
+        found = lines_of(make_workbook([head, ["张三", ID, PLATE], head, ["李四", OTHER, "无"]]))
+        assert [verdict(line) for line in found] == [(2, None, ()), (3, "no_token", ("row:note",)), (4, None, ())]
 
 
 @pytest.mark.parametrize(
@@ -202,3 +200,41 @@ def test_a_list_of_vehicles_and_a_list_of_passports_become_lines(write_file: Any
         push_tokens(passport="CHN/E12345678"), push_tokens(passport="D/C01X00T47"), push_tokens(passport="CHN/K1234567"), push_tokens(passport="UTO/L898902C3"),
     ]  # fmt: skip
     assert not any(line.findings for line in found)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "合计",
+        "总计：",
+        "共 3 人",
+        "Total",
+        "填表人：王某",
+        "联系电话：",
+        "备注:",
+        "注：以上人员",
+        "填报日期: 2020-02-03",
+        "审核人 ：",
+        "单位负责人：",
+    ],
+)
+@pytest.mark.parametrize("workbook", [False, True])
+def test_a_total_or_a_note_below_the_list_is_not_a_person(
+    write_file: Any, make_workbook: Any, first: str, workbook: bool
+) -> None:
+    rows = [
+        ["序号", "身份证号", "联系电话", "通行证号"],
+        ["1", ID, PHONE, ""],
+        [first, "", "13900139000", "1234"],
+        [first, "", "", ""],
+    ]
+    path = make_workbook(rows) if workbook else write_file("\n".join(map(",".join, rows)))
+    found = lines_of(path)
+    assert [verdict(line) for line in found] == [(2, None, ()), (3, "no_token", ("row:note",)), (4, "no_token", ())]
+    assert [line.push.tokens == PushTokens() for line in found] == [False, True, True]
+
+
+def test_names_that_begin_like_a_note_are_people(write_file: Any) -> None:
+    names = ["单位", "共和", "合计划", "Totaline", "注册", "1", "联系人李四", "Note"]
+    rows = "\n".join(f"{name},{ID}" for name in names)
+    assert {line.code for line in lines_of(write_file(f"姓名,身份证号\n{rows}\n"))} == {None}

@@ -105,6 +105,44 @@ def test_a_date_merged_over_start_and_end_is_both(make_workbook: Any) -> None:
     ] * 2
 
 
+def test_an_end_that_is_merged_with_a_remark_is_not_an_empty_one(make_workbook: Any) -> None:
+    rows = [
+        ["id", "备注", "截止日期", "手机号"],
+        [ID, "长期居家", None, PHONE],
+        [OTHER, None, None, None],
+        [THIRD, None, None, None],
+    ]
+    found = lines_of(make_workbook(rows, change=merge("B2:C3", "B4:C4")), options=OPTIONS._replace(days=14))
+    assert [line.code for line in found] == ["no_window", "no_window", None]
+    assert found[0].push.tokens == PushTokens(id=tokens("id", ID), phone=tokens("phone", "86" + PHONE))
+    rows = [["姓名", "id", "手机号"], ["甲", None, PHONE]]
+    [line] = lines_of(make_workbook(rows, change=merge("A2:B2")))
+    assert (line.push.tokens, line.findings) == (PushTokens(phone=tokens("phone", "86" + PHONE)), ())
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "columns"),
+    [
+        (
+            "姓名,id,手机号,隔离期,",
+            ",,,开始日期,截止日期",
+            {"id": "B", "phone": "C", "valid_from": "D", "valid_to": "E"},
+        ),
+        ("姓名,id,隔离时间,,备注", ",,起,止,", {"id": "B", "valid_from": "C", "valid_to": "D"}),
+        ("姓名,身份证,联系,隔离", ",号码,电话,截止日期", {"id": "B", "phone": "C", "valid_to": "D"}),
+        ("姓名,证件,,截止日期", ",类型,号码,", {"document": "C", "document_type": "B", "valid_to": "D"}),
+        ("姓名,id,截止日期,手机号", "甲,无,,", {"id": "B", "phone": "D", "valid_to": "C"}),
+        ("姓名,身份证号,截止日期", "Name,ID No.,End date", {"id": "B", "valid_to": "C"}),
+    ],
+)
+def test_a_header_of_two_rows_in_a_text_file_is_one_header(
+    write_file: Any, upper: str, lower: str, columns: dict[str, str]
+) -> None:
+    path = write_file(f"名单\n{upper}\n{lower}\n甲,{ID},2020-02-01,2020-02-10,2020-02-10\n")
+    assert open_list_file(path).columns == columns
+    assert [line.row for line in lines_of(path)] == ([3, 4] if "甲" in lower else [4])
+
+
 def test_a_merged_cell_that_begins_in_a_hidden_row_counts_for_the_others(make_workbook: Any) -> None:
     def change(book: Any) -> None:
         merge("D2:D4")(book)

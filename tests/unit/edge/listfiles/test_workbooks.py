@@ -83,7 +83,24 @@ def test_formulas_give_the_values_they_were_saved_with(make_workbook: Any) -> No
         f'<row r="2"><c r="A2" t="str"><f>B2&amp;"x"</f><v>{ID}</v></c></row>'
         '<row r="3"><c r="A3" t="str"><f>IF(B3="","",1)</f><v></v></c></row><row r="4"><c r="A4"><f>1+1</f></c></row>'
     )
-    assert [(line.row, line.code) for line in lines_of(with_sheet_xml(make_workbook([["x"]]), rows))] == [(2, None)]
+    found = lines_of(with_sheet_xml(make_workbook([["x"]]), rows))
+    assert [(line.row, line.code, line.findings) for line in found] == [
+        (2, None, ()),
+        (4, "no_token", ("id:not_calculated",)),
+    ]
+
+
+def test_a_formula_without_its_result_is_not_an_empty_cell(make_workbook: Any) -> None:
+    rows = [
+        ["序号", "id", "截止"],
+        ["=ROW()-1", ID, "=DATE(2020,2,10)"],
+        ["=ROW()-1", "=B2", None],
+        ["=ROW()-1", None, None],
+    ]
+    found = lines_of(make_workbook(rows))  # openpyxl does not calculate
+    assert [(line.row, line.code, line.findings) for line in found] == [
+        (2, "no_window", ("valid_to:not_calculated",)), (3, "no_token", ("id:not_calculated",)),
+    ]  # fmt: skip
 
 
 def test_shared_strings_are_read(make_workbook: Any) -> None:
