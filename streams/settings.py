@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from ninezero.schemas.events import Identifier, TermDays
-from ninezero.streams.errors import UserError
-
-
-class SettingsError(UserError):
-    """A setting is missing or wrong. The message names it and says what to do; it never quotes the value."""
+from ninezero.streams import settings_file
+from ninezero.streams.settings_file import SettingsError as SettingsError
 
 
 def reachable_host(host: str) -> str:
@@ -40,6 +37,24 @@ def is_loopback(address: str) -> bool:
         with suppress(ValueError):
             return ip_address(host).is_loopback
     return name.lower() == "localhost"
+
+
+def with_file(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns environment variables, and the settings of the file that `NINEZERO_SETTINGS` names. The variables come first.
+
+    No other file is read: none of the current folder, and no `.env`.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    path = environ.get("NINEZERO_SETTINGS")
+    given = settings_file.read(Path(path), known_in_file()) if path else {}
+    return given | {name: value for name, value in environ.items() if value or name not in given}
+
+
+def known_in_file() -> list[str]:
+    """Returns the names that a settings file may have."""
+    return [name for name, setting in SETTINGS.items() if setting.used_on]
 
 
 class WorkerAddress(NamedTuple):
@@ -87,6 +102,12 @@ ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 """Roles, and the offset of each role's HTTP port from the port of NINEZERO_HTTP."""
 
 
+Place = Literal["edge", "worker", "authority"]
+"""A kind of machine: a checkpoint's, one on which roles run, or one from which a health authority pushes."""
+EVERYWHERE: tuple[Place, ...] = get_args(Place)
+WITH_KEYS: tuple[Place, ...] = ("edge", "authority")
+
+
 class Setting(NamedTuple):
     """One environment variable."""
 
@@ -96,115 +117,179 @@ class Setting(NamedTuple):
     """The programs that use it."""
     default: str = ""
     """The value when the variable is not set; empty if there is none."""
-    required: bool = False
-    """True if a program that uses it stops when the variable is not set."""
+    example: str = ""
+    """A value that a reader can copy and change."""
+    used_on: tuple[Place, ...] = ()
+    """The machines whose settings file has it."""
+    needed_on: tuple[Place, ...] = ()
+    """The machines on which a program that uses it stops when the variable is not set."""
 
 
 SETTINGS = {
     "NINEZERO_KAFKA": Setting(
-        "Kafka bootstrap servers, host:port[,host:port]", "all programs that connect to Kafka", required=True
+        "Kafka bootstrap servers, host:port[,host:port]",
+        "all programs that connect to Kafka",
+        example="127.0.0.1:9092",
+        used_on=EVERYWHERE,
+        needed_on=EVERYWHERE,
     ),
     "NINEZERO_KAFKA_TLS_CA": Setting(
-        "CA certificate file of the Kafka brokers; setting it turns TLS on", "all programs that connect to Kafka"
+        "CA certificate file of the Kafka brokers; setting it turns TLS on",
+        "all programs that connect to Kafka",
+        example="/etc/ninezero/kafka-ca.pem",
+        used_on=EVERYWHERE,
     ),
     "NINEZERO_KAFKA_TLS_CERT": Setting(
-        "client certificate file for Kafka; needs NINEZERO_KAFKA_TLS_CA", "all programs that connect to Kafka"
+        "client certificate file for Kafka; needs NINEZERO_KAFKA_TLS_CA",
+        "all programs that connect to Kafka",
+        example="/etc/ninezero/kafka-client.pem",
+        used_on=EVERYWHERE,
     ),
     "NINEZERO_KAFKA_TLS_KEY": Setting(
-        "private key file of the client certificate; needs NINEZERO_KAFKA_TLS_CA", "all programs that connect to Kafka"
+        "private key file of the client certificate; needs NINEZERO_KAFKA_TLS_CA",
+        "all programs that connect to Kafka",
+        example="/etc/ninezero/kafka-client.key",
+        used_on=EVERYWHERE,
     ),
     "NINEZERO_KAFKA_SASL_MECHANISM": Setting(
-        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; setting it turns SASL on", "all programs that connect to Kafka"
+        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; setting it turns SASL on",
+        "all programs that connect to Kafka",
+        example="SCRAM-SHA-512",
+        used_on=EVERYWHERE,
     ),
-    "NINEZERO_KAFKA_SASL_USER": Setting("user name for SASL", "all programs that connect to Kafka"),
-    "NINEZERO_KAFKA_SASL_PASSWORD": Setting("password for SASL", "all programs that connect to Kafka"),
+    "NINEZERO_KAFKA_SASL_USER": Setting(
+        "user name for SASL", "all programs that connect to Kafka", example="ninezero-devices", used_on=EVERYWHERE
+    ),
+    "NINEZERO_KAFKA_SASL_PASSWORD": Setting(
+        "password for SASL", "all programs that connect to Kafka", example="PASSWORD", used_on=EVERYWHERE
+    ),
     "NINEZERO_TOPIC_PREFIX": Setting(
         "prefix of every topic, consumer group and transactional id: at most 100 letters, digits, '.', '_' and '-'",
         "all programs that connect to Kafka",
+        example="trial.",
+        used_on=EVERYWHERE,
     ),
     "NINEZERO_CLICKHOUSE": Setting(
         "address of ClickHouse: clickhouse://user:password@host:9000[,host:9000], tried in turn; clickhouses://user:password@host:9440 (TLS); or chdb:///path (embedded)",
         "recording and its board; commands that read or write ClickHouse",
-        required=True,
+        example="clickhouse://ninezero_writer:PASSWORD@127.0.0.1:9000",
+        used_on=("worker",),
+        needed_on=("worker",),
     ),
     "NINEZERO_CLICKHOUSE_TLS_CA": Setting(
         "CA certificate file of the ClickHouse server, with clickhouses://; without it the CAs of the machine are trusted",
         "as NINEZERO_CLICKHOUSE",
+        example="/etc/ninezero/clickhouse-ca.pem",
+        used_on=("worker",),
     ),
     "NINEZERO_CLICKHOUSE_CLUSTER": Setting(
         "name of the cluster on which ninezero migrate makes the tables, Replicated; one shard, best of three replicas; an insert counts when most replicas have it."
         " The tests run every statement on replicated tables with ZooKeeper, but never with a second active replica: try yours before you rely on it",
         "as NINEZERO_CLICKHOUSE",
+        example="main",
+        used_on=("worker",),
     ),
     "NINEZERO_ORDER": Setting(
         "identifier of the emergency order under which the deployment runs: letters, digits, '.', '_' and '-', at most 64",
         "all workers, devices and authorities",
-        required=True,
+        example="JIYANG-2026-01",
+        used_on=EVERYWHERE,
+        needed_on=EVERYWHERE,
     ),
     "NINEZERO_SUNSET": Setting(
         "end of the emergency order, RFC 3339 with an offset, such as 2026-12-31T00:00:00+08:00",
         "all workers, devices and authorities",
-        required=True,
+        example="2026-12-31T00:00:00+08:00",
+        used_on=EVERYWHERE,
+        needed_on=EVERYWHERE,
     ),
     "NINEZERO_HOME": Setting(
         "six-digit division code of the district; people from outside it or its province need a health pass",
         "screening",
         "370115",
+        used_on=("worker",),
     ),
     "NINEZERO_TIMEZONE": Setting(
         "IANA time zone of the local day; the same everywhere, and the one with which ninezero migrate was run",
         "ledgers, recording, authorities; commands that read or write ClickHouse",
         "Asia/Shanghai",
+        used_on=EVERYWHERE,
     ),
     "NINEZERO_MAX_LIST_AGE": Setting(
-        "seconds without a watchlist heartbeat after which everyone is held; 1 or more", "screening, board", "300"
+        "seconds without a watchlist heartbeat after which everyone is held; 1 or more",
+        "screening, board",
+        "300",
+        used_on=("worker",),
     ),
     "NINEZERO_TRANSFER_HOURS": Setting(
         "hours from the first boarding of a transfer until everyone who boarded must be delivered; more than 0, at most 168",
         "ledgers",
         "6",
+        used_on=("worker",),
     ),
     "NINEZERO_TERM_DAYS": Setting(
         "days that a quarantine or follow-up lasts whose first event states no term: 1 to 60; the same for both roles",
         "ledgers, recording",
         "14",
+        used_on=("worker",),
     ),
-    "NINEZERO_K": Setting("smallest count that is published; 11 or more", "ninezero publish", "11"),
+    "NINEZERO_K": Setting(
+        "smallest count that is published; 11 or more", "ninezero publish", "11", used_on=("worker",)
+    ),
     "NINEZERO_REPLAY": Setting(
         "1 for scenarios and back-fills: event times are accepted however old, case alerts follow event times, no facts are dropped",
         "all workers, devices",
         "0",
+        used_on=("worker",),
     ),
     "NINEZERO_HTTP": Setting(
         "address of metrics, health checks and the board, host:port; screening takes this port, lists, ledgers and recording the next three",
         "all workers",
         "127.0.0.1:6066",
+        used_on=("worker",),
     ),
     "NINEZERO_WORKERS": Setting(
         "workers that the board asks, role=host:port[,role=host:port]; without it those of NINEZERO_HTTP",
         "board",
+        example="screening=10.0.0.5:6066,lists=10.0.0.5:6067,ledgers=10.0.0.6:6068,recording=10.0.0.6:6069",
+        used_on=("worker",),
     ),
     "NINEZERO_KEYS": Setting(
         "key ring file, mode 0600",
         "devices, authorities, ninezero keys, ninezero erase",
+        example="/etc/ninezero/keys.json",
+        used_on=WITH_KEYS,
+        needed_on=WITH_KEYS,
     ),
-    "NINEZERO_OUTBOX": Setting("folder of the devices' outboxes", "devices, ninezero erase", ".run/outbox"),
+    "NINEZERO_OUTBOX": Setting(
+        "folder of the devices' outboxes", "devices, ninezero erase", ".run/outbox", used_on=("edge",)
+    ),
+    "NINEZERO_SETTINGS": Setting(
+        "file with settings, a line NAME=VALUE each, as ninezero init writes it; variables of the environment come first",
+        "all programs",
+        example="/etc/ninezero/ninezero.env",
+    ),
 }
 """Every setting by the name of its environment variable, in the order of the reference."""
 
 
-def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Settings:
+def load(
+    environ: Mapping[str, str] | None = None, *, edge: bool = False, also_needed: tuple[str, ...] = ()
+) -> Settings:
     """Reads and validates all settings.
 
     Args:
-        environ: the environment variables; those of the process without it.
+        environ: the environment variables; without it those of the process, and the file that `NINEZERO_SETTINGS` names.
         edge: whether to leave ClickHouse out, for programs that do not use it.
+        also_needed: settings without which this program cannot do its work either.
 
     Raises:
         SettingsError: a setting is missing or wrong; the message names it and the remedy.
     """
-    env = os.environ if environ is None else environ
-    order = _required(env, "NINEZERO_ORDER")
+    env = with_file(os.environ) if environ is None else environ
+    if lacking := missing(env, edge=edge, also_needed=also_needed):
+        raise not_set(*lacking)
+    order = env["NINEZERO_ORDER"].strip()
     try:
         msgspec.convert(order, Identifier)
     except msgspec.ValidationError:
@@ -230,6 +315,26 @@ def load(environ: Mapping[str, str] | None = None, *, edge: bool = False) -> Set
         workers=_workers(env),
         kafka_security=kafka_security(env),
     )
+
+
+def missing(env: Mapping[str, str], *, edge: bool = False, also_needed: tuple[str, ...] = ()) -> list[str]:
+    """Returns the names of the settings that a program needs and lacks; see `load` for the arguments."""
+    needed = {name for name, setting in SETTINGS.items() if setting.needed_on == EVERYWHERE}
+    needed |= {*also_needed} if edge else {"NINEZERO_CLICKHOUSE", *also_needed}
+    return [name for name in SETTINGS if name in needed and not env.get(name, "").strip()]
+
+
+def not_set(*names: str) -> SettingsError:
+    """Returns the error about settings that are missing. It has an example of each."""
+    examples = ", ".join(f"{name}={SETTINGS[name].example}" for name in names)
+    them, are = ("it", "is") if len(names) == 1 else ("them", "are")
+    return SettingsError(
+        f"{_enumerated(names)} {are} not set: set {them}, for example {examples}, or write a settings file with ninezero init"
+    )
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def kafka(env: Mapping[str, str]) -> str:
@@ -348,7 +453,7 @@ def _value(env: Mapping[str, str], name: str) -> str:
 def _required(env: Mapping[str, str], name: str) -> str:
     value = env.get(name, "").strip()
     if not value:
-        raise SettingsError(f"{name} is not set: {SETTINGS[name].meaning}")
+        raise not_set(name)
     return value
 
 

@@ -9,12 +9,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 from typer.exceptions import TyperException
 
-from ninezero.agents.cli import demo, publish, query, usage, watchlist
+from ninezero.agents.cli import demo, init, publish, query, usage, watchlist
 from ninezero.agents.cli.edge import device, documents, keys, push, scan
 from ninezero.agents.cli.operations import (
     dead_letters,
@@ -28,6 +29,7 @@ from ninezero.agents.cli.operations import (
     upgrade,
     worker,
 )
+from ninezero.streams import settings
 from ninezero.streams.errors import UserError
 
 app = typer.Typer(
@@ -61,6 +63,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
         Entry("publish", publish.publish, "worker"),
     ),
     "Operators": (
+        Entry("init", init.init, ""),
         Entry("doctor", doctor.doctor, "edge"),
         Entry("worker", worker.worker, "worker"),
         Entry("migrate", migrate.migrate, "worker"),
@@ -99,11 +102,25 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
     ] = False,
+    settings_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            metavar="FILE",
+            help="File with settings, as ninezero init writes it. The default is NINEZERO_SETTINGS; no other file is read."
+            " Variables of the environment come before it.",
+        ),
+    ] = None,
 ) -> None:
     """Epidemic entry screening on Kafka, Faust and ClickHouse."""
+    if settings_file is not None:
+        os.environ["NINEZERO_SETTINGS"] = str(settings_file.absolute())
+    if context.invoked_subcommand != "init" and "--help" not in sys.argv:  # these work without settings
+        os.environ.update(settings.with_file(os.environ))
 
 
 def main() -> None:

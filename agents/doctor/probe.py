@@ -109,6 +109,8 @@ _PLACEHOLDERS = {
 
 def _read_settings(environ: Mapping[str, str], *, edge: bool) -> tuple[Settings, dict[str, SettingsError]]:
     given, faults = dict(environ), dict[str, SettingsError]()
+    for name in settings_.missing(environ, edge=edge):
+        faults[name], given[name] = settings_.not_set(name), _PLACEHOLDERS[name]
     while True:
         try:
             return settings_.load(given, edge=edge), faults

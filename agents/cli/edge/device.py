@@ -27,7 +27,7 @@ def device(
 
     logging.disable()  # the screen shows every problem itself, and log lines would break it
     try:
-        waiting = run(settings.load(edge=True), site, device_)
+        waiting = run(settings.load(edge=True, also_needed=("NINEZERO_KEYS",)), site, device_)
     except UserError as error:
         if not error.chinese:
             raise

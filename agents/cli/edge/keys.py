@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from ninezero.streams import settings
-from ninezero.streams.settings import SettingsError
 
 app = typer.Typer(help="Creates and rotates the key ring of a deployment.", no_args_is_help=True)
 
@@ -51,5 +50,5 @@ def list_() -> None:
 def _ring_path() -> Path:
     path = os.environ.get("NINEZERO_KEYS")
     if not path:
-        raise SettingsError(f"NINEZERO_KEYS is not set: {settings.SETTINGS['NINEZERO_KEYS'].meaning}")
+        raise settings.not_set("NINEZERO_KEYS")
     return Path(path)

@@ -99,7 +99,7 @@ def push(
     ] = None,
 ) -> None:
     """Pushes files to a list: each line becomes tokens on this machine, and its result is reported."""
-    settings = settings_.load(edge=True)
+    settings = settings_.load(edge=True, also_needed=() if confirm else ("NINEZERO_KEYS",))
     if confirm:
         _confirm(settings, confirm, by, authority)
         return
@@ -147,12 +147,12 @@ class _Push:
         days: int | None,
         since: str,
     ) -> None:
-        from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
+        from ninezero.streams.edge.documents.key_ring import KeyRing
         from ninezero.streams.edge.listfiles.list_file import open_list_file
         from ninezero.streams.edge.listfiles.push_lines import PushOptions
 
         if settings.keys is None:
-            raise KeyRingError("NINEZERO_KEYS is not set: name the key ring of this deployment")
+            raise settings_.not_set("NINEZERO_KEYS")
         self._settings, self._head = settings, head
         self._ring = KeyRing.load(settings.keys)
         choice: Any = hidden or None

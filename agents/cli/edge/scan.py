@@ -30,7 +30,7 @@ def scan(
         raise CommandError(
             "--site and --device go together; without both, lines are Scan events that are ready to send"
         )
-    settings = settings_.load(edge=True)
+    settings = settings_.load(edge=True, also_needed=("NINEZERO_KEYS",) if site else ())
     if isinstance(sys.stdout, io.TextIOWrapper):  # reasons to scan again are in Chinese too
         sys.stdout.reconfigure(errors="replace")
     logging.disable()  # every problem is reported on the line of its scan, and in the summary

@@ -20,6 +20,7 @@ SETTINGS = {
 SCAN = '{"device_id":"a","seq":0,"site_id":"s","observed_at":"2026-01-01T00:00:00Z","kind":"pedestrian","people":[{"role":"pedestrian","tokens":{},"temperature_c":null}]}'
 
 NEEDS = {
+    "init worker ninezero.env": "",
     "scan -": "edge",
     "device --site s --device d": "edge",
     "check-document documents.csv": "edge",
