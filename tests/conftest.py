@@ -11,15 +11,18 @@ from hypothesis import settings
 
 from ninezero.streams.local_kafka.broker import Broker
 from tests.engines.clickhouse_server import GIVEN, ClickHouseServer, start_server
+from tests.leftovers import Leftovers
 
 settings.register_profile("no_deadline", deadline=None)  # a machine under load is no fault
 settings.load_profile("no_deadline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Ends a run that would use one server for several tests at a time."""
+    """Ends a run that would use one server for several tests at a time. Checks what a run leaves behind."""
     if os.environ.get(GIVEN) and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError(f"{GIVEN} serves one test at a time: run pytest without -n")
+    if not hasattr(config, "workerinput"):  # the workers of xdist share the folder of the process that started them
+        config.pluginmanager.register(Leftovers())
 
 
 @pytest.fixture(scope="session")
