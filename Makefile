@@ -13,6 +13,7 @@ SECONDS ?= 60
 SEEDS ?= 3
 ALONE := tests/acceptance/test_push_live.py tests/faults tests/upgrade
 
+# The targets that need `engines`, and what the targets of this call need of the machine: deploy/prerequisites.sh.
 ON_ENGINES := test unit bench-axes bench-peers faults browser upgrade-test explore fuzz
 NEEDS := run $(if $(filter engines $(ON_ENGINES),$(MAKECMDGOALS)),tests) $(if $(filter bench-peers,$(MAKECMDGOALS)),peers)
 
@@ -113,7 +114,7 @@ docs: setup ## Generate the reference pages and build the documentation into .ru
 	$(BIN)/python -m ninezero.agents.reference
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-# A new user's machine: the clone of the last commit runs TARGETS in each of ROOTS (suites of Debian) under BARE. REUSE=1 keeps the roots.
+# ROOTS are suites of Debian, whose roots are created in the folder BARE. A clone of the last commit runs TARGETS in each. REUSE=1 keeps the roots.
 BARE ?= .cache/bare
 ROOTS ?= bookworm trixie
 TARGETS ?= run test
