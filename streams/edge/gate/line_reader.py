@@ -43,6 +43,8 @@ def understand(text: str, today: date, *, zone_begun: bool = False) -> list[Item
         return Unclear(texts.LINE_TOO_LONG)
     if health_codes.is_payload(text):
         colour = health_codes.of_payload(text)
+        if colour and health_codes.may_be_expired(text, today):
+            return Unclear(texts.CODE_MAY_BE_EXPIRED)
         return [_health_code(colour)] if colour else Unclear(texts.WHICH_COLOUR)
     whole = _item(text, today, zone_begun)
     if isinstance(whole, ZoneLines) or (

@@ -121,12 +121,15 @@ def piped_lines(stream: Iterable[str]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _raw_input(keyboard: int) -> Iterator[None]:
-    """Turns off echo, line editing and the translation of CR to LF. Ctrl-C still interrupts; Ctrl-Z does nothing."""
+    """Turns off echo, line editing and the translation of CR to LF. Ctrl-C still interrupts; Ctrl-Z and Ctrl-\\ do nothing.
+
+    Ctrl-\\ is FS, which a scanner sends between the fields of a code: it must not end the device.
+    """
     before: list[Any] = termios.tcgetattr(keyboard)
     after = termios.tcgetattr(keyboard)
     after[0] &= ~(termios.ICRNL | termios.INLCR | termios.IXON)
     after[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
-    after[6][termios.VSUSP] = b"\0"
+    after[6][termios.VSUSP] = after[6][termios.VQUIT] = b"\0"
     try:
         termios.tcsetattr(keyboard, termios.TCSADRAIN, after)
         yield

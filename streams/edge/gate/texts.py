@@ -124,12 +124,16 @@ FIRST_TEMPERATURE_MISSING = Bilingual(
 )
 NO_SUCH_PLACE = Bilingual(
     "没有这个地方，没有使用：请写省、市、区的名称，六位代码，或国家",
-    "no such place, and not used: give a province, city or district, a six-digit code, or a country",
+    "no such place, and not used: give a province or country, the Chinese name of a city or district, or a six-digit code",
 )
 WHICH_PLACE = Bilingual("是哪个地方？没有使用：{places}", "which place? not used: {places}")
 WHICH_COLOUR = Bilingual(
     "二维码里没有写明颜色，没有使用：请看手机，输入 绿码、黄码 或 红码",
     "the scanned code states no colour, and was not used: look at the phone and enter green, yellow or red",
+)
+CODE_MAY_BE_EXPIRED = Bilingual(
+    "二维码可能已过期，没有使用：请看手机上现在的颜色，输入 绿码、黄码 或 红码",
+    "the scanned code may be expired, and was not used: look at the colour on the phone now, and enter green, yellow or red",
 )
 NOT_A_COLOUR = Bilingual("请输入 绿码、黄码 或 红码；没有使用", "enter green, yellow or red; this was not used")
 NO_NAMES = Bilingual("不录入姓名，没有使用", "names are not recorded, and this was not used")

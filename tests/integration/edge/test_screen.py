@@ -164,7 +164,7 @@ def test_a_scanner_may_end_lines_with_cr_lf_or_both(end: str, open_terminal: Any
     assert sorted(sent(settings, 1)[0]["people"][0]["tokens"]) == ["id", "passport"]
 
 
-def test_a_scanner_may_end_lines_with_tab_and_send_prefixes_and_two_codes(
+def test_a_scanner_may_end_lines_with_tab_or_fs_and_send_prefixes_and_two_codes(
     open_terminal: Any, settings: Settings
 ) -> None:
     typist = open_terminal()
@@ -172,7 +172,7 @@ def test_a_scanner_may_end_lines_with_tab_and_send_prefixes_and_two_codes(
     typist.sees("+ it is the next person's", "是下一人的")
     typist.types("36.4\t+\t36.6\t\x1b")  # Esc alone swallows nothing
     typist.sees("not used, first answer", "person 2 · identity card · vehicle", "person 2 · temperature 36.6 °C")
-    typist.types(']Q1{"data":{"color":"green"}}\t鲁A·1234O\t鲁A1234O\t鲁A12340\t')
+    typist.types(']Q1{"data":{"color":"green"}}\x1c鲁A·1234O\t鲁A1234O\t鲁A12340\t')
     typist.sees(
         "绿码",
         "scan again: not a known form of plate",

@@ -71,7 +71,7 @@ def test_what_is_not_a_temperature_is_asked_about(line: str) -> None:
         *[(word, "green") for word in ["绿码", "绿", "绿色", "green", "GREEN", "健康码：绿", "健康码 绿码", "health code green", "green code", "code: green"]],
         *[(word, "yellow") for word in ["黄码", "黄", "yellow", "健康码黄"]],
         *[(word, "red") for word in ["红码", "红", "Red", "健康码 红"]],
-        *[(word, "none") for word in ["无码", "健康码 无", "health code none"]],
+        *[(word, "none") for word in ["无码", "没码", "健康码 无", "health code none"]],
         ('{"color":"green"}', "green"),
         (']Q1{"data":{"healthCode":"RED","name":"Green Yellow"}}', "red"),
         ('{“颜色”：“黄码”}', "yellow"),
@@ -91,10 +91,40 @@ def test_a_health_code_is_read_from_words_json_and_addresses(line: str, colour: 
     [
         '{"color":"00"}', '{"color":"green","status":"red"}', '{"name":"Green"}', "{not json", "[" * 5000, "https://jkm.example.cn/red",
         "https://[::1", "weixin://dl?token=green", f'{{"id":"{ID}"}}', "行程卡绿", "绿马", "健康码 过期", "no",
+        '{"color":"red","color":"green"}',
     ],
 )  # fmt: skip
 def test_a_code_without_one_colour_is_asked_about(line: str) -> None:
     assert "not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        '"status":"expired"', '"state": "已失效"', '"valid": false', '"isValid":"0"', '"expired": true', '"已过期":1', '"exp":"2020-02-08"',
+        '"expires":"2020-02-07T08:00:00+08:00"', '"expireTime": 1580000000', '"validUntil":1580000000000', '"有效期":"2020-01-25至2020-02-07"',
+        '"有效期至":"2020年2月7日"', '"valid_to":"soon"', '"endTime":"2020-13-40"', '"data":[{"expiry":null}]', '"validity":"EXPIRED"',
+    ],
+)  # fmt: skip
+def test_a_code_that_may_be_expired_is_asked_about(end: str) -> None:
+    assert "may be expired" in read('{"color":"green",%s}' % end)
+    assert "may be expired" in read('{%s,"data":{"healthCode":"红码"}}' % end)
+
+
+@pytest.mark.parametrize("query", ["color=green&expired=1", "exp=1580000000&status=yellow", "status=red&valid=false"])
+def test_an_address_that_may_be_expired_is_asked_about(query: str) -> None:
+    assert "may be expired" in read(f"https://jkm.example.cn/c?{query}")
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        '"expired": false', '"valid": true', '"status":"ok"', '"exp":"2026-12-31"', '"expires":"20261231T080000Z"', '"expireTime": 1893456000',
+        '"validUntil":1893456000000', '"有效期":"2020-01-25~2026-12-31"', '"updateTime":"2020-01-25 08:00"', '"name":"Exp. Green"',
+    ],
+)  # fmt: skip
+def test_a_code_that_is_valid_until_a_later_day_is_read(end: str) -> None:
+    assert read('{"color":"green",%s}' % end) == [("health_code", "green")]
 
 
 @pytest.mark.parametrize(
