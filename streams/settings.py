@@ -484,19 +484,24 @@ def _digits(env: Mapping[str, str], name: str) -> str:
 
 
 def _number(env: Mapping[str, str], name: str, minimum: float) -> float:
-    try:
-        value = float(_value(env, name))
-    except ValueError:
-        value = float("nan")
+    value = _as_float(env, name)
     if not minimum <= value < 1e9:
         raise _wrong(name, f"write a number, {minimum:g} or more")
     return value
 
 
+def _as_float(env: Mapping[str, str], name: str) -> float:
+    """Returns a number, or NaN if the value is none."""
+    try:
+        return float(_value(env, name))
+    except ValueError:
+        return float("nan")
+
+
 def _transfer_hours(env: Mapping[str, str]) -> float:
     """Returns `NINEZERO_TRANSFER_HOURS`. A transfer leaves the ledger after 14 days, and must have been judged by then."""
     name = "NINEZERO_TRANSFER_HOURS"
-    hours = _number(env, name, 0)
+    hours = _as_float(env, name)
     if not 0 < hours <= 168:
         raise _wrong(name, "write a number of hours above 0, at most 168")
     return hours
