@@ -42,9 +42,9 @@ def has_two_readings(text: str) -> bool:
     a third of them would be valid after `+`.
     """
     core = _core(text)
-    if core is None or core.lstrip("(").startswith(("+", "0")):
+    groups = re.findall("[0-9]+", core or "")
+    if core is None or not groups or core.lstrip("(").startswith(("+", "0")):
         return False
-    groups = re.findall("[0-9]+", core)
     digits = "".join(groups)
     american = groups[0] == "1" or [len(group) for group in groups] == [4, 3, 4]
     if _CHINESE_MOBILE.fullmatch(digits) and not american:

@@ -68,7 +68,9 @@ _KEYS = frozenset(
     ]
 )
 """Names, without case and separators, under which a code states its colour."""
-_INVALID = re.compile("(?:is)?(?:expired|invalid|revoked|void|disabled|inactive|cancell?ed)|.*(?:过期|失效|无效|作废|注销|吊销)")
+_INVALID = re.compile(
+    "(?:is)?(?:expired|invalid|revoked|void|disabled|inactive|cancell?ed)|.*(?:过期|失效|无效|作废|注销|吊销)"
+)
 """Words for a code that is not valid any more, as a name or as the value of a name of `_KEYS` or `_VALIDITY`."""
 _VALIDITY = re.compile("valid|有效")
 _VALID = frozenset(["valid", "isvalid", "active", "isactive", "有效", "是否有效"])
@@ -131,7 +133,10 @@ def _is_after(time: str, today: date) -> bool:
     """Returns whether a date, or a Unix time in s or ms, is after a day. Of a period (`2020-02-01~2020-02-08`) the end counts."""
     if re.fullmatch("[0-9]{10}|[0-9]{13}", time):
         return datetime.fromtimestamp(int(time[:10]), UTC).date() > today
-    return any((int(year), int(month), int(day)) > (today.year, today.month, today.day) for year, month, day in _DATE.findall(time))
+    return any(
+        (int(year), int(month), int(day)) > (today.year, today.month, today.day)
+        for year, month, day in _DATE.findall(time)
+    )
 
 
 def _members(text: str) -> Iterator[tuple[str, Any]]:

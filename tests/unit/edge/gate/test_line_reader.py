@@ -1,8 +1,12 @@
 """What a guard types or scans is understood or asked about, in Chinese and in English."""
 
+import re
+from collections import Counter
 from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ninezero.streams.edge.gate.items import Fact, Identity, Unclear, ZoneLines
 from ninezero.streams.edge.gate.line_reader import LONGEST, prepared, understand
@@ -107,8 +111,8 @@ def test_a_code_without_one_colour_is_asked_about(line: str) -> None:
     ],
 )  # fmt: skip
 def test_a_code_that_may_be_expired_is_asked_about(end: str) -> None:
-    assert "may be expired" in read('{"color":"green",%s}' % end)
-    assert "may be expired" in read('{%s,"data":{"healthCode":"红码"}}' % end)
+    assert "may be expired" in read('{"color":"green",' + end + "}")
+    assert "may be expired" in read("{" + end + ',"data":{"healthCode":"红码"}}')
 
 
 @pytest.mark.parametrize("query", ["color=green&expired=1", "exp=1580000000&status=yellow", "status=red&valid=false"])
@@ -124,7 +128,7 @@ def test_an_address_that_may_be_expired_is_asked_about(query: str) -> None:
     ],
 )  # fmt: skip
 def test_a_code_that_is_valid_until_a_later_day_is_read(end: str) -> None:
-    assert read('{"color":"green",%s}' % end) == [("health_code", "green")]
+    assert read('{"color":"green",' + end + "}") == [("health_code", "green")]
 
 
 @pytest.mark.parametrize(
@@ -279,3 +283,67 @@ def test_two_numbers_of_one_kind_are_not_joined(line: str) -> None:
 def test_a_phone_of_two_countries_is_asked_about(line: str) -> None:
     assert "a Chinese number or one of another country" in read(line)
     assert read(f"+{line.removeprefix('电话 ')}") == [("phone", "13105550100")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "电话",
+        "phone",
+        "身份证",
+        "id",
+        "护照",
+        "passport",
+        "车牌",
+        "plate",
+        "通行证",
+        "体温",
+        "temp",
+        "复测",
+        "健康码",
+        "来自",
+        "from",
+        "方向",
+        "姓名",
+        "港澳通行证",
+    ],
+)
+def test_a_name_before_marks_alone_is_asked_about(name: str) -> None:
+    for marks in ("-", "(", "()", "/", "·", "--", "+", ":", "。。", "<<<", "\u200b", "'"):
+        assert "not used" in read(f"{name} {marks}"), marks
+
+
+ITEMS = [
+    "36.5", "36，5", "36。5", "体温36.5", "t36.5", "37.3度", "36度5", "复测 37.8", "鲁A12345", "鲁A·12345", "鲁AD12345", "粤Z1234港", "WJ鲁1234X", "使014578", ID,
+    "440524188001010014", "UTO/L898902C3", "港澳通行证 C12345678", "13800138000", "+1 310 555 0100", "通行证 JZ-7", "绿码", "来自 湖北", "无证件", "v", "out",
+]  # fmt: skip
+BETWEEN = [" ", ",", "，", ";", "/", "、", "|", "", "-", "+", "。", "·"]
+TYPED = "0123456789XOIl.,。·-/ ABCDEF鲁京港湖红码度温tTfF：=+<(号的"
+
+
+def test_no_digit_of_a_line_that_is_used_is_lost() -> None:
+    """Items with anything between them and a wrong character or two: every digit is in an item, or the line is asked about."""
+    used = Counter[int]()
+
+    @settings(max_examples=1500, deadline=None)
+    @given(
+        st.lists(st.tuples(st.sampled_from(ITEMS), st.sampled_from(BETWEEN)), min_size=1, max_size=3),
+        st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["", *TYPED]), st.booleans()), max_size=2),
+    )
+    def check(items: list[tuple[str, str]], errors: list[tuple[int, str, bool]]) -> None:
+        line = "".join(item + between for item, between in items)
+        for at, char, replaces in errors:
+            line = line[:at] + char + line[at + replaces :]
+        found = understand(prepared(line), TODAY)
+        if isinstance(found, Unclear) or any(isinstance(item, Fact) and item.name == "origin" for item in found):
+            return
+        values = "".join(
+            item.normal if isinstance(item, Identity) else str(getattr(item, "value", getattr(item, "lines", "")))
+            for item in found
+        )
+        lost = Counter(re.findall("[0-9]", prepared(line))) - Counter(re.findall("[0-9]", values))
+        assert lost.keys() <= {"0"}, line  # 36.50 is 36.5, and a trunk prefix is no part of a phone number
+        used[len(found)] += 1
+
+    check()
+    assert used[1] > 100 and used[2] > 20, used
