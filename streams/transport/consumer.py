@@ -30,6 +30,9 @@ log = logging.getLogger("ninezero.chunks")
 MAX_CHUNK_RECORDS = 8000
 """Maximum number of records in a chunk."""
 
+NOTE_SECONDS = 1.0
+"""Time between two notes of how far partitions were fetched."""
+
 POLL_SECONDS = 0.25
 """Longest time that one poll for records may take. A change of the assignment is noticed at most this much later."""
 
@@ -79,6 +82,8 @@ class Consumer(driver.Consumer):
         """Partitions to seek before the next fetch, and the offset."""
         self._seek_needed = False
         """Records were fetched and not delivered: every partition must go back to its committed offset."""
+        self._note_at = 0.0
+        """When to note again what was passed (monotonic clock, in s)."""
         self._start_offsets: dict[TP, int] = {}
         """Where the reading of each assigned partition begins: at its committed offset."""
 
@@ -91,6 +96,9 @@ class Consumer(driver.Consumer):
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 await self._fetch_and_deliver()
+                if monotonic() >= self._note_at:
+                    self._note_at = monotonic() + NOTE_SECONDS
+                    self._note_passed()
         except self.consumer_stopped_errors:
             if not self.app.should_stop:
                 raise
@@ -193,6 +201,20 @@ class Consumer(driver.Consumer):
         elif (deleted := (await self.earliest_offsets(tp))[tp] - expected) > 0:
             log.error("%s-%d: %d offsets were deleted before they were read", tp.topic, tp.partition, deleted)
 
+    def _note_passed(self) -> None:
+        """Notes how far partitions were fetched, so that last offsets without a record are committed too.
+
+        A partition that ends with a transaction marker would otherwise never be committed up to its end. It is called between two
+        fetches: every record before the position is delivered, or will be read again.
+        """
+        if self._seek_needed or self.app.rebalancing or not self.flow_active:
+            return
+        for tp, position in self._thread.fetched_positions().items():
+            tracker = self.trackers.get(tp)
+            start = self._start_offsets.get(tp) if tracker is None else tracker.position
+            if tp not in self._rewinds and start is not None and start < position:
+                (tracker or self._track(tp, start)).passed = position
+
     # -- positions ---------------------------------------------------------------------------------------------------
 
     def _track(self, tp: TP, position: int | None) -> OffsetTracker:
@@ -204,6 +226,7 @@ class Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Seeks every partition to its committed offset, under new trackers."""
         self.close_trackers(list(self.trackers))
+        self._start_offsets = {}  # until they are known again nothing counts as passed
         await super().perform_seek()
         self._start_offsets = {tp: offset for tp, offset in self._committed_offset.items() if offset is not None}
         # Faust does not seek a partition without a committed offset: its position stays after the dropped records.
@@ -254,11 +277,11 @@ class Consumer(driver.Consumer):
 
     def _new_offset(self, tp: TP) -> int | None:
         tracker = self.trackers.get(tp)
-        return None if tracker is None else tracker.watermark
+        return None if tracker is None else tracker.committable
 
     def watermarks(self) -> Mapping[TP, int | None]:
-        """Returns the commit watermark of each partition that has delivered a chunk."""
-        return {tp: tracker.watermark for tp, tracker in self.trackers.items()}
+        """Returns the offset to commit of each partition that has a tracker."""
+        return {tp: tracker.committable for tp, tracker in self.trackers.items()}
 
     async def end_offsets(self, tps: list[TP]) -> dict[TP, int]:
         """Returns the end offsets of partitions as the broker has them now; `highwater()` is as old as the last fetch.

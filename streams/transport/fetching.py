@@ -173,3 +173,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         offsets = await self.call_thread(self._ensure_consumer().end_offsets, tps)
         return {TP(*tp): offset for tp, offset in offsets.items()}
+
+    def fetched_positions(self) -> dict[TP, int]:
+        """Returns the offset up to which each assigned partition was fetched, transaction markers included.
+
+        A partition that must be sought before it is fetched is left out. It waits for nothing.
+        """
+        subscription = None if self._consumer is None else self._consumer._subscription.subscription
+        if subscription is None or subscription.assignment is None:
+            return {}
+        assignment = subscription.assignment
+        states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps}
+        return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}

@@ -25,16 +25,19 @@ class OffsetTracker:
 
     Attributes:
         position: the offset after the last delivered record; None before the first delivery.
+        passed: the offset up to which the partition was fetched. It is above `position` if no record follows, for example at
+            transaction markers.
         records: number of delivered records that are unfinished.
         bytes: size of their values.
         closed: whether the assignment has ended.
     """
 
-    __slots__ = ("_unfinished", "bytes", "closed", "position", "records")
+    __slots__ = ("_unfinished", "bytes", "closed", "passed", "position", "records")
 
     def __init__(self) -> None:
         self._unfinished: dict[int, Chunk] = {}
         self.position: int | None = None
+        self.passed = 0
         self.records = 0
         self.bytes = 0
         self.closed = False
@@ -74,10 +77,16 @@ class OffsetTracker:
 
     @property
     def watermark(self) -> int | None:
-        """The offset to commit; None before the first delivery and after the close."""
+        """The offset before which every record is finished; None before the first delivery and after the close."""
         if self.closed:
             return None
         return next((chunk.start for chunk in self._unfinished.values()), self.position)
+
+    @property
+    def committable(self) -> int | None:
+        """The offset to commit: the watermark, and what was passed after it. None as for the watermark."""
+        watermark = self.watermark
+        return watermark if watermark is None or self._unfinished else max(watermark, self.passed)
 
     @property
     def has_started_chunk(self) -> bool:

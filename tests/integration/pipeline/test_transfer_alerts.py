@@ -31,10 +31,12 @@ def producer(kafka: Broker) -> Iterator[KafkaProducer]:
 
 
 class Stations:
-    """Sends arrivals, and keeps what was sent."""
+    """Sends arrivals, and keeps what was sent. Each is a transaction, so its partition ends with a marker that no reader gets."""
 
-    def __init__(self, system: System, producer: KafkaProducer) -> None:
-        self._system, self._producer, self.sent = system, producer, list[Sent]()
+    def __init__(self, system: System, bootstrap: str) -> None:
+        self._system, self.sent = system, list[Sent]()
+        self._producer = KafkaProducer(bootstrap_servers=bootstrap, transactional_id=system.prefix + "stations")
+        self._producer.init_transactions()
         self._now, self._values = datetime.now(UTC), list[tuple[bytes, bytes]]()
 
     def arrive(self, transfer: str, stage: str, hours_ago: float, site: str = "station", token: int = 500) -> None:
@@ -64,8 +66,12 @@ class Stations:
             self._send(key, value)
 
     def _send(self, key: bytes, value: bytes) -> None:
+        self._producer.begin_transaction()
         self._producer.send(self._system.prefix + "station-arrivals", key=key, value=value)
-        self._producer.flush()
+        self._producer.commit_transaction()
+
+    def close(self) -> None:
+        self._producer.close()
 
 
 def alerts(system: System) -> dict[str, dict[str, Any]]:
@@ -84,7 +90,7 @@ def test_who_boarded_and_was_not_delivered_is_alerted_of_once_although_roles_are
     system = System(kafka.bootstrap, f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_TIMEZONE=ZONE)
     system.prepare()
     system.start("screening", "lists", "ledgers", "recording")
-    stations = Stations(system, producer)
+    stations = Stations(system, kafka.bootstrap)
     try:
         push(system, producer)
         wait_for(lambda: system.ready("screening") and system.ready("ledgers"), 40, "the roles")
@@ -122,6 +128,7 @@ def test_who_boarded_and_was_not_delivered_is_alerted_of_once_although_roles_are
         )
         assert {row["reason"] for row in system.query("SELECT reason FROM ninezero.dead_letters_by_hour")} <= set()
     finally:
+        stations.close()
         system.stop()
     assert "Traceback" not in system.logs()
 

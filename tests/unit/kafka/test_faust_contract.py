@@ -4,6 +4,7 @@ The calls between these parts are internal, so these tests read the source of th
 check when a pin changes. The behaviour itself is tested in test_delivery.py, test_fetching.py and tests/integration/kafka.
 """
 
+import asyncio
 import inspect
 from importlib.metadata import version
 
@@ -11,6 +12,8 @@ import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.structs import TopicPartition
 from faust.transport import consumer as stock
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers import by_url
@@ -73,6 +76,21 @@ def test_aiokafka_keeps_fetched_records_where_we_replace_them() -> None:
         driver.AIOKafkaConsumerThread._create_worker_consumer
     )
     assert faust.App("unit").conf.broker_max_poll_records is None, "a poll returns all fetched records"
+
+
+def test_aiokafka_has_the_positions_that_we_read() -> None:
+    async def check() -> None:
+        state, tp = SubscriptionState(), TopicPartition("t", 0)
+        state.subscribe({"t"})
+        assert state.subscription is not None and state.subscription.assignment is None
+        state.assign_from_subscribed({tp})
+        value = state.subscription.assignment.state_value(tp)
+        assert (set(state.subscription.assignment.tps), value.has_valid_position) == ({tp}, False)
+        value.seek(7)
+        assert (value.has_valid_position, value.position) == (True, 7)
+
+    asyncio.run(check())
+    assert "self._subscription = " in inspect.getsource(AIOKafkaConsumer.__init__)
 
 
 def test_the_methods_that_we_call_exist() -> None:

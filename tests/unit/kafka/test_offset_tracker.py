@@ -31,6 +31,23 @@ def test_the_oldest_unfinished_chunk_holds_the_watermark() -> None:
     assert tracker.watermark == 10
 
 
+def test_what_was_passed_after_the_last_record_is_committed_when_every_record_is_finished() -> None:
+    tracker = OffsetTracker()
+    first = chunk(tracker, 5, 3)
+    tracker.deliver(first)
+    tracker.passed = 9
+    assert tracker.committable == 5
+    first.done()
+    assert (tracker.watermark, tracker.committable) == (8, 9)
+    second = chunk(tracker, 9, 1)
+    tracker.deliver(second)
+    assert tracker.committable == 8, "Faust does not commit a lower offset"
+    second.done()
+    assert tracker.committable == 10
+    tracker.close()
+    assert tracker.committable is None
+
+
 def test_a_chunk_that_finishes_after_the_close_does_not_move_the_watermark() -> None:
     tracker = OffsetTracker()
     old = chunk(tracker, 0, 4)
