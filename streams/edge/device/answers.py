@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     people: tuple[int, ...] = ()
     """Indexes, from 0, of the people whom the outcome concerns. Empty for `clear`, or if it concerns the plate alone."""
     findings: tuple[QualityFinding, ...] = ()
-    """What should be scanned again. Empty for an event of an earlier run."""
+    """What should be scanned again."""
 
     @property
     def quality(self) -> tuple[QualityFlag, ...]:

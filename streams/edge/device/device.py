@@ -48,7 +48,9 @@ EVENTS: dict[type[msgspec.Struct], Topic] = {
 
 
 FINDINGS_KEPT = 10_000
-"""Events whose quality flags are kept for their answers."""
+"""Events whose quality flags are kept in memory for their answers."""
+
+_FINDINGS = msgspec.json.Decoder(tuple[QualityFinding, ...])
 
 
 class DeviceError(UserError):
@@ -126,7 +128,7 @@ class Device:
         self._on_answer = on_answer or (lambda _: None)
         self._outbox = Outbox(settings.outbox / f"{device_id}.sqlite", device_id, capacity)
         self._tickets: WeakValueDictionary[int, Ticket] = WeakValueDictionary()
-        self._findings: dict[int, tuple[QualityFinding, ...]] = {}
+        self._findings = {seq: _FINDINGS.decode(text) for seq, text in self._outbox.findings().items()}
         """Of the latest events that have findings, by number. A ticket is gone if its holder has dropped it."""
         self._uplink = Uplink(settings, self._outbox, self._clock, site_id, device_id, self._resolve)
 
@@ -304,7 +306,8 @@ class Device:
                 fields.setdefault("site_id", self.site_id)
             key = fields.get("case_id", self.site_id)
             encoder = self._encoder(given._replace(fields=fields), tickets)
-            new_events.append(NewEvent(EVENTS[given.kind].name, str(key).encode(), encoder))
+            findings = msgspec.json.encode(given.findings).decode() if given.findings else ""
+            new_events.append(NewEvent(EVENTS[given.kind].name, str(key).encode(), encoder, findings))
         self._outbox.append(new_events, self._clock.boot_id, self._clock.ticks_ms())
         self._uplink.wake()
         return tickets

@@ -3,7 +3,7 @@
 The outbox is an SQLite file in WAL mode. New events are written with `synchronous=FULL`, so they are on disk when `append`
 returns. Acknowledgements are written with `synchronous=NORMAL`: if a power cut loses one, the event is sent again, and the
 workers count it once. The sequence counter changes in the same transaction as the events, so it has no gaps. After an
-acknowledgement nothing of an event's content remains, only its number until its outcome arrives.
+acknowledgement nothing of an event's content remains, only its number and its quality findings until its outcome arrives.
 
 The file cannot show that its counter went back, which happens if an old copy is restored or two machines use copies of one
 file. The outcome reader detects it when Kafka has an outcome of a number that the outbox has not assigned. From then on the
@@ -41,6 +41,10 @@ CREATE TABLE IF NOT EXISTS unsent (
 );
 CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, kafka_ms INTEGER NOT NULL);
 """,
+    """
+ALTER TABLE unsent ADD COLUMN findings TEXT NOT NULL DEFAULT '';
+ALTER TABLE unanswered ADD COLUMN findings TEXT NOT NULL DEFAULT ''
+""",
 )
 """The statements that lead from version n of the file to version n + 1. Version 0 is a new file, or one from before 0.1.0.
 
@@ -58,6 +62,8 @@ class NewEvent(NamedTuple):
     topic: str
     key: bytes
     encode: Callable[[int], bytes]
+    findings: str = ""
+    """What the answer of the event is to repeat, for the next run. It quotes no value."""
 
 
 class UnsentEvent(NamedTuple):
@@ -144,9 +150,7 @@ class Outbox:
 
     def read_unsent(self, after_seq: int, limit: int, except_topics: Sequence[str] = ()) -> list[UnsentEvent]:
         """Returns the next events after a sequence number, in order, without those of `except_topics`."""
-        sql = (
-            "SELECT * FROM unsent WHERE seq > ? AND topic NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?"
-        )
+        sql = "SELECT seq, topic, key, value, boot, ticks FROM unsent WHERE seq > ? AND topic NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?"
         with self._using(self._relaxed) as db:
             return [UnsentEvent(*row) for row in db.execute(sql, (after_seq, json.dumps(list(except_topics)), limit))]
 
@@ -160,8 +164,11 @@ class Outbox:
         with self._using(self._relaxed):
             awaited = [(seq, at) for seq, at in pairs if at is not None and seq not in self._answered_unsent]
             with _transaction(self._relaxed) as db:
+                db.executemany(
+                    "INSERT OR REPLACE INTO unanswered VALUES (?1, ?2, coalesce((SELECT findings FROM unsent WHERE seq = ?1), ''))",
+                    awaited,
+                )
                 deleted = db.executemany("DELETE FROM unsent WHERE seq = ?", [(seq,) for seq, _ in pairs]).rowcount
-                db.executemany("INSERT OR REPLACE INTO unanswered VALUES (?, ?)", awaited)
                 if awaited:
                     horizon = max(kafka_ms for _, kafka_ms in awaited) - ANSWER_HOURS * 3_600_000
                     db.execute("DELETE FROM unanswered WHERE kafka_ms < ?", (horizon,))
@@ -181,6 +188,12 @@ class Outbox:
                     db.execute("SELECT 1 FROM unsent WHERE seq = ?", (seq,)).fetchone()
                 ):
                     self._answered_unsent.add(seq)
+
+    def findings(self) -> dict[int, str]:
+        """Returns the findings of the events that wait for an acknowledgement or an outcome, by number."""
+        sql = "SELECT seq, findings FROM {} WHERE findings != ''"
+        with self._using(self._relaxed) as db:
+            return dict(db.execute(f"{sql.format('unanswered')} UNION {sql.format('unsent')} ORDER BY seq"))
 
     def oldest_unanswered_ms(self) -> int | None:
         """Returns the Kafka timestamp (Unix time in ms) of the oldest event without an outcome, or None."""
@@ -317,9 +330,9 @@ def _append(db: sqlite3.Connection, events: Sequence[NewEvent], boot_id: str, ti
         )
     seqs = range(first, first + len(events))
     db.executemany(
-        "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
-            (seq, event.topic, event.key, event.encode(seq), boot_id, ticks_ms)
+            (seq, event.topic, event.key, event.encode(seq), boot_id, ticks_ms, event.findings)
             for seq, event in zip(seqs, events, strict=True)
         ],
     )

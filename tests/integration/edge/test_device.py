@@ -146,16 +146,20 @@ def test_an_outcome_that_the_contract_does_not_know_is_never_an_answer(system: S
     assert answers == [Answer(ticket.seq, "hold", (0,))]
 
 
-def test_an_answer_that_arrived_while_the_device_was_off_is_delivered(system: System) -> None:
+def test_an_answer_that_arrived_while_the_device_was_off_is_delivered_with_its_findings(system: System) -> None:
+    misread = NOBODY[:-1] + ("1" if NOBODY[-1] != "1" else "2")
     with device(system) as gate:
         gate.scan("pedestrian", [Traveller(role="pedestrian", id=NOBODY, temperature_c=36.5)])
+        gate.scan("pedestrian", [Traveller(role="pedestrian", id=misread, temperature_c=36.5)], plate="鲁A1234O")
         assert gate.flush(20)
     system.start("lists", "screening")
     push(system, {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]})
     wait_for(lambda: read(system, "screening-outcomes"), 60, "the outcome")
     found: list[Answer] = []
     with device(system, on_answer=found.append) as gate:
-        wait_for(lambda: found == [Answer(0, "clear")], 30, "the answer of the earlier run")
+        findings = QualityFinding(0, "id", "checksum_failed"), QualityFinding(None, "plate", "plate_unrecognised")
+        expected = [Answer(0, "clear"), Answer(1, "clear", (), findings)]
+        wait_for(lambda: sorted(found) == expected, 30, "the answers of the earlier run")
 
 
 def test_a_rotated_key_never_misses_a_match_and_a_key_that_the_lists_lack_is_held(system: System) -> None:

@@ -173,38 +173,71 @@ def test_an_outbox_of_a_newer_release_is_refused_and_stays_as_it_is(tmp_path: Pa
     box.append([new("a")], "boot", 1)
     box.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (1,)
-        db.execute("PRAGMA user_version = 2")
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        db.execute("PRAGMA user_version = 3")
     with pytest.raises(
         OutboxError, match=r"^the outbox was written by a newer release: install that release on this device$"
     ):
         Outbox(tmp_path / "box", "d1")
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
         assert db.execute("SELECT seq FROM unsent").fetchall() == [(0,)]
 
 
-@pytest.mark.parametrize("version", [0, 1])
+def outbox_of_version(version: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the file of a version, with one event. Version 0 has the tables of version 1."""
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_UPGRADES", outbox._UPGRADES[: max(version, 1)])
+        patched.setattr(outbox, "_append", append_in_version_1 if version < 2 else outbox._append)
+        box = Outbox(path, "d1")
+        box.append([new("a")], "boot", 1)
+        box.close()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+def append_in_version_1(db: sqlite3.Connection, events: list[NewEvent], boot_id: str, ticks_ms: int) -> range:
+    db.execute("INSERT INTO unsent VALUES (0, 'scans', ?, ?, ?, ?)", (b"site", events[0].encode(0), boot_id, ticks_ms))
+    db.execute("UPDATE device SET next_seq = 1")
+    return range(1)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
 def test_an_older_outbox_is_upgraded_in_one_transaction(
     version: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    box = Outbox(tmp_path / "box", "d1")
-    box.append([new("a")], "boot", 1)
-    box.close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
-        db.execute(f"PRAGMA user_version = {version}")
+    outbox_of_version(version, tmp_path / "box", monkeypatch)
+    now = len(outbox._UPGRADES)
     add_column = "ALTER TABLE device ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0"
-    monkeypatch.setattr(outbox, "_UPGRADES", (*outbox._UPGRADES, f"{add_column}; SELECT no_such_column FROM device"))
-    with pytest.raises(OutboxError):
-        Outbox(tmp_path / "box", "d1")
+    with monkeypatch.context() as patched:
+        patched.setattr(outbox, "_UPGRADES", (*outbox._UPGRADES, f"{add_column}; SELECT no_such_column FROM device"))
+        with pytest.raises(OutboxError):
+            Outbox(tmp_path / "box", "d1")
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (version,)
         assert db.execute("SELECT * FROM device").fetchall() == [("d1", 1)], "half an upgrade was kept"
-    monkeypatch.setattr(outbox, "_UPGRADES", (*outbox._UPGRADES[:1], add_column))
+    monkeypatch.setattr(outbox, "_UPGRADES", (*outbox._UPGRADES, add_column))
     for _ in range(2):
         box = Outbox(tmp_path / "box", "d1")
-        assert unsent(box) == [(0, "0 a")]
+        assert unsent(box) == [(0, "0 a")] and box.findings() == {}
         box.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (now + 1,)
         assert db.execute("SELECT * FROM device").fetchall() == [("d1", 1, 0)]
+
+
+def test_findings_are_kept_until_the_outcome_arrives_also_over_a_restart(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    box.append(
+        [new(name)._replace(findings=found) for name, found in (("a", "A"), ("b", ""), ("c", "C"), ("d", "D"))],
+        "boot",
+        1,
+    )
+    box.acknowledge([(0, 1000), (1, 1000), (3, None)])  # the last one gets no outcome
+    assert box.findings() == {0: "A", 2: "C"}
+    box.close()
+    box = Outbox(tmp_path / "box", "d1")
+    assert box.findings() == {0: "A", 2: "C"}
+    box.record_answers([0])
+    assert box.findings() == {2: "C"}
+    box.close()
