@@ -48,6 +48,8 @@ def labelled(domain: Domain, text: str, today: date, state: str | None = None) -
         return _identity("passport", text, today)
     if domain == "id":
         return _identity("id", text, today) if _is_resident(_compact(text)) else Unclear(texts.RESIDENT_LENGTH)
+    if domain != "phone" and not any(char.isdigit() for char in text):  # 车牌 无, pass no
+        return Unclear(texts.WITHOUT_DIGIT.format(what=texts.DOMAINS[domain]))
     found = by_form(text, today) if domain == "plate" else None
     if isinstance(found, Identity) and found.domain != "plate":
         return Unclear(texts.OTHER_KIND.format(what=texts.DOMAINS[domain], other=found.label))

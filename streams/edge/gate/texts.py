@@ -95,6 +95,10 @@ NOT_A_RESIDENT = Bilingual(
     "像身份证号，但{why}，没有使用：请重新扫描；证件上确实如此就写 身份证 …",
     "like an identity number, but {why}, and not used: scan again; if the card really says so: id …",
 )
+WITHOUT_DIGIT = Bilingual(
+    "{what}号码没有数字，没有使用：请写号码；没有车牌就写 车辆",
+    "a number of a {what} has a digit, and this was not used: enter the number, or v for a vehicle without a plate",
+)
 RESIDENT_LENGTH = Bilingual(
     "身份证号应为 18 位（旧号 15 位），没有使用：请重新扫描",
     "an identity number has 18 characters (old ones 15), and this was not used: scan again",

@@ -33,7 +33,7 @@ _NAMES: dict[ValueName, str] = {
     "id": "id|身份证|身份证号|身份证号码",
     "passport": "passport|travel document|mrz|护照|护照号|护照号码|旅行证件|机读区",
     "phone": "phone|tel|mobile|电话|电话号|电话号码|手机|手机号|手机号码|联系电话",
-    "plate": "plate|car|车牌|车牌号|车牌号码|号牌|车号",
+    "plate": "plate|car|licence plate|license plate|number plate|车牌|车牌号|车牌号码|号牌|车号",
     "pass": "pass|health pass|通行证|健康通行证|通行证号",
     "temperature": "t|temp|temperature|体温|温度|测温|额温|腕温|耳温",
     "confirmed": "confirm|confirmed|复测|复测体温|再测|再测体温|第二次体温",
@@ -49,7 +49,7 @@ _LATIN, _CHINESE = (
     "|".join(sorted((n for n in _STANDS_FOR if n.isascii() is latin), key=len, reverse=True)) for latin in (True, False)
 )
 _NAMED = re.compile(
-    rf"(?P<latin>{_LATIN})(?:\s*[:=]\s*|\s+)(?P<value>.+)"
+    rf"(?P<latin>{_LATIN})(?:\s+(?:card|no\.?|number)){{0,2}}(?:\s*[:=]\s*|\s+)(?P<value>.+)"
     rf"|(?P<close>t|temp|temperature|id|tel|phone)(?P<digits>[0-9+].*)"  # T36.5
     rf"|(?P<chinese>{_CHINESE})\s*(?:号码?)?\s*[是为]?\s*[:=]?\s*(?P<behind>.+)",
     re.IGNORECASE | re.DOTALL,

@@ -286,6 +286,37 @@ def test_a_phone_of_two_countries_is_asked_about(line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "车牌 无",
+        "车牌没有",
+        "plate none",
+        "plate plate",
+        "car red",
+        "pass no",
+        "pass none",
+        "通行证 无",
+        "通行证 ok",
+        "pass green",
+    ],
+)
+def test_a_word_behind_the_name_of_a_number_is_no_number(line: str) -> None:
+    assert "has a digit, and this was not used" in read(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "item"),
+    [
+        ("plate no. 鲁A12345", ("plate", "鲁A12345")), ("licence plate number: 鲁A12345", ("plate", "鲁A12345")), ("id card " + ID, ("id", ID)),
+        ("ID card No: " + ID, ("id", ID)), ("passport number UTO L898902C3", ("passport", "UTO/L898902C3")), ("pass NO5", ("pass", "NO5")),
+        ("phone no. 13800138000", ("phone", "8613800138000")), ("health code no", ("health_code", "none")),
+    ],
+)  # fmt: skip
+def test_a_name_may_end_with_number_or_card(line: str, item: tuple[str, str]) -> None:
+    assert read(line) == [item]
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "电话",
