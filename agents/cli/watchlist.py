@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ninezero.agents.cli.complaint import explain
 from ninezero.agents.cli.console import CommandError, print_table, query_url
 from ninezero.schemas.events import PSEUDONYM_PATTERN, Identifier, WatchlistEntry
 from ninezero.streams import settings as settings_
@@ -19,6 +20,9 @@ from ninezero.streams import settings as settings_
 app = typer.Typer(help="Shows what is on the lists, and who put it there.", no_args_is_help=True)
 
 _ENTRY_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}:[0-9]{1,10}")
+
+
+app.command()(explain)
 
 
 @app.command()

@@ -68,7 +68,8 @@ def lists(probe: DeploymentProbe) -> Results:
         entries = f"{which}: {counted(manifest.entries, 'entry', 'entries')}, last applied {duration(age)} ago"
         if manifest.lost:
             yield failed(
-                f"{which}: its entries were lost with the topic; no worker is ready", "push the list again with --full"
+                f"{which}: its entries were lost with the topic; no worker is ready",
+                "push the list again with --full --again",
             )
         elif not manifest.entries:
             yield warning(f"{which}: it has no entries any more", "ask the authority whether to push it again")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ninezero.agents.reference import asyncapi, commands, events, metrics, rules, settings, tables, topics
+from ninezero.agents.reference import asyncapi, commands, events, metrics, push_codes, rules, settings, tables, topics
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -15,6 +15,7 @@ DOCUMENTS: Mapping[str, Callable[[], str]] = {
     "docs/reference/topics.md": topics.page,
     "docs/reference/events.md": events.page,
     "docs/reference/rules.md": rules.page,
+    "docs/reference/push-codes.md": push_codes.page,
     "docs/reference/tables.md": tables.page,
     "docs/reference/commands.md": commands.page,
     "schemas/asyncapi.json": asyncapi.text,

@@ -172,7 +172,7 @@ class PushAgent:
         """
         lost = sorted(self._state.applied_lists() - self._replica.manifests.keys())
         for authority, name in lost:
-            log.error("the list %s of %s is gone from its topic: push it again with --full", name, authority)
+            log.error("the list %s of %s is gone from its topic: push it again with --full --again", name, authority)
         if lost:
             await self._write(map(lost_list_record, lost))
 

@@ -11,6 +11,7 @@ from ninezero.schemas.events.alerts import (
     decode_care_alert,
 )
 from ninezero.schemas.events.base import (
+    IDENTIFIER_FORM,
     LOOSE_TIME,
     MAX_VALUE_BYTES,
     PSEUDONYM_PATTERN,
@@ -28,6 +29,7 @@ from ninezero.schemas.events.base import (
     Token,
     decoder,
     encode,
+    is_identifier,
 )
 from ninezero.schemas.events.case_events import FollowupEvent, QuarantineEvent
 from ninezero.schemas.events.dead_letters import DEAD_REASONS, DeadLetter, DeadReason
@@ -63,6 +65,7 @@ from ninezero.schemas.events.watchlist import (
 __all__ = [
     "CATEGORIES",
     "DEAD_REASONS",
+    "IDENTIFIER_FORM",
     "LOOSE_TIME",
     "MAX_VALUE_BYTES",
     "PSEUDONYM_PATTERN",
@@ -123,4 +126,5 @@ __all__ = [
     "decode_care_alert",
     "decoder",
     "encode",
+    "is_identifier",
 ]

@@ -19,6 +19,8 @@ MAX_VALUE_BYTES = 1 << 20
 
 # Eleven digits in a row could be a phone number, so no identifier may hold them.
 Identifier = Annotated[str, Meta(pattern=r"\A(?!.*[0-9]{11})[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
+IDENTIFIER_FORM = "letters A to Z and a to z, digits, '.', '_' and '-', at most 64, the first a letter or digit, no eleven digits in a row"
+"""The form of an identifier, for messages and help texts."""
 PSEUDONYM_PATTERN = r"\A[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\Z"
 Token = Annotated[str, Meta(pattern=PSEUDONYM_PATTERN)]
 CaseId = Annotated[str, Meta(pattern=r"\Ac\.[0-9a-f]{32}\Z")]
@@ -44,6 +46,15 @@ class StrictMessage(Struct, forbid_unknown_fields=True, gc=False):
 
     Instances are not tracked by the garbage collector, since they cannot form reference cycles.
     """
+
+
+def is_identifier(text: str) -> bool:
+    """Returns whether a text has the form of an identifier."""
+    try:
+        msgspec.convert(text, Identifier)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 @cache

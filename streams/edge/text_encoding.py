@@ -7,12 +7,21 @@ file. A file that is not valid in one encoding throughout is rejected; character
 import codecs
 from typing import BinaryIO
 
+from ninezero.streams.edge.bilingual import Bilingual
+
 _CHUNK_BYTES = 1 << 20
-_INVALID = "it is neither UTF-8, UTF-16 nor GB18030 throughout: save it again as CSV UTF-8"
+_INVALID = Bilingual(
+    "编码不是完整的 UTF-8、UTF-16 或 GB18030：请另存为 CSV UTF-8",
+    "it is neither UTF-8, UTF-16 nor GB18030 throughout: save it again as CSV UTF-8",
+)
 
 
 class EncodingError(Exception):
     """The file is not text in one supported encoding. The message says why and what to do, and quotes nothing of the file."""
+
+    def __init__(self, text: Bilingual) -> None:
+        self.text = text
+        super().__init__(text.en)
 
 
 def detect_encoding(file: BinaryIO) -> str:
@@ -27,7 +36,7 @@ def detect_encoding(file: BinaryIO) -> str:
     file.seek(0)
     start = file.read(4)
     if start in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
-        raise EncodingError("it is UTF-32: save it again as CSV UTF-8")
+        raise EncodingError(Bilingual("编码是 UTF-32：请另存为 CSV UTF-8", "it is UTF-32: save it again as CSV UTF-8"))
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         if _first_invalid_chunk(file, "utf-16") is not None:
             raise EncodingError(_INVALID)
@@ -38,7 +47,12 @@ def detect_encoding(file: BinaryIO) -> str:
             return "gb18030"
         return "utf-8-sig"
     if _mostly_utf8(file, invalid_at):  # GB18030 would accept the bytes, but decode the plates to other characters
-        raise EncodingError("it is UTF-8 with damaged characters in it: save it again as CSV UTF-8")
+        raise EncodingError(
+            Bilingual(
+                "UTF-8 文件中有损坏的字符：请另存为 CSV UTF-8",
+                "it is UTF-8 with damaged characters in it: save it again as CSV UTF-8",
+            )
+        )
     if _first_invalid_chunk(file, "gb18030") is not None:
         raise EncodingError(_INVALID)
     return "gb18030"
@@ -61,7 +75,12 @@ def _first_invalid_chunk(file: BinaryIO, encoding: str) -> int | None:
     while True:
         chunk = file.read(_CHUNK_BYTES)
         if encoding != "utf-16" and b"\0" in chunk:
-            raise EncodingError("it is not a text file: save it again as CSV UTF-8 or .xlsx")
+            raise EncodingError(
+                Bilingual(
+                    "不是文本文件：请另存为 CSV UTF-8 或 .xlsx",
+                    "it is not a text file: save it again as CSV UTF-8 or .xlsx",
+                )
+            )
         try:
             decoder.decode(chunk, not chunk)
         except UnicodeDecodeError:

@@ -23,7 +23,7 @@ LOSSES: dict[Topic, str] = {
     topics.DECISIONS: "the decisions of one batch are not counted: its events are missing in every count, and"
     " device_completeness shows their numbers as missing",
     topics.WATCHLIST: "the state of one entry or list is not known: if it was an entry, no worker is ready until its list is"
-    " pushed again with --full",
+    " pushed again with --full --again",
     topics.QUARANTINE_LEDGER: "one fact or alert of a case is not known to the ledgers role: an alert about the case may be"
     " missing, wrong or repeated",
     topics.FOLLOWUP_LEDGER: "one fact or alert of a case is not known to the ledgers role: an alert about the case may be"

@@ -33,7 +33,8 @@ def split_into_parts(
         more = len(encode(line.push)) + 1  # and a comma
         if header_bytes + more > max_bytes:
             raise ListFileError(
-                "a line has too many tokens to be sent: the key ring has too many keys, ask for a newer one"
+                "a line has too many tokens to be sent: the key ring has too many keys, ask for a newer one",
+                chinese="一行的代号太多，不能发送：密钥文件里的密钥太多，请索取新的",
             )
         if part and size + more > max_bytes:
             yield part

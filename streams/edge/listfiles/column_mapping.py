@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.file_version import is_newer
 from ninezero.streams.edge.listfiles.errors import ListFileError
 from ninezero.streams.edge.listfiles.private_files import write_private
@@ -29,8 +30,6 @@ document that `document_type` names; without a type it is a resident number.
 """
 IDENTITY_FIELDS = frozenset({"id", "passport", "phone", "plate", "pass", "document"})
 
-MAPPING_EXAMPLE = 'give a mapping, for example {"id": "C"}: fields to columns\' headers, letters or numbers'
-"""The remedy that every message about columns ends with."""
 
 VERSION = 1
 """Version of a saved mapping. A file without the member `version` has version 1."""
@@ -66,21 +65,32 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
         Raises:
             ListFileError: the file cannot be read, or is no mapping.
         """
-        mapping, problem = None, ""
+        mapping, problem = None, Bilingual("", "")
         try:
             with Path(path).open("rb") as file:
                 content = file.read(_MAX_BYTES)
             if is_newer(content, VERSION):
-                problem = "the mapping was saved by a newer release: install that release on this machine"
+                problem = Bilingual(
+                    "列对照文件是较新的版本保存的：请在本机安装该版本",
+                    "the mapping was saved by a newer release: install that release on this machine",
+                )
             else:
                 mapping = msgspec.json.decode(content, type=cls)
         except OSError:
-            problem = "the mapping cannot be read: check its path and your rights to it"
+            problem = Bilingual(
+                "列对照文件不能读取：请核对路径和你的权限",
+                "the mapping cannot be read: check its path and your rights to it",
+            )
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            problem = f"the mapping is not valid: {MAPPING_EXAMPLE}; the fields are {', '.join(FIELDS)} and first_row"
+            fields = f"{', '.join(FIELDS)}, first_row"
+            problem = Bilingual(
+                f'列对照文件无效：应如 {{"id": "C"}}，项目有 {fields}；或用 --map id=C --save-mapping 重新保存',
+                f'the mapping is not valid: it is like {{"id": "C"}}, with the fields {fields}; or save it again with --map id=C'
+                " --save-mapping",
+            )
         if mapping is None:
             # Raised outside the handler, so that the first error, which quotes the file, is not attached.
-            raise ListFileError(problem)
+            raise ListFileError(problem.en, chinese=problem.zh)
         return mapping
 
     def save(self, path: str | Path) -> None:

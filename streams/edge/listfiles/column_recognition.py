@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from ninezero.streams.edge.listfiles.column_mapping import FIELDS, IDENTITY_FIELDS, MAPPING_EXAMPLE, ColumnMapping
+from ninezero.streams.edge.bilingual import Bilingual
+from ninezero.streams.edge.listfiles.column_mapping import FIELDS, IDENTITY_FIELDS, ColumnMapping
+from ninezero.streams.edge.listfiles.column_suggestions import holds_a_number, is_a_word, suggested_columns
 from ninezero.streams.edge.listfiles.known_headers import field_of, normalise_header
 from ninezero.streams.edge.listfiles.tables.cells import (
     Cell,
@@ -28,24 +30,53 @@ class TableLayout(NamedTuple):
     """The position of a table's data.
 
     `columns` are the fields in the order of `FIELDS` and their columns from 0. `first_row` is the first row of data. `width` is
-    the number of cells in the header, or 0 if the table has no header.
+    the number of cells in the header, or 0 if the table has no header. `assumed_header` is the row that is read as the header
+    because it has words where the identities are; 0 if a header was recognised, or there is none.
     """
 
     columns: dict[str, int]
     first_row: int
     width: int
+    assumed_header: int = 0
 
 
-class UnknownHeader(UnreadableTable):
-    """No row has the headers that are needed. `problem` is the message without its remedy."""
+class UnknownColumns(UnreadableTable):
+    """A person has to say which column is which.
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}: {MAPPING_EXAMPLE}")
-        self.problem = problem
+    Attributes:
+        problem: the message without its remedy.
+        suggested: the letters of the column that a field seems to have, by what is in the column.
+    """
+
+    def __init__(self, problem: Bilingual, remedy: Bilingual, suggested: Mapping[str, str]) -> None:
+        super().__init__(Bilingual(f"{problem.zh}：{remedy.zh}", f"{problem.en}: {remedy.en}"))
+        self.problem, self.suggested = problem, dict(suggested)
 
 
-class AmbiguousColumns(UnreadableTable):
+class UnknownHeader(UnknownColumns):
+    """No row has the headers that are needed."""
+
+    def __init__(self, problem: Bilingual, suggested: Mapping[str, str]) -> None:
+        super().__init__(problem, name_the_columns(suggested), suggested)
+
+
+class AmbiguousColumns(UnknownColumns):
     """Two columns have headers of the same field."""
+
+
+def name_the_columns(suggested: Mapping[str, str]) -> Bilingual:
+    """Returns the remedy with the options to copy: `give --map id=C --map phone=D`.
+
+    Args:
+        suggested: the letters of the column that a field seems to have.
+    """
+    options = " ".join(f"--map {field}={letters}" for field, letters in suggested.items())
+    if not options:
+        return Bilingual(
+            "用 --map 写明各列，例如 --map id=C（C 列是身份证号）",
+            "name the columns with --map, for example --map id=C if column C has the identity numbers",
+        )
+    return Bilingual(f"看内容可能是 {options}，核对后加上", f"by what is in them, give {options}, if that is right")
 
 
 def find_layout(head: Sequence[SparseRow], mapping: ColumnMapping | None) -> TableLayout:
@@ -67,7 +98,10 @@ def _recognised(head: Sequence[SparseRow]) -> TableLayout:
     named = [(row, _known_headers(row.cells)) for row in rows]
     header, found = max(named, key=lambda pair: len(pair[1]))
     if not found:
-        raise UnknownHeader("no header of an identity column is recognised")
+        raise UnknownHeader(
+            Bilingual("没有认出身份号码的表头", "no header of an identity column is recognised"),
+            suggested_columns(head),
+        )
     columns = _one_column_each(found)
     return TableLayout(columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1)
 
@@ -107,23 +141,50 @@ def _mapped(head: Sequence[SparseRow], mapping: ColumnMapping) -> TableLayout:
     given = mapping.columns()
     if not IDENTITY_FIELDS & given.keys():
         raise UnreadableTable(
-            f"the mapping names no identity: it needs a column for one of {', '.join(sorted(IDENTITY_FIELDS))}"
+            Bilingual(
+                f"没有指明身份号码的列：需要 {', '.join(sorted(IDENTITY_FIELDS))} 之一",
+                f"the mapping names no identity: it needs a column for one of {', '.join(sorted(IDENTITY_FIELDS))}",
+            )
         )
     texts = {field: normalise_header(name) for field, name in given.items() if not _POSITION.fullmatch(name.strip())}
     header, found = _row_with_headers(head, texts)
+    assumed = 0
     widest = max(max(row.cells, default=-1) for row in head)
     for field in given.keys() - found.keys():
         column = column_index(given[field])
         if column is None or (field in texts and column > widest):  # `tel` is a header that is missing, not column TEL
-            raise UnknownHeader(f"it has no column for `{field}` as the mapping states")
+            raise UnknownHeader(
+                Bilingual(f"没有为 `{field}` 指明的那一列", f"it has no column for `{field}` as the mapping states"),
+                suggested_columns(head),
+            )
         found[field] = [column]
     if header is None:  # all columns are given by position: a row of known headers is not a person
         header = next((row for row in head if _known_headers(row.cells)), None)
+        if header is None and mapping.first_row is None:
+            header = _row_of_words(head, found)
+            assumed = 0 if header is None else header.number
     columns, first_row, width = _one_column_each(found), 1, 0
     if header is not None:
         first_row = _last_header_row(head, header, columns).number + 1
         width = max(header.cells, default=-1) + 1
-    return TableLayout(columns, mapping.first_row or first_row, width)
+    return TableLayout(columns, mapping.first_row or first_row, width, assumed)
+
+
+def _row_of_words(head: Sequence[SparseRow], found: Mapping[str, list[int]]) -> SparseRow | None:
+    """Returns the row that is a header by its look: the last one before the first number that has words where the identities are.
+
+    Such a row names its columns in a way that is not known. A row of data has a number in one of these columns. If no row has one,
+    the first row of words is the header.
+    """
+    columns = [column for field, places in found.items() if field in IDENTITY_FIELDS for column in places]
+    words = list[SparseRow]()
+    for row in head:
+        cells = [cell for column in columns if (cell := row.cells.get(column)) not in (None, "")]
+        if any(holds_a_number(cell) for cell in cells):
+            return words[-1] if words else None
+        if any(is_a_word(cell) for cell in cells):
+            words.append(row)
+    return words[0] if words else None
 
 
 def _last_header_row(head: Sequence[SparseRow], header: SparseRow, columns: Mapping[str, int]) -> SparseRow:
@@ -157,8 +218,15 @@ def _row_with_headers(
 def _one_column_each(found: Mapping[str, list[int]]) -> dict[str, int]:
     for field, columns in found.items():
         if len(columns) > 1:
+            first, second = column_letters(columns[0]), column_letters(columns[1])
             raise AmbiguousColumns(
-                f"columns {column_letters(columns[0])} and {column_letters(columns[1])} both look like `{field}`:"
-                f" {MAPPING_EXAMPLE}"
+                Bilingual(
+                    f"{first} 列和 {second} 列都像 `{field}`", f"columns {first} and {second} both look like `{field}`"
+                ),
+                Bilingual(
+                    f"用 --map {field}={first} 或 --map {field}={second} 写明是哪一列",
+                    f"give --map {field}={first} or --map {field}={second}, and --map for the other fields",
+                ),
+                {one: column_letters(places[0]) for one, places in found.items() if len(places) == 1},
             )
     return {field: found[field][0] for field in FIELDS if field in found}

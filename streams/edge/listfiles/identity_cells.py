@@ -203,10 +203,11 @@ def _identity_text(domain: Domain, cell: Cell) -> str | None:
         plain
     ):  # a program exported a column of numbers; other numbers may have had zeros in front
         return decimal[1] if domain in ("id", "phone") and len(decimal[1]) <= _EXACT_DIGITS else None
-    return "" if _is_placeholder(plain) else cell
+    return "" if is_placeholder(plain) else cell
 
 
-def _is_placeholder(plain: str) -> bool:
+def is_placeholder(plain: str) -> bool:
+    """Returns whether the text of a cell, in NFKC, says that there is no value."""
     return not (text := plain.upper().replace("/", "")) or text in _PLACEHOLDERS
 
 
@@ -227,7 +228,7 @@ def _with_issuing_state(number: str, state: str | None, cells: Mapping[str, Cell
     for field in ("state", "nationality"):
         cell = _as_shown(cells.get(field))
         text = unicodedata.normalize("NFKC", cell).strip() if isinstance(cell, str) else ""
-        if text and not _is_placeholder(text):
+        if text and not is_placeholder(text):
             code = named_state(text)
             if code and field == "nationality":
                 findings.append("state_from_nationality")

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
-from ninezero.streams.edge.listfiles.column_recognition import AmbiguousColumns, find_layout
+from ninezero.streams.edge.listfiles.column_recognition import AmbiguousColumns, UnknownColumns, find_layout
 from ninezero.streams.edge.listfiles.dates import read_time
-from ninezero.streams.edge.listfiles.errors import ListFileError
+from ninezero.streams.edge.listfiles.errors import Asks, ListFileError
 from ninezero.streams.edge.listfiles.list_sheets import Hidden, OpenTable, counted, hidden_below, open_workbook
 from ninezero.streams.edge.listfiles.tables.cells import (
     HEAD_ROWS,
+    HiddenParts,
     SparseRow,
     TableRow,
     UnreadableTable,
+    WrongSheet,
     column_letters,
 )
 from ninezero.streams.edge.listfiles.tables.text_tables import open_text_tables
@@ -34,15 +37,17 @@ class ListFile:
         """The file's place on the command line, from 1."""
         self._path, self._hidden = path, hidden
         self._clock_times: dict[str, bool] = {}
-        problem = ""
+        problem: ListFileError | None = None
         try:
             self._state = _file_state(path)
             opened = open_workbook(path, mapping, sheet, hidden) if _is_workbook(path) else _open_text(path, mapping)
             self._table, self._layout = opened
         except Exception as error:
-            problem = _describe(error)
-        if problem:  # raised outside the handler, so that the first error, which may quote the file, is not attached
-            raise ListFileError(f"file {number}: {problem}")
+            problem = _describe(error, number)
+        if (
+            problem is not None
+        ):  # raised outside the handler, so that the first error, which may quote the file, is not attached
+            raise problem
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -64,25 +69,37 @@ class ListFile:
         """The number of visible, non-empty sheets of the workbook that are not read because no sheet was named."""
         return self._table.unread_sheets
 
-    def describe(self) -> str:
+    def describe(self) -> Bilingual:
         """Returns what is read of the file and what is not, for the screen: columns, hidden rows and other sheets."""
         hidden = self._table.hidden_columns
-        parts = [
-            "columns "
-            + ", ".join(
-                f"{field} {column_letters(column)}{' (hidden)' * (column in hidden)}"
-                for field, column in self._layout.columns.items()
-            )
+        columns = [
+            Bilingual(f"{field} {letters}{'（隐藏）' * shown_not}", f"{field} {letters}{' (hidden)' * shown_not}")
+            for field, column in self._layout.columns.items()
+            for letters, shown_not in ((column_letters(column), column in hidden),)
         ]
+        parts = [
+            Bilingual("列 " + "，".join(one.zh for one in columns), "columns " + ", ".join(one.en for one in columns))
+        ]
+        if self._layout.assumed_header:
+            row = self._layout.assumed_header
+            parts.append(Bilingual(f"第 {row} 行当作表头", f"row {row} is read as the header"))
         if self.hidden_rows:
-            state = "left out" if self._hidden == "skip" else "included"
-            parts.append(f"{counted(self.hidden_rows, 'hidden row')} {state}")
-        if self.unread_sheets:
+            left_out = self._hidden == "skip"
             parts.append(
-                f"{counted(self.unread_sheets, 'other sheet')} not read: {', '.join(map(str, self._table.other_sheets))}"
+                Bilingual(
+                    f"{self.hidden_rows:,} 个隐藏的行{'略过' if left_out else '已读取'}",
+                    f"{counted(self.hidden_rows, 'hidden row')} {'left out' if left_out else 'included'}",
+                )
             )
-            parts.append("name one with --sheet")
-        return "; ".join(parts)
+        if self.unread_sheets:
+            named = ", ".join(map(str, self._table.other_sheets))
+            parts.append(
+                Bilingual(
+                    f"另有 {self.unread_sheets:,} 张工作表没有读取：{named}；可用 --sheet 指定",
+                    f"{counted(self.unread_sheets, 'other sheet')} not read: {named}; name one with --sheet",
+                )
+            )
+        return Bilingual("；".join(one.zh for one in parts), "; ".join(one.en for one in parts))
 
     @property
     def hidden_rows(self) -> int:
@@ -104,7 +121,7 @@ class ListFile:
         Raises:
             ListFileError: the file is damaged, or has changed since it was opened.
         """
-        problem = ""
+        problem: ListFileError | None = None
         try:
             self._check_unchanged()
             for row in self._table.rows(list(self._layout.columns.values()), self._layout.width):
@@ -112,13 +129,18 @@ class ListFile:
                     yield row
             self._check_unchanged()
         except Exception as error:
-            problem = _describe(error)
-        if problem:
-            raise ListFileError(f"file {self.number}: {problem}")
+            problem = _describe(error, self.number)
+        if problem is not None:
+            raise problem
 
     def _check_unchanged(self) -> None:
         if _file_state(self._path) != self._state:
-            raise UnreadableTable("it was changed while it was read: close it in other programs and start again")
+            raise UnreadableTable(
+                Bilingual(
+                    "读取时文件被改动：请在别的程序中关闭它，再来一次",
+                    "it was changed while it was read: close it in other programs and start again",
+                )
+            )
 
     def __repr__(self) -> str:
         return f"ListFile({self.number})"
@@ -157,7 +179,9 @@ class _FileState(NamedTuple):
 def _file_state(path: Path) -> _FileState:
     status = path.stat()
     if not path.is_file():
-        raise UnreadableTable("it is not a file: give a CSV or .xlsx file")
+        raise UnreadableTable(
+            Bilingual("不是文件：请给出 CSV 或 .xlsx 文件", "it is not a file: give a CSV or .xlsx file")
+        )
     return _FileState(status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -166,17 +190,29 @@ def _is_workbook(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(4096)
     if not start.strip():
-        raise UnreadableTable("it is empty: check that it is the right file")
+        raise UnreadableTable(
+            Bilingual("文件是空的：请核对是否选对了文件", "it is empty: check that it is the right file")
+        )
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return True
     if start.startswith(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"):
         raise UnreadableTable(
-            "it is an old Excel file or has a password: save it as .xlsx without one, or as CSV UTF-8"
+            Bilingual(
+                "是旧版 Excel 文件或有密码：请去掉密码另存为 .xlsx，或存为 CSV UTF-8",
+                "it is an old Excel file or has a password: save it as .xlsx without one, or as CSV UTF-8",
+            )
         )
     if start.startswith(b"%PDF"):
-        raise UnreadableTable("it is a PDF: ask for the list as .xlsx or CSV")
+        raise UnreadableTable(
+            Bilingual("是 PDF：请索取 .xlsx 或 CSV 的名单", "it is a PDF: ask for the list as .xlsx or CSV")
+        )
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<"):
-        raise UnreadableTable("it is a web page or XML: open it in Excel or WPS and save it as .xlsx or CSV UTF-8")
+        raise UnreadableTable(
+            Bilingual(
+                "是网页或 XML：请用 Excel 或 WPS 打开，另存为 .xlsx 或 CSV UTF-8",
+                "it is a web page or XML: open it in Excel or WPS and save it as .xlsx or CSV UTF-8",
+            )
+        )
     return False
 
 
@@ -203,12 +239,27 @@ def _typical_width(head: list[SparseRow]) -> int:
     return sorted(len(row.cells) for row in head)[len(head) // 2]
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: Exception, number: int) -> ListFileError:
     """Returns what is wrong with a file and what to do, without a word of the file."""
     if isinstance(error, UnreadableTable | EncodingError):
-        return str(error)
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file: check its path"
-    if isinstance(error, OSError):
-        return "it cannot be read: check the path and your rights to it"
-    return "it is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8"
+        text = error.text
+    elif isinstance(error, FileNotFoundError):
+        text = Bilingual("没有这个文件：请核对路径", "there is no such file: check its path")
+    elif isinstance(error, OSError):
+        text = Bilingual("不能读取：请核对路径和你的权限", "it cannot be read: check the path and your rights to it")
+    else:
+        text = Bilingual(
+            "文件已损坏：请用 Excel 或 WPS 打开，另存为 .xlsx 或 CSV UTF-8",
+            "it is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8",
+        )
+    asks: Asks = ""
+    suggested = dict[str, str]()
+    if isinstance(error, UnknownColumns):
+        asks, suggested = "columns", error.suggested
+    elif isinstance(error, HiddenParts):
+        asks = "hidden"
+    elif isinstance(error, WrongSheet):
+        asks = "sheet"
+    return ListFileError(
+        f"file {number}: {text.en}", chinese=f"文件 {number}：{text.zh}", asks=asks, suggested=suggested
+    )

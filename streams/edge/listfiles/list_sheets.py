@@ -8,29 +8,30 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from ninezero.streams.edge.listfiles.column_mapping import IDENTITY_FIELDS, MAPPING_EXAMPLE, ColumnMapping
+from ninezero.streams.edge.bilingual import Bilingual
+from ninezero.streams.edge.listfiles.column_mapping import IDENTITY_FIELDS, ColumnMapping
 from ninezero.streams.edge.listfiles.column_recognition import (
     AmbiguousColumns,
     TableLayout,
+    UnknownColumns,
     UnknownHeader,
     find_layout,
+    name_the_columns,
 )
+from ninezero.streams.edge.listfiles.column_suggestions import holds_a_number
 from ninezero.streams.edge.listfiles.tables.cells import (
     HEAD_ROWS,
-    Cell,
+    HiddenParts,
     SparseRow,
     Table,
     UnreadableTable,
+    WrongSheet,
     column_letters,
 )
 from ninezero.streams.edge.listfiles.tables.workbooks import SheetInfo, Workbook, give_a_sheet
 
 Hidden = Literal["include", "skip"]
 """What becomes of rows and columns that a sheet does not show."""
-
-_CHOICE = "show them in the file, or give --hidden include to read them or --hidden skip to leave them out"
-_DIGITS_OF_A_NUMBER = 3
-"""A number that identifies somebody or a vehicle has at least so many digits."""
 
 
 class OpenTable(NamedTuple):
@@ -50,23 +51,31 @@ def open_workbook(path: Path, mapping: ColumnMapping | None, sheet: str | None, 
     layout = _layout_of_list(workbook, mapping, hidden, guess=sheet is None and mapping is None)
     found = _hidden_parts(workbook, layout, columns=mapping is None) if hidden is None else []
     if found:
-        raise UnreadableTable(f"{' and '.join(found)}: {_CHOICE}")
+        raise HiddenParts(Bilingual("，".join(one.zh for one in found), " and ".join(one.en for one in found)))
     return OpenTable(workbook, layout)
 
 
-def _hidden_parts(workbook: Workbook, layout: TableLayout, columns: bool) -> list[str]:
+def _hidden_parts(workbook: Workbook, layout: TableLayout, columns: bool) -> list[Bilingual]:
     """Returns what the sheet does not show of the list, in words. `columns` is false if hidden columns were named in a mapping."""
-    found = []
+    found = list[Bilingual]()
     letters = [
         f"{column_letters(column)} (`{field}`)"
         for field, column in layout.columns.items()
         if columns and column in workbook.hidden_columns
     ]
     if letters:
-        found.append(f"{counted(len(letters), 'hidden column')}, {', '.join(letters)}")
+        named = ", ".join(letters)
+        found.append(
+            Bilingual(f"{len(letters)} 个隐藏的列 {named}", f"{counted(len(letters), 'hidden column')}, {named}")
+        )
     rows = hidden_below(workbook, layout)
     if rows:
-        found.append(f"{counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}")
+        found.append(
+            Bilingual(
+                f"表头下面有 {len(rows):,} 个隐藏的行，第一个是第 {rows[0]} 行",
+                f"{counted(len(rows), 'hidden row')} below the header, the first is row {rows[0]}",
+            )
+        )
     return found
 
 
@@ -83,20 +92,30 @@ def _layout_of_list(
     """
     head = workbook.head(HEAD_ROWS)
     layout: TableLayout | None = None
+    suggested = dict[str, str]()
     try:
         layout = _visible_layout(workbook, head, mapping, hidden)
         if not guess or _has_numbers(head, layout):
             return layout
-        problem = f"sheet {workbook.sheet} has no numbers below its header"
+        problem = Bilingual(
+            f"工作表 {workbook.sheet} 的表头下面没有号码", f"sheet {workbook.sheet} has no numbers below its header"
+        )
     except UnknownHeader as error:
         if not workbook.other_sheets:
             raise
-        problem = f"{error.problem}, on sheet {workbook.sheet}"
+        suggested = error.suggested
+        problem = Bilingual(
+            f"工作表 {workbook.sheet} 中{error.problem.zh}", f"{error.problem.en}, on sheet {workbook.sheet}"
+        )
     lists = [other for other in workbook.other_sheets if other.visible and _has_list(workbook, other)]
     if lists:
-        raise UnreadableTable(f"{problem}, and other sheets have a list: {give_a_sheet(lists)}")
+        problem = Bilingual(f"{problem.zh}，别的工作表有名单", f"{problem.en}, and other sheets have a list")
+        raise WrongSheet(problem, give_a_sheet(lists))
     if layout is None:
-        raise UnreadableTable(f"{problem}: {give_a_sheet(workbook.other_sheets)}; or {MAPPING_EXAMPLE}")
+        choice, columns = give_a_sheet(workbook.other_sheets), name_the_columns(suggested)
+        raise UnknownColumns(
+            problem, Bilingual(f"{choice.zh}；或{columns.zh}", f"{choice.en}; or {columns.en}"), suggested
+        )
     return layout
 
 
@@ -117,7 +136,9 @@ def _visible_layout(
         return find_layout(head, None)
     except AmbiguousColumns:
         find_layout(_without(head, workbook.hidden_columns), None)
-        raise UnreadableTable(f"two columns look alike, and of them one is hidden: {_CHOICE}") from None
+        raise HiddenParts(
+            Bilingual("两列表头相似，其中一列隐藏", "two columns look alike, and of them one is hidden")
+        ) from None
 
 
 def _without(head: list[SparseRow], columns: Collection[int]) -> list[SparseRow]:
@@ -144,11 +165,7 @@ def _has_numbers(head: Sequence[SparseRow], layout: TableLayout) -> bool:
     """
     columns = [column for field, column in layout.columns.items() if field in IDENTITY_FIELDS]
     below = [row for row in head if row.number >= layout.first_row]
-    return not below or any(_has_digits(row.cells.get(column)) for row in below for column in columns)
-
-
-def _has_digits(cell: Cell) -> bool:
-    return cell is not None and (not isinstance(cell, str) or sum(map(str.isdigit, cell)) >= _DIGITS_OF_A_NUMBER)
+    return not below or any(holds_a_number(row.cells.get(column)) for row in below for column in columns)
 
 
 def counted(count: int, what: str) -> str:

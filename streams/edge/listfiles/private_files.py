@@ -30,4 +30,7 @@ def write_private(path: Path, pieces: Iterable[bytes]) -> None:
             raise
     else:
         return
-    raise ListFileError("a file cannot be written: check its folder, your rights there and its free space")
+    raise ListFileError(
+        "a file cannot be written: check its folder, your rights there and its free space",
+        chinese="不能写文件：请核对文件夹、你的权限和剩余空间",
+    )

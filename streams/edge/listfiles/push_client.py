@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from ninezero.schemas.events import PushBatch, PushConfirmation, PushReceipt, encode
+from ninezero.streams.edge.bilingual import Bilingual
+from ninezero.streams.edge.listfiles import push_texts
 from ninezero.streams.edge.listfiles.batch_parts import header_bytes, split_into_parts
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine
 from ninezero.streams.errors import UserError
@@ -30,6 +32,9 @@ _WRITE_TIMEOUT_SECONDS = 60
 
 class PushError(UserError):
     """The batch is not known to be applied. One line: what is wrong and what to do."""
+
+    def __init__(self, text: Bilingual) -> None:
+        super().__init__(text.en, chinese=text.zh)
 
 
 def push_batch(
@@ -66,7 +71,36 @@ def push_batch(
             progress(written)
         _await_acknowledgements(futures)
         timeout = RECEIPT_TIMEOUT_SECONDS + written / LINES_PER_SECOND
-        return receipts.await_one(batch.authority, batch.batch_id, lambda receipt: True, timeout)
+        return receipts.await_one(
+            batch.authority, batch.batch_id, lambda receipt: receipt.confirmation is None, timeout
+        )
+
+
+def earlier_receipts(settings: Settings) -> list[PushReceipt]:
+    """Returns the receipts of the last seven days, the oldest first.
+
+    Raises:
+        KafkaProblem: no broker answers, or the topic of the receipts cannot be read.
+    """
+    with _receipts(settings) as receipts:
+        return [*receipts.earlier()]
+
+
+def receipts_of(settings: Settings, batch_id: str, authority: str | None = None) -> list[PushReceipt]:
+    """Returns what the receipts say about a batch, one for each different answer: it was pushed, and it was confirmed.
+
+    Raises:
+        KafkaProblem: no broker answers, or the topic of the receipts cannot be read.
+        PushError: several authorities have pushed a batch of this id.
+    """
+    found: dict[bool, PushReceipt] = {}
+    for receipt in earlier_receipts(settings):
+        if receipt.batch_id == batch_id and authority in (None, receipt.authority) and receipt.confirmation is None:
+            other = next(iter(found.values()), receipt)
+            if other.authority != receipt.authority:
+                raise PushError(push_texts.SEVERAL_AUTHORITIES)
+            found[receipt.confirmed] = receipt
+    return [*found.values()]
 
 
 def confirm_batch(settings: Settings, batch_id: str, confirmed_by: str, authority: str | None = None) -> PushReceipt:
@@ -81,9 +115,9 @@ def confirm_batch(settings: Settings, batch_id: str, confirmed_by: str, authorit
     with _receipts(settings) as receipts, contextlib.closing(producer(settings, linger_ms=0)) as kafka:
         found = {r.authority for r in receipts.earlier() if r.batch_id == batch_id and authority in (None, r.authority)}
         if not found:
-            raise PushError("there is no receipt of such a batch: check its id, receipts are kept for seven days")
+            raise PushError(push_texts.NOT_FOUND)
         if len(found) > 1:
-            raise PushError("several authorities have pushed a batch of that id: name one with --authority")
+            raise PushError(push_texts.SEVERAL_AUTHORITIES)
         confirmation = PushConfirmation(batch_id, found.pop(), confirmed_by, datetime.now(UTC))
         _await_acknowledgements([_write(kafka, settings, confirmation.authority, encode(confirmation))])
         return receipts.await_one(
@@ -119,10 +153,7 @@ class _Receipts:
             for receipt in _decoded(chain.from_iterable(self._reader.poll(timeout_ms=200).values())):
                 if (receipt.authority, receipt.batch_id) == (authority, batch_id) and wanted(receipt):
                     return receipt
-        raise PushError(
-            "Kafka has the batch, but there is no receipt yet: check that a `ninezero worker lists` runs, then give the same"
-            f" command with --batch-id {batch_id}: a batch is applied once, however often it is sent"
-        )
+        raise PushError(push_texts.NO_RECEIPT_YET.format(batch=batch_id))
 
 
 def _decoded(records: Iterable[Any]) -> Iterator[PushReceipt]:
@@ -138,9 +169,7 @@ def _receipts(settings: Settings) -> Iterator[_Receipts]:
         try:
             receipts = _Receipts(settings, reader)
         except Exception:  # the client's own message can name hosts, and states no remedy
-            raise KafkaProblem(
-                "the topic of the receipts is missing, or this user may not read it: ninezero topics create, ninezero topics acls"
-            ) from None
+            raise KafkaProblem(push_texts.NO_RECEIPTS_TOPIC.en, chinese=push_texts.NO_RECEIPTS_TOPIC.zh) from None
         yield receipts
 
 
@@ -162,9 +191,7 @@ def _await_acknowledgements(futures: Iterable[Any]) -> None:
 
 def _not_acknowledged(error: Exception) -> PushError:
     """The client's own message is not quoted, because it can contain a record."""
-    return PushError(
-        f"Kafka did not acknowledge the batch ({type(error).__name__}): send it again, a batch is applied once"
-    )
+    return PushError(push_texts.NO_ACKNOWLEDGEMENT.format(error=type(error).__name__))
 
 
 def _at_least_one(parts: Iterator[list[CheckedLine]]) -> Iterator[list[CheckedLine]]:

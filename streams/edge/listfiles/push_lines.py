@@ -122,6 +122,13 @@ def _window(cells: Mapping[str, Cell], options: PushOptions, epoch_1904: bool) -
     return _Window(start, None if options.days is None else _end_after(options, options.days, start))
 
 
+def open_end(options: PushOptions) -> datetime | None:
+    """Returns the end of a line that states neither a start nor an end, or None if it has none."""
+    if options.days is None or options.mode == "withdraw" or options.valid_from is not None:
+        return None
+    return _end_after(options, options.days, None)
+
+
 def _end_after(options: PushOptions, days: int, start: datetime | None) -> datetime:
     """Returns the end of a window of some days. Without a start, the longest term ends a little early.
 

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
+from ninezero.streams.edge.bilingual import Language
 from ninezero.streams.edge.listfiles.batch_parts import split_into_parts
 from ninezero.streams.edge.listfiles.list_file import ListFile
 from ninezero.streams.edge.listfiles.private_files import write_private
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine
 from ninezero.streams.edge.listfiles.remedies import remedy
 from ninezero.streams.edge.listfiles.same_entries import SAME_ENTRY, SameEntries
+from ninezero.streams.edge.listfiles.sent_batches import BatchContent
 
 
 class PushSummary:
@@ -27,13 +29,19 @@ class PushSummary:
         return f"PushSummary(lines={self.lines}, parts={self.parts}, accepted={self.accepted})"
 
 
-def summarise(lines: Iterable[CheckedLine], header_bytes: int, same: SameEntries | None = None) -> PushSummary:
+def summarise(
+    lines: Iterable[CheckedLine],
+    header_bytes: int,
+    same: SameEntries | None = None,
+    content: BatchContent | None = None,
+) -> PushSummary:
     """Reads all lines and counts them.
 
     Args:
         lines: the lines to push.
         header_bytes: the size of a part without its lines.
-        same: is told each line, to find those that are the same entry. Not for withdrawals.
+        same: is given each line, to find those that are the same entry. Not for withdrawals.
+        content: is given each line, to name the batch by what is in it.
 
     Raises:
         ListFileError: a file cannot be read, or a line is too long for a part.
@@ -47,6 +55,8 @@ def summarise(lines: Iterable[CheckedLine], header_bytes: int, same: SameEntries
             summary.findings.update(line.findings)
             if same is not None:
                 same.add(line)
+            if content is not None:
+                content.add(line.push)
             if line.code is not None:
                 summary.codes[line.code] += 1
     if same is not None:
@@ -58,7 +68,9 @@ def summarise(lines: Iterable[CheckedLine], header_bytes: int, same: SameEntries
     return summary
 
 
-def write_rejects(path: Path, lines: Iterable[CheckedLine], files: Sequence[ListFile]) -> None:
+def write_rejects(
+    path: Path, lines: Iterable[CheckedLine], files: Sequence[ListFile], language: Language = "en"
+) -> None:
     """Writes the rejects file: every line that has a code or findings.
 
     The file is CSV `file,row,code,findings,what_to_do` (UTF-8 with a byte order mark, for Excel) with mode 0600. A line with findings
@@ -69,14 +81,17 @@ def write_rejects(path: Path, lines: Iterable[CheckedLine], files: Sequence[List
         path: the rejects file.
         lines: the lines of the files.
         files: the files, whose columns are named.
+        language: the language of the last column.
 
     Raises:
         ListFileError: a list file cannot be read, or the rejects file cannot be written. An existing rejects file is kept then.
     """
-    write_private(path, _csv_rows(lines, {file.number: file.columns for file in files}))
+    write_private(path, _csv_rows(lines, {file.number: file.columns for file in files}, language))
 
 
-def _csv_rows(lines: Iterable[CheckedLine], columns: Mapping[int, Mapping[str, str]]) -> Iterator[bytes]:
+def _csv_rows(
+    lines: Iterable[CheckedLine], columns: Mapping[int, Mapping[str, str]], language: Language
+) -> Iterator[bytes]:
     text = StringIO()
     rows = csv.writer(text, lineterminator="\r\n")
     text.write("\ufeff")
@@ -84,7 +99,7 @@ def _csv_rows(lines: Iterable[CheckedLine], columns: Mapping[int, Mapping[str, s
     for line in lines:
         reasons = reasons_of(line)
         if reasons:
-            remedies = dict.fromkeys(remedy(reason, columns[line.file]) for reason in reasons)
+            remedies = dict.fromkeys(remedy(reason, columns[line.file]).of(language) for reason in reasons)
             rows.writerow((line.file, line.row, line.code or "", ";".join(line.findings), "; ".join(remedies)))
             yield text.getvalue().encode()
             text.seek(0)

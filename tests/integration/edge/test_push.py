@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import itertools
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring
 from ninezero.streams.edge.documents.normal_forms import check_character
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device import read
-from tests.support import System, wait_for
+from tests.support import NINEZERO, System, wait_for
 
 WHO = ("--authority", "cdc", "--category", "confirmed_case", "--by", "op1", "--basis", "LAW-1")
 
@@ -63,7 +65,9 @@ class ListUnderTest:
 
     def push(self, *arguments: str, fails: str = "") -> str:
         """Runs `ninezero push` and returns its output, which contains no identity. `fails` is a part of the expected error."""
-        done = self.system.run("push", *arguments, *(() if "--confirm" in arguments else (*WHO, "--list", self.name)))
+        done = self.system.run(
+            "push", *arguments, *(() if {"--confirm", "--result"} & {*arguments} else (*WHO, "--list", self.name))
+        )
         shown, error = done.stdout.decode(), done.stderr.decode()
         assert not any(word in shown + error for word in (*self.people, "张三", "138000")), "an identity on the screen"
         assert (done.returncode, error[:10]) == ((1, "ninezero: ") if fails else (0, "")), shown + error
@@ -122,9 +126,12 @@ def test_files_of_an_authority_become_one_batch_and_the_result_of_every_line_is_
     shown = lists.push(*call).splitlines()
     assert shown[:2] == ["file 1: columns id B, phone C, valid_to D", "file 2: columns id A, phone B, valid_to C"]
     assert shown[-1] == "applied: 4 accepted, 0 duplicate, 3 rejected, 0 withdrawn"
-    expected = ["file 1 row 6: no_token", "file 1 row 7: no_window"]
-    assert shown[4:7] == [*expected, "file 2 row 3: no_token id:digits_lost phone:phone_invalid"]
-    assert "file 1, no_window: column D: write the date as year-month-day, or give --days if no end is known" in shown
+    rows = [line.partition("): ")[0] for line in shown if line.startswith("file") and " row " in line]
+    assert rows == [
+        "file 1 row 6: rejected (no_token", "file 1 row 7: rejected (no_window", "file 2 row 3: rejected (no_token",
+        "file 2 row 3: rejected (id:digits_lost", "file 2 row 3: rejected (phone:phone_invalid",
+    ]  # fmt: skip
+    assert "    → column D: write the date as year-month-day, or give --days if no end is known" in shown
     assert [row[:4] for row in csv.reader(rejects.read_text("utf-8-sig").splitlines())] == [
         ["file", "row", "code", "findings"], ["1", "6", "no_token", ""], ["1", "7", "no_window", ""],
         ["2", "3", "no_token", "id:digits_lost;phone:phone_invalid"],
@@ -153,9 +160,10 @@ def test_a_workbook_is_pushed_as_it_is_shown_and_hidden_rows_only_if_that_was_sa
     lists.push(str(path), "--sheet", "名单", fails="file 1: 2 hidden rows below the header, the first is row 3")
     shown = lists.push(str(path), "--sheet", "2", "--hidden", "include").splitlines()
     assert shown[0] == "file 1: columns id A, phone B, valid_to C; 2 hidden rows included" and "4 accepted" in shown[-1]
-    assert "file 1 row 5: sent phone:number_format" in shown and any(
-        "phone:number_format: column B: " in line for line in shown
-    )
+    [finding] = [
+        number for number, line in enumerate(shown) if "row 5: sent, to be checked (phone:number_format)" in line
+    ]
+    assert shown[finding + 1].startswith("    → column B: ")
     wait_until_applied()
     assert lists.outcomes(*people[:5]) == ["refer"] * 4 + ["clear"]
     removed = lists.push(
@@ -168,9 +176,55 @@ def test_a_workbook_is_pushed_as_it_is_shown_and_hidden_rows_only_if_that_was_sa
 
 def test_a_column_mapping_is_given_and_saved(lists: ListUnderTest) -> None:
     path, saved = lists.csv([f"{lists.people[0]},x"], "Nummer,sonst"), str(lists.system.folder / "map.json")
-    lists.push(path, "--days", "5", fails="file 1: no header of an identity column")
-    assert "1 accepted" in lists.push(path, "--days", "5", "--map", "id=Nummer", "--save-mapping", saved)
+    lists.push(path, "--days", "5", fails="give --map id=A, if that is right")
+    letters = lists.push(path, "--days", "5", "--map", "id=A").splitlines()
+    assert letters[0].endswith("row 1 is read as the header") and "applied: 1 accepted" in letters[-1]
+    assert "1 accepted" in lists.push(path, "--days", "7", "--map", "id=Nummer", "--save-mapping", saved)
     assert "1 accepted" in lists.push(path, "--days", "6", "--mapping", saved)
+
+
+def test_the_same_files_again_are_answered_with_the_receipt_of_the_first_time(lists: ListUnderTest) -> None:
+    path, other = lists.csv(lists.people[:4]), lists.csv(lists.people[4:6])
+    first = lists.push(path, "--days", "5").splitlines()
+    again = lists.push(path, "--days", "5").splitlines()
+    assert first[-1] == again[-1] == "applied: 4 accepted, 0 duplicate, 0 rejected, 0 withdrawn"
+    batch = next(line for line in first if line.startswith("sending as batch ")).split()[3].rstrip(",")
+    assert again[-2].startswith(f"these files were sent before as batch {batch} (") and "nothing is sent" in again[-2]
+    assert lists.push("--result", batch).splitlines()[-1] == first[-1]
+    assert f"sending as batch {batch}-2, " in lists.push(path, "--days", "5", "--again")
+    assert "4 withdrawn" in lists.push(path, "--withdraw", "--reason", "cleared")
+    assert "4 accepted" in lists.push(path, "--days", "5"), "the list has changed since, so it is a new batch"
+    lists.push(other, "--days", "5")
+    assert "sending as batch" in lists.push(path, "--days", "5"), "a later batch may have changed what this one states"
+
+
+def test_a_push_that_was_interrupted_before_its_receipt_is_continued_by_the_same_command(lists: ListUnderTest) -> None:
+    path = lists.csv(lists.people[:4])
+    lists.system.kill("lists")
+    command = [NINEZERO, "push", path, *WHO, "--list", lists.name, "--days", "5"]
+    with subprocess.Popen(
+        command, env=lists.system.env, cwd=lists.system.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as pushing:  # fmt: skip
+        assert pushing.stdout is not None and pushing.stderr is not None
+        sending = next(line for line in pushing.stdout if line.startswith(b"sending as batch "))
+        batch = sending.decode().split()[3].rstrip(",")
+        wait_for(
+            lambda: any(push["batch_id"] == batch for push in read(lists.system, "watchlist-pushes")), 30, "the batch"
+        )
+        pushing.send_signal(signal.SIGINT)
+        error = pushing.stderr.read().decode()
+    assert (
+        pushing.returncode == 130
+        and f"The same command continues with it and shows its receipt; to see it: ninezero push --result {batch}"
+        in error
+    )
+    lists.push("--result", batch, fails="there is no receipt of batch")
+    lists.system.start("lists")
+    wait_for(lambda: lists.system.ready("lists"), 60, "the lists role")
+    shown = lists.push(path, "--days", "5").splitlines()
+    assert shown[-1] == "applied: 4 accepted, 0 duplicate, 0 rejected, 0 withdrawn"
+    assert any(batch in line for line in shown)
 
 
 def test_a_large_full_list_is_sent_in_parts_replaces_the_old_one_and_survives_restarts(lists: ListUnderTest) -> None:
@@ -206,9 +260,17 @@ def test_a_shrinking_list_is_held_until_a_second_person_confirms_it(lists: ListU
     assert "applied: 5 accepted" in lists.push("--confirm", "few", "--by", "op2"), (
         "the same confirmation gets the same receipt"
     )
-    lists.push("--confirm", "few", "--by", "op3", fails="not held")
+    lists.push(
+        "--confirm",
+        "few",
+        "--by",
+        "op3",
+        fails="the batch is not held. see its result: somebody else may have confirmed it: ninezero push --result few",
+    )
     lists.push(lists.csv(people[:6]), "--days", "5")
-    lists.push("--confirm", "none", "--by", "op2", fails="a later batch")
+    lists.push(
+        "--confirm", "none", "--by", "op2", fails="a later batch of the list was applied since. push the files again"
+    )
     wait_until_applied()
     assert lists.outcomes(people[0], people[5], people[29]) == ["refer", "refer", "clear"]
 
@@ -220,7 +282,10 @@ def test_a_withdrawal_for_mistake_corrects_each_alert_once(lists: ListUnderTest)
     assert lists.outcomes(people[0], people[0], people[1]) == ["refer"] * 3
     call = (lists.csv([people[0], people[8]]), "--withdraw", "--reason", "mistake", "--batch-id", "w1")
     shown = lists.push(*call)
-    assert "file 1 row 3: not_listed" in shown and "1 rejected, 1 withdrawn" in shown
+    assert (
+        "file 1 row 3: rejected (not_listed): the list has no such entry" in shown
+        and "1 rejected, 1 withdrawn" in shown
+    )
     wait_until_applied()
     assert lists.outcomes(people[0], people[1]) == ["clear", "refer"]
 
@@ -284,7 +349,7 @@ def test_a_renewal_does_not_unlist_people_for_what_was_observed_before_it(lists:
     after_the_first = datetime.now(UTC)
     assert late.outcome(people[0], after_the_first) == "refer"
     assert late.outcome(people[0], offline) == "refer"  # observed before the first push
-    assert "0 accepted, 3 duplicate" in lists.push(path)
+    assert "0 accepted, 3 duplicate" in lists.push(path, "--again")
     for renewal in (
         ("--full",),
         (),
@@ -375,16 +440,19 @@ def test_a_wrong_command_line_is_answered_in_one_line(
         monkeypatch.setenv(name, value)
     for arguments, line in (
         ((), "name the files to push"),
-        ((path,), "--category must be one of"),
-        ((path, *WHO[:4], "--list", "l", "--basis", "x", "--by", person), "--by is missing or wrong"),
+        ((path,), "missing: --authority (health authority that pushes: cdc-jiyang), --list ("),
+        ((path, "--category", person, *WHO[:2]), "--category must be one of"),
+        ((path, *who, "--by", "王"), "(no Chinese characters: write pinyin or a code), such as wang"),
+        ((path, *WHO[:4], "--list", "l", "--basis", "x", "--by", person), "--by is wrong: use letters A to Z"),
         ((path, *who, "--withdraw"), "go together"),
         ((path, *who, "--withdraw", "--full", "--reason", "mistake"), "exclude each other"),
-        ((path, *who, "--withdraw", "--reason", person), "--reason is missing or wrong"),
+        ((path, *who, "--withdraw", "--reason", person), "--reason must be one of expired, cleared, mistake"),
         ((path, *who, "--map", person), "--map is FIELD=COLUMN"),
         ((path, *who, "--valid-from", person), "--valid-from is not a time"),
         ((f"{lists.system.folder}/{person}", *who), "there is no such file"),
         ((path, *who, "--days", person), "--days is missing or wrong"),
-        (("--confirm", "b1"), "--by is missing"),
+        (("--confirm", "b1"), "missing: --by (person who pushes: wang)"),
+        ((path, *who, "--batch-id", person), "--batch-id is wrong: use letters"),
         ((path, *who, f"--{person}"), "no such command, option or argument"),
     ):
         monkeypatch.setattr(sys, "argv", ["ninezero", "push", *arguments])

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import re
-import select
 import signal
-import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,77 +16,12 @@ from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 from tests.integration.edge.test_device_faults import deployment_settings, records
-from tests.support import NINEZERO, free_port, wait_for
+from tests.support import free_port, wait_for
+from tests.typist import Typist
 
+DEVICE = ("device", "--site", "road-01", "--device", "gate-a")
 ID, OTHER, PLATE = "440524188001010014", "11010519491231002X", "鲁A12345"
 MRZ = ["P<UTOERIKSSON<<ANNA<MARIA<<<<<<<<<<<<<<<<<<<", "L898902C36UTO7408122F1204159ZE184226B<<<<<10"]
-
-
-class Typist:
-    """A person at the terminal of a device."""
-
-    def __init__(self, settings: Settings, **more: str) -> None:
-        env = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")}, "TERM": "xterm", "LC_ALL": "C.UTF-8",
-            "NINEZERO_KAFKA": settings.kafka, "NINEZERO_ORDER": "T", "NINEZERO_TOPIC_PREFIX": settings.topic_prefix,
-            "NINEZERO_SUNSET": settings.sunset.isoformat(), "NINEZERO_KEYS": str(settings.keys),
-            "NINEZERO_OUTBOX": str(settings.outbox), **more,
-        }  # fmt: skip
-        self.master, slave = pty.openpty()
-        termios.tcsetwinsize(slave, (40, 100))
-        self.before = termios.tcgetattr(slave)
-        self.slave, self.output = slave, b""
-        self.process = subprocess.Popen(
-            [NINEZERO, "device", "--site", "road-01", "--device", "gate-a"],
-            stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, preexec_fn=lambda: _control(slave),
-        )  # fmt: skip
-        self.sees("? for help")
-
-    def types(self, text: str | bytes) -> None:
-        os.write(self.master, text if isinstance(text, bytes) else text.encode())
-
-    def screen(self) -> str:
-        """Returns what the screen shows now."""
-        while select.select([self.master], [], [], 0.05)[0]:
-            try:
-                self.output += os.read(self.master, 65_536)
-            except OSError:  # the device has ended
-                break
-        rows = [""]
-        for part in re.findall(
-            r"\x1b\[2K|\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", self.output.decode(errors="replace")
-        ):
-            if part == "\n":
-                rows.append("")
-            elif part == "\x1b[2K":
-                rows[-1] = ""
-            elif part[0] not in "\x1b\r":
-                rows[-1] += part
-        return "\n".join(rows)
-
-    def sees(self, *some: str, seconds: float = 20) -> None:
-        try:
-            wait_for(lambda: all(one in self.screen() for one in some), seconds, f"{some} on the screen")
-        except AssertionError as error:
-            raise AssertionError(f"{error}:\n{self.screen()}") from None
-
-    def ends(self, status: int) -> None:
-        wait_for(lambda: self.screen() and self.process.poll() is not None, 30, "the device to end")
-        assert self.process.returncode == status, self.screen()
-        assert termios.tcgetattr(self.slave) == self.before, "the terminal is restored"
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
-
-
-def _control(slave: int) -> None:
-    import fcntl
-
-    fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test that runs in the background inherits an ignored SIGINT
 
 
 @pytest.fixture
@@ -107,7 +36,7 @@ def open_terminal(settings: Settings) -> Iterator[Any]:
     typists: list[Typist] = []
 
     def opened(**more: str) -> Typist:
-        typists.append(Typist(settings, **more))
+        typists.append(Typist(settings, DEVICE, "? for help", **more))
         return typists[-1]
 
     yield opened

@@ -125,3 +125,20 @@ def test_every_path_of_the_repository_that_a_document_names_exists(document: Pat
     named = re.findall(r"`((?:agents|deploy|docs|ninezero|schemas|streams|tests)/[\w./-]*)`", document.read_text())
     of_kubectl = "deploy/ninezero-"  # a Deployment, not a path
     assert [path for path in named if not path.startswith(of_kubectl) and not (ROOT / path).exists()] == []
+
+
+ENDLESS = re.compile(
+    r"(ninezero (worker|device|gateway|alerts follow)\b|ninezero demo(?!.*--once)|prometheus --config|make board)"
+)
+
+
+@pytest.mark.parametrize("document", WITH_COMMANDS, ids=relative)
+def test_a_command_that_never_ends_is_the_last_of_its_block_or_runs_in_the_background(document: Path) -> None:
+    for block in re.findall(r"^ *```(?:sh|console|bash)\n(.*?)^ *```", document.read_text(), re.M | re.S):
+        lines = [line for line in block.splitlines() if line.strip() and not line.strip().startswith("#")]
+        blocking = [
+            line
+            for line in lines[:-1]
+            if ENDLESS.match(line.strip()) and not re.search(r"&(?!&|>)", re.sub(r"\d>&\d", "", line))
+        ]
+        assert blocking == [], "the next lines would never run"

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
+from ninezero.streams.edge.bilingual import Bilingual
+
 
 class FormattedValue(NamedTuple):
     """The value of a workbook's cell that shows something else than its value. The repr shows neither.
@@ -45,7 +47,34 @@ MAX_COLUMNS = 16_384
 
 
 class UnreadableTable(Exception):
-    """Says why a file cannot be read and what to do. The message quotes nothing of the file, and not its name."""
+    """Says why a file cannot be read and what to do. The message quotes nothing of the file, and not its name.
+
+    Args:
+        text: the message in both languages, or in English alone.
+    """
+
+    def __init__(self, text: Bilingual | str) -> None:
+        self.text = text if isinstance(text, Bilingual) else Bilingual(text, text)
+        super().__init__(self.text.en)
+
+
+class WrongSheet(UnreadableTable):
+    """The sheet is not the list, or no sheet is known to be."""
+
+    def __init__(self, problem: Bilingual, choice: Bilingual) -> None:
+        super().__init__(Bilingual(f"{problem.zh}：{choice.zh}", f"{problem.en}: {choice.en}"))
+
+
+class HiddenParts(UnreadableTable):
+    """It has to be decided what becomes of rows or columns that the sheet does not show."""
+
+    def __init__(self, problem: Bilingual) -> None:
+        super().__init__(
+            Bilingual(
+                f"{problem.zh}：请在文件中显示出来，或用 --hidden include 读取、--hidden skip 略过",
+                f"{problem.en}: show them in the file, or give --hidden include to read them or --hidden skip to leave them out",
+            )
+        )
 
 
 class SparseRow(NamedTuple):

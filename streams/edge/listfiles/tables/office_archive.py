@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from xml.parsers import expat
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 
+from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.listfiles.tables.cells import UnreadableTable
 
 MAX_UNPACKED_BYTES = 1 << 30
@@ -18,8 +19,14 @@ MAX_UNPACKED_BYTES = 1 << 30
 MAX_DEPTH = 64
 """Nested elements. The parser keeps each open element in memory; workbooks nest about ten."""
 
-DAMAGED = "the workbook is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8"
-TOO_LARGE = "the workbook unpacks to more than a list needs: save the sheet alone as CSV UTF-8"
+DAMAGED = Bilingual(
+    "表格文件已损坏：请用 Excel 或 WPS 打开，另存为 .xlsx 或 CSV UTF-8",
+    "the workbook is damaged: open it in Excel or WPS and save it again as .xlsx or CSV UTF-8",
+)
+TOO_LARGE = Bilingual(
+    "表格文件解压后太大：请把这张表单独存为 CSV UTF-8",
+    "the workbook unpacks to more than a list needs: save the sheet alone as CSV UTF-8",
+)
 
 _MAX_RATIO = 250
 """Unpacked bytes for each byte of the file, if the unpacked size is large. Sheets of blank rows reach about 25, deflate can reach
@@ -66,14 +73,16 @@ def open_archive(path: Path) -> ZipFile:
     archive = ZipFile(path)
     parts = archive.infolist()
     limit = min(MAX_UNPACKED_BYTES, max(_MAX_SMALL_PART_BYTES, _MAX_RATIO * path.stat().st_size))
-    problem = ""
+    problem: Bilingual | None = None
     if any(part.flag_bits & 1 for part in parts):
-        problem = "it is protected by a password: remove the password and save it again"
+        problem = Bilingual(
+            "文件有密码：请去掉密码后另存", "it is protected by a password: remove the password and save it again"
+        )
     elif sum(part.file_size for part in parts) > limit:  # zipfile unpacks no more bytes than the directory declares
         problem = TOO_LARGE
     elif any(part.compress_type not in (ZIP_STORED, ZIP_DEFLATED) for part in parts):
         problem = DAMAGED
-    if problem:
+    if problem is not None:
         archive.close()
         raise UnreadableTable(problem)
     return archive
@@ -154,5 +163,8 @@ def local_name(name: str) -> str:
 
 def _reject_doctype(*_: Any) -> None:
     raise UnreadableTable(
-        "the workbook has a document type declaration, which Excel never writes: save it again in Excel"
+        Bilingual(
+            "文件中有 Excel 不会写的文档类型声明：请用 Excel 另存",
+            "the workbook has a document type declaration, which Excel never writes: save it again in Excel",
+        )
     )

@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 
+from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.listfiles.tables.cells import MAX_COLUMNS, SparseRow, TableRow, UnreadableTable
 from ninezero.streams.edge.listfiles.tables.notes import is_note
 from ninezero.streams.edge.text_encoding import detect_encoding
@@ -65,7 +66,10 @@ class TextTable:
                 number += 1
                 if len(line) >= MAX_ROW_CHARACTERS:
                     raise UnreadableTable(
-                        f"row {number} has over {MAX_ROW_CHARACTERS:,} characters: no list has such a row, correct it"
+                        Bilingual(
+                            f"第 {number} 行超过 {MAX_ROW_CHARACTERS:,} 个字符：名单不会有这样的行，请更正",
+                            f"row {number} has over {MAX_ROW_CHARACTERS:,} characters: no list has such a row, correct it",
+                        )
                     )
                 if '"' in line:
                     cells = _split_quoted(line, lines, self._separator, width)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 from zipfile import ZipFile
 
+from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.listfiles.tables.cell_values import (
     CellDecoder,
     SharedStrings,
     read_formats,
     read_shared_strings,
 )
-from ninezero.streams.edge.listfiles.tables.cells import SparseRow, TableRow, UnreadableTable
+from ninezero.streams.edge.listfiles.tables.cells import SparseRow, TableRow, UnreadableTable, WrongSheet
 from ninezero.streams.edge.listfiles.tables.office_archive import TOO_LARGE, elements, open_archive, relations
 from ninezero.streams.edge.listfiles.tables.sheet_rows import read_rows, survey_sheet
 from ninezero.streams.edge.listfiles.tables.sheet_survey import covered_columns, spread_merged
@@ -29,7 +30,10 @@ _SHEETS_SHOWN = 12
 _LONG_WORD = re.compile("[0-9A-Za-z]{5,}")
 _LAST_HEAD_ROW = 1000
 """No header is searched after this row. Blank rows count."""
-_NO_WORKBOOK = "it is not an .xlsx workbook: open it in Excel or WPS and save it as .xlsx or CSV UTF-8"
+_NO_WORKBOOK = Bilingual(
+    "不是 .xlsx 文件：请用 Excel 或 WPS 打开，另存为 .xlsx 或 CSV UTF-8",
+    "it is not an .xlsx workbook: open it in Excel or WPS and save it as .xlsx or CSV UTF-8",
+)
 
 
 class SheetInfo(NamedTuple):
@@ -137,17 +141,22 @@ def _read_sheets(archive: ZipFile, main: str) -> tuple[list[SheetInfo], bool]:
 def _select_sheet(sheets: list[SheetInfo], filled: list[SheetInfo], wanted: str | None) -> SheetInfo:
     if wanted is None:
         if not filled:
-            raise UnreadableTable(f"every visible sheet is empty: {give_a_sheet(sheets)}")
+            raise WrongSheet(Bilingual("可见的工作表都是空的", "every visible sheet is empty"), give_a_sheet(sheets))
         return filled[0]
     for info in sheets:
         if info.name == wanted:
             return info
         if str(info.number) == wanted and wanted not in [other.name for other in sheets]:
             return info
-    raise UnreadableTable(f"it has no sheet of that name: {give_a_sheet(sheets)}")
+    raise WrongSheet(Bilingual("没有这个名称的工作表", "it has no sheet of that name"), give_a_sheet(sheets))
 
 
-def give_a_sheet(sheets: Sequence[SheetInfo]) -> str:
+def give_a_sheet(sheets: Sequence[SheetInfo]) -> Bilingual:
     """Returns the remedy that names the sheets of a workbook."""
-    more = f" and {len(sheets) - _SHEETS_SHOWN} more" if len(sheets) > _SHEETS_SHOWN else ""
-    return f"give --sheet with the name or number of a sheet: {', '.join(map(str, sheets[:_SHEETS_SHOWN]))}{more}"
+    left = len(sheets) - _SHEETS_SHOWN
+    more = Bilingual(f" 等 {len(sheets)} 张", f" and {left} more") if left > 0 else Bilingual("", "")
+    named = ", ".join(map(str, sheets[:_SHEETS_SHOWN]))
+    return Bilingual(
+        f"用 --sheet 写工作表的名称或序号：{named}{more.zh}",
+        f"give --sheet with the name or number of a sheet: {named}{more.en}",
+    )

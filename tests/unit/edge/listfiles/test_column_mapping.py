@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ninezero.streams.edge.listfiles.column_mapping import ColumnMapping
+from ninezero.streams.edge.listfiles.errors import ListFileError
 from ninezero.streams.edge.listfiles.list_file import open_list_file
 from tests.unit.edge.listfiles.reading import (
     ID,
@@ -65,7 +66,7 @@ def test_two_columns_of_one_field_are_rejected(write_file: Any) -> None:
 
 def test_a_table_without_a_known_header_needs_a_mapping(write_file: Any) -> None:
     path = write_file(f"张三,{ID},{PHONE}\n")
-    assert "give a mapping" in error_line(lambda: open_list_file(path))
+    assert "give --map id=B --map phone=C" in error_line(lambda: open_list_file(path))
     found = lines_of(path, mapping=ColumnMapping(id="b", phone=3))
     assert [(line.row, line.push.tokens.id) for line in found] == [(1, tokens("id", ID))]
 
@@ -79,6 +80,45 @@ def test_a_mapping_names_headers_and_nothing_else_is_read(write_file: Any) -> No
 def test_columns_by_position_start_below_a_known_header_or_at_the_given_row(write_file: Any) -> None:
     assert [line.row for line in lines_of(write_file(f"身份证号\n{ID}"), mapping=ColumnMapping(id="A"))] == [2]
     assert [line.row for line in lines_of(write_file(f"DOC\n{ID}"), mapping=ColumnMapping(id=1, first_row=2))] == [2]
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        (f"Naam,Nummer,Telefoon,Auto\n张三,{ID},{PHONE},鲁A12345\n", {"id": "B", "phone": "C", "plate": "D"}),
+        (f"x,y\n{ID},无\n", {"id": "A"}),
+        (f"x,y\n{ID},11010519491231002X\n", {}),  # either could be the person's
+        ("x,y\n张三,李四\n", {}),
+    ],
+)
+def test_an_unknown_header_is_answered_with_the_options_that_the_content_suggests(
+    write_file: Any, table: str, columns: dict[str, str]
+) -> None:
+    with pytest.raises(ListFileError) as raised:
+        open_list_file(write_file(table))
+    assert (raised.value.asks, raised.value.suggested) == ("columns", columns)
+    options = " ".join(f"--map {field}={letters}" for field, letters in columns.items())
+    assert (options or "--map id=C") in str(raised.value) and (options or "--map id=C") in raised.value.chinese
+    assert ID not in str(raised.value) and "{" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "read"),
+    [
+        (["Nr,Nummer", f"1,{ID}"], [2]),
+        (["附件：名单", "Nr,Nummer", f"1,{ID}"], [3]),  # a title above the header
+        ([f"1,{ID}", f"2,{ID}"], [1, 2]),  # no header
+        (["1,无", f"2,{ID}"], [1, 2]),  # a person without a number is a person
+        (["Nr,Nummer"], []),  # a header alone, to empty a list
+    ],
+)
+def test_a_header_above_columns_that_are_given_by_letters_is_no_person(
+    write_file: Any, rows: list[str], read: list[int]
+) -> None:
+    path = write_file("\n".join(rows) + "\n")
+    assert [line.row for line in lines_of(path, mapping=ColumnMapping(id="B"))] == read
+    described = open_list_file(path, mapping=ColumnMapping(id="B")).describe()
+    assert ("is read as the header" in described.en) == ("Nummer" in "".join(rows)) == ("当作表头" in described.zh)
 
 
 @pytest.mark.parametrize(

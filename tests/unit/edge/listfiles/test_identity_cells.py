@@ -15,8 +15,9 @@ from ninezero.schemas.events import PushTokens
 from ninezero.streams.edge.device.travellers import Traveller, pseudonymise
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.listfiles.document_types import _TYPES, document_type
+from ninezero.streams.edge.listfiles.explanations import FINDINGS
 from ninezero.streams.edge.listfiles.identity_cells import row_tokens
-from ninezero.streams.edge.listfiles.remedies import REMEDIES, remedy
+from ninezero.streams.edge.listfiles.remedies import remedy
 from tests.unit.edge.listfiles.reading import ID, PHONE, RING, lines_of, tokens
 
 OTHER, TODAY = "440524188001010014", date(2020, 2, 3)
@@ -54,7 +55,7 @@ def test_the_document_type_chooses_what_a_number_is(
     [line] = lines_of(write_file(f"证件类型|{header}|车牌号\n{kind}|{number}|\n"))
     assert (line.push.tokens, line.findings) == (line_tokens(**expected or {}), findings)
     assert line.code == (None if expected else "no_token")
-    assert all(finding.rpartition(":")[2] in REMEDIES for finding in findings)
+    assert all(finding.rpartition(":")[2] in FINDINGS for finding in findings)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_an_unknown_type_refuses_the_whole_line(write_file: Any) -> None:
 
 def test_a_finding_of_a_typed_number_names_the_column_of_the_number() -> None:
     columns = {"document": "C", "document_type": "B", "phone": "D"}
-    assert remedy("passport:no_issuing_state", columns).startswith("column C: give the issuing state")
-    assert remedy("phone:phone_invalid", columns).startswith("column D: ")
+    assert remedy("passport:no_issuing_state", columns).en.startswith("column C: give the issuing state")
+    assert remedy("phone:phone_invalid", columns).en.startswith("column D: ")
 
 
 def test_columns_of_their_own_are_not_changed_by_the_type(write_file: Any) -> None:

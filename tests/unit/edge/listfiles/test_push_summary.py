@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import stat
 from pathlib import Path
 from typing import Any, get_args
 
-from ninezero.schemas.events import LineCode, QualityFlag
+from ninezero.schemas.events import BatchCode, ConfirmationCode, HoldCode, LineCode, QualityFlag
 from ninezero.streams.edge.documents.checks import check
+from ninezero.streams.edge.listfiles.explanations import BATCH_CODES, CONFIRMATION_CODES, FINDINGS, LINE_CODES
 from ninezero.streams.edge.listfiles.list_file import open_list_file
 from ninezero.streams.edge.listfiles.push_lines import read_lines
 from ninezero.streams.edge.listfiles.push_summary import summarise, write_rejects
-from ninezero.streams.edge.listfiles.remedies import REMEDIES, kind_of, remedy
+from ninezero.streams.edge.listfiles.remedies import explanation, kind_of, remedy
 from tests.unit.edge.listfiles.reading import (
     ID,
     OPTIONS,
@@ -31,22 +33,34 @@ def test_the_summary_counts_and_the_rejects_file_lists_each_row(write_file: Any,
     assert (summary.lines, summary.parts, summary.accepted) == (4, 1, 2)
     assert summary.codes == {"no_token": 1, "expired": 1}
     assert summary.findings == {"id:checksum_failed": 1, "phone:phone_invalid": 1}
-    compare, write_a_number = "column A: " + REMEDIES["checksum_failed"], "column B: " + REMEDIES["phone_invalid"]
+    compare, write_a_number = (
+        "column A: " + FINDINGS["checksum_failed"].remedy.en,
+        "column B: " + FINDINGS["phone_invalid"].remedy.en,
+    )
     assert list(csv.reader(io.StringIO(path.read_text("utf-8-sig")))) == [
         ["file", "row", "code", "findings", "what_to_do"], ["2", "3", "", "id:checksum_failed", compare],
-        ["2", "4", "no_token", "", "columns A, B: " + REMEDIES["no_token"]],
-        ["2", "5", "expired", "phone:phone_invalid", f"column C: {REMEDIES['expired']}; {write_a_number}"],
+        ["2", "4", "no_token", "", "columns A, B: " + LINE_CODES["no_token"].remedy.en],
+        ["2", "5", "expired", "phone:phone_invalid", f"column C: {LINE_CODES['expired'].remedy.en}; {write_a_number}"],
     ]  # fmt: skip
     assert path.read_bytes().startswith(b"\xef\xbb\xbf") and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_every_code_and_flag_of_a_line_has_a_remedy() -> None:
-    scanned = {flag for flag in get_args(QualityFlag) if flag.startswith("mrz_") or flag == "document_expired"}
-    assert {*get_args(LineCode), *get_args(QualityFlag)} - scanned <= REMEDIES.keys()
+def test_every_code_of_a_push_is_explained_in_both_languages() -> None:
+    codes = {*get_args(HoldCode)}.union(*(get_args(one) or (one,) for one in get_args(BatchCode)))
+    assert set(BATCH_CODES) == codes and set(CONFIRMATION_CODES) == set(get_args(ConfirmationCode))
+    assert set(LINE_CODES) == set(get_args(LineCode)) and set(get_args(QualityFlag)) <= FINDINGS.keys()
+    every = [*BATCH_CODES.values(), *CONFIRMATION_CODES.values(), *LINE_CODES.values(), *FINDINGS.values()]
+    for text in (text for one in every for text in (one.meaning, one.remedy)):
+        assert re.search("[\u4e00-\u9fff]", text.zh) and re.search("[a-z]{2}", text.en), text
+    assert all(one.command for one in [*BATCH_CODES.values(), *CONFIRMATION_CODES.values()])
+
+
+def test_a_remedy_names_the_column_of_its_finding() -> None:
     assert remedy("same as row 12 of file 1", {}) == remedy("same as row 7", {"id": "A"}) != remedy("other", {})
     assert kind_of("same as row 12 of file 1") == kind_of("same as row 7") == "same as row"
-    assert remedy("phone:a_new_flag", {"phone": "AB"}) == "column AB: check it"
-    assert remedy("row:shifted", {"id": "A"}) == REMEDIES["shifted"]
+    assert remedy("phone:a_new_flag", {"phone": "AB"}) == ("AB 列：请核对", "column AB: check it")
+    assert remedy("row:shifted", {"id": "A"}) == FINDINGS["shifted"].remedy
+    assert explanation("same as row 7") == explanation("same as row")
 
 
 def test_a_rejects_file_that_cannot_be_completed_leaves_the_old_one(write_file: Any, tmp_path: Path) -> None:

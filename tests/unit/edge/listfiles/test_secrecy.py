@@ -36,7 +36,7 @@ def outputs(path: Path, folder: Path, **opening: Any) -> Iterator[str]:
     rejects = folder / "rejects.csv"
     try:
         file = open_list_file(path, **opening)
-        yield file.describe() + repr(file) + repr(file._layout) + repr(file._table)
+        yield str(file.describe()) + repr(file) + repr(file._layout) + repr(file._table)
         yield from (repr(row) for row in file.rows())
         yield repr(summarise(read_lines([file], RING, OPTIONS, check), 300))
         write_rejects(rejects, read_lines([file], RING, OPTIONS, check), [file])

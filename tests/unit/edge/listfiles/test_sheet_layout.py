@@ -189,8 +189,8 @@ def test_hidden_rows_take_part_only_if_that_was_said(make_workbook: Any, attribu
     )
     assert ids_of(lines_of(path, hidden="include")) == [person(2, ID), person(3, OTHER), person(4, THIRD)]
     assert ids_of(lines_of(path, hidden="skip")) == [person(3, OTHER)]
-    assert "2 hidden rows included" in open_list_file(path, hidden="include").describe()
-    assert "2 hidden rows left out" in open_list_file(path, hidden="skip").describe()
+    assert "2 hidden rows included" in open_list_file(path, hidden="include").describe().en
+    assert "2 hidden rows left out" in open_list_file(path, hidden="skip").describe().en
 
 
 def test_rows_that_a_filter_hides_are_not_withdrawn_untold(make_workbook: Any) -> None:
@@ -228,7 +228,7 @@ def test_hidden_rows_that_are_blank_or_above_the_header_need_no_choice(make_work
 
     path = make_workbook([["填表要求"], *ROWS], change=change)
     assert [row for row, _ in ids_of(lines_of(path))] == [3, 4, 5]
-    assert open_list_file(path).describe() == "columns id B, phone C, valid_to D"
+    assert open_list_file(path).describe().en == "columns id B, phone C, valid_to D"
 
 
 @pytest.mark.parametrize("attributes", [{"hidden": True}, {"hidden": True, "outlineLevel": 1}, {"width": 0.01}])
@@ -240,7 +240,7 @@ def test_a_hidden_column_is_read_only_if_that_was_said(make_workbook: Any, attri
     path = make_workbook(ROWS, change=change)
     message = error_line(lambda: open_list_file(path))
     assert "1 hidden column, D (`valid_to`)" in message and "--hidden include" in message
-    assert open_list_file(path, hidden="include").describe() == "columns id B, phone C, valid_to D (hidden)"
+    assert open_list_file(path, hidden="include").describe().en == "columns id B, phone C, valid_to D (hidden)"
     assert open_list_file(path, hidden="skip").columns == {"id": "B", "phone": "C"}
     assert open_list_file(path, mapping=ColumnMapping(id="B", valid_to="D")).columns == {"id": "B", "valid_to": "D"}
 
@@ -324,7 +324,7 @@ def test_sheets_that_are_not_read_are_named(make_workbook: Any) -> None:
     assert (
         open_list_file(path)
         .describe()
-        .endswith("; 1 other sheet not read: 2 (二街道), 3 (hidden, 字典); name one with --sheet")
+        .en.endswith("; 1 other sheet not read: 2 (二街道), 3 (hidden, 字典); name one with --sheet")
     )
 
 

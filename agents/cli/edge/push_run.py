@@ -1,0 +1,239 @@
+"""One push, from the files to the receipt: reads, shows what is understood, asks, and sends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ninezero.agents.cli.console import CommandError
+from ninezero.agents.cli.edge.push_dialog import Dialog
+from ninezero.agents.cli.edge.push_report import counts_text, print_receipt, row_report
+from ninezero.agents.cli.edge.push_request import PushRequest
+from ninezero.schemas.events import PushBatch, PushReceipt, is_identifier
+from ninezero.streams.edge.bilingual import Bilingual, Language
+from ninezero.streams.edge.documents.checks import check
+from ninezero.streams.edge.documents.key_ring import KeyRing
+from ninezero.streams.edge.listfiles import push_texts as texts
+from ninezero.streams.edge.listfiles.batch_parts import header_bytes
+from ninezero.streams.edge.listfiles.errors import ListFileError
+from ninezero.streams.edge.listfiles.list_file import ListFile, open_list_file
+from ninezero.streams.edge.listfiles.list_sheets import Hidden
+from ninezero.streams.edge.listfiles.push_client import earlier_receipts, push_batch
+from ninezero.streams.edge.listfiles.push_lines import CheckedLine, PushOptions, open_end, read_lines
+from ninezero.streams.edge.listfiles.push_summary import PushSummary, summarise, write_rejects
+from ninezero.streams.edge.listfiles.same_entries import SameEntries
+from ninezero.streams.edge.listfiles.sent_batches import BatchContent, sent_before
+from ninezero.streams.settings import Settings, not_set
+
+_PLACEHOLDER = "check"
+"""The names in the head of a batch that is checked and never sent."""
+
+
+def run_push(settings: Settings, request: PushRequest, now: datetime, language: Language) -> None:
+    """Pushes files, or checks them only.
+
+    Raises:
+        UserError: something is missing or wrong, Kafka does not answer, or the batch is held or rejected.
+    """
+    dialog = Dialog(language) if Dialog.possible() else None
+    if settings.keys is None:
+        raise not_set("NINEZERO_KEYS")
+    ring = KeyRing.load(settings.keys)
+    request.complete(dialog, language)
+    _Push(settings, ring, request, now, dialog, language).run()
+
+
+class _Push:
+    """One push. It reads the files up to four times: to check and summarise them, to show findings, to send, to write the rejects file."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ring: KeyRing,
+        request: PushRequest,
+        now: datetime,
+        dialog: Dialog | None,
+        language: Language,
+    ) -> None:
+        self._settings, self._ring, self._request, self._now = settings, ring, request, now
+        self._dialog, self._language = dialog, language
+        self._zone = ZoneInfo(settings.timezone)
+        self._files: list[ListFile] = []
+        self._options = PushOptions(
+            cast(Any, request.mode), request.category, now, self._zone, _time(request.since, language), request.days
+        )
+        self._same: SameEntries | None = None
+        """Which lines are the same entry. Known after the first reading; None for a withdrawal."""
+
+    def run(self) -> None:
+        """Shows what is in the files; unless they are only checked, sends them and prints the receipt."""
+        request = self._request
+        self._files = self._open()
+        head = self._head()
+        summary, content = self._summarise(head)
+        if self._dialog and request.mode != "withdraw" and request.days is None and summary.codes["no_window"]:
+            days = self._dialog.days(summary.codes["no_window"])
+            if days is not None:
+                request.days, request.answered = days, True
+                self._options = self._options._replace(days=days)
+                summary, content = self._summarise(head)
+        for file in self._files:
+            self._say(texts.FILE, number=file.number, what=file.describe())
+            if request.days and request.mode != "withdraw" and "valid_to" not in file.fields:
+                self._say(texts.FILE, number=file.number, what=texts.DAYS_FOR_EVERY_ROW)
+        print(counts_text(summary, self._language))
+        if request.check:
+            self._report_rows(request.rejects or Path(f"rejects-{content.batch_id()}.csv"), {}, summary, sent=False)
+            self._say(texts.NOTHING_SENT)
+            return
+        head = msgspec.structs.replace(head, declared_lines=summary.lines)
+        if self._dialog and not request.yes:
+            self._confirm(summary)
+        receipt = self._send(head, summary, content)
+        if receipt is None:
+            return
+        path = request.rejects or Path(f"rejects-{receipt.batch_id}.csv")
+        codes = {reject.line: reject.code for reject in receipt.rejects}
+        self._report_rows(path, cast(dict[int, str], codes), summary, sent=True)
+        print_receipt(receipt, self._language)
+        if request.answered:
+            self._say(texts.NEXT_TIME, command=request.command())
+
+    def _send(self, head: PushBatch, summary: PushSummary, content: BatchContent) -> PushReceipt | None:
+        """Sends the batch and returns its receipt; None if it was sent before and its receipt is printed."""
+        request = self._request
+        if not request.batch_id:
+            before = sent_before(content, earlier_receipts(self._settings), head.authority, head.list)
+            if before.standing is not None and not request.again:
+                self._say(
+                    texts.SENT_BEFORE, batch=before.standing.batch_id, by=before.standing.by,
+                    at=f"{before.standing.at:%Y-%m-%dT%H:%M:%SZ}",
+                )  # fmt: skip
+                if self._dialog is None or request.yes or not self._dialog.agrees(texts.ASK_AGAIN):
+                    print_receipt(before.standing, self._language)
+                    return None
+            number = request.sequence or max(head.sequence, before.last_sequence + 1)
+            head = msgspec.structs.replace(head, batch_id=before.batch_id, sequence=number)
+        parts = texts.PARTS.format(parts=summary.parts) if summary.parts > 1 else ""
+        self._say(texts.SENDING, batch=head.batch_id, sequence=head.sequence, parts=parts)
+        try:
+            return push_batch(
+                self._settings, head, self._lines(), part_count=summary.parts, progress=_progress(summary.lines)
+            )
+        except KeyboardInterrupt:
+            print(f"\n{texts.INTERRUPTED.of(self._language, batch=head.batch_id)}", file=sys.stderr, flush=True)
+            raise
+
+    def _open(self) -> list[ListFile]:
+        """Opens the files. On a terminal, a question that a file raises is asked, and the files are opened again."""
+        request = self._request
+        mapping = request.column_mapping(self._language)
+        while True:
+            try:
+                return [
+                    open_list_file(path, number, mapping, request.sheet, cast(Hidden | None, request.hidden or None))
+                    for number, path in enumerate(request.files, 1)
+                ]
+            except ListFileError as error:
+                if self._dialog is None or not error.asks:
+                    raise
+                self._dialog.say(Bilingual(error.chinese, str(error)))
+                request.answered = True
+                if error.asks == "hidden":
+                    request.hidden = self._dialog.choice(texts.ASK_HIDDEN, texts.HIDDEN)
+                elif error.asks == "sheet":
+                    request.sheet = self._dialog.sheet()
+                else:
+                    found = self._dialog.columns(error.suggested)
+                    request.columns, request.mapping = [f"{field}={column}" for field, column in found.items()], None
+                    mapping = request.column_mapping(self._language)
+
+    def _head(self) -> PushBatch:
+        request = self._request
+        checked = request.check
+        fields = {
+            "batch_id": request.batch_id or _PLACEHOLDER,
+            "authority": _PLACEHOLDER if checked else request.authority,
+            "pushed_by": _PLACEHOLDER if checked else request.by,
+            "list": request.list_ if is_identifier(request.list_) else _PLACEHOLDER,
+            "category": request.category,
+            "mode": request.mode,
+            "sequence": request.sequence or int(self._now.timestamp() * 1000),
+            "issued_at": self._now,
+            "legal_basis": _PLACEHOLDER if checked else request.basis,
+            "purpose": "epidemic_control",
+            "declared_lines": 0,
+            "withdraw_reason": request.reason or None,
+            "lines": [],
+        }
+        return msgspec.convert(fields, PushBatch)
+
+    def _summarise(self, head: PushBatch) -> tuple[PushSummary, BatchContent]:
+        self._same = None if head.mode == "withdraw" else SameEntries(head.category, self._now)
+        day = self._now.astimezone(self._zone).date()
+        content = BatchContent(head, day, self._options.days, open_end(self._options))
+        plain = read_lines(self._files, self._ring, self._options, check)
+        size = header_bytes(msgspec.structs.replace(head, batch_id="x" * 64))
+        return summarise(plain, size, self._same, content), content
+
+    def _lines(self) -> Iterator[CheckedLine]:
+        return read_lines(self._files, self._ring, self._options, check)
+
+    def _confirm(self, summary: PushSummary) -> None:
+        """Shows what would be sent, and asks."""
+        request = self._request
+        if summary.codes or summary.findings:
+            row_report(self._annotated({}), self._files, self._language).print(sent=False)
+        mode = texts.MODES[request.mode]
+        if request.reason:
+            mode = texts.WITH_REASON.format(mode=mode, reason=texts.REASONS[request.reason])
+        category = texts.CATEGORIES[request.category]
+        self._say(
+            texts.BATCH, mode=mode, authority=request.authority, list=request.list_, category=category, by=request.by, basis=request.basis
+        )  # fmt: skip
+        if self._dialog is not None and not self._dialog.agrees(texts.ASK_SEND):
+            raise CommandError(texts.NOTHING_SENT.of(self._language))
+
+    def _annotated(self, codes: dict[int, str]) -> Iterator[CheckedLine]:
+        """Yields the lines with the codes that are known: of the receipt, and of lines that are the same entry."""
+        for line in self._same.annotated(self._lines()) if self._same is not None else self._lines():
+            yield line._replace(code=cast(Any, codes.get(line.push.line, line.code)))
+
+    def _report_rows(self, path: Path, codes: dict[int, str], summary: PushSummary, sent: bool) -> None:
+        """Prints the rows that were rejected or have findings, and writes the rejects file, if there are any."""
+        if not (summary.codes or summary.findings or codes):
+            return
+        report = row_report(self._annotated(codes), self._files, self._language)
+        report.print(sent)
+        write_rejects(path, self._annotated(codes), self._files, self._language)
+        report.print_place(path)
+        if sent and (summary.codes or codes):
+            self._say(texts.CORRECT)
+
+    def _say(self, text: Bilingual, **values: object) -> None:
+        print(text.of(self._language, **values), flush=True)
+
+
+def _time(text: str, language: Language) -> datetime | None:
+    if not text:
+        return None
+    try:
+        start = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        start = None
+    if start is None or start.tzinfo is None:
+        raise CommandError(texts.VALID_FROM.of(language))
+    return start
+
+
+def _progress(total: int) -> Callable[[int], None]:
+    """Returns a callback that shows how many lines are sent, on a terminal only."""
+    if not sys.stderr.isatty():
+        return lambda _: None
+    return lambda sent: print(f"\r{sent:,} / {total:,}", end="\n" if sent == total else "", file=sys.stderr)

@@ -1,0 +1,94 @@
+"""Which batch a push is: a new one, one that was interrupted, or one whose receipt is there already.
+
+The name of a batch states what is in it, so the same files with the same options are the same batch, on every machine, whatever
+interrupted the first attempt. Nothing is stored for this: the receipts say what became of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from datetime import date, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from ninezero.schemas.events import PushBatch, PushLine, PushReceipt, encode
+
+_DIGEST_BYTES = 5
+_LIST_CHARACTERS = 30
+"""Characters of the name of a list in the name of a batch."""
+
+
+class BatchContent:
+    """A digest of what a batch does to its list: its tokens, windows, category, mode and legal basis.
+
+    Who pushes and when is no part of it. The end that `--days` gives to a line without dates follows the day of the push, so such a
+    line is the same only on the same day.
+
+    Args:
+        head: the batch without its lines.
+        day: the local day of the push.
+        days: the days for which a line without an end is valid, or None.
+        open_end: the end of a line that states neither start nor end, or None.
+    """
+
+    def __init__(self, head: PushBatch, day: date, days: int | None, open_end: datetime | None) -> None:
+        about = (head.authority, head.list, head.category, head.mode, head.withdraw_reason, head.legal_basis)
+        self._list, self._day, self._open_end = head.list, day, open_end
+        self._digest = hashlib.blake2b(encode(about), digest_size=_DIGEST_BYTES)
+        self._of_that_day = encode((days, f"{day}"))
+
+    def add(self, line: PushLine) -> None:
+        """Adds the next line."""
+        if self._open_end is not None and line.valid_from is None and line.valid_to == self._open_end:
+            self._digest.update(encode(msgspec.structs.replace(line, valid_to=None)) + self._of_that_day)
+        else:
+            self._digest.update(encode(line))
+
+    @property
+    def digest(self) -> str:
+        """The digest of the lines so far, in hex."""
+        return self._digest.hexdigest()
+
+    def batch_id(self, attempt: int = 1) -> str:
+        """Returns the name of the batch. Each attempt after the first has another name."""
+        name = f"{self._list[:_LIST_CHARACTERS]}-{self._day:%Y%m%d}-{self.digest}"
+        return name if attempt == 1 else f"{name}-{attempt}"
+
+
+class SentBefore(NamedTuple):
+    """What the receipts of a list say about a batch that is to be pushed."""
+
+    standing: PushReceipt | None
+    """The receipt of the same batch, if it is applied and the list has not changed since, or is held and can be confirmed."""
+    batch_id: str
+    """The name under which the batch can be sent: a new one, or one without a receipt, which continues what was interrupted."""
+    last_sequence: int
+    """The last sequence number that was applied to the list; 0 if none is known."""
+
+
+def sent_before(content: BatchContent, receipts: Iterable[PushReceipt], authority: str, list_: str) -> SentBefore:
+    """Looks for a batch among the receipts.
+
+    Args:
+        content: the content of the batch, with all lines.
+        receipts: the receipts of the last seven days, the oldest first.
+        authority: the authority of the batch.
+        list_: its list.
+    """
+    latest: dict[str, PushReceipt] = {}
+    for receipt in receipts:
+        if (receipt.authority, receipt.list) == (authority, list_) and receipt.confirmation is None:
+            latest[receipt.batch_id] = receipt
+    last = max((receipt.sequence or 0 for receipt in latest.values()), default=0)
+    name = re.compile(rf"{re.escape(list_[:_LIST_CHARACTERS])}-[0-9]{{8}}-{content.digest}(-[0-9]+)?")
+    standing = None
+    for receipt in latest.values():
+        if receipt.status != "rejected" and name.fullmatch(receipt.batch_id) and (receipt.sequence or 0) == last:
+            standing = receipt
+    attempt = 1
+    while content.batch_id(attempt) in latest:
+        attempt += 1
+    return SentBefore(standing, content.batch_id(attempt), last)
