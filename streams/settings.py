@@ -249,7 +249,7 @@ SETTINGS = {
         used_on=("worker",),
     ),
     "NINEZERO_WORKERS": Setting(
-        "workers that the board asks, role=host:port[,role=host:port]; without it those of NINEZERO_HTTP",
+        "workers that the board and ninezero doctor ask, role=host:port[,role=host:port]; without it those of NINEZERO_HTTP",
         "board",
         example="screening=10.0.0.5:6066,lists=10.0.0.5:6067,ledgers=10.0.0.6:6068,recording=10.0.0.6:6069",
         used_on=("worker",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ from msgspec import Meta
 
 from ninezero.agents.recording.sites import Site
 from ninezero.schemas.events import Division, Identifier
+from ninezero.schemas.faults import describe
 from ninezero.streams.errors import UserError
 
 QUARANTINE_DAYS = 14
@@ -140,15 +142,11 @@ def load(path: Path | None = None) -> Spec:
         raise ScenarioError(f"the scenario cannot be read ({error.strerror}): check the path") from None
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError) as error:
         raise ScenarioError(
-            f"the scenario is not valid: {_describe(error)}; see the examples in agents/demo/scenarios of the repository"
+            f"the scenario is not valid: {_describe(error)}: see the examples in agents/demo/scenarios of the repository"
         ) from None
 
 
 def _describe(error: Exception) -> str:
     """Names the wrong field, or repeats a message of our own. It never quotes the file."""
-    text = str(error)
-    if "`$" in text:
-        path = text.rpartition("`$")[2].rstrip("`").removeprefix(".")
-        problem = text.partition(" - at")[0] if "must" in text else "missing or wrong"
-        return f"{path or 'a field'}: {problem}"
-    return text if "must" in text else "it is not TOML, or it has an unknown field"
+    ours = re.match(r"[a-z_ ,]+ must [a-z_ ,]+", str(error))  # of Spec.__post_init__
+    return ours[0].removesuffix(" - at") if ours else describe(Spec, error)

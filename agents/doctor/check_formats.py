@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ninezero.agents.doctor.findings import CannotCheck, Results, could_not_check, failed, names, ok, warning
+from ninezero.agents.doctor.findings import CannotCheck, Results, could_not_check, failed, names, not_here, ok, warning
+from ninezero.agents.doctor.places import parties
 from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.agents.doctor.quantities import counted
 from ninezero.schemas.formats import FORMATS, unsupported
@@ -45,9 +46,8 @@ def _workers(probe: DeploymentProbe, current: set[str]) -> Results:
     try:
         workers = running_workers(probe.settings, ROLES)
     except KafkaForbidden:
-        yield could_not_check(
-            "the releases of the workers: this user may not see their groups", "run it as an operator"
-        )
+        unseen = "the releases of the workers: this user may not see their groups"
+        yield not_here(unseen) if parties(probe.where) else could_not_check(unseen, "run it as an operator")
         return
     if old := sorted(worker.address for _, worker in workers if not current <= {*worker.formats}):
         yield warning(f"workers of an older release run: {names(old)}", "replace them: see docs/upgrading.md")

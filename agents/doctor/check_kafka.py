@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from ninezero.agents.doctor.findings import Results, could_not_check, failed, names, ok, warning
+from ninezero.agents.doctor.findings import Results, could_not_check, failed, names, not_here, ok, warning
+from ninezero.agents.doctor.places import Where, parties, topics_of
 from ninezero.agents.doctor.probe import DeploymentProbe, on_this_machine
 from ninezero.agents.doctor.quantities import counted
 from ninezero.streams.kafka import sync
@@ -41,35 +42,53 @@ def topics(probe: DeploymentProbe) -> Results:
     """Checks that the topics exist with the partitions, retention and compaction of `streams/kafka/topics.py`."""
     from kafka.admin import ConfigResource, ConfigResourceType
 
-    described = {topic.name: probe.topics.get(topic.name, {"error_code": UNKNOWN_TOPIC}) for topic in topics_.ALL}
+    wanted, limited = topics_of(probe.where), bool(parties(probe.where))
+    described = {topic.name: probe.topics.get(topic.name, {"error_code": UNKNOWN_TOPIC}) for topic in wanted}
     visible = {name: topic for name, topic in described.items() if topic["error_code"] == 0}
     hidden = [name for name, topic in described.items() if topic["error_code"] == NOT_AUTHORIZED]
     missing = sorted(described.keys() - visible.keys() - set(hidden))
-    found_any = bool(missing or hidden)
+    found_any = bool(missing)
     if missing:
         yield failed(f"missing: {', '.join(missing)}", "ninezero topics create")
-    if hidden:
+    if hidden and _sees_enough(probe.where, hidden):  # a device sees no topic of an authority, and the reverse
+        yield not_here(f"{', '.join(hidden)}: this user does not use them and may not see them")
+    elif hidden:
+        found_any = True
         yield could_not_check(f"this user may not see {', '.join(hidden)}", "run it as an administrator")
     with contextlib.closing(probe.admin()) as admin:
         brokers = len(admin.describe_cluster()["brokers"])
         readable = [n for n, topic in visible.items() if "DESCRIBE_CONFIGS" in (topic["authorized_operations"] or ())]
         resources = [ConfigResource(ConfigResourceType.TOPIC, probe.settings.topic(name)) for name in readable]
         configs = admin.describe_configs(resources, config_filter="all").get("topic", {}) if resources else {}
-    for topic in topics_.ALL:
+    if limited and len(readable) < len(visible):
+        yield not_here(
+            f"retention and compaction of {counted(len(visible) - len(readable), 'topic', 'topics')}: only an administrator may see them"
+        )
+    for topic in wanted:
         if topic.name not in visible:
             continue
         full_name = probe.settings.topic(topic.name)
         for result in (
             *_partitions(topic, visible, full_name),
             *_replicas(visible[topic.name]["partitions"], brokers, local=on_this_machine(probe.settings.kafka)),
-            *_configuration(
-                topic, full_name, configs.get(full_name, {}), _replication(visible[topic.name]["partitions"])
+            *(
+                ()
+                if limited and topic.name not in readable
+                else _configuration(
+                    topic, full_name, configs.get(full_name, {}), _replication(visible[topic.name]["partitions"])
+                )
             ),
         ):
             found_any = True
             yield result._replace(found=f"{topic.name}: {result.found}")
     if not found_any:
-        yield ok(f"{len(visible)} topics, with partitions, retention and compaction as they should be")
+        what = "partitions, retention and compaction" if len(readable) == len(visible) else "partitions"
+        yield ok(f"{counted(len(visible), 'topic', 'topics')}, with {what} as they should be")
+
+
+def _sees_enough(where: Where, hidden: list[str]) -> bool:
+    """Returns whether the account sees every topic of one of the parties of the machine."""
+    return any(not {topic.name for topic in ACCESS[party].topics} & set(hidden) for party in parties(where))
 
 
 def _partitions(topic: Topic, visible: Mapping[str, Any], full_name: str) -> Results:
@@ -147,8 +166,10 @@ def acls(probe: DeploymentProbe) -> Results:
         and {topic.name for topic in access.writes} <= set(writes)
         and {topic.name for _, topic in access.follows} <= set(rights)
     ]
-    if not sufficient:
-        yield failed(f"not sufficient for any role: {has}", "ninezero topics acls prints the rights of each role")
+    needed = parties(probe.where)
+    if not sufficient or (needed and not set(needed) & set(sufficient)):
+        whom = " or ".join(needed) or "any role"
+        yield failed(f"not sufficient for {whom}: {has}", "ninezero topics acls prints the rights of each role")
     elif all("ALTER" in operations for operations in rights.values()) and not hidden:
         yield warning(
             "this user may do everything, as an administrator",

@@ -5,7 +5,18 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from ninezero.agents.doctor.findings import CannotCheck, Result, Results, could_not_check, failed, names, ok, warning
+from ninezero.agents.doctor.findings import (
+    CannotCheck,
+    Result,
+    Results,
+    could_not_check,
+    failed,
+    names,
+    not_here,
+    ok,
+    warning,
+)
+from ninezero.agents.doctor.places import WITH_LISTS
 from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, DeploymentProbe
 from ninezero.agents.doctor.quantities import counted, duration
 from ninezero.streams.errors import UserError
@@ -22,7 +33,7 @@ def keys(probe: DeploymentProbe) -> Results:
 
     if probe.settings.keys is None:
         raise CannotCheck(
-            "NINEZERO_KEYS is not set here: a server needs no key ring; on a device or where lists are pushed, set it to the key ring"
+            "NINEZERO_KEYS is not set here: a server needs no key ring (ninezero doctor --where worker); on a device or where lists are pushed, set it to the key ring"
         )
     try:
         ring = KeyRing.load(probe.settings.keys).describe()
@@ -36,6 +47,10 @@ def keys(probe: DeploymentProbe) -> Results:
         yield failed(f"the active key {active.key_id} has expired", copy)
     elif active.not_after is not None and active.not_after - now < KEY_NEAR:
         yield warning(f"the active key {active.key_id} expires in {duration(active.not_after - now)}", copy)
+    if probe.where not in WITH_LISTS:
+        yield ok(f"mode 0600, {counted(len(ring), 'key', 'keys')}, {active.key_id} is active")
+        yield not_here("whether every list has tokens of the active key: only workers may read the lists")
+        return
     try:
         manifests = probe.manifests
     except UserError as error:
@@ -96,6 +111,9 @@ def clocks(probe: DeploymentProbe) -> Results:
                 yield _clock("ClickHouse", server - (before + time.time()) / 2)
         except UserError:
             yield could_not_check("the clock of ClickHouse: it cannot be reached", "see the part clickhouse")
+    if probe.where not in WITH_LISTS:
+        yield not_here("the clock of Kafka: only the screening and lists roles read heartbeats")
+        return
     offset = probe.heartbeat_offset
     if offset is None:
         yield could_not_check(

@@ -1,23 +1,29 @@
-"""Checks of the worker processes on this machine."""
+"""Checks of the worker processes."""
 
 from __future__ import annotations
 
 import urllib.error
 
-from ninezero.agents.doctor.findings import Results, could_not_check, failed, ok
+from ninezero.agents.doctor.findings import Results, could_not_check, failed, not_here, ok
 from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.streams import direct_http
-from ninezero.streams.settings import ROLES, reachable_host
+from ninezero.streams.settings import ROLES, WorkerAddress, reachable_host
 
 
 def roles(probe: DeploymentProbe) -> Results:
-    """Asks each role on this machine whether it is ready."""
-    host, first = probe.settings.http
-    host = reachable_host(host)
-    address = f"[{host}]" if ":" in host else host
-    for role, step in ROLES.items():
+    """Asks each worker of `NINEZERO_WORKERS`, or each role on this machine, whether it is ready; in a container only its role."""
+    given, (host, first) = probe.settings, probe.settings.http
+    here = [WorkerAddress(role, reachable_host(host), first + step) for role, step in ROLES.items()]
+    alone = probe.where in ROLES
+    if alone:
+        yield not_here("the other roles: they run in containers of their own")
+    for role, host, port in here if alone or not given.workers else given.workers:
+        if alone and role != probe.where:
+            continue
+        address = f"[{host}]" if ":" in host else host
+        where = "at its address of NINEZERO_WORKERS" if given.workers and not alone else "on this machine"
         try:
-            with direct_http.ask(f"http://{address}:{first + step}/readyz", timeout=5):
+            with direct_http.ask(f"http://{address}:{port}/readyz", timeout=5):
                 yield ok(f"{role} is ready")
         except urllib.error.HTTPError:
             waits = "its partitions, or for complete lists" if role == "screening" else "its partitions"
@@ -27,6 +33,7 @@ def roles(probe: DeploymentProbe) -> Results:
             )
         except OSError:
             yield could_not_check(
-                f"{role} does not answer on this machine",
-                f"start it here (ninezero worker {role}), or run ninezero doctor where it runs",
+                f"{role} does not answer {where}",
+                f"start it (ninezero worker {role}); if roles run elsewhere: set NINEZERO_WORKERS to their addresses, or in a"
+                " container of one role: ninezero doctor --where ROLE",
             )

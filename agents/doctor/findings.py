@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from ninezero.streams.errors import UserError
 
-Status = Literal["ok", "warning", "failed", "could_not_check"]
+Status = Literal["ok", "warning", "failed", "could_not_check", "not_here"]
+"""`could_not_check` is a failure: the check applies to this machine. `not_here` is none: it is made on another machine."""
 
 
 class Result(NamedTuple):
@@ -52,6 +53,11 @@ def failed(found: str, todo: str) -> Result:
 def could_not_check(found: str, todo: str) -> Result:
     """Returns the result of a check that could not be made."""
     return Result("could_not_check", found, todo)
+
+
+def not_here(found: str) -> Result:
+    """Returns the result of a check that is made on another machine."""
+    return Result("not_here", found)
 
 
 def names(items: list[str]) -> str:

@@ -7,14 +7,17 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ninezero.agents.doctor.findings import CannotCheck
+from ninezero.agents.doctor.places import Where
 from ninezero.schemas.events import Manifest
-from ninezero.streams import clickhouse
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.settings import Settings, SettingsError
+
+if TYPE_CHECKING:  # the edge has no package of ClickHouse
+    from ninezero.streams.clickhouse import Engine
 
 HEARTBEAT_SECONDS = 15.0
 """Longest wait for a heartbeat. The lists role writes one every ten seconds."""
@@ -28,11 +31,12 @@ class DeploymentProbe:
 
     Args:
         environ: The settings.
+        where: The kind of machine on which the checks are made.
         edge: Whether ClickHouse is left out.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, edge: bool = False) -> None:
-        self._environ = environ
+    def __init__(self, environ: Mapping[str, str], where: Where = "all", *, edge: bool = False) -> None:
+        self._environ, self.where = environ, where
         self.settings, self.faults = _read_settings(environ, edge=edge)
 
     @cached_property
@@ -82,8 +86,10 @@ class DeploymentProbe:
         return asyncio.run(_next_heartbeat(self.settings))
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[clickhouse.Engine]:
+    def database(self) -> Iterator[Engine]:
         """Opens a connection to ClickHouse. An embedded database that does not exist is not created."""
+        from ninezero.streams import clickhouse
+
         if "NINEZERO_CLICKHOUSE" in self.faults:
             raise CannotCheck("NINEZERO_CLICKHOUSE is missing or wrong")
         folder = clickhouse.embedded_folder(self.settings.clickhouse)

@@ -11,6 +11,7 @@ import typer.main
 
 from ninezero.agents.cli.main import app
 from ninezero.agents.reference import markdown
+from ninezero.streams.edge.device.passage_fields import fields
 
 
 def page() -> str:
@@ -25,11 +26,22 @@ def page() -> str:
         if parameters:
             rows = [(_names(p), markdown.sentence(_plain(p.help)), _default(p)) for p in parameters]
             sections.append(markdown.table(("argument or option", "meaning", "default"), rows))
+        if name == "ninezero scan":
+            sections += ["A passage is a JSON object; a message about a wrong line names the field.", _passage()]
     return markdown.page(
         "Commands",
         "Each command prints one line and ends with status 1 if it fails. `--help` of a command shows what is written here.",
         *sections,
     )
+
+
+def _passage() -> str:
+    """Returns the table of the fields of a passage."""
+    rows = [
+        (markdown.code(one.place), one.form, "required" if one.required else "", markdown.sentence(one.meaning))
+        for one in fields()
+    ]
+    return markdown.table(("field", "form", "", "meaning"), rows)
 
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:

@@ -9,8 +9,21 @@ from typing import Annotated
 
 import typer
 
-from ninezero.agents.cli.console import CommandError, open_lines
+from ninezero.agents.cli.console import CommandError, open_lines, print_table
 from ninezero.streams import settings as settings_
+
+
+def _print_fields(wanted: bool) -> None:
+    if wanted:
+        from ninezero.streams.edge.device.passage_fields import fields
+
+        print_table(
+            [
+                {"field": one.place, "form": one.form, "": "required" if one.required else "", "meaning": one.meaning}
+                for one in fields()
+            ]
+        )
+        raise typer.Exit
 
 
 def scan(
@@ -22,8 +35,15 @@ def scan(
         ),
     ] = "",
     device: Annotated[str, typer.Option(help="Device whose outbox stores the events.")] = "",
+    fields: Annotated[
+        bool,
+        typer.Option("--fields", is_eager=True, callback=_print_fields, help="Print the fields of a passage and exit."),
+    ] = False,
 ) -> None:
-    """Sends scans and prints the outcome of each: clear, the advice and whom it concerns, or not checked; and what to scan again."""
+    """Sends scans and prints the outcome of each: clear, the advice and whom it concerns, or not checked; and what to scan again.
+
+    With --site and --device, a line is a passage with the fields that --fields prints. Without them, it is a Scan event with tokens.
+    """
     from ninezero.agents.cli.edge.scan_sending import PassageSender, read_events, send_events
 
     if bool(site) != bool(device):

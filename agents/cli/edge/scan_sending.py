@@ -12,6 +12,7 @@ import msgspec
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import Outcomes, Scan
+from ninezero.schemas.faults import describe
 from ninezero.streams.edge.device.answers import Answer, QualityFinding, Ticket
 from ninezero.streams.edge.device.device import Device, DeviceError
 from ninezero.streams.edge.device.outbox import OutboxError
@@ -47,9 +48,18 @@ def read_events(lines: Iterable[bytes]) -> list[Event]:
                 events.append(Event(value, decode(Scan, value)))
             except Rejected as rejected:
                 raise CommandError(
-                    f"line {number}: {rejected.reason} at {rejected.path or '/'}; nothing was sent"
+                    f"line {number}: {rejected.reason}: {_fault(value, rejected)}: correct it, nothing was sent"
                 ) from None
     return events
+
+
+def _fault(value: bytes, rejected: Rejected) -> str:
+    """Returns where a Scan event is wrong and what is expected there."""
+    try:
+        msgspec.json.decode(value, type=Scan)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return describe(Scan, error)
+    return f"{rejected.path.lstrip('/') or 'the event'} is not as docs/reference/events.md describes it"
 
 
 def send_events(settings: Settings, events: list[Event]) -> int:
@@ -130,11 +140,9 @@ class PassageSender:
                 try:
                     if line.strip():
                         self._on_sent(number, self._device.scan_all([read(line)])[0])
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                     not_accepted += 1
-                    print(
-                        f"line {number}: NOT accepted: it is not a passage as docs/devices.md describes it", flush=True
-                    )
+                    print(f"line {number}: NOT accepted: {describe(Passage, error)}", flush=True)
                 except (DeviceError, OutboxError, KeyRingError) as error:
                     not_accepted += 1
                     print(f"line {number}: {error}", flush=True)

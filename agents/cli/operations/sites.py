@@ -12,6 +12,7 @@ import typer
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import Division, Identifier
+from ninezero.schemas.faults import describe
 from ninezero.streams import settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,15 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Maintains the register of sites.", no_args_is_help=True)
 
 COLUMNS = ["site_id", "kind", "division", "capacity"]
+
+
+class _Line(msgspec.Struct):
+    """The values of a line."""
+
+    site_id: Identifier
+    kind: Identifier
+    division: Division
+    capacity: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 @app.command()
@@ -45,23 +55,31 @@ def read_sites(file: Path) -> list[Site]:
     found = []
     try:
         with file.open(encoding="utf-8-sig", newline="") as source:
-            reader = csv.DictReader(source)
-            if reader.fieldnames != COLUMNS:
-                raise CommandError(f"the first line must be: {','.join(COLUMNS)}")
-            for row in reader:
-                site = msgspec.convert(
-                    (row["site_id"], row["kind"], row["division"]), tuple[Identifier, Identifier, Division]
-                )
-                capacity = int(row["capacity"] or 0)
-                if not 0 <= capacity < 2**32:
-                    raise ValueError
-                found.append(Site(*site, capacity))
+            reader = csv.reader(source, strict=True)
+            try:
+                if next(reader, None) != COLUMNS:
+                    raise CommandError(f"line 1: the first line must be {','.join(COLUMNS)}: correct it")
+                for cells in reader:
+                    if cells:
+                        found.append(Site(*_site(cells, reader.line_num)))
+            except csv.Error:
+                raise CommandError(f"line {reader.line_num}: the quotes of a cell do not match: correct it") from None
     except OSError as error:
-        raise CommandError(f"the file cannot be read ({error.strerror})") from None
+        raise CommandError(f"the file cannot be read ({error.strerror}): check its path and your rights") from None
     except UnicodeDecodeError:
         raise CommandError("the file is not UTF-8: save it as UTF-8") from None
-    except (ValueError, TypeError, csv.Error):
-        raise CommandError(
-            f"line {len(found) + 2}: site_id and kind must be identifiers, division six digits, capacity a number"
-        ) from None
     return found
+
+
+def _site(cells: list[str], line: int) -> tuple[str, str, str, int]:
+    """Returns the values of a line."""
+    if len(cells) != len(COLUMNS):
+        raise CommandError(
+            f"line {line}: {len(cells)} cells instead of {len(COLUMNS)} ({','.join(COLUMNS)}): correct it"
+        )
+    values = dict(zip(COLUMNS, cells, strict=True)) | {"capacity": cells[-1] or "0"}
+    try:
+        site = msgspec.convert(values, _Line, strict=False)
+    except msgspec.ValidationError as error:
+        raise CommandError(f"line {line}: {describe(_Line, error)}: correct it, nothing was loaded") from None
+    return site.site_id, site.kind, site.division, site.capacity

@@ -23,6 +23,7 @@ from ninezero.schemas.events import (
     Scan,
     encode,
 )
+from ninezero.schemas.faults import describe
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.answers import Answer, QualityFinding, Ticket
 from ninezero.streams.edge.device.clock import Clock
@@ -343,9 +344,10 @@ def _validate(kind: type[msgspec.Struct], fields: dict[str, Any]) -> Any:
     try:
         return msgspec.convert(msgspec.to_builtins({**fields, "seq": 0}), kind)
     except msgspec.ValidationError as error:
-        path = str(error).rpartition("`$")[2].rstrip("`").removeprefix(".") if "`$" in str(error) else "a field"
+        fault = describe(kind, error)
         raise DeviceError(
-            f"the event was NOT accepted: it breaks the contract at {path}", chinese=f"没有接受：不符合规定（{path}）"
+            f"the event was NOT accepted: it breaks the contract at {fault}",
+            chinese=f"没有接受：不符合规定（{fault.partition(':')[0]}）",
         ) from None
     except (TypeError, ValueError):
         raise DeviceError(

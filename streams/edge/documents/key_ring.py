@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from ninezero.schemas.faults import describe
 from ninezero.streams.edge.documents.normal_forms import Domain
 from ninezero.streams.edge.documents.pseudonyms import token
 from ninezero.streams.edge.file_version import is_newer
@@ -211,9 +212,9 @@ def _read(path: Path) -> tuple[_StoredRing, os.stat_result]:
     if is_newer(content, VERSION):
         raise KeyRingError("the key ring was written by a newer release: install that release on this machine")
     ring = _decode(content)
-    if ring is None:
+    if isinstance(ring, str):
         raise KeyRingError(
-            'the key ring is not {"active": …, "keys": {id: {"hex", "not_after"}}}: restore it from its copy'
+            f'the key ring is not {{"active": …, "keys": {{id: {{"hex", "not_after"}}}}}} ({ring}): restore it from its copy'
         )
     if not all(map(_KEY_ID.fullmatch, ring.keys)):
         raise KeyRingError("the key ring has a key id that is not 1 to 16 letters and digits: correct it")
@@ -224,14 +225,14 @@ def _read(path: Path) -> tuple[_StoredRing, os.stat_result]:
     return ring, status
 
 
-def _decode(content: bytes) -> _StoredRing | None:
-    """Returns the ring, or None on any error: the messages of msgspec quote the input, which may be a key."""
+def _decode(content: bytes) -> _StoredRing | str:
+    """Returns the ring, or what is wrong with it without a key or key id: the messages of msgspec quote the input."""
     if len(content) > _MAX_BYTES:
-        return None
+        return "it has over 1 MiB"
     try:
         return msgspec.json.decode(content, type=_StoredRing)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return describe(_StoredRing, error)
 
 
 def _write_new(path: Path, ring: _StoredRing, like: os.stat_result | None = None) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ninezero.schemas.faults import describe
 from ninezero.streams.edge.bilingual import Bilingual
 from ninezero.streams.edge.file_version import is_newer
 from ninezero.streams.edge.listfiles.errors import ListFileError
@@ -81,11 +82,12 @@ class ColumnMapping(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omi
                 "列对照文件不能读取：请核对路径和你的权限",
                 "the mapping cannot be read: check its path and your rights to it",
             )
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            fault = describe(cls, error)
             fields = f"{', '.join(FIELDS)}, first_row"
             problem = Bilingual(
-                f'列对照文件无效：应如 {{"id": "C"}}，项目有 {fields}；或用 --map id=C --save-mapping 重新保存',
-                f'the mapping is not valid: it is like {{"id": "C"}}, with the fields {fields}; or save it again with --map id=C'
+                f'列对照文件无效（{fault}）：应如 {{"id": "C"}}，项目有 {fields}；或用 --map id=C --save-mapping 重新保存',
+                f'the mapping is not valid: {fault}: it is like {{"id": "C"}}, with the fields {fields}; or save it again with --map id=C'
                 " --save-mapping",
             )
         if mapping is None:

@@ -305,15 +305,16 @@ def test_the_scan_command_reports_the_lines_that_it_did_not_accept(serving: Syst
     done = serving.run("scan", "-", "--site", "road-01", "--device", "gate-c", stdin=text.encode())
     assert sorted(done.stdout.decode().splitlines()) == [
         "line 1, gate-c 0: refer (person 0)",
-        "line 2: the event was NOT accepted: it breaks the contract at people",
+        "line 2: the event was NOT accepted: it breaks the contract at people: expected a list of 1 to 80 entries",
         "line 3, gate-c 1: clear",
-        "line 4: NOT accepted: it is not a passage as docs/devices.md describes it",
-        "line 5: NOT accepted: it is not a passage as docs/devices.md describes it",
-        "line 6: the event was NOT accepted: it breaks the contract at people[0].origin",
+        "line 4: NOT accepted: unknown field; the fields are kind, people, plate, direction",
+        "line 5: NOT accepted: people[0].role: expected driver or passenger or pedestrian or traveller",
+        "line 6: the event was NOT accepted: it breaks the contract at people[0].origin: expected a division code of six digits or"
+        " a country code of two capital letters or null",
         "line 7, gate-c 2: clear; 请重新扫描：第 0 人 身份证：校验码不符 · 车牌：号牌格式不认识"
         " scan again: person 0 identity card: check character is wrong · plate: not a known form of plate"
         " [checksum_failed, plate_unrecognised]",
-        "line 8: NOT accepted: it is not a passage as docs/devices.md describes it",
+        "line 8: NOT accepted: it is not JSON: it ends too early",
     ]
     assert done.returncode == 1 and b"5 lines were not accepted, 0 scans not checked" in done.stderr
     assert NOBODY.encode() not in done.stdout + done.stderr

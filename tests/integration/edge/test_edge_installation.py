@@ -47,6 +47,8 @@ EDGE = [
     (["keys", "new"], "", 0, "created the key ring"),
     (["keys", "rotate"], "", 0, "the active key is now k2"),
     (["keys", "list"], "", 0, " (active)"),
+    (["doctor", "--where", "edge"], "", 0, "not checked here"),
+    (["doctor", "clickhouse"], "", 1, "ninezero doctor --where edge"),
     (["check-document", "-"], "kind,value\nid,11010519491231002X\n", 0, "1,id,"),
     (["push", "no.csv"], "", 1, ""),
     (["scan", "-", "--site", "s", "--device", "gate-a"], PASSAGE, 1, "not checked"),

@@ -450,7 +450,7 @@ def test_a_wrong_command_line_is_answered_in_one_line(
         ((path, *who, "--map", person), "--map is FIELD=COLUMN"),
         ((path, *who, "--valid-from", person), "--valid-from is not a time"),
         ((f"{lists.system.folder}/{person}", *who), "there is no such file"),
-        ((path, *who, "--days", person), "--days is missing or wrong"),
+        ((path, *who, "--days", person), "--days is wrong: give a whole number from 1 to 36500"),
         (("--confirm", "b1"), "missing: --by (person who pushes: wang)"),
         ((path, *who, "--batch-id", person), "--batch-id is wrong: use letters"),
         ((path, *who, f"--{person}"), "no such command, option or argument"),

@@ -26,6 +26,7 @@ from kafka.admin import (
 
 from ninezero.agents.doctor import probe
 from ninezero.agents.doctor.checks import examine
+from ninezero.agents.doctor.places import Where
 from ninezero.schemas.events import Heartbeat, Manifest, encode
 from ninezero.schemas.formats import WATCHLIST
 from ninezero.streams import clickhouse, settings
@@ -42,9 +43,9 @@ from tests.support import System, free_port, wait_for
 SECRET = "do-not-show-me"
 
 
-def report(env: Mapping[str, str], *parts: str) -> str:
+def report(env: Mapping[str, str], *parts: str, where: Where = "all") -> str:
     """Returns the findings as text, one line each: part status: found -> todo."""
-    return "\n".join(f"{f.part} {f.status}: {f.found} -> {f.todo}" for f in examine(env, parts))
+    return "\n".join(f"{f.part} {f.status}: {f.found} -> {f.todo}" for f in examine(env, parts, where))
 
 
 class Checked(NamedTuple):
@@ -55,8 +56,8 @@ class Checked(NamedTuple):
     stopped: threading.Event
     """Ends the additional heartbeats, with which the tests need not wait ten seconds for each."""
 
-    def report(self, *parts: str, **env: str) -> str:
-        return report({**self.system.env, **env}, *parts)
+    def report(self, *parts: str, where: Where = "all", **env: str) -> str:
+        return report({**self.system.env, **env}, *parts, where=where)
 
 
 def beat(deployment: Checked) -> None:
@@ -111,6 +112,37 @@ def test_a_deployment_without_problems_is_ok_and_unchecked_parts_are_reported(de
     assert "roles ok: lists is ready" in text and "roles could_not_check: screening does not answer" in text
     done = deployment.system.run("doctor", "roles")
     assert done.returncode == 1 and b"0 failed, 3 could not be checked" in done.stderr
+
+
+def test_a_check_is_made_where_it_applies_and_all_is_well_without_the_others(deployment: Checked) -> None:
+    """Here only the lists role runs, as in its container: everywhere else its checks would be red."""
+    without = dict.fromkeys(("NINEZERO_KEYS", "NINEZERO_CLICKHOUSE"), "")
+    done = deployment.system.run("doctor", "--where", "lists", **without)
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr, "FAILED" in text, "could not check" in text) == (0, b"", False, False), text
+    for part, why in (
+        ("clickhouse", "only the recording role"),
+        ("keys", "only devices"),
+        ("roles", "the other roles"),
+    ):
+        assert re.search(rf"not checked here +{part} +{why}", text), text
+    assert "roles       lists is ready" in text and "lists       heartbeats arrive" in text
+    done = deployment.system.run("doctor", "--where", "edge", NINEZERO_CLICKHOUSE="")
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b""), text
+    assert "keys        mode 0600, 1 key" in text and re.search("not checked here +keys +whether every list", text)
+    for part in ("formats", "clickhouse", "lists", "clocks", "roles"):
+        assert re.search(rf"not checked here +{part} ", text), text
+    assert "keys could_not_check: NINEZERO_KEYS is not set" in deployment.report("keys", where="edge", NINEZERO_KEYS="")
+    assert "clickhouse could_not_check" in deployment.report("clickhouse", where="recording", NINEZERO_CLICKHOUSE="")
+    assert "roles could_not_check: ledgers does not answer on this machine" in deployment.report(
+        "roles", where="ledgers"
+    )
+    here = settings.load(deployment.system.env).http[1] + settings.ROLES["lists"]
+    elsewhere = f"lists=127.0.0.1:{here},ledgers=127.0.0.1:{free_port()}"
+    text = deployment.report("roles", where="worker", NINEZERO_WORKERS=elsewhere)
+    assert text.splitlines()[0].startswith("roles ok: lists is ready") and len(text.splitlines()) == 2
+    assert "ledgers does not answer at its address of NINEZERO_WORKERS" in text
 
 
 def test_roles_are_asked_without_a_proxy(deployment: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,4 +409,13 @@ def test_the_rights_of_a_user_and_what_it_may_not_see_are_reported(guarded: Guar
         in text
     )
     assert "topics could_not_check: checkpoint-scans: its retention: this user may not see it" in text
+    text = report(guarded.env(), "topics", "acls", where="edge")
+    assert "could_not_check" not in text and "failed" not in text
+    assert "topics not_here: watchlist-pushes, push-receipts: this user does not use them" in text
+    assert (
+        "topics not_here: retention and compaction of 6 topics" in text
+        and "topics ok: 6 topics, with partitions" in text
+    )
+    text = report(guarded.env(), "topics", "acls", where="lists")
+    assert "topics could_not_check: this user may not see" in text and "acls failed: not sufficient for lists" in text
     assert "acls warning: this user may do everything" in report(plain, "acls")

@@ -129,10 +129,10 @@ def test_the_packaged_scenario_is_jiyang() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("days = 21", "days = 3"), "days: missing or wrong"),
+        (("days = 21", "days = 3"), "days: expected a whole number from 16 to 400"),
         (("quarantine_released = 9", "quarantine_released = 8"), "must add up to quarantined"),
         (("push_batches = 40", "push_batches = 400"), "push_batches must not exceed person_times"),
-        (("[published]", "[published]\nsecret = 1"), "missing or wrong"),
+        (("[published]", "[published]\nsecret = 1"), "published: unknown field"),
         (("[published]", "[secret"), "it is not TOML"),
     ],
 )
