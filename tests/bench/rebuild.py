@@ -1,5 +1,7 @@
 """Measures a recorder that records everything again: its peak memory, its CPU time, and how long it takes.
 
+It also reads the alerts: one for every second event, of which one in fifty is about a case and recorded.
+
 python -m tests.bench.rebuild [events] [events in a record]
 """
 
@@ -11,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import count, islice
+from datetime import UTC, datetime
+from itertools import chain, count, islice
 from pathlib import Path
+from typing import Any
 
 from ninezero.schemas import formats
-from ninezero.schemas.events import Decisions
+from ninezero.schemas.events import Alert, CareAlert, Decisions, MatchedEntry, Reason, encode
 from ninezero.schemas.events.decisions import DecisionGroup
 from ninezero.streams import clickhouse, settings
 from ninezero.streams.kafka import topics
@@ -53,11 +57,24 @@ def records(events: int, size: int) -> Iterator[OutgoingRecord]:
         yield OutgoingRecord(topics.DECISIONS, sites[0].encode(), value, formats.DECISIONS.headers)
 
 
-async def produce(where: Settings, events: int, size: int) -> None:
-    """Writes the records to `screening-decisions`, to one partition after the other."""
+def alerts(count: int) -> Iterator[OutgoingRecord]:
+    """Yields alerts about passages, and one in fifty about a case."""
+    now = datetime.now(UTC)
+    for n in range(count):
+        name, site = f"{n:032x}", f"site-{n % SITES}"
+        if n % 50:
+            entries = [MatchedEntry("id", "close_contact", "cdc", "contacts", "batch-1", f"batch-1:{n}", now)]
+            reasons = [Reason(0, "close_contact", entries), Reason(1, "fever_unconfirmed", [])]
+            alert: Any = Alert(name, 1, site, f"device-{n % DEVICES}", n, now, now, "quarantine", False, 1, reasons)
+        else:
+            alert = CareAlert(name, "fever", f"c.{name}", site, None, None, now.date(), "am", now)
+        yield OutgoingRecord(topics.ALERTS, site.encode(), encode(alert))
+
+
+async def produce(where: Settings, every: Iterator[OutgoingRecord]) -> None:
+    """Writes records to one partition after the other."""
     writer = Writer(where)
     await writer.start()
-    every = records(events, size)
     for n in count():
         some = list(islice(every, 200))
         if not some:
@@ -75,15 +92,17 @@ def main(events: int = 2_000_000, size: int = 80) -> None:
         try:
             system = System(broker.bootstrap, server.url, Path(folder))
             system.prepare()
-            asyncio.run(produce(settings.load(system.env), events, size))
+            asyncio.run(produce(settings.load(system.env), chain(alerts(events // 2), records(events, size))))
             began = time.monotonic()
             system.start("recording")
             recording = Processes(recording=system.workers["recording"].pid)
             engine = clickhouse.connect(server.url)
 
             def recorded() -> bool:
-                rows = engine.query("SELECT count() AS n FROM ninezero_data.screening_facts")
-                return int(rows[0]["n"]) >= events
+                rows = engine.query(
+                    "SELECT (SELECT count() FROM ninezero_data.screening_facts) AS events, (SELECT count() FROM ninezero_data.care_alert_facts) AS alerts"
+                )
+                return int(rows[0]["events"]) >= events and int(rows[0]["alerts"]) >= (events // 2 + 49) // 50
 
             wait_for(recorded, 400, "all events to be recorded")
             found = {
