@@ -31,13 +31,15 @@ class TableLayout(NamedTuple):
 
     `columns` are the fields in the order of `FIELDS` and their columns from 0. `first_row` is the first row of data. `width` is
     the number of cells in the header, or 0 if the table has no header. `assumed_header` is the row that is read as the header
-    because it has words where the identities are; 0 if a header was recognised, or there is none.
+    because it has words where the identities are; 0 if a header was recognised, or there is none. `untyped` is true if the header of
+    `id` is that of any document (证件号码), so that a number in it may be one of another kind.
     """
 
     columns: dict[str, int]
     first_row: int
     width: int
     assumed_header: int = 0
+    untyped: bool = False
 
 
 class UnknownColumns(UnreadableTable):
@@ -103,7 +105,8 @@ def _recognised(head: Sequence[SparseRow]) -> TableLayout:
             suggested_columns(head),
         )
     columns = _one_column_each(found)
-    return TableLayout(columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1)
+    untyped = "id" in columns and field_of(header.cells[columns["id"]]) == "document"
+    return TableLayout(columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1, untyped=untyped)
 
 
 def _two_rows(upper: SparseRow, lower: SparseRow) -> SparseRow:
@@ -134,6 +137,8 @@ def _known_headers(cells: Mapping[int, Cell]) -> dict[str, list[int]]:
         field = field_of(cell)
         if field is not None:
             found.setdefault(field, []).append(column)
+    if "document" in found and not {"document_type", "id"} & found.keys():
+        found["id"] = found.pop("document")  # the only number of a document, without a type: resident numbers
     return found if IDENTITY_FIELDS & found.keys() else {}
 
 

@@ -49,16 +49,19 @@ class _Identity(NamedTuple):
     state: str | None = None
 
 
-def row_tokens(cells: Mapping[str, Cell], ring: KeyRing, check_identity: CheckValue) -> RowTokens:
+def row_tokens(
+    cells: Mapping[str, Cell], ring: KeyRing, check_identity: CheckValue, untyped: bool = False
+) -> RowTokens:
     """Turns the identities of a row into tokens.
 
     Args:
         cells: the row's cells by field.
         ring: the key ring of the deployment.
         check_identity: returns the quality flags of a value as it is written.
+        untyped: whether the header of `id` is that of any document.
     """
     findings: list[str] = []
-    identities = _identities(cells, findings)
+    identities = _identities(cells, untyped, findings)
     found: dict[Domain, dict[str, None]] = {}
     for identity in identities:
         normal_forms, about = _normal_forms(identity, cells, check_identity)
@@ -74,11 +77,11 @@ def row_tokens(cells: Mapping[str, Cell], ring: KeyRing, check_identity: CheckVa
     return RowTokens(people or [PushTokens(**tokens)], findings)
 
 
-def _identities(cells: Mapping[str, Cell], findings: list[str]) -> list[_Identity]:
+def _identities(cells: Mapping[str, Cell], untyped: bool, findings: list[str]) -> list[_Identity]:
     """Returns the identity cells of a row. There are none if it states a document type that is not known, which is a finding.
 
     The type is that of the number in the column for any document (`证件号码`). Without such a column it is that of the resident
-    number, if the table has a column for types and the row has no passport in a column of its own.
+    number, unless the row has a passport in a column of its own.
     """
     identities = [_Identity(domain, cells[domain]) for domain in _DOMAINS if domain in cells]
     typed = "document" if "document" in cells else "id"
@@ -87,7 +90,8 @@ def _identities(cells: Mapping[str, Cell], findings: list[str]) -> list[_Identit
     cell = cells.get(typed)
     if not _is_written(cell):
         return identities
-    kind = _type_of(cells.get("document_type"), cell, certain=typed == "id" and "document_type" not in cells)
+    certain = typed == "id" and "document_type" not in cells and not untyped
+    kind = _type_of(cells.get("document_type"), cell, certain)
     others = [identity for identity in identities if identity.domain != typed]
     if kind is None:
         findings.append("document_type:unknown_type")
@@ -97,16 +101,18 @@ def _identities(cells: Mapping[str, Cell], findings: list[str]) -> list[_Identit
     return [_Identity(kind.domain, cell, kind.state), *others]
 
 
-def _type_of(stated: Cell, number: Cell, *, certain: bool) -> DocumentType | None:
+def _type_of(stated: Cell, number: Cell, certain: bool) -> DocumentType | None:
     """Returns the type of the document with a number, or None if it is not known.
 
     If no type is stated, `STATE/NUMBER` is a passport. Anything else is a resident number if its column says so (`certain`), and
-    otherwise only if it has the form of one.
+    otherwise only if it has the form of one, or has lost its digits.
     """
     if _is_written(stated):
         name = _as_shown(stated)
         return document_type(name) if isinstance(name, str) else None
-    text = _identity_text("id", number) or ""
+    text = _identity_text("id", number)
+    if text is None:
+        return DocumentType("id")
     if "/" in text and normalise("passport", text):
         return DocumentType("passport")
     numbers = split_values("id", text) or ()

@@ -60,6 +60,11 @@ class ListFile:
         return {field: column_letters(column) for field, column in self._layout.columns.items()}
 
     @property
+    def untyped(self) -> bool:
+        """True if the column of `id` has the header of any document, and no column has its type."""
+        return self._layout.untyped
+
+    @property
     def epoch_1904(self) -> bool:
         """True if numbers that stand for days count from 1904 instead of 1900."""
         return self._table.epoch_1904

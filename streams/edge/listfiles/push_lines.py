@@ -84,7 +84,7 @@ def read_lines(
     for file in files:
         for row in file.rows():
             cells = dict(zip(file.fields, row.cells, strict=True))
-            people, findings = row_tokens(cells, ring, lambda domain, text: check(domain, text, today))
+            people, findings = row_tokens(cells, ring, lambda domain, text: check(domain, text, today), file.untyped)
             if (row.note or _is_header(cells)) and (findings or people != [PushTokens()]):
                 people, findings = [PushTokens()], ["row:note"]
             if row.shifted:

@@ -35,7 +35,7 @@ def test_known_headers_are_found_and_others_are_not_read(write_file: Any) -> Non
 @pytest.mark.parametrize(
     ("headers", "columns"),
     [
-        ("姓名,证件号码,电话", {"document": "B", "phone": "C"}),
+        ("姓名,证件号码,电话", {"id": "B", "phone": "C"}),
         ("姓名,证件类型,证件号码", {"document": "C", "document_type": "B"}),
         ("姓名,证件种类（必填）,身份证号", {"id": "C", "document_type": "B"}),
         ("身份证号,其他证件类型,证件号码", {"id": "A", "document": "C"}),

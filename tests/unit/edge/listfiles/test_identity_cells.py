@@ -63,6 +63,7 @@ def test_the_document_type_chooses_what_a_number_is(
     [
         (ID, {"id": ID}, ()), ("E12345678", {}, ("document_type:unknown_type",)), ("CHN/E12345678", {"passport": "CHN/E12345678"}, ()),
         ("110105491231002", {"id": ID}, ("id:fifteen_digit",)), ("A123456", {}, ("document_type:unknown_type",)),
+        ("1.10105E+17", {}, ("id:digits_lost",)),
     ],
 )  # fmt: skip
 def test_a_number_of_any_document_without_a_type_is_a_resident_number_only_if_it_has_the_form_of_one(
