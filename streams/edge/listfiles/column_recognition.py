@@ -106,7 +106,9 @@ def _recognised(head: Sequence[SparseRow]) -> TableLayout:
         )
     columns = _one_column_each(found)
     untyped = "id" in columns and field_of(header.cells[columns["id"]]) == "document"
-    return TableLayout(columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1, untyped=untyped)
+    return TableLayout(
+        columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1, untyped=untyped
+    )
 
 
 def _two_rows(upper: SparseRow, lower: SparseRow) -> SparseRow:
