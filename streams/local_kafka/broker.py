@@ -25,6 +25,7 @@ from ninezero.streams.local_kafka.errors import BrokerError, last_error, writing
 from ninezero.streams.local_kafka.jars import CLASS_ARCHIVE, HEAP_MB, install, java_arguments
 from ninezero.streams.local_kafka.java import find_java
 from ninezero.streams.local_kafka.ports import check_port, free_port, is_free
+from ninezero.streams.local_kafka.processes import runs, send_signal
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -98,7 +99,12 @@ class Broker:
     def running(self) -> bool:
         """Returns whether the process of the state file lives and is this broker, not another process with its number."""
         state = self._read()
-        return state is not None and _runs(state["pid"], str(self.folder / "server.properties"))
+        return state is not None and runs(state["pid"], self._arguments)
+
+    @property
+    def _arguments(self) -> tuple[str, str]:
+        """The last arguments of the broker's process: Kafka's class, and the configuration that is in this folder alone."""
+        return "kafka.Kafka", str(self.folder / "server.properties")
 
     def status(self) -> Status:
         """Returns whether the broker runs and answers, and where."""
@@ -113,11 +119,14 @@ class Broker:
             self.log,
         )
 
-    def start(self, seconds: float = START_SECONDS) -> None:
+    def start(self, seconds: float = START_SECONDS) -> bool:
         """Starts the broker unless it runs, and returns when it answers.
 
         Args:
             seconds: how long to wait for its answer.
+
+        Returns:
+            Whether it was started: False if it ran already.
 
         Raises:
             BrokerError: it cannot start; the message has the cause and the remedy.
@@ -129,7 +138,8 @@ class Broker:
                     raise BrokerError(
                         f"Kafka already runs here on port {state['port']}: stop it first, or leave the port out"
                     )
-                return self._wait_until_healthy(None, state["port"], seconds)
+                self._wait_until_healthy(None, state["port"], seconds)
+                return False
             program = find_java(self._environment, bundled=self._bundled)
             installed = install(program, self._environment)
             port = self._port or state.get("port") or free_port()
@@ -145,14 +155,14 @@ class Broker:
                 process.kill()
                 process.wait()
                 raise
+            return True
 
     def _run(self, program: str, installed: Path) -> subprocess.Popen[bytes]:
         archive = installed / CLASS_ARCHIVE
         arguments = [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
         arguments += [
             *java_arguments(installed, self.log, self._heap_mb),
-            "kafka.Kafka",
-            str(self.folder / "server.properties"),
+            *self._arguments,
         ]
         with writing_in(self.folder):
             console = (self.folder / "console.log").open("wb")
@@ -163,7 +173,11 @@ class Broker:
             )  # fmt: skip
 
     def stop(self, seconds: float = STOP_SECONDS) -> str:
-        """Stops the broker with SIGTERM, and with SIGKILL after `seconds`. Returns a sentence that says what happened."""
+        """Stops the broker with SIGTERM, and with SIGKILL after `seconds`. Returns a sentence that says what happened.
+
+        Raises:
+            BrokerError: it belongs to another user, or does not end.
+        """
         if not self.running():
             return "Kafka does not run here"
         if self._end(signal.SIGTERM, seconds):
@@ -172,16 +186,25 @@ class Broker:
         return f"Kafka did not stop within {seconds:.0f} s and was killed: the next start checks its data"
 
     def kill(self) -> None:
-        """Kills the broker with SIGKILL."""
-        self._end(signal.SIGKILL, KILL_SECONDS)
+        """Kills the broker with SIGKILL.
+
+        Raises:
+            BrokerError: it belongs to another user, or does not end.
+        """
+        if not self._end(signal.SIGKILL, KILL_SECONDS):
+            raise BrokerError(
+                f"Kafka did not end within {KILL_SECONDS:.0f} s of SIGKILL: check the disk of {self.folder}"
+            )
 
     def _end(self, sign: signal.Signals, seconds: float) -> bool:
         """Sends a signal and waits for the end of the process. Returns False if it lives after `seconds`."""
         state = self._read()
         if state is None or not self.running():
             return True
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(state["pid"], sign)
+        try:
+            send_signal(state["pid"], self._arguments, sign)
+        except PermissionError:
+            raise BrokerError(f"Kafka in {self.folder} runs as another user: stop it as that user") from None
         deadline = time.monotonic() + seconds
         while self.running():
             if time.monotonic() > deadline:
@@ -283,18 +306,3 @@ def _answers(port: int, cluster_id: str) -> bool:
         return False
     finally:
         log.setLevel(level)
-
-
-def _runs(pid: int, argument: str) -> bool:
-    """Returns whether a process lives and was started with an argument."""
-    try:
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return os.fsencode(argument) in arguments.split(b"\0")  # a zombie process has no arguments
-    except OSError:
-        if Path("/proc/self").exists():
-            return False
-    with contextlib.suppress(OSError):  # macOS has no /proc
-        return (
-            argument in subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
-        )
-    return False

@@ -20,15 +20,15 @@ def start(
 ) -> None:
     """Starts Kafka on 127.0.0.1; its data is kept in .run/kafka."""
     broker = Broker(FOLDER, port)
-    broker.start()
-    print(f"Kafka answers at {broker.bootstrap}")
+    started = broker.start()
+    print(f"Kafka {'answers' if started else 'runs here already and answers'} at {broker.bootstrap}")
 
 
 @app.command()
 def stop() -> None:
-    """Stops the Kafka that was started in this folder."""
-    Broker(FOLDER).stop()
-    print("Kafka is stopped")
+    """Stops the Kafka that was started in this folder, and no other."""
+    broker = Broker(FOLDER)
+    print(broker.stop() if broker.running() else f"nothing was stopped: no Kafka runs in {broker.folder}")
 
 
 @app.command()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,26 @@ def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None
 def test_the_status_command_without_a_broker_prints_one_line_and_exits_with_1(tmp_path: Path) -> None:
     done = subprocess.run([NINEZERO, "kafka", "status"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize("reads", ["server.properties", "kafka.Kafka {}"])
+def test_stopping_ends_no_other_process_that_has_the_number_of_the_former_broker(reads: str, tmp_path: Path) -> None:
+    """Another program has got the number, and even reads the configuration of the broker."""
+    folder = tmp_path / ".run" / "kafka"
+    folder.mkdir(parents=True)
+    configuration = folder / "server.properties"
+    configuration.write_text("")
+    argument = reads.format(configuration) if "{}" in reads else str(configuration)
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", argument])
+    try:
+        (folder / "broker.json").write_text(json.dumps({"pid": other.pid, "port": 20001}))
+        done = subprocess.run([NINEZERO, "kafka", "stop"], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, f"nothing was stopped: no Kafka runs in {folder}\n")
+        Broker(folder).kill()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
 
 
 WRONG = {
