@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -72,7 +73,8 @@ class Settings:
     kafka: str
     clickhouse: str = field(repr=False)  # it may hold a password
     keys: Path | None
-    outbox: Path
+    outbox: Path | None
+    """Folder of the devices' outboxes; None if it is not set and this account has no home folder. See `outbox_folder`."""
     order: str
     sunset: datetime
     home: str = "370115"
@@ -88,6 +90,22 @@ class Settings:
     workers: tuple[WorkerAddress, ...] = ()
     """The workers that the board asks. Empty: the roles of this machine."""
     kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
+    former_outbox: Path | None = None
+    """Folder in which earlier releases kept outboxes if NINEZERO_OUTBOX was not set; None if it is set."""
+
+    def outbox_folder(self) -> Path:
+        """Returns the folder of the devices' outboxes.
+
+        Raises:
+            SettingsError: it is not set, and this account has no home folder.
+        """
+        if self.outbox is None:
+            raise SettingsError(
+                "NINEZERO_OUTBOX is not set and this account has no home folder: set it to a folder that survives a restart,"
+                " such as /var/lib/ninezero/outbox",
+                chinese="没有设置 NINEZERO_OUTBOX，这个账户也没有主目录：请设为重启后仍在的文件夹，如 /var/lib/ninezero/outbox",
+            )
+        return self.outbox
 
     def topic(self, name: str) -> str:
         """Returns the name of a topic on the broker."""
@@ -97,6 +115,9 @@ class Settings:
         """Returns the name of a role's Faust app and consumer group. Names of topics that Faust makes begin with it."""
         return f"{self.topic_prefix}ninezero-{role}"
 
+
+FORMER_OUTBOX = Path(".run") / "outbox"
+"""Folder of the outboxes in releases in which it depended on the current folder."""
 
 ROLES = {"screening": 0, "lists": 1, "ledgers": 2, "recording": 3}
 """Roles, and the offset of each role's HTTP port from the port of NINEZERO_HTTP."""
@@ -262,7 +283,11 @@ SETTINGS = {
         needed_on=WITH_KEYS,
     ),
     "NINEZERO_OUTBOX": Setting(
-        "folder of the devices' outboxes", "devices, ninezero erase", ".run/outbox", used_on=("edge",)
+        "folder of the devices' outboxes, an absolute path; the default is below $XDG_STATE_HOME, or ~/.local/state without it."
+        " A machine that serves several deployments needs a folder for each",
+        "devices, ninezero erase",
+        "~/.local/state/ninezero/outbox",
+        used_on=("edge",),
     ),
     "NINEZERO_SETTINGS": Setting(
         "file with settings, a line NAME=VALUE each, as ninezero init writes it; variables of the environment come first",
@@ -300,7 +325,7 @@ def load(
         kafka=kafka(env),
         clickhouse="" if edge else clickhouse(env),
         keys=Path(env["NINEZERO_KEYS"]) if env.get("NINEZERO_KEYS") else None,
-        outbox=Path(_value(env, "NINEZERO_OUTBOX")),
+        outbox=outbox(env),
         order=order,
         sunset=_time(env, "NINEZERO_SUNSET"),
         home=_digits(env, "NINEZERO_HOME"),
@@ -314,6 +339,7 @@ def load(
         http=_address(env),
         workers=_workers(env),
         kafka_security=kafka_security(env),
+        former_outbox=None if env.get("NINEZERO_OUTBOX") else FORMER_OUTBOX.absolute(),
     )
 
 
@@ -335,6 +361,37 @@ def not_set(*names: str) -> SettingsError:
 
 def _enumerated(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def outbox(env: Mapping[str, str]) -> Path | None:
+    """Returns the folder of the devices' outboxes: the same one from whatever folder a device is started.
+
+    It is `NINEZERO_OUTBOX`, or by the XDG Base Directory Specification `ninezero/outbox` in the folder for the state of programs. None if
+    it is not set and this account has no home folder, as many service accounts.
+    """
+    given, home = env.get("NINEZERO_OUTBOX", ""), Path(env.get("HOME") or _home_of_account())
+    has_home = home.is_absolute() and home != Path("/") and home.is_dir()
+    if given.startswith("~/"):  # no shell has read a settings file
+        return home / given[2:] if has_home else None
+    if given:
+        if not Path(given).is_absolute():
+            raise _wrong(
+                "NINEZERO_OUTBOX", "write an absolute path, so that a device finds its outbox from every folder"
+            )
+        return Path(given)
+    state = Path(env.get("XDG_STATE_HOME", ""))
+    if not state.is_absolute():  # an invalid path is ignored, as the specification says
+        if not has_home:
+            return None
+        state = home / ".local" / "state"
+    return state / "ninezero" / "outbox"
+
+
+def _home_of_account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # an account without a name, as in a container
+        return ""
 
 
 def kafka(env: Mapping[str, str]) -> str:

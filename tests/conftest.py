@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,8 +18,18 @@ settings.register_profile("no_deadline", deadline=None)  # a machine under load 
 settings.load_profile("no_deadline")
 
 
+STATE = tempfile.TemporaryDirectory(prefix="ninezero-state-")
+
+
+def pytest_unconfigure() -> None:
+    """Removes what programs without NINEZERO_OUTBOX kept."""
+    STATE.cleanup()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Ends a run that would use one server for several tests at a time. Checks what a run leaves behind."""
+    """Keeps the tests out of the user's home, and ends a run that would use one server for several tests at a time. Checks what a
+    run leaves behind."""
+    os.environ["XDG_STATE_HOME"] = STATE.name
     if os.environ.get(GIVEN) and getattr(config.option, "numprocesses", None):
         raise pytest.UsageError(f"{GIVEN} serves one test at a time: run pytest without -n")
     if not hasattr(config, "workerinput"):  # the workers of xdist share the folder of the process that started them

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from ninezero.agents.doctor import check_formats, check_kafka, check_lists, check_roles, check_settings
+from ninezero.agents.doctor import check_formats, check_kafka, check_lists, check_outboxes, check_roles, check_settings
 from ninezero.agents.doctor.findings import Finding, Results
 from ninezero.agents.doctor.places import EVERYWHERE, WITH_CLICKHOUSE, WITH_KEY_RING, WITH_LISTS, WORKERS, Where
 from ninezero.agents.doctor.probe import DeploymentProbe
@@ -44,6 +44,7 @@ PARTS: Mapping[str, Check] = {
         tuple({*WITH_LISTS, *WITH_CLICKHOUSE}),
         "the clocks are those of ClickHouse and of the heartbeats on the watchlist, which are not read here",
     ),
+    "outboxes": Check(check_outboxes.outboxes, WITH_KEY_RING, "only devices have outboxes"),
     "roles": Check(check_roles.roles, WORKERS, "no role runs here"),
 }
 """The parts in the order in which their problems are best solved."""

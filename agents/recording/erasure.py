@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ninezero.streams.edge.device import outbox
+from ninezero.streams.edge.device.outbox_place import outbox_files
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
-from ninezero.streams.settings import Settings
+from ninezero.streams.local_kafka.errors import BrokerError
+from ninezero.streams.settings import Settings, is_loopback
 
 if TYPE_CHECKING:  # the packages of ClickHouse are not installed on a device
     from ninezero.streams.clickhouse import Engine
@@ -29,8 +31,8 @@ KEPT = "kept by erase"
 """The comment of the tables of `ninezero_data` that remain: counts, and the audit of the lists (schemas/sql/). Every other table is
 erased."""
 
-LOCAL_RUN_FILES = ("worker.log", "demo.json", "report.json", "keys.json", "keys.json.new")
-"""Files that local runs write into .run/, besides the databases and the outboxes."""
+LOCAL_RUN_FILES = ("worker.log",)
+"""Files that the workers of a deployment write into .run/ if it was set up as the documentation shows. A demo has a folder of its own there."""
 
 
 class OutOfReach(NamedTuple):
@@ -43,7 +45,8 @@ class OutOfReach(NamedTuple):
 OUT_OF_REACH = (
     OutOfReach(
         "key rings and outboxes",
-        "other devices and the machines that push: run `ninezero erase --edge --yes` there, or destroy the disks",
+        "other machines, other accounts and other folders of this machine: they were not checked; run `ninezero erase --edge --yes` there"
+        " with the settings of each device, or destroy the disks",
     ),
     OutOfReach("files with identities", "clerks at health authorities: they were never in this system"),
     OutOfReach("backups and snapshots", "of Kafka, ClickHouse and the disks: until they expire"),
@@ -64,6 +67,9 @@ OUT_OF_REACH = (
     ),
     OutOfReach("outcomes, alerts, receipts and counts", "everyone who read them: health staff, authorities, analysts"),
 )
+
+COMPLETE = 'complete for what was checked: the lines with "not reached" name what was not'
+"""The verdict of a certificate without a line `remains`."""
 
 _PAST_EVERY_DAY = timedelta(days=3)
 """Added to today: later than every local day of which events can exist."""
@@ -102,10 +108,12 @@ class Erasure:
 
     def plan(self) -> list[str]:
         """Returns a description of everything that `erase` would erase."""
-        keys = self._settings.keys
+        keys, outboxes = self._settings.keys, " and ".join(map(str, self._outbox_folders()))
         edge = [
             f"the key ring {keys}" if keys else "no key ring: NINEZERO_KEYS is not set",
-            f"the outboxes in {self._settings.outbox}",
+            f"the outboxes in {outboxes}"
+            if outboxes
+            else "no outboxes: NINEZERO_OUTBOX is not set, and there is no home folder",
         ]
         if not self._roles:
             return edge
@@ -141,18 +149,30 @@ class Erasure:
     def _keys(self) -> Iterator[CertificateLine]:
         path = self._settings.keys
         if path is None:
-            yield _line("absent", "key ring", "NINEZERO_KEYS is not set", "0")
+            yield _line("not reached", "key ring", "NINEZERO_KEYS is not set, so none was looked for", "unknown")
         elif not path.exists() and not path.with_name(f"{path.name}.new").exists():
             yield _line("absent", "key ring", str(path), "0")
         else:
             yield _line("erased", "key ring", str(path), f"{key_ring.erase(path)} keys")
 
     def _outboxes(self) -> Iterator[CertificateLine]:
-        found = sorted(self._settings.outbox.glob("*.sqlite"))
+        self._settings.outbox_folder()  # without a place nothing was checked, which is an error
+        for folder in self._outbox_folders():
+            yield from _attempt(f"outboxes in {folder}", partial(self._outboxes_in, folder))
+
+    @staticmethod
+    def _outboxes_in(folder: Path) -> Iterator[CertificateLine]:
+        found = outbox_files(folder)
         if not found:
-            yield _line("absent", "outboxes", str(self._settings.outbox), "0")
+            yield _line("absent", "outboxes", str(folder), "0")
         for path in found:
             yield from _attempt("outbox", partial(_erase_outbox, path))
+
+    def _outbox_folders(self) -> list[Path]:
+        """Returns the folders in which outboxes of this machine are erased: the one of the settings, and the former default if there is one."""
+        given, former = self._settings.outbox, self._settings.former_outbox
+        folders = [] if given is None else [given]
+        return [*folders, former] if former is not None and former.exists() and former not in folders else folders
 
     def _kafka(self) -> Iterator[CertificateLine]:
         if self._unreachable is not None:
@@ -183,12 +203,23 @@ class Erasure:
             path.unlink()
             yield _line("erased", "file of a local run", str(path), "1")
         broker = self._run / "kafka"
-        if broker.exists():
+        if broker.exists() and not self._is_our_kafka(broker):
+            yield _line("stays", "data of a local Kafka of another deployment", str(broker), "1")
+        elif broker.exists():
             if Broker(broker).running():
                 yield _line("stays", "the local Kafka, which is running; its topics are listed above", str(broker), "1")
             else:
                 shutil.rmtree(broker)
                 yield _line("erased", "data of the local Kafka", str(broker), "1")
+
+    def _is_our_kafka(self, folder: Path) -> bool:
+        """Returns whether a local Kafka is the one of the settings. One that never started has no data."""
+        try:
+            port = Broker(folder).bootstrap.rpartition(":")[2]
+        except BrokerError:
+            return True
+        hosts = (server.rpartition(":") for server in self._settings.kafka.split(","))
+        return any(is_loopback(host) and number == port for host, _, number in hosts)
 
 
 def erase_tables(engine: Engine, timezone: str) -> Iterator[CertificateLine]:
@@ -250,12 +281,24 @@ def certificate(settings: Settings, lines: list[CertificateLine], began: datetim
     body = "\n".join([
         f"Erasure of the deployment under the order {settings.order}",
         f"begun {began:%Y-%m-%dT%H:%M:%SZ}, {ended} the sunset of {settings.sunset:%Y-%m-%dT%H:%M:%SZ}",
-        "complete" if complete(lines) else "INCOMPLETE: solve what the lines with \"remains\" name, and erase again",
+        COMPLETE if complete(lines) else "INCOMPLETE: solve what the lines with \"remains\" name, and erase again",
+        _outbox_summary(settings, lines),
         "",
         *map(str, lines),
         "",
     ])  # fmt: skip
     return f"{body}sha256 {hashlib.sha256(body.encode()).hexdigest()}\n"
+
+
+def _outbox_summary(settings: Settings, lines: list[CertificateLine]) -> str:
+    """Says how many outboxes were found, and where nobody looked."""
+    unread = any(line.state == "remains" and line.what.startswith("outboxes") for line in lines)
+    found = sum(line.what == "outbox" for line in lines)
+    what = "could not be checked" if unread else f"{found} found"
+    return (
+        f"outboxes of this machine: {what} in {settings.outbox or 'no folder (NINEZERO_OUTBOX is not set)'}; other machines, other accounts"
+        " and other folders were not checked"
+    )
 
 
 def complete(lines: list[CertificateLine]) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from importlib import import_module
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 from weakref import WeakValueDictionary
@@ -27,7 +28,8 @@ from ninezero.schemas.faults import describe
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.answers import Answer, QualityFinding, Ticket
 from ninezero.streams.edge.device.clock import Clock
-from ninezero.streams.edge.device.outbox import CAPACITY, NewEvent, Outbox
+from ninezero.streams.edge.device.outbox import CAPACITY, NewEvent, Outbox, counter_behind, erase
+from ninezero.streams.edge.device.outbox_place import outbox_file
 from ninezero.streams.edge.device.travellers import Passage, Pseudonymised, Traveller, pseudonymise
 from ninezero.streams.edge.device.uplink import Uplink
 from ninezero.streams.edge.documents import checks
@@ -47,6 +49,9 @@ EVENTS: dict[type[msgspec.Struct], Topic] = {
 }
 """The topic of each event that a device sends."""
 
+
+COMPARE_SECONDS = 5.0
+"""Longest time that a device with a new outbox waits for Kafka when it is opened."""
 
 FINDINGS_KEPT = 10_000
 """Events whose quality flags are kept in memory for their answers."""
@@ -109,7 +114,7 @@ class Device:
     Raises:
         DeviceError: `site_id` or `device_id` is not an identifier.
         KeyRingError: the key ring cannot be read.
-        OutboxError: the outbox cannot be opened, or another process has opened it.
+        OutboxError: the outbox cannot be opened, another process has opened it, or it is new and Kafka has events of this device.
     """
 
     def __init__(
@@ -127,11 +132,14 @@ class Device:
         self._ring = None if settings.keys is None else KeyRing.load(settings.keys)
         self._clock = clock or Clock()
         self._on_answer = on_answer or (lambda _: None)
-        self._outbox = Outbox(settings.outbox / f"{device_id}.sqlite", device_id, capacity)
+        path = outbox_file(settings, device_id)
+        self._outbox = Outbox(path, device_id, capacity)
         self._tickets: WeakValueDictionary[int, Ticket] = WeakValueDictionary()
         self._findings = {seq: _FINDINGS.decode(text) for seq, text in self._outbox.findings().items()}
         """Of the latest events that have findings, by number. A ticket is gone if its holder has dropped it."""
         self._uplink = Uplink(settings, self._outbox, self._clock, site_id, device_id, self._resolve)
+        if not self._outbox.compared():
+            self._compare(path)
 
     @classmethod
     def from_environment(
@@ -264,6 +272,20 @@ class Device:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    def _compare(self, path: Path) -> None:
+        """Waits until a new outbox is known to be the first one of this device.
+
+        If Kafka cannot be asked now, the device starts: events wait in the outbox until it can.
+
+        Raises:
+            OutboxError: Kafka has outcomes of this device.
+        """
+        self._uplink.wait_until_compared(COMPARE_SECONDS)
+        if self._outbox.is_stopped() and not self._outbox.status().waiting:
+            self.close()
+            erase(path)  # it was never used, and must not be mistaken for the outbox that this device had
+            raise counter_behind()
 
     # -- from what the staff see to events ---------------------------------------------------------------------------
 

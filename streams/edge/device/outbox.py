@@ -8,6 +8,9 @@ acknowledgement nothing of an event's content remains, only its number and its q
 The file cannot show that its counter went back, which happens if an old copy is restored or two machines use copies of one
 file. The outcome reader detects it when Kafka has an outcome of a number that the outbox has not assigned. From then on the
 outbox accepts nothing (`stop_accepting`), because the workers would not count events under numbers that were used before.
+
+A new file begins at number 0, as that of a device that lost its outbox would. So nothing of it is sent before Kafka was asked for
+outcomes of this device, and had none (`compared`).
 """
 
 import contextlib
@@ -45,6 +48,7 @@ CREATE TABLE IF NOT EXISTS unanswered (seq INTEGER PRIMARY KEY, kafka_ms INTEGER
 ALTER TABLE unsent ADD COLUMN findings TEXT NOT NULL DEFAULT '';
 ALTER TABLE unanswered ADD COLUMN findings TEXT NOT NULL DEFAULT ''
 """,
+    "ALTER TABLE device ADD COLUMN compared INTEGER NOT NULL DEFAULT 1",
 )
 """The statements that lead from version n of the file to version n + 1. Version 0 is a new file, or one from before 0.1.0.
 
@@ -210,6 +214,21 @@ class Outbox:
             next_seq = _next_seq(db)
             return next_seq is not None and seq >= next_seq
 
+    def compared(self) -> bool:
+        """Returns whether it is known that no other outbox has used the numbers of this one."""
+        with self._using(self._relaxed) as db:
+            return bool(db.execute("SELECT compared FROM device").fetchone()[0])
+
+    def set_compared(self) -> None:
+        """Records that Kafka was asked, and has no event of this device that is not from this outbox."""
+        with self._using(self._durable), _transaction(self._durable) as db:
+            db.execute("UPDATE device SET compared = 1")
+
+    def is_stopped(self) -> bool:
+        """Returns whether `stop_accepting` was called."""
+        with self._using(self._relaxed) as db:
+            return _next_seq(db) is None
+
     def stop_accepting(self) -> None:
         """Makes `append` fail from now on, also after a restart. Events that wait are still sent."""
         with self._using(self._durable), _transaction(self._durable) as db:
@@ -313,7 +332,7 @@ def _claim(db: sqlite3.Connection, device_id: str) -> None:
     db.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
     owner = db.execute("SELECT device_id FROM device").fetchone()
     if owner is None:
-        db.execute("INSERT INTO device VALUES (?, 0)", (device_id,))
+        db.execute("INSERT INTO device VALUES (?, 0, 0)", (device_id,))
     elif owner[0] != device_id:
         raise OutboxError(
             "the outbox belongs to another device: use that device's device_id, or another file",
@@ -324,10 +343,7 @@ def _claim(db: sqlite3.Connection, device_id: str) -> None:
 def _append(db: sqlite3.Connection, events: Sequence[NewEvent], boot_id: str, ticks_ms: int) -> range:
     first = _next_seq(db)
     if first is None:
-        raise OutboxError(
-            "the outbox's counter is behind Kafka's and the event was NOT accepted: start a new one under a new device_id",
-            chinese="发件箱的计数落后于 Kafka，没有接受：请用新的 device_id 另建一个",
-        )
+        raise counter_behind(accepting=True)
     seqs = range(first, first + len(events))
     db.executemany(
         "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -356,6 +372,18 @@ def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with contextlib.suppress(sqlite3.Error):
             db.execute("ROLLBACK")
         raise
+
+
+def counter_behind(*, accepting: bool = False) -> OutboxError:
+    """Returns the error if Kafka has events of a device that its outbox does not know. While an event is being accepted, it states that it
+    was not."""
+    consequence, in_chinese = (" and the event was NOT accepted", "，没有接受") if accepting else ("", "")
+    return OutboxError(
+        f"the outbox's counter is behind Kafka's{consequence}: start the device with the outbox that it had (NINEZERO_OUTBOX, or the"
+        " folder in which it was started before), or under a new device_id",
+        chinese=f"发件箱的计数落后于 Kafka{in_chinese}：请用这台设备原来的发件箱（NINEZERO_OUTBOX，或原来启动它的文件夹），"
+        "或改用新的 device_id",
+    )
 
 
 def _outbox_error(error: sqlite3.Error | OSError, *, accepting: bool = False) -> OutboxError:

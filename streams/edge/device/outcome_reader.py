@@ -44,6 +44,7 @@ class OutcomeReader:
 
     Attributes:
         caught_up: set when every outcome that was there at the start has been read.
+        tried: set then, and when outcomes could not be read.
     """
 
     def __init__(self, settings: Settings, outbox: Outbox, site_id: str, device_id: str, on_outcome: OnOutcome) -> None:
@@ -51,12 +52,15 @@ class OutcomeReader:
         self._site_id, self._device_id, self._on_outcome = site_id, device_id, on_outcome
         self._stopped = threading.Event()
         self.caught_up = threading.Event()
+        self.tried = threading.Event()
+        self._compared = outbox.compared()
         self._failing = False
 
     def stop(self) -> None:
         """Makes `run` return."""
         self._stopped.set()
         self.caught_up.set()
+        self.tried.set()
 
     def run(self) -> None:
         """Reads until `stop` is called. After an error it connects again; meanwhile scans are answered `not_checked`."""
@@ -70,6 +74,7 @@ class OutcomeReader:
                 if not self._failing:  # once an outage, not at every retry
                     log.warning("outcomes cannot be read: %s", user_error(error))
                 self._failing = True
+                self.tried.set()
                 self._stopped.wait(RETRY_SECONDS)
 
     def _read(self, reader: Any) -> None:
@@ -93,10 +98,21 @@ class OutcomeReader:
                     with contextlib.suppress(Rejected):  # only workers may write here (ACL); other records are skipped
                         self._apply(decode(Outcomes, record.value), known=record.offset < start.first_unanswered)
             if not self.caught_up.is_set() and all(reader.position(tp) >= start.end for tp in reader.assignment()):
+                self._end_comparison()
                 self.caught_up.set()
+                self.tried.set()
+
+    def _end_comparison(self) -> None:
+        """Lets the events of a new outbox be sent if Kafka has no outcome of this device."""
+        if not self._compared and not self._outbox.is_stopped():
+            self._outbox.set_compared()
+            self._compared = True
 
     def _seek(self, reader: Any, topic: str, partitions: int) -> _Start:
-        """Assigns the partition of this site and seeks to `LOOK_BACK` records before its end, or further if needed."""
+        """Assigns the partition of this site and seeks to `LOOK_BACK` records before its end, or further if needed.
+
+        For a new outbox it seeks to the beginning, which is 24 hours old.
+        """
         from kafka import TopicPartition
 
         from ninezero.streams.kafka.partitioner import partition_of
@@ -107,7 +123,8 @@ class OutcomeReader:
         since_ms = self._outbox.oldest_unanswered_ms()
         found = None if since_ms is None else reader.offsets_for_times({tp: since_ms}, timeout_ms=5_000).get(tp)
         first = end if found is None else int(found.offset)
-        reader.seek(tp, max(min(first, end - LOOK_BACK), int(reader.beginning_offsets([tp])[tp])))
+        back = min(first, end - LOOK_BACK) if self._compared else 0
+        reader.seek(tp, max(back, int(reader.beginning_offsets([tp])[tp])))
         return _Start(first, end)
 
     def _apply(self, outcomes: Outcomes, *, known: bool) -> None:
@@ -118,12 +135,13 @@ class OutcomeReader:
         if not ours:
             return
         try:
-            if self._outbox.is_behind(max(seq for seq, _, _ in ours)):
+            # Nothing of a new outbox was sent before its comparison, so every outcome is one of another outbox.
+            if not self._compared or self._outbox.is_behind(max(seq for seq, _, _ in ours)):
                 log.error("Kafka has events of this device that its outbox does not know: nothing more is accepted")
                 self._outbox.stop_accepting()
-            if not known:
+            if not known and self._compared:
                 self._outbox.record_answers([seq for seq, _, _ in ours])
         except OutboxError as error:  # the staff must see the outcome in any case
             log.warning("an outcome could not be recorded: %s", error)
-        for seq, outcome, people in () if known else ours:
+        for seq, outcome, people in ours if self._compared and not known else ():
             self._on_outcome(seq, outcome, people)

@@ -14,7 +14,7 @@ import msgspec
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.device.clock import Clock, to_datetime
 from ninezero.streams.edge.device.kafka_errors import topic_errors, user_error
-from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent
+from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent, counter_behind
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import PAST_US, Rejected, check_clock
@@ -37,6 +37,9 @@ SILENT_SECONDS = 3.0
 
 READER_SECONDS = 5.0
 """Time that sending waits until outcomes are read. Events are sent even if outcomes cannot be read."""
+
+COMPARE_SECONDS = 0.2
+"""Time between two looks whether the comparison of a new outbox has ended."""
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 10.0
 """Pause before a new connection; it doubles after each failure."""
@@ -124,6 +127,10 @@ class Sender:
         last_seq, in_flight, last_result = -1, 0, time.monotonic()
         try:
             self._may_start.wait(READER_SECONDS)
+            while not self._outbox.compared():
+                if self._stopped.wait(COMPARE_SECONDS):
+                    return
+                self._set_status(connected=True, problem=self._not_compared())
             while not self._stopped.is_set():
                 self._new_events.clear()
                 room = IN_FLIGHT - in_flight
@@ -157,6 +164,16 @@ class Sender:
                 self._handle([one for one in _drain(results, 0.01) if not isinstance(one.result, Exception)])
             except Exception as error:
                 log.warning("results cannot be stored (%s): their events are sent again", type(error).__name__)
+
+    def _not_compared(self) -> UserError:
+        """Says why nothing of a new outbox is sent."""
+        if self._outbox.is_stopped():
+            return counter_behind()
+        return UserError(
+            "the outbox is new, and the outcomes of this site could not be read yet, so it is not known whether the numbers of this"
+            " device are free, and nothing is sent: check the topics, and this device's permissions (ninezero topics acls)",
+            chinese="发件箱是新的，尚未读到本站点的结果，不能确认序号是否已被使用，暂不发送：请检查主题和这台设备的权限",
+        )
 
     def _send(self, kafka: Any, event: UnsentEvent, results: _Results) -> None:
         from kafka.errors import KafkaTimeoutError

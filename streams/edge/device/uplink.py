@@ -32,6 +32,10 @@ class Uplink:
         for thread in self._threads:
             thread.start()
 
+    def wait_until_compared(self, seconds: float) -> None:
+        """Waits until a new outbox was compared with Kafka, or Kafka could not be asked; at most `seconds`."""
+        self._reader.tried.wait(seconds)
+
     def wake(self) -> None:
         """Tells the sender that the outbox has new events."""
         self._sender.wake()

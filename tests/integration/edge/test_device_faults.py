@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def rejects(device: Device) -> bool:
     try:
         scan(device)
     except OutboxError as error:
-        assert "NOT accepted: start a new one under a new device_id" in str(error)
+        assert "NOT accepted: start the device with the outbox that it had" in str(error)
         return True
     return False
 
@@ -189,6 +190,55 @@ def test_two_devices_with_one_name_are_detected_while_they_run(settings: Setting
         answer(settings, 7)
         wait_for(lambda: rejects(device), 10, "the device to notice")
         assert device.flush(20), "events accepted before are sent"
+
+
+@pytest.mark.parametrize("later", [0, 6_000], ids=["last", "far back"])
+def test_a_device_that_lost_its_outbox_is_refused_before_it_uses_a_number_again(
+    later: int, settings: Settings, tmp_path: Path
+) -> None:
+    """Kafka has an outcome of it, also behind many of other devices. With the outbox that it had it goes on."""
+    with gate(settings) as device:
+        scan(device, 3)
+        assert device.flush(20)
+    answer(settings, *range(3))
+    with contextlib.closing(sync.producer(settings)) as producer:
+        other = encode(Outcomes("road-01", datetime.now(UTC), 1, [("gate-b", 0, "clear", [])]))
+        for _ in range(later):
+            producer.send(settings.topic("screening-outcomes"), key=b"road-01", value=other)
+        producer.flush()
+    elsewhere = replace(settings, outbox=tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(OutboxError, match="behind Kafka's: start the device with the outbox that it had") as error:
+            gate(elsewhere)
+        assert "发件箱的计数落后于 Kafka" in error.value.chinese
+        assert not list((tmp_path / "elsewhere").glob("*.sqlite")), "an empty outbox would hide the right one"
+    with gate(settings) as device:
+        assert scan(device) == [3]
+        assert device.flush(20)
+    with Device(elsewhere, site_id="road-01", device_id="gate-new") as device:
+        assert scan(device) == [0]
+        assert device.flush(20)
+    assert arrived(settings) == [0, 1, 2, 3, 0]
+
+
+def test_a_new_outbox_that_starts_offline_sends_nothing_before_its_numbers_are_known_to_be_free(
+    settings: Settings, tmp_path: Path
+) -> None:
+    answer(settings, 0, 1)
+    away = replace(settings, kafka=f"127.0.0.1:{free_port()}")
+    with gate(away) as device:
+        assert scan(device, 2) == [0, 1]
+    heard: list[Any] = []
+    with gate(settings, on_answer=heard.append) as device:
+        wait_for(lambda: "behind Kafka's" in device.status().problem, 20, "the comparison")
+        assert rejects(device) and not device.flush(1)
+        assert "发件箱的计数落后于 Kafka" in device.status().problem_chinese
+    assert arrived(settings) == [] and heard == [], "a number was used again, or the outcome of another person shown"
+    with Device(away, site_id="road-01", device_id="gate-b") as device:
+        assert scan(device, 2) == [0, 1]
+    with Device(settings, site_id="road-01", device_id="gate-b") as device:
+        assert device.flush(20), "a device that is really new sends what waited"
+    assert arrived(settings) == [0, 1]
 
 
 class WrongClock(Clock):

@@ -1,8 +1,10 @@
 """A wrong setting stops the program with its name and a remedy, never with its value."""
 
+from pathlib import Path
+
 import pytest
 
-from ninezero.streams.settings import SettingsError, is_loopback, load, reachable_host
+from ninezero.streams.settings import SettingsError, is_loopback, load, outbox, reachable_host
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:9092",
@@ -135,3 +137,16 @@ def test_loopback_addresses_are_recognised() -> None:
         "127.example",
     ):
         assert not is_loopback(elsewhere), elsewhere
+
+
+def test_outboxes_have_one_place_whatever_the_current_folder_is(tmp_path: Path) -> None:
+    home, state = {"HOME": str(tmp_path)}, {"XDG_STATE_HOME": str(tmp_path / "state")}
+    default = tmp_path / ".local" / "state" / "ninezero" / "outbox"
+    assert outbox(home) == outbox(home | {"XDG_STATE_HOME": "relative"}) == default
+    assert outbox(home | state) == tmp_path / "state" / "ninezero" / "outbox"
+    assert outbox(home | state | {"NINEZERO_OUTBOX": "/var/outbox"}) == Path("/var/outbox")
+    assert outbox(home | {"NINEZERO_OUTBOX": "~/.local/state/ninezero/outbox"}) == default
+    with pytest.raises(SettingsError, match=r"^NINEZERO_OUTBOX is wrong: write an absolute path"):
+        outbox(home | {"NINEZERO_OUTBOX": ".run/outbox"})
+    for homeless in ("/nonexistent", "/", str(tmp_path / "none"), "relative"):
+        assert outbox({"HOME": homeless}) is None

@@ -173,19 +173,21 @@ def test_an_outbox_of_a_newer_release_is_refused_and_stays_as_it_is(tmp_path: Pa
     box.append([new("a")], "boot", 1)
     box.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
-        db.execute("PRAGMA user_version = 3")
+        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        db.execute("PRAGMA user_version = 4")
     with pytest.raises(
         OutboxError, match=r"^the outbox was written by a newer release: install that release on this device$"
     ):
         Outbox(tmp_path / "box", "d1")
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (3,)
+        assert db.execute("PRAGMA user_version").fetchone() == (4,)
         assert db.execute("SELECT seq FROM unsent").fetchall() == [(0,)]
 
 
 def outbox_of_version(version: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the file of a version, with one event. Version 0 has the tables of version 1."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{outbox._UPGRADES[0]}; INSERT INTO device VALUES ('d1', 0)")
     with monkeypatch.context() as patched:
         patched.setattr(outbox, "_UPGRADES", outbox._UPGRADES[: max(version, 1)])
         patched.setattr(outbox, "_append", append_in_version_1 if version < 2 else outbox._append)
@@ -220,10 +222,11 @@ def test_an_older_outbox_is_upgraded_in_one_transaction(
     for _ in range(2):
         box = Outbox(tmp_path / "box", "d1")
         assert unsent(box) == [(0, "0 a")] and box.findings() == {}
+        assert box.compared(), "an outbox that was in use goes on as it did"
         box.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "box")) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (now + 1,)
-        assert db.execute("SELECT * FROM device").fetchall() == [("d1", 1, 0)]
+        assert db.execute("SELECT * FROM device").fetchall() == [("d1", 1, 1, 0)]
 
 
 def test_findings_are_kept_until_the_outcome_arrives_also_over_a_restart(tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Checks of the outboxes of the devices on this machine."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from ninezero.agents.doctor.findings import CannotCheck, Results, could_not_check, failed, ok
+from ninezero.agents.doctor.probe import DeploymentProbe
+from ninezero.agents.doctor.quantities import counted
+from ninezero.streams.edge.device.outbox_place import outbox_files
+from ninezero.streams.settings import SettingsError
+
+
+def outboxes(probe: DeploymentProbe) -> Results:
+    """Checks where the outboxes are, that they can be read, and that none is left in the former default folder."""
+    if "NINEZERO_OUTBOX" in probe.faults:
+        raise CannotCheck("NINEZERO_OUTBOX is wrong")
+    try:
+        folder = probe.settings.outbox_folder()
+    except SettingsError:
+        yield ok("no device runs under this account: it has no home folder, and NINEZERO_OUTBOX is not set")
+        return
+    former = probe.settings.former_outbox
+    try:
+        files, left = outbox_files(folder), outbox_files(former) if former is not None and former != folder else []
+    except OSError as error:
+        yield could_not_check(f"{folder} cannot be read ({error.strerror})", "run this as the user of the devices")
+        return
+    if left:
+        yield failed(
+            f"{counted(len(left), 'outbox', 'outboxes')} in {former}, the folder of earlier releases",
+            "start each of these devices in this folder once, which moves its outbox; or set NINEZERO_OUTBOX to that folder",
+        )
+    waiting = 0
+    for path in files:
+        try:
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("PRAGMA query_only = ON")
+                waiting += int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
+        except sqlite3.Error:
+            yield could_not_check(
+                f"the outbox {path.name} cannot be read", "run this as the user of the device, and check the disk"
+            )
+    yield ok(
+        f"{counted(len(files), 'outbox', 'outboxes')} in {folder}, {counted(waiting, 'event', 'events')} waiting for Kafka"
+    )
