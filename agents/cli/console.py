@@ -40,14 +40,14 @@ def identifier(option: str, value: str) -> str:
 
 
 def query_url() -> str:
-    """Returns `NINEZERO_CLICKHOUSE`, or the database of the last demo if that is not set.
+    """Returns `NINEZERO_CLICKHOUSE`, or the database of the last demo if that is not set. Only commands that read use it.
 
     Raises:
         SettingsError: the setting is wrong, or it is not set and no demo was run in this folder.
     """
-    demo_database = (RUN / "clickhouse").absolute()
-    if not os.environ.get("NINEZERO_CLICKHOUSE") and demo_database.exists():
-        return f"chdb://{demo_database}"
+    if not os.environ.get("NINEZERO_CLICKHOUSE"):
+        for path in sorted(RUN.glob("demo*/clickhouse"), key=lambda path: path.stat().st_mtime, reverse=True):
+            return f"chdb://{path.absolute()}"
     return settings.clickhouse(os.environ)
 
 

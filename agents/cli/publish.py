@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
-from ninezero.agents.cli.console import query_url
+from ninezero.agents.cli.target import open_to_change
 from ninezero.streams import settings
 
 
@@ -16,7 +16,7 @@ def publish() -> None:
 
     until = publishing.last_publishable_day(datetime.now(UTC), settings.timezone(os.environ))
     k = settings.k(os.environ)
-    engine = clickhouse.connect(query_url())
+    engine = open_to_change(settings.clickhouse(os.environ))
     clickhouse.ensure_schema(engine, settings.timezone(os.environ))
     published = publishing.publish(engine, until, k)
     engine.close()

@@ -81,6 +81,8 @@ class ReplaySummary:
     """Restarts of the workers."""
     scenario: str = ""
     """Path of the scenario file; empty for Jiyang."""
+    database: str = ""
+    """The place of the user's ClickHouse; empty for a database of the demo's own."""
     latency_ms: dict[str, float] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:

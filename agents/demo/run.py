@@ -1,4 +1,4 @@
-"""Runs the demo: a local Kafka, the workers, the replay of a scenario, and the report."""
+"""Runs the demo: a Kafka and a database of its own, the workers, the replay of a scenario, and the report."""
 
 from __future__ import annotations
 
@@ -8,107 +8,161 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
 
-from ninezero.agents.demo import scenario_file
+from ninezero.agents.demo import emptiness, scenario_file
+from ninezero.agents.demo.place import Place, own_place
 from ninezero.agents.demo.replay import Replay
 from ninezero.agents.demo.report import make_report, show
 from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.demo.workers import Workers
 from ninezero.agents.recording.sites import load_sites
+from ninezero.streams import clickhouse
 from ninezero.streams import settings as settings_
+from ninezero.streams.deployment import clickhouse_place
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import administration
 from ninezero.streams.local_kafka.broker import Broker
-from ninezero.streams.local_kafka.ports import free_port, is_free
-
-FIRST_PORT = 6066
-"""The roles listen on this port and the next three, if all are free."""
+from ninezero.streams.settings import Settings
 
 
-def run(folder: Path, *, path: Path | None, seed: int, speed: float, once: bool) -> bool:
+@dataclass(frozen=True)
+class Options:
+    """What the user chose."""
+
+    scenario: Path | None = None
+    """The scenario file; None for Jiyang."""
+    seed: int = 2020
+    """Seed of the invented people and events."""
+    speed: float = 0.0
+    """Multiple of real time; 0 sends as fast as the pipeline answers."""
+    once: bool = False
+    """Return after the report. Otherwise the workers and the board run until SIGINT or SIGTERM."""
+    use_kafka: bool = False
+    """Use the Kafka of the settings, which must be empty, instead of one of the demo's own."""
+    use_clickhouse: bool = False
+    """Use the ClickHouse of the settings, which must be empty, instead of one of the demo's own."""
+
+
+def run(folder: Path, options: Options) -> bool:
     """Runs the demo and prints its report.
 
     Args:
-        folder: keeps Kafka, ClickHouse, the key ring, the log of the workers and the report.
-        path: the scenario file; None for Jiyang.
-        seed: seed of the invented people and events.
-        speed: multiple of real time; 0 sends as fast as the pipeline answers.
-        once: return after the report. Otherwise the workers and the board run until SIGINT or SIGTERM.
+        folder: a folder of this demo is made in it. It keeps Kafka, ClickHouse, the key ring, the log of the workers and the report.
+        options: what the user chose.
 
     Returns:
         Whether every row of the report agrees. True if a signal ended the demo.
+
+    Raises:
+        UserError: Kafka, ClickHouse or a worker cannot be used.
     """
     # asyncio handles SIGINT between two steps of a task, never within one, so Kafka and the workers are always stopped.
     # SIGTERM is handled in the same way.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    spec = scenario_file.load(path)
+    spec = scenario_file.load(options.scenario)
+    try:
+        with own_place(folder) as place:
+            return _run(place, spec, options)
+    except KeyboardInterrupt:
+        return True
+
+
+def _run(place: Place, spec: Spec, options: Options) -> bool:
     console = Console(stderr=True)
-    folder.mkdir(exist_ok=True)
-    broker = Broker(folder / "kafka")
-    console.print("starting Kafka …", highlight=False)
-    broker.start()
-    environment = _environment(folder, broker, spec)
-    settings = settings_.load(environment)
+    # An earlier demo of this folder has ended. If it and its workers were killed, its Kafka may still run.
+    broker = Broker(place.folder / "kafka")
+    broker.stop()
+    for left in ("kafka", "clickhouse", "outbox"):
+        shutil.rmtree(place.folder / left, ignore_errors=True)
+    environment = _environment(place, spec, options)
+    written: Settings | None = None
+    try:
+        if options.use_clickhouse:
+            emptiness.require_empty_clickhouse(settings_.clickhouse(os.environ))
+        if options.use_kafka:
+            settings_.kafka(os.environ)
+        else:
+            console.print("starting Kafka …", highlight=False)
+            broker.start()
+            environment["NINEZERO_KAFKA"] = broker.bootstrap
+        settings = settings_.load(environment)
+        if options.use_kafka:
+            emptiness.require_empty_kafka(settings)
+        written = settings
+        return _replay(place, spec, options, environment, settings, console)
+    finally:
+        broker.stop()
+        if written is not None and options.use_kafka:  # the next demo finds it as empty as this one did
+            administration.erase(written, settings_.ROLES)
+
+
+def _replay(
+    place: Place,
+    spec: Spec,
+    options: Options,
+    environment: Mapping[str, str],
+    settings: Settings,
+    console: Console,
+) -> bool:
     administration.create_topics(settings)
-    load_sites(settings.clickhouse, spec.sites(), settings.timezone)
-    workers = Workers(environment, folder / "worker.log")
+    engine = clickhouse.connect(settings.clickhouse)
+    load_sites(engine, spec.sites(), settings.timezone)
+    engine.close()
+    workers = Workers(environment, place)
     host, port = settings.http
     board = f"http://{host}:{port + settings_.ROLES['recording']}/"
     console.print(f"the board, while this runs: {board}", highlight=False)
     try:
-        summary = asyncio.run(Replay(settings, workers, spec, seed, speed, console).run())
-        summary.scenario = "" if path is None else str(path.absolute())
-        summary.save(folder)
+        replay = Replay(settings, workers, spec, options.seed, options.speed, console)
+        summary = asyncio.run(replay.run())
+        summary.scenario = "" if options.scenario is None else str(options.scenario.absolute())
+        summary.database = clickhouse_place(settings.clickhouse) if options.use_clickhouse else ""
+        summary.save(place.folder)
         report = make_report(settings.clickhouse, summary, spec)
-        (folder / "report.json").write_text(json.dumps(report, indent=2))
+        (place.folder / "report.json").write_text(json.dumps(report, indent=2))
         show(report)
-        if not once:
+        if not options.once:
             console.print(
                 f"The workers keep running: the board at {board}, metrics at http://{host}:{port}/metrics. Ctrl-C ends the demo.",
                 highlight=False,
             )
             while True:
                 time.sleep(1)
-    except KeyboardInterrupt:
-        return True
+        return bool(report["agrees"])
     finally:
         workers.stop()
-        broker.stop()
-    return bool(report["agrees"])
 
 
-def _environment(folder: Path, broker: Broker, spec: Spec) -> dict[str, str]:
-    """Deletes the database of the last demo and returns the environment of the workers.
-
-    The topic prefix is new in every run. The key ring of the folder is kept. `NINEZERO_CLICKHOUSE`, if set, names another database.
-    """
-    data = (folder / "clickhouse").absolute()
-    shutil.rmtree(data, ignore_errors=True)
-    keys = folder / "keys.json"
+def _environment(place: Place, spec: Spec, options: Options) -> dict[str, str]:
+    """Returns the environment of the workers. Of the user's settings it has only those that an option names."""
+    named = [
+        *(("NINEZERO_KAFKA",) if options.use_kafka else ()),
+        *(("NINEZERO_CLICKHOUSE",) if options.use_clickhouse else ()),
+    ]
+    keys = place.folder / "keys.json"
     if not keys.exists():
         new_ring(keys)
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith("NINEZERO_")},
-        "NINEZERO_KAFKA": broker.bootstrap,
-        "NINEZERO_CLICKHOUSE": os.environ.get("NINEZERO_CLICKHOUSE") or f"chdb://{data}",
-        "NINEZERO_KEYS": str(keys.absolute()),
+        "NINEZERO_CLICKHOUSE": f"chdb://{place.folder / 'clickhouse'}",
+        **{
+            k: str(Path(v).resolve()) if "_TLS_" in k else v
+            for k, v in os.environ.items()
+            if k.startswith(tuple(named))
+        },
+        "NINEZERO_KEYS": str(keys),
+        "NINEZERO_OUTBOX": str(place.folder / "outbox"),
         "NINEZERO_ORDER": "DEMO",
         "NINEZERO_HOME": spec.home,
         "NINEZERO_SUNSET": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
-        "NINEZERO_TOPIC_PREFIX": f"demo-{int(time.time())}.",
+        "NINEZERO_TOPIC_PREFIX": f"demo-{time.time_ns() // 1_000_000}-{os.getpid()}.",
         "NINEZERO_REPLAY": "1",
-        "NINEZERO_HTTP": f"127.0.0.1:{_free_ports()}",
+        "NINEZERO_HTTP": f"127.0.0.1:{place.port}",
     }
-
-
-def _free_ports() -> int:
-    """Returns the first of as many consecutive free ports as there are roles."""
-    first = FIRST_PORT
-    while not all(is_free(first + n) for n in range(len(settings_.ROLES))):
-        first = min(free_port(), 65_000)
-    return first

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ninezero.schemas.rows import SiteRow
 from ninezero.streams import clickhouse
+from ninezero.streams.clickhouse import Engine
 
 
 class Site(NamedTuple):
@@ -19,19 +20,17 @@ class Site(NamedTuple):
     capacity: int
 
 
-def load_sites(url: str, sites: Iterable[Site], timezone: str) -> None:
+def load_sites(engine: Engine, sites: Iterable[Site], timezone: str) -> None:
     """Inserts sites into the register. A site that is in the register already takes the new values.
 
     Args:
-        url: the database, as in `NINEZERO_CLICKHOUSE`; an empty one gets its schema first.
+        engine: the database; an empty one gets its schema first.
         sites: the sites.
         timezone: the time zone of local days in the views.
 
     Raises:
-        ClickHouseError: the database cannot be opened, or it rejects the rows.
+        ClickHouseError: the database rejects the rows.
     """
-    engine = clickhouse.connect(url)
     clickhouse.ensure_schema(engine, timezone)
     version = time.time_ns() // 1_000_000
     engine.insert("ninezero_data.site_register", SiteRow._fields, [SiteRow(*site, version) for site in sites])
-    engine.close()

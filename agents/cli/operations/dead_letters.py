@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from ninezero.agents.cli.console import CommandError, print_table
+from ninezero.agents.cli.target import announce_kafka
 from ninezero.schemas.events import DEAD_REASONS, DeadLetter, DeadReason
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import topics
@@ -63,6 +64,7 @@ def redrive(topic: TopicOption = "", reason: ReasonOption = None) -> None:
     On a broker with access control only an administrator can do this: it reads and writes the source topics.
     """
     settings = settings_.load(edge=True)
+    announce_kafka(settings)
     result = resend(settings, letters(settings, topic, reason))
     sent = ", ".join(f"{n} of {name}" for name, n in sorted(result.sent.items()))
     print(f"sent again: {sent or 'nothing'}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ninezero.agents.cli.target import open_to_change
 from ninezero.streams import settings
 
 
@@ -20,7 +21,7 @@ def migrate(
     if plan:
         _print_plan(url, timezone)
         return
-    engine = clickhouse.connect(url)
+    engine = open_to_change(url)
     applied = clickhouse.migrate(engine, timezone)
     engine.close()
     print(f"applied: {', '.join(applied) or 'nothing, all migrations were applied before'}")

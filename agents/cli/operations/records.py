@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ninezero.agents.cli.console import ByOption, CommandError, identifier
+from ninezero.agents.cli.target import announce_kafka
 from ninezero.schemas.events import DeadLetter, PushReceipt, decode_care_alert, decoder
 from ninezero.schemas.register import SetAside
 from ninezero.streams import settings as settings_
@@ -57,6 +58,7 @@ def set_aside(
         )
     settings, topic, partition, offset = settings_.load(edge=True), by_name[place[1]], int(place[2]), int(place[3])
     seen = _unreadable(settings, topic, partition, offset)
+    announce_kafka(settings)
     print(f"{seen}. If it is passed over: {LOSSES[topic]}.")
     if not yes:
         raise CommandError("nothing was stated: repeat the command with --yes to accept that")

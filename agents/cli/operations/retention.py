@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
-from ninezero.agents.cli.console import RUN, CommandError, query_url
+from ninezero.agents.cli.console import RUN, CommandError
+from ninezero.agents.cli.target import announce, open_to_change
 from ninezero.streams import settings as settings_
+from ninezero.streams.deployment import clickhouse_place, kafka_place
 
 
 def retain() -> None:
@@ -21,7 +23,7 @@ def retain() -> None:
 
     now, timezone = datetime.now(UTC), settings_.timezone(os.environ)
     before = retention.first_kept_day(now, timezone)
-    engine = clickhouse.connect(query_url())
+    engine = open_to_change(settings_.clickhouse(os.environ))
     clickhouse.ensure_schema(engine, timezone)
     dropped = retention.retain(engine, before, retention.first_counted_alert_day(now, timezone))
     engine.close()
@@ -46,6 +48,10 @@ def erase(
     if not edge:
         import_module("ninezero.streams.clickhouse")  # if packages are missing, this fails before anything is erased
     erasure = Erasure(settings, RUN, () if edge else tuple(settings_.ROLES))
+    places = [f"this machine, order {settings.order}"]
+    if not edge:
+        places = [kafka_place(settings), clickhouse_place(settings.clickhouse), *places]
+    announce(*places)
     if not yes:
         for line in erasure.plan():
             print(f"would be erased: {line}")

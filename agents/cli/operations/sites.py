@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from ninezero.agents.cli.console import CommandError
+from ninezero.agents.cli.target import open_to_change
 from ninezero.schemas.events import Division, Identifier
 from ninezero.schemas.faults import describe
 from ninezero.streams import settings
@@ -40,7 +41,10 @@ def load(
     from ninezero.agents.recording.sites import load_sites
 
     sites = read_sites(file)
-    load_sites(settings.clickhouse(os.environ), sites, settings.timezone(os.environ))
+    url, timezone = settings.clickhouse(os.environ), settings.timezone(os.environ)
+    engine = open_to_change(url)
+    load_sites(engine, sites, timezone)
+    engine.close()
     print(f"{len(sites)} sites loaded")
 
 

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from ninezero.agents.cli.console import CommandError
+from ninezero.agents.cli.target import announce_kafka
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka.access import ACCESS, Party
 
@@ -27,7 +28,9 @@ def create(
     """Creates the topics that are missing."""
     from ninezero.streams.kafka.administration import create_topics
 
-    created = create_topics(settings_.load(edge=True), partitions, replication)
+    settings = settings_.load(edge=True)
+    announce_kafka(settings)
+    created = create_topics(settings, partitions, replication)
     print(f"created: {', '.join(created) or 'nothing, all topics existed'}")
 
 
@@ -55,6 +58,7 @@ def acls(
         names.setdefault(msgspec.convert(who, Party), []).append(name)
     settings = settings_.load(edge=True)
     if grant:
+        announce_kafka(settings)
         print(f"{access.grant_all(settings, names)} permissions are granted")
         return
     print("# sh THIS --bootstrap-server HOST:PORT --command-config FILE\nset -e")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ninezero.agents.cli.console import ByOption, CommandError, identifier, print_table
+from ninezero.agents.cli.target import announce_kafka
 from ninezero.schemas.formats import FORMATS
 from ninezero.streams import settings as settings_
 from ninezero.streams.settings import ROLES, Settings
@@ -80,6 +81,7 @@ def finish(
     if old:
         print_table(old)
         raise CommandError(f"{len(old)} of {len(workers)} workers do not read these formats: replace them first")
+    announce_kafka(settings)
     print(
         f"{len(workers)} workers are running, and all read these formats. A worker that is stopped cannot be seen: one of an"
         " older release will refuse to start."

@@ -85,9 +85,10 @@ def _supervise(roles: list[str], log_format: LogFormat) -> None:
         ended = next((role for role, child in children.items() if child.poll() is not None), None)
     for child in children.values():
         child.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
     for child in children.values():
         try:
-            child.wait(STOP_SECONDS)
+            child.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             child.kill()
     if not stopping:

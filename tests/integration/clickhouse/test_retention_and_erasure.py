@@ -220,7 +220,11 @@ def test_the_certificate_lists_what_could_not_be_erased_and_the_rest_is_erased(t
                     NINEZERO_OUTBOX=str(tmp_path / "outbox"), NINEZERO_SUNSET="2020-06-01T00:00:00+08:00")  # fmt: skip
     assert system.run("keys", "new").returncode == 0
     done = system.run("erase", "--yes")
-    assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done.stderr
+    target, line = done.stderr.decode().splitlines()
+    assert target == (
+        f"acting on: Kafka 127.0.0.1:9, topic prefix {system.prefix}; embedded ClickHouse {tmp_path}/ch; this machine, order TEST-2026-1"
+    )
+    assert done.returncode == 1 and line.startswith("ninezero: not everything could be erased"), done.stderr
     certificate = done.stdout.decode()
     assert "INCOMPLETE" in certificate and "remains     | Kafka | Kafka does not answer" in certificate
     assert "after the sunset" in certificate
@@ -253,3 +257,35 @@ def test_a_device_erases_its_key_ring_and_outbox_without_the_packages_of_the_wor
     assert "Kafka at" not in certificate and done.returncode == 1
     done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
     assert done.returncode == 0 and not (tmp_path / "keys.json").exists() and not list((tmp_path / "outbox").glob("*"))
+
+
+def test_an_erasure_from_another_folder_finds_the_outboxes_and_says_where_nobody_looked(tmp_path: Path) -> None:
+    """Without NINEZERO_OUTBOX they are in one folder of the account, whatever the current folder is."""
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    (elsewhere / ".run" / "outbox").mkdir(parents=True)
+    system = System("127.0.0.1:9", "", elsewhere, XDG_STATE_HOME=str(state))
+    for path in (state / "ninezero" / "outbox" / "a.sqlite", elsewhere / ".run" / "outbox" / "former.sqlite"):
+        waiting = Outbox(path, path.stem)
+        waiting.append([NewEvent("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
+        waiting.close()
+    done = system.run("erase", "--edge", "--yes")
+    certificate = done.stdout.decode()
+    assert done.returncode == 0 and certificate.count("3 events waiting") == 2, done
+    assert (
+        f"outboxes of this machine: 2 found in {state}/ninezero/outbox; other machines, other accounts" in certificate
+    )
+    assert "not reached | key ring | NINEZERO_KEYS is not set" in certificate
+    assert done.stderr.decode() == "acting on: this machine, order TEST-2026-1\n"
+    assert not list(tmp_path.rglob("*.sqlite"))
+
+
+@pytest.mark.parametrize("case", ["unreadable", "homeless"])
+def test_outboxes_that_could_not_be_looked_for_are_never_certified(case: str, tmp_path: Path) -> None:
+    system = System("127.0.0.1:9", "", tmp_path, XDG_STATE_HOME="", HOME="/nonexistent")
+    if case == "unreadable":
+        (tmp_path / "file").write_text("")
+        system.env["NINEZERO_OUTBOX"] = str(tmp_path / "file")
+    done = system.run("erase", "--edge", "--yes")
+    certificate = done.stdout.decode()
+    assert done.returncode == 1 and "INCOMPLETE" in certificate, done
+    assert "outboxes of this machine: could not be checked" in certificate and "remains     | outboxes" in certificate

@@ -256,7 +256,10 @@ def test_a_command_without_permission_fails_with_one_line(system: Secured) -> No
         system.log_in(party)
         system.env["NINEZERO_TOPIC_PREFIX"] = "another."
         done = system.run(*arguments)
-        assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done.stderr
+        target, line = done.stderr.splitlines()
+        kafka = system.env["NINEZERO_KAFKA"]
+        assert done.returncode == 1 and target == f"acting on: Kafka {kafka}, topic prefix another.".encode()
+        assert line.startswith(b"ninezero: "), done.stderr
         assert b"acls" in done.stderr or b"super.users" in done.stderr
 
 

@@ -14,8 +14,10 @@ from tests.support import NINEZERO
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / ".run").mkdir()
-    ReplaySummary(events=7).save(tmp_path / ".run")
+    demo = tmp_path / ".run" / "demo"
+    demo.mkdir(parents=True)
+    (demo / "lock").touch()
+    ReplaySummary(events=7, database=f"embedded ClickHouse {tmp_path}/clickhouse").save(demo)
     run(tmp_path, "migrate")
     return tmp_path
 
@@ -32,6 +34,10 @@ def test_csv_has_line_feeds_alone_and_a_report_of_another_database_is_one_line(f
     done = run(folder, "report")
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
     assert b"did not run the scenario" in done.stderr and b"ninezero query" in done.stderr
-    (folder / ".run" / "demo.json").write_text('{"of_another_release": 1}')
+    ReplaySummary(events=7, database="ClickHouse db.example:9000, databases ninezero*").save(folder / ".run" / "demo")
+    done = run(folder, "report")
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
+    assert b"the last demo counted in ClickHouse db.example:9000" in done.stderr
+    (folder / ".run" / "demo" / "demo.json").write_text('{"of_another_release": 1}')
     done = run(folder, "report")
     assert (done.returncode, done.stdout) == (1, b"") and b"run ninezero demo again" in done.stderr
