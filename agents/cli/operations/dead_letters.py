@@ -23,7 +23,18 @@ app = typer.Typer(help="Lists the records that were rejected, and sends them aga
 
 SOURCES = {topic.name: topic for topic in topics.SOURCES}
 
-TopicOption = Annotated[str, typer.Option(metavar="NAME", help=f"Only records of this topic: {', '.join(SOURCES)}.")]
+
+def _known_topic(name: str) -> str:
+    """Returns the name of a source topic as it is."""
+    if name and name not in SOURCES:
+        raise CommandError(f"--topic is wrong: use {', '.join(SOURCES)}")
+    return name
+
+
+TopicOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", callback=_known_topic, help=f"Only records of this topic: {', '.join(SOURCES)}."),
+]
 ReasonOption = Annotated[
     DeadReason | None,
     typer.Option(metavar="REASON", help=f"Only records that were rejected for this reason: {', '.join(DEAD_REASONS)}."),
@@ -80,12 +91,9 @@ def letters(settings: Settings, topic: str, reason: DeadReason | None) -> Iterat
         reason: only those with this reason; None for all.
 
     Raises:
-        CommandError: there is no such topic.
         KafkaUnreachable: no broker answers.
         TopicsMissing: the topic is missing.
     """
-    if topic and topic not in SOURCES:
-        raise CommandError(f"--topic is wrong: use {', '.join(SOURCES)}")
     # If the oldest letters expire while they are read, kafka-python's default would go on at the end of the topic.
     with closing(consumer(settings, auto_offset_reset="earliest")) as reader, explained_errors(settings):
         for record in read_to_end(reader, settings.topic(topics.DEAD_LETTERS.name)):

@@ -40,6 +40,7 @@ SECRET = "11010519491231002X"
             ["dead-letters", "redrive", "--reason", SECRET],
             "--reason is wrong: use not_json, schema_invalid, too_large,",
         ),
+        (["dead-letters", "redrive", "--topic", SECRET], "--topic is wrong: use checkpoint-scans"),
         (["worker", SECRET], "no such role"),
         (["check-document", f"/no/{SECRET}"], "the file cannot be read"),
     ],
