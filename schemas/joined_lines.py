@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET, Struct
 
-from ninezero.schemas.events import LineCode, PushLine
+from ninezero.schemas.events import LineCode, Matched, PushLine
 from ninezero.schemas.line_codes import is_term_too_long
 from ninezero.schemas.times import FOREVER_US, NO_START_US, unix_micros
 
-STRONG = ("id", "passport", "pass")
+STRONG: tuple[Matched, ...] = ("id", "passport", "pass")
 """Domains of the tokens that identify an entry."""
-WEAK = ("phone", "plate")
+WEAK: tuple[Matched, ...] = ("phone", "plate")
 """Domains of the tokens that identify an entry only where it has no token of a strong domain."""
-DOMAINS = (*STRONG, *WEAK)
+DOMAINS: tuple[Matched, ...] = (*STRONG, *WEAK)
 """Domains of tokens. An entry that matches in several domains is reported with the first of them in this order."""
 
 ROUNDS = 64

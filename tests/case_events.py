@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.thresholds import FEVER_C
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.schemas.case_facts import followup_fact, quarantine_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent
 from ninezero.schemas.rows import FIRST_WINS
@@ -67,7 +67,7 @@ def facts(events: Events) -> dict[str, list[Any]]:
         version = FIRST_WINS - ms
         if "site_id" in event:
             fact: Any = quarantine_fact(
-                msgspec.convert(event, QuarantineEvent), version, FEVER_C, case_oracle.TERM_DAYS
+                msgspec.convert(event, QuarantineEvent), version, DEFAULT.fever_c, case_oracle.TERM_DAYS
             )
         else:
             fact = followup_fact(msgspec.convert(event, FollowupEvent), version, case_oracle.TERM_DAYS)

@@ -234,7 +234,7 @@ class History:
         found = {(rng.choice(who), rng.choice(list(RULES))) for _ in range(rng.choice([1, 1, 2, 4]))}
         if rng.random() < 0.2:  # a rule that applies to several
             found |= {(person, "fever") for person in people}
-        return tuple(Reason(person, rule, RULES[rule]) for person, rule in found)
+        return tuple(Reason(person, rule, RULES[rule].outcome) for person, rule in found)
 
     def _disposition(self, device: str, seq: int, observed_ms: int, of: list[int]) -> None:
         """Adds a disposition of one of some numbers of the device: a scan, one that follows, or one that never existed."""

@@ -10,7 +10,7 @@ from typing import Any
 from ninezero.agents.logic.cases import followups, quarantine, transfers
 from ninezero.agents.logic.cases.alarms import CaseStatus
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.thresholds import FEVER_C
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.schemas.case_facts import followup_fact, quarantine_fact, transfer_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent, TransferEvent
 from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord, TransferLedgerRecord
@@ -47,7 +47,7 @@ def quarantine_kind(term_days: int) -> CaseKind:
         ledger=topics.QUARANTINE_LEDGER,
         event=QuarantineEvent,
         record=QuarantineLedgerRecord,
-        fact_of=partial(quarantine_fact, fever_c=FEVER_C, term_days=term_days),
+        fact_of=partial(quarantine_fact, fever_c=DEFAULT.fever_c, term_days=term_days),
         status=quarantine.status,
         place_field="site_id",
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ninezero.agents.logic.policy.rules import TABLE_VERSION, Decision, RuleHit, alert_id
+from ninezero.agents.logic.policy.decision import Decision, RuleHit, alert_id
+from ninezero.agents.logic.policy.policy import TABLE_VERSION
 from ninezero.schemas.events import Alert, MatchedEntry, Reason
 
 

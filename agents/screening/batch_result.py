@@ -6,17 +6,20 @@ from bisect import bisect
 from collections import Counter, defaultdict
 from datetime import datetime
 from functools import partial
+from itertools import compress
 from typing import Any, NamedTuple
 
+import numpy as np
 from isal.isal_zlib import crc32
 
-from ninezero.agents.logic.policy.fast_path import ClearedEvents
-from ninezero.agents.logic.policy.rules import Decision
+from ninezero.agents.logic.policy.decision import Decision
+from ninezero.agents.logic.policy.evaluator import JudgedEvents
+from ninezero.agents.logic.policy.event_reader import Events
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.screening.batch import Batch
-from ninezero.agents.screening.decision_groups import PartitionDecisions
-from ninezero.agents.screening.event_kinds import EventKind
+from ninezero.agents.screening.decision_groups import Group, PartitionDecisions
+from ninezero.agents.screening.event_kinds import GROUPS, EventKind
 from ninezero.agents.screening.output_records import encode_within_limit
 from ninezero.agents.screening.transfers import transfer_records
 from ninezero.schemas.events import Outcomes, encode
@@ -72,6 +75,8 @@ class BatchResult:
         self._kind, self._batch, self._decided_at, self._version = kind, batch, decided_at, watchlist_version
         self._sites: dict[str, SiteOutcomes] = {}
         self._partitions: defaultdict[int, PartitionDecisions] = defaultdict(PartitionDecisions)
+        self._groups: dict[int, Group] = {}
+        """The decision groups by number."""
         self._records: list[OutgoingRecord] = []
         """Alerts, transfer events and dead letters."""
         self._alert_kafka_ms: list[int] = []
@@ -80,46 +85,63 @@ class BatchResult:
         self._seen: set[tuple[str, int, int]] | None = set() if may_repeat else None
         """(device, seq, digest) of the events so far; None if no two values can be equal."""
 
-    def add_cleared(self, cleared: ClearedEvents, late: Array) -> None:
-        """Adds the events that the fast path cleared.
+    def add_judged(self, events: Events, judged: JudgedEvents, late: Array) -> None:
+        """Adds the decided ones among events that were judged together.
 
         Args:
-            cleared: the events, with their positions in the batch.
+            events: the events, with their positions in the batch.
+            judged: the verdicts on them.
             late: whether each of them was late.
         """
+        decided = ~judged.undecided
+        events, verdicts, numbers, people, late = (
+            events.where(decided),
+            list(compress(judged.verdicts, decided)),
+            judged.numbers[decided],
+            judged.sizes[decided],
+            late[decided],
+        )
         digests, seen, sites = self._digests, self._seen, self._sites
-        keys = self._kind.group_keys(cleared.events, "clear", late.tolist(), ())
-        observed_ms = (cleared.observed_us // 1000).tolist()
-        columns = zip(cleared.positions.tolist(), cleared.events, observed_ms, keys, strict=True)
-        for position, event, ms, key in columns:
+        groups = (numbers * 2 + late) * GROUPS + self._kind.groups(events.events, people)
+        observed_ms = (events.observed_us // 1000).tolist()
+        columns = zip(events.positions.tolist(), events.events, observed_ms, verdicts, groups.tolist(), strict=True)
+        for position, event, ms, verdict, group in columns:
             device, seq, digest = event.device_id, event.seq, digests[position]
             outcomes, positions, decisions, number = sites.get(event.site_id) or self._site(event.site_id, position)
-            outcomes.append((device, seq, "clear", NOBODY))
+            outcomes.append((device, seq, verdict.outcome, verdict.people))
             positions.append(position)
             if seen is None or self._is_new(device, seq, digest):
-                decisions.groups[key].append((number, device, seq, ms, digest))
+                decisions.groups[group].append((number, device, seq, ms, digest))
+        distinct, firsts, counts = np.unique(groups, return_index=True, return_counts=True)
+        for group, first, count in zip(distinct.tolist(), firsts.tolist(), counts.tolist(), strict=True):
+            self._groups[group] = Group(self._kind.group(events.events[first]), bool(late[first]), verdicts[first])
+            self.outcome_counts[verdicts[first].outcome] += count
+        original = np.flatnonzero(decided)
+        for n in np.flatnonzero(numbers != self._kind.evaluator.verdicts.clear.number).tolist():
+            decision = Decision(verdicts[n].outcome, judged.hits(int(original[n])))
+            self._add_alert(int(events.positions[n]), events.events[n], decision, bool(late[n]))
         if self._kind.has_transfers:
-            self._records += transfer_records(cleared.events, cleared.observed_us)
-        self.outcome_counts["clear"] += len(cleared.positions)
+            self._records += transfer_records(events.events, events.observed_us)
         self.late += int(late.sum())
 
     def add_decided(self, position: int, decoded: DecodedEvent, decision: Decision) -> None:
-        """Adds one event that the slow path decided."""
+        """Adds one event that the reference decided."""
         event = decoded.event
-        self.add_outcome(position, event, decision.outcome, decision.people if decision.hits else NOBODY)
+        verdict = self._kind.evaluator.verdicts.of((hit.person, hit.rule) for hit in decision.hits)
+        self.add_outcome(position, event, verdict.outcome, verdict.people)
         self.late += decoded.late
-        if decision.hits:
-            alert = build_alert(event, decision, decoded.late, self._decided_at, self._version)
-            self._records.append(OutgoingRecord(topics.ALERTS, event.site_id.encode(), encode(alert)))
-            self._alert_kafka_ms.append(int(self._batch.kafka_ms[position]))
+        if verdict.hits:
+            self._add_alert(position, event, decision, decoded.late)
         if self._kind.has_transfers:
             self._records += transfer_records([event], [decoded.observed_us])
         device, seq, digest = event.device_id, event.seq, self._digests[position]
         if self._seen is None or self._is_new(device, seq, digest):
-            rules = tuple([hit.rule for hit in decision.hits])
-            [key] = self._kind.group_keys([event], decision.outcome, [decoded.late], rules)
+            of_events = self._kind.group(event)
+            number = self._kind.groups([event], np.array([of_events.people]))[0]
+            group = int((verdict.number * 2 + decoded.late) * GROUPS + number)
             site = self._sites[event.site_id]
-            site.decisions.groups[key].append((site.number, device, seq, decoded.observed_us // 1000, digest))
+            self._groups[group] = Group(of_events, decoded.late, verdict)
+            site.decisions.groups[group].append((site.number, device, seq, decoded.observed_us // 1000, digest))
 
     def add_outcome(self, position: int, event: Any, outcome: str, people: list[int]) -> None:
         """Adds the outcome that is sent to the event's device, in the order of the records."""
@@ -145,8 +167,13 @@ class BatchResult:
                 records.append(OutgoingRecord(topics.OUTCOMES, site_id.encode(), value))
         decided_ms = int(self._decided_at.timestamp() * 1000)
         for decisions in self._partitions.values():
-            records += decisions.records(decided_ms, self._version)
+            records += decisions.records(self._groups, decided_ms, self._version)
         return BatchOutput(records, self._alert_kafka_ms)
+
+    def _add_alert(self, position: int, event: Any, decision: Decision, late: bool) -> None:
+        alert = build_alert(event, decision, late, self._decided_at, self._version)
+        self._records.append(OutgoingRecord(topics.ALERTS, event.site_id.encode(), encode(alert)))
+        self._alert_kafka_ms.append(int(self._batch.kafka_ms[position]))
 
     def _site(self, site_id: str, position: int) -> SiteOutcomes:
         """Adds a site that the batch has not had before."""

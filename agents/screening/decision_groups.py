@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import NamedTuple
 
-from msgspec import Struct
-
-from ninezero.agents.logic.policy.rules import TABLE_VERSION
+from ninezero.agents.logic.policy.policy import TABLE_VERSION
+from ninezero.agents.logic.policy.verdicts import Verdict
 from ninezero.agents.screening.output_records import encode_within_limit
 from ninezero.schemas import formats
 from ninezero.schemas.events import DecisionGroup, Decisions
@@ -25,18 +25,22 @@ A plain tuple, because there is one for each event and `zip` transposes tuples t
 """
 
 
-class GroupKey(Struct, frozen=True, gc=False):
-    """The values that the events of a group have in common."""
+class EventGroup(NamedTuple):
+    """What the events of a group have in common, besides their verdict."""
 
     kind: str
     direction: str
     stage: str
     people: int
     """Number of people in the event."""
-    outcome: str
+
+
+class Group(NamedTuple):
+    """What the events of a group have in common."""
+
+    events: EventGroup
     late: bool
-    rules: tuple[str, ...]
-    """The rule of each rule hit."""
+    verdict: Verdict
 
 
 class PartitionDecisions:
@@ -46,43 +50,46 @@ class PartitionDecisions:
 
     def __init__(self) -> None:
         self.sites: list[str] = []
-        self.groups: defaultdict[GroupKey, list[EventRow]] = defaultdict(list)
+        self.groups: defaultdict[int, list[EventRow]] = defaultdict(list)
+        """The events by the number of their group."""
 
     def add_site(self, site_id: str) -> int:
         """Adds a site and returns its position."""
         self.sites.append(site_id)
         return len(self.sites) - 1
 
-    def records(self, decided_ms: int, watchlist_version: int) -> Iterator[OutgoingRecord]:
+    def records(self, groups: Mapping[int, Group], decided_ms: int, watchlist_version: int) -> Iterator[OutgoingRecord]:
         """Yields the records to write: one, or more where it would be too large. Each has the key of the first site.
 
         All sites of one partition of the scans belong to one partition of the decisions, so any of their ids would do as key.
 
         Args:
+            groups: the groups by number.
             decided_ms: Unix time in ms at which the events were decided.
             watchlist_version: offset of the watchlist that was applied.
         """
-        groups = [
-            _group(key, rows[first : first + GROUP_EVENTS])
-            for key, rows in self.groups.items()
+        decided = [
+            _group(groups[number], rows[first : first + GROUP_EVENTS])
+            for number, rows in self.groups.items()
             for first in range(0, len(rows), GROUP_EVENTS)
         ]
-        if groups:
+        if decided:
             make = partial(Decisions, TABLE_VERSION, decided_ms, watchlist_version, self.sites)
-            for value in encode_within_limit(formats.DECISIONS.encode, make, groups):
+            for value in encode_within_limit(formats.DECISIONS.encode, make, decided):
                 yield OutgoingRecord(topics.DECISIONS, self.sites[0].encode(), value, formats.DECISIONS.headers)
 
 
-def _group(key: GroupKey, rows: list[EventRow]) -> DecisionGroup:
+def _group(group: Group, rows: list[EventRow]) -> DecisionGroup:
+    events, late, verdict = group
     sites, device_ids, seqs, observed_ms, digests = map(list, zip(*rows, strict=True))
     return DecisionGroup(
-        kind=key.kind,
-        direction=key.direction,
-        stage=key.stage,
-        people=key.people,
-        outcome=key.outcome,
-        late=key.late,
-        reasons=list(key.rules),
+        kind=events.kind,
+        direction=events.direction,
+        stage=events.stage,
+        people=events.people,
+        outcome=verdict.outcome,
+        late=late,
+        reasons=list(verdict.rules),
         sites=sites,
         device_ids=device_ids,
         seqs=seqs,

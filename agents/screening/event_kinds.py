@@ -1,16 +1,26 @@
-"""The two kinds of events that are screened, and what differs between them: topic, wire type, rules, fast path, counts."""
+"""The two kinds of events that are screened, and what differs between them: topic, wire type, people and plate, counts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
-from ninezero.agents.logic.policy.fast_path import FastPath
-from ninezero.agents.logic.policy.rules import Decision, decide_arrival, decide_scan
+import numpy as np
+
+from ninezero.agents.logic.policy.decision import Decision
+from ninezero.agents.logic.policy.evaluator import Evaluator, Shape
+from ninezero.agents.logic.policy.event_reader import EventReader
+from ninezero.agents.logic.policy.policy import DEFAULT
+from ninezero.agents.logic.policy.reference import decide_arrival, decide_scan
+from ninezero.agents.logic.watchlist.columns import Array, flags
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
-from ninezero.agents.screening.decision_groups import GroupKey
+from ninezero.agents.screening.decision_groups import EventGroup
 from ninezero.schemas.events import Arrival, Scan
+from ninezero.schemas.events.passages import Mode, Stage
 from ninezero.streams.kafka.topics import ARRIVALS, SCANS, Topic
+
+GROUPS = 1024
+"""Upper limit of the numbers of `EventKind.groups`."""
 
 
 @dataclass(frozen=True)
@@ -21,35 +31,58 @@ class EventKind:
     event: Any
     """Wire type."""
     decide: Callable[[Any, int, WatchlistIndex, str, bool], Decision]
-    """Decides one event: see `decide_scan`."""
-    fast_path: FastPath
-    group_keys: Callable[[Sequence[Any], str, Sequence[bool], tuple[str, ...]], list[GroupKey]]
-    """Returns the decision group of each event, given their common outcome, whether each is late, and the rules that apply."""
+    """Decides one event by the reference: see `decide_scan`."""
+    reader: EventReader
+    evaluator: Evaluator
+    group: Callable[[Any], EventGroup]
+    """Returns what an event has in common with its group."""
+    groups: Callable[[Sequence[Any], Array], Array]
+    """Returns a number for each event, below GROUPS, given the number of its people. Events of one group have the same."""
     has_transfers: bool
     """Whether an event may be part of a transfer (agents/screening/transfers.py)."""
 
 
-def _scan_groups(scans: Sequence[Scan], outcome: str, late: Sequence[bool], rules: tuple[str, ...]) -> list[GroupKey]:
-    return [
-        GroupKey(scan.kind, scan.direction, "", len(scan.people), outcome, is_late, rules)
-        for scan, is_late in zip(scans, late, strict=True)
-    ]
+def _scan_group(scan: Scan) -> EventGroup:
+    return EventGroup(scan.kind, scan.direction, "", len(scan.people))
 
 
-def _arrival_groups(
-    arrivals: Sequence[Arrival], outcome: str, late: Sequence[bool], rules: tuple[str, ...]
-) -> list[GroupKey]:
-    return [
-        GroupKey(arrival.mode, "in", arrival.stage, 1, outcome, is_late, rules)
-        for arrival, is_late in zip(arrivals, late, strict=True)
-    ]
+def _scan_groups(scans: Sequence[Scan], people: Array) -> Array:
+    vehicles = flags([scan.kind == "vehicle" for scan in scans])
+    inbound = flags([scan.direction == "in" for scan in scans])
+    return np.asarray(people * 4 + vehicles * 2 + inbound)
 
+
+def _arrival_group(arrival: Arrival) -> EventGroup:
+    return EventGroup(arrival.mode, "in", arrival.stage, 1)
+
+
+_ARRIVAL_GROUPS = {pair: n for n, pair in enumerate(product(get_args(Mode), get_args(Stage)))}
+
+
+def _arrival_groups(arrivals: Sequence[Arrival], _: Array) -> Array:
+    return np.array([_ARRIVAL_GROUPS[arrival.mode, arrival.stage] for arrival in arrivals], np.int64)
+
+
+PASSAGES = Shape(
+    people=lambda scans: [scan.people for scan in scans],
+    inbound=lambda scans: [scan.direction == "in" for scan in scans],
+    plates=lambda scans: [scan.plate for scan in scans],
+    checkpoint=True,
+)
+TRAVELLERS = Shape(
+    people=lambda arrivals: [(arrival.person,) for arrival in arrivals],
+    inbound=lambda arrivals: [True] * len(arrivals),
+    plates=lambda arrivals: [None] * len(arrivals),
+    checkpoint=False,
+)
 
 CHECKPOINTS = EventKind(
     SCANS,
     Scan,
     decide_scan,
-    FastPath(Scan, attrgetter("people"), attrgetter("direction"), attrgetter("plate"), needs_temperature=True),
+    EventReader(Scan),
+    Evaluator(DEFAULT, PASSAGES),
+    _scan_group,
     _scan_groups,
     has_transfers=False,
 )
@@ -59,7 +92,9 @@ STATIONS = EventKind(
     ARRIVALS,
     Arrival,
     decide_arrival,
-    FastPath(Arrival, lambda arrival: (arrival.person,), lambda _: "in", lambda _: None, needs_temperature=False),
+    EventReader(Arrival),
+    Evaluator(DEFAULT, TRAVELLERS),
+    _arrival_group,
     _arrival_groups,
     has_transfers=True,
 )

@@ -50,6 +50,11 @@ class Scan(StrictMessage):
     plate: Token | None = None
 
 
+Mode = Literal["air", "rail", "coach", "ferry"]
+
+Stage = Literal["registered", "boarded", "delivered"]
+
+
 class Arrival(StrictMessage):
     """One traveller at one stage of the way from a station to a destination."""
 
@@ -57,9 +62,9 @@ class Arrival(StrictMessage):
     seq: Seq
     site_id: Identifier
     observed_at: Time
-    mode: Literal["air", "rail", "coach", "ferry"]
+    mode: Mode
     service: Service
-    stage: Literal["registered", "boarded", "delivered"]
+    stage: Stage
     transfer_id: Identifier | None
     destination: Division | None
     person: Person

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 import pytest
 
-from ninezero.agents.logic.policy.rules import decide_scan
+from ninezero.agents.logic.policy.reference import decide_scan
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import PushBatch, Scan
 from ninezero.schemas.times import unix_micros

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from ninezero.agents.logic.policy.rules import decide_scan
+from ninezero.agents.logic.policy.reference import decide_scan
 from ninezero.agents.logic.pushes.batches import BatchChange, BatchDecider
 from ninezero.agents.logic.pushes.parts import GatheredBatch, Parts
 from ninezero.agents.logic.watchlist.index import WatchlistIndex

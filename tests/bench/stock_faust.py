@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import faust
 
-from ninezero.agents.logic.policy import rules
+from ninezero.agents.logic.policy import policy, reference
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas import formats
@@ -44,7 +44,7 @@ async def screen(stream: faust.Stream) -> None:
         at_us = unix_micros(scan.observed_at)
         check_clock(at_us, int(event.message.timestamp * 1000), settings.replay)
         now = datetime.now(UTC)
-        decision = rules.decide_scan(scan, at_us, lists.index, settings.home, False)
+        decision = reference.decide_scan(scan, at_us, lists.index, settings.home, False)
         site = scan.site_id.encode()
         answer = Outcomes(
             scan.site_id, now, replica.version, [(scan.device_id, scan.seq, decision.outcome, decision.people)]
@@ -58,7 +58,7 @@ async def screen(stream: faust.Stream) -> None:
             key=site,
             headers=dict(formats.DECISIONS.headers),
             value=encode(
-                Decisions(rules.TABLE_VERSION, int(time.time() * 1000), replica.version, [scan.site_id], [decided])
+                Decisions(policy.TABLE_VERSION, int(time.time() * 1000), replica.version, [scan.site_id], [decided])
             ),
         )
 

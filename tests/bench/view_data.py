@@ -63,7 +63,7 @@ def write_day(engine: Engine, day: date, number: int, days: Days, now_us: int) -
     scans, arrivals = "kind_at < 95", "kind_at >= 95 AND kind_at < 98"
     rules, hits = list(RULES), "outcome_at >= 920"
     array = "[" + ", ".join(f"'{rule}'" for rule in rules) + "]"
-    outcomes = "[" + ", ".join(f"'{outcome}'" for outcome in RULES.values()) + "]"
+    outcomes = "[" + ", ".join(f"'{outcome}'" for outcome in (rule.outcome for rule in RULES.values())) + "]"
     rule_at = f"1 + r6 % {len(rules)}"
     columns = {
         "day": f"toDate('{day}')", "minute": "toDateTime(intDiv(ms, 60000) * 60, 'UTC')", "site_id": "site_id", "device_id": "device_id", "seq": "seq",

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from ninezero.agents.logic.policy import rules
+from ninezero.agents.logic.policy import reference
 from ninezero.agents.roles.memory import tune_garbage_collector
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas.events import Heartbeat, Manifest, Scan, WatchlistEntry
@@ -134,7 +134,7 @@ def _speed(lists: WatchlistProjection, size: int) -> dict[str, float]:
 
     def decide() -> None:
         for scan in scans:
-            rules.decide_scan(scan, now_us, index, "370115", False)
+            reference.decide_scan(scan, now_us, index, "370115", False)
 
     return {
         "hits_s": _rate(ASKED, lambda: look_up(listed, True)),

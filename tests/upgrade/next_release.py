@@ -43,15 +43,15 @@ def _optional_field(folder: Path) -> None:
 
 
 def _rule(folder: Path) -> None:
-    """A person with a confirmed fever in a lane has another rule hit. Such an event never takes the fast path."""
+    """A person with a confirmed fever in a lane has another rule hit. Columns cannot express it, so the reference decides such events."""
     change(
         folder, "agents/logic/policy/rules.py",
-        ('    "fever_unconfirmed": "hold",\n', '    "fever_unconfirmed": "hold",\n    "fever_in_lane": "quarantine",\n'),
+        ("    Listed,\n    Shows,\n", "    Listed,\n    PersonIs,\n    Shows,\n"),
         (
-            '            hits.append(RuleHit(number, "no_temperature"))\n',
-            '            hits.append(RuleHit(number, "no_temperature"))\n'
-            "        if person.lane is not None and (person.temperature_confirmed_c or 0) >= FEVER_C:\n"
-            '            hits.append(RuleHit(number, "fever_in_lane"))\n',
+            '    Rule(\n        "fever_unconfirmed", ',
+            '    Rule(\n        "fever_in_lane", "quarantine", "hold", "A fever in a lane.",\n'
+            '        (SECOND_TEMPERATURE >= "fever_c") & PersonIs(lambda person: person.lane is not None),\n    ),\n'
+            '    Rule(\n        "fever_unconfirmed", ',
         ),
     )  # fmt: skip
 

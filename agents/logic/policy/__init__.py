@@ -1,1 +1,1 @@
-"""The screening policy: thresholds, rules, and a fast path for events that no rule applies to."""
+"""The screening policy: its rules and thresholds, and the two evaluators that apply them."""

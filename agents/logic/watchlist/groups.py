@@ -7,13 +7,15 @@ state of a few groups.
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from ninezero.agents.logic.watchlist.columns import Array, Column
 from ninezero.agents.logic.watchlist.entries import ListName
 from ninezero.schemas.events import Category
+
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 
 DEAD, STAGED, LIVE = 0, 1, 2
 """States of a group: its rows wait to be removed; wait for the next switch of their list; match."""
@@ -77,6 +79,8 @@ class Groups:
     def __init__(self) -> None:
         self.states = Column(np.uint8)
         """State of each group, by number."""
+        self.categories = Column(np.uint8)
+        """Position of each group's category in CATEGORIES, by number."""
         self.by_number = [Group(0, ("", ""), GroupKey("", "health_pass", 0, "", 0))]
         """Number 0 belongs to no group. Unused rows have it."""
         self._unused: list[int] = []
@@ -93,8 +97,9 @@ class Groups:
             self.by_number.append(group)
             if number == len(self.states):
                 self.states.grow(number * 2)
+                self.categories.grow(number * 2)
         self.by_number[number] = group
-        self.states.array[number] = state
+        self.states.array[number], self.categories.array[number] = state, CATEGORIES.index(key.category)
         return group
 
     def delete(self, group: Group) -> None:

@@ -57,14 +57,12 @@ class HashTable:
             row = link[row * 2 + 1]
         return found
 
-    def contains(self, tags: Array) -> Array:
-        """Returns for each tag whether a row has it."""
-        buckets = self._buckets(tags)
-        found: Array = (self._bits.array[buckets] >> (tags >> 29) & 1).astype(bool)
-        positions = np.flatnonzero(found)
-        found[positions] = False
-        found[positions[self.search(tags[positions]).positions]] = True
-        return found
+    def search_sparse(self, tags: Array) -> FoundRows:
+        """Finds the rows of many tags of which few have one, as `search` does."""
+        bits = self._bits.array[self._buckets(tags)]
+        likely = np.flatnonzero(bits >> (tags >> 29) & 1)
+        positions, rows = self.search(tags[likely])
+        return FoundRows(likely[positions], rows)
 
     def search(self, tags: Array) -> FoundRows:
         """Finds the rows of many tags."""

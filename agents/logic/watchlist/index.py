@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,17 @@ from ninezero.agents.logic.watchlist.entries import (
 from ninezero.agents.logic.watchlist.groups import DEAD, LIVE, STAGED, Group, GroupKey, Groups, ListState
 from ninezero.agents.logic.watchlist.hash_table import HashTable, tag, tags_of
 from ninezero.agents.logic.watchlist.tokens import DOMAIN_NUMBER, ParsedTokens, TokenStore
+
+
+class FoundEntries(NamedTuple):
+    """Entries that a look-up of many tokens found. One element for each token and entry."""
+
+    positions: Array
+    """Position of the token among those that were looked up."""
+    rows: Array
+    """The entry's row (`WatchlistIndex.entry`), as long as the index does not change."""
+    categories: Array
+    """Position of its category in CATEGORIES."""
 
 
 class WatchlistIndex:
@@ -66,18 +77,28 @@ class WatchlistIndex:
         if not rows:
             return ()
         return [
-            self._entry(row)
+            self.entry(row)
             for row in rows
             if self._is_live(row) and self._from_us.view[row] <= at_us < self._to_us.view[row]
         ]
 
     def find(self, domain: str, token: str) -> Sequence[Entry]:
         """Returns the entries that have a token in a domain, whether they are valid now or not."""
-        return [self._entry(row) for row in self._tokens.owners(domain, token) if self._is_live(row)]
+        return [self.entry(row) for row in self._tokens.owners(domain, token) if self._is_live(row)]
 
-    def may_contain(self, tokens: Sequence[str]) -> Array:
-        """Returns for each token whether an entry may have it. Where this is false, no entry has it in any domain."""
-        return self._tokens.may_contain(tokens)
+    def find_all_valid(self, domains: Array, tokens: Sequence[str], at_us: Array) -> FoundEntries:
+        """Finds the entries that have tokens and are valid at the time of each, as `find_valid` does for one.
+
+        Args:
+            domains: position of each token's domain in DOMAINS.
+            tokens: the tokens.
+            at_us: for each token, Unix time in µs.
+        """
+        positions, rows = self._tokens.owners_of_all(domains, tokens)
+        groups, at_us = self._group.array[rows], at_us[positions]
+        valid = (self._from_us.array[rows] <= at_us) & (at_us < self._to_us.array[rows])
+        valid &= self._groups.states.array[groups] == LIVE
+        return FoundEntries(positions[valid], rows[valid], self._groups.categories.array[groups[valid]])
 
     # -- look-ups by list ----------------------------------------------------------------------------------------------
 
@@ -88,7 +109,7 @@ class WatchlistIndex:
             if self._is_live(row) and self._line.view[row] == line:
                 group = self._groups.by_number[self._group.view[row]]
                 if group.name == name and group.key.first_batch == batch:
-                    return self._entry(row)
+                    return self.entry(row)
         return None
 
     def size(self, name: ListName) -> int:
@@ -122,7 +143,7 @@ class WatchlistIndex:
 
     def entries(self, name: ListName) -> Iterator[Entry]:
         """Yields every entry of a list, in no order. The list must not change meanwhile."""
-        return (self._entry(row) for row in np.flatnonzero(self._on(name)).tolist())
+        return (self.entry(row) for row in np.flatnonzero(self._on(name)).tolist())
 
     # -- staging -------------------------------------------------------------------------------------------------------
 
@@ -243,7 +264,8 @@ class WatchlistIndex:
         live[list(self._list(name).live)] = True
         return live[self._group.array[: self._rows.end]]
 
-    def _entry(self, row: int) -> Entry:
+    def entry(self, row: int) -> Entry:
+        """Returns the entry of a row."""
         group, line = self._groups.by_number[self._group.view[row]], self._line.view[row]
         key = group.key
         authority, name = group.name

@@ -15,7 +15,7 @@ from ninezero.agents.logic.watchlist.hash_table import FoundRows, HashTable, tag
 from ninezero.schemas.events import PSEUDONYM_PATTERN
 from ninezero.schemas.joined_lines import DOMAINS
 
-DOMAIN_NUMBER = {domain: number for number, domain in enumerate(DOMAINS)}
+DOMAIN_NUMBER: dict[str, int] = {domain: number for number, domain in enumerate(DOMAINS)}
 
 _HEX = 32
 """Hexadecimal digits of a token's digest."""
@@ -104,9 +104,18 @@ class TokenStore:
         number, owner = DOMAIN_NUMBER[domain], self._owner.view
         return [owner[row] for row in rows if self._code.view[row] & 7 == number and self._text(row) == text]
 
-    def may_contain(self, texts: Sequence[str]) -> Array:
-        """Returns for each text whether it may be stored, in any domain. Where this is false, it certainly is not."""
-        return self._table.contains(tags_of(texts))
+    def owners_of_all(self, domains: Array, texts: Sequence[str]) -> FoundRows:
+        """Finds the rows of the entries that own many tokens, as `owners` does for one.
+
+        Args:
+            domains: the number of each token's domain.
+            texts: the tokens.
+        """
+        positions, rows = self._table.search_sparse(tags_of(texts))
+        found = zip(positions.tolist(), rows.tolist(), strict=True)
+        same = np.array([self._text(row) == texts[position] for position, row in found], bool)
+        same &= (self._code.array[rows] & 7) == domains[positions]
+        return FoundRows(positions[same], self._owner.array[rows[same]])
 
     def of_owner(self, first: int) -> dict[str, tuple[str, ...]]:
         """Returns an owner's tokens by domain.
@@ -174,10 +183,30 @@ class TokenStore:
         return self._key_numbers[key]
 
 
+def key_of(text: str) -> str | None:
+    """Returns the key id of a token, or None if the text does not have the form of one."""
+    return text[: -_HEX - 1] if _match_token(text) else None
+
+
+def _all_have_form(texts: Sequence[str], key_id: str) -> bool:
+    """Returns whether all texts are tokens under one key id, as they usually are."""
+    head, count = f"{key_id}.".encode(), len(texts)
+    length = len(head) + _HEX
+    if set(map(len, texts)) != {length}:
+        return False
+    raw = "".join(texts).encode("ascii", "replace")
+    form = head.translate(_ZEROS) + b"0" * _HEX
+    return raw.translate(_ZEROS) == form * count and all(
+        raw[n::length] == head[n : n + 1] * count for n in range(len(head))
+    )
+
+
 def well_formed(texts: Sequence[str], key_ids: Set[str] | None) -> Array:
     """Returns for each text whether it is a token under one of the key ids. With None: under the key id of the first text."""
     if key_ids is None:
-        key_ids = {text[: -_HEX - 1] for text in texts[:1] if _match_token(text)}
+        key_ids = {key for text in texts[:1] if (key := key_of(text)) is not None}
+    if len(key_ids) == 1 and _all_have_form(texts, *key_ids):
+        return np.ones(len(texts), bool)
     found = np.zeros(len(texts), bool)
     for group in by_length(texts, {len(key) + 1 + _HEX for key in key_ids}):
         raw = "".join(group.texts).encode("ascii", "replace")

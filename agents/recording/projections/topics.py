@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from isal.isal_zlib import crc32
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.thresholds import FEVER_C
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.recording.projections import decisions, events
 from ninezero.agents.recording.retention import first_counted_alert_day
 from ninezero.agents.recording.sealed_days import SEALED_TABLES
@@ -96,7 +96,9 @@ def projections(settings: Settings, set_aside: Set[Position] = frozenset()) -> l
             QUARANTINE,
             decode_device_event(QuarantineEvent),
             _rows_of_each(
-                quarantine_facts=partial(events.quarantine_event, fever_c=FEVER_C, term_days=settings.term_days),
+                quarantine_facts=partial(
+                    events.quarantine_event, fever_c=DEFAULT.fever_c, term_days=settings.term_days
+                ),
                 device_events=events.device_event,
             ),
         ),

@@ -22,7 +22,7 @@ import msgspec
 from clickhouse_driver import Client
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy import rules
+from ninezero.agents.logic.policy import reference
 from ninezero.agents.logic.watchlist.entries import Entry
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.schemas import rows
@@ -111,7 +111,7 @@ def decide(watchlist: Any, value: bytes, kafka_ms: int) -> Decided:
         scan = validated(Scan, value)  # raises with the reason and the field
     at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
-    decision = rules.decide_scan(scan, at_us, watchlist, HOME, False)
+    decision = reference.decide_scan(scan, at_us, watchlist, HOME, False)
     late = is_late(at_us, kafka_ms, False)
     now = time.time()
     minute = at_us // 60_000_000 * 60

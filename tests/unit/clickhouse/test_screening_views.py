@@ -86,7 +86,19 @@ def test_every_rule_is_counted_and_shown_by_day_and_by_minute(engine: Engine) ->
         engine,
         [
             ScreeningFact(
-                day, minute, "rules", "d", next(seq), "vehicle", "in", "", 1, RULES[rule], 0, [rule], FIRST_WINS - 1
+                day,
+                minute,
+                "rules",
+                "d",
+                next(seq),
+                "vehicle",
+                "in",
+                "",
+                1,
+                RULES[rule].outcome,
+                0,
+                [rule],
+                FIRST_WINS - 1,
             )
             for rule, n in expected.items()
             for _ in range(n)

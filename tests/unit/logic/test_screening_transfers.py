@@ -12,7 +12,7 @@ from faust.types import TP
 
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.screening.batch import Batch
-from ninezero.agents.screening.decide_batch import MIN_FAST_PATH_EVENTS, Conditions, decide_batch
+from ninezero.agents.screening.decide_batch import MIN_COLUMNAR_EVENTS, Conditions, decide_batch
 from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS, EventKind
 from ninezero.schemas import formats
 from ninezero.streams.kafka.records import OutgoingRecord
@@ -46,8 +46,8 @@ def transfers(records: list[OutgoingRecord]) -> list[OutgoingRecord]:
     return [record for record in records if record.topic is TRANSFERS]
 
 
-@pytest.mark.parametrize("others", [0, MIN_FAST_PATH_EVENTS])
-def test_the_slow_and_the_fast_path_write_the_same_events(others: int) -> None:
+@pytest.mark.parametrize("others", [0, MIN_COLUMNAR_EVENTS])
+def test_columns_and_the_reference_write_the_same_events(others: int) -> None:
     values = [
         arrival(1),
         arrival(2, stage="delivered", site_id="hall"),
@@ -65,7 +65,7 @@ def test_the_slow_and_the_fast_path_write_the_same_events(others: int) -> None:
         assert formats.TRANSFER_EVENTS.decode(record.headers, record.key, record.value or b"").transfer_id == "t1"
 
 
-@pytest.mark.parametrize("others", [0, MIN_FAST_PATH_EVENTS])
+@pytest.mark.parametrize("others", [0, MIN_COLUMNAR_EVENTS])
 def test_a_person_who_is_not_clear_counts_in_the_transfer(others: int) -> None:
     values = [arrival(1, person=PERSON | {"temperature_confirmed_c": 39.0}), arrival(2, person=PERSON | {"tokens": {}})]
     values += [arrival(9 + n, transfer_id=None) for n in range(others)]
@@ -85,12 +85,12 @@ def test_an_arrival_that_is_not_accepted_gives_no_transfer_event() -> None:
 
 
 def test_after_the_end_of_the_order_no_transfer_event_is_written() -> None:
-    records = decide([arrival(n) for n in range(MIN_FAST_PATH_EVENTS)], ended=True)
+    records = decide([arrival(n) for n in range(MIN_COLUMNAR_EVENTS)], ended=True)
     assert transfers(records) == [] and any(record.topic is OUTCOMES for record in records)
 
 
 def test_a_resent_arrival_gives_an_equal_event() -> None:
-    first, again = decide([arrival(1)]), decide([arrival(1)] * MIN_FAST_PATH_EVENTS)
+    first, again = decide([arrival(1)]), decide([arrival(1)] * MIN_COLUMNAR_EVENTS)
     assert {record.value for record in transfers(first)} == {record.value for record in transfers(again)}
 
 

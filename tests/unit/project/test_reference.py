@@ -36,7 +36,8 @@ def test_each_generated_document_is_current(path: str) -> None:
 
 
 def test_every_rule_is_explained() -> None:
-    assert list(rules.MEANINGS) == list(RULES)
+    page = rules.page()
+    assert all(f"| `{rule.name}` | `{rule.outcome}` |" in page for rule in RULES.values())
 
 
 def test_every_metric_names_the_roles_that_set_it() -> None:

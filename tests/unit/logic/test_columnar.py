@@ -1,4 +1,4 @@
-"""The fast path: decoding accepts every event that it clears, and the rules find the event clear."""
+"""Deciding by columns: what is decided together is valid, and decided as the reference decides it."""
 
 import gc
 import json
@@ -15,6 +15,9 @@ from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ninezero.agents.logic.policy.decision import RuleHit
+from ninezero.agents.logic.policy.policy import DEFAULT, Policy
+from ninezero.agents.logic.policy.reference import decide_arrival, decide_scan
 from ninezero.agents.logic.watchlist.entries import Entry
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.logic.watchlist.tokens import well_formed
@@ -33,6 +36,9 @@ from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 NOW_US = unix_micros(NOW)
+
+Hit = tuple[str, int | None, str, list[tuple[str, str]]]
+"""Outcome, person, rule, and domain and id of each entry."""
 
 
 def token(n: int, key: str = "k1") -> str:
@@ -69,18 +75,36 @@ def arrival(**changes: Any) -> dict[str, Any]:
             "person": {"role": "traveller", "tokens": {"id": token(99)}, "temperature_c": None}} | changes  # fmt: skip
 
 
-def cleared(values: list[bytes], kind: Any = CHECKPOINTS, index: WatchlistIndex | None = None) -> list[int]:
-    """Returns the positions of the events that the fast path clears."""
-    return list(kind.fast_path.clear(values, lists() if index is None else index, HOME).positions)
+def judged(
+    values: list[bytes], kind: Any, index: WatchlistIndex, evaluator: Any = None, stale: bool = False
+) -> dict[int, list[Hit]]:
+    """Returns the rule hits of the events that are decided together, by position."""
+    events = kind.reader.read(values)
+    if not events.events:
+        return {}
+    found = (evaluator or kind.evaluator).judge(events, index, HOME, stale)
+    return {
+        position: hits_of(found.verdicts[n].outcome, found.hits(n))
+        for n, position in enumerate(events.positions.tolist())
+        if not found.undecided[n]
+    }
 
 
-def is_clear(value: bytes, kind: Any, index: WatchlistIndex) -> bool:
-    """Returns whether decoding accepts a value and the rules find it clear."""
+def reference(
+    value: bytes, kind: Any, index: WatchlistIndex, policy: Policy = DEFAULT, stale: bool = False
+) -> list[Hit] | None:
+    """Returns the rule hits by the reference, or None if decoding rejects the value."""
     try:
         event = decode(kind.event, value)
     except Rejected:
-        return False
-    return bool(kind.decide(event, unix_micros(event.observed_at), index, HOME, False).outcome == "clear")
+        return None
+    decide = decide_scan if kind is CHECKPOINTS else decide_arrival
+    decision = decide(event, unix_micros(event.observed_at), index, HOME, stale, policy)
+    return hits_of(decision.outcome, decision.hits)
+
+
+def hits_of(outcome: str, hits: list[RuleHit]) -> list[Hit]:
+    return [(outcome, hit.person, hit.rule, [(m.domain, m.entry.entry_id) for m in hit.matches]) for hit in hits]
 
 
 TOKENS = st.builds(
@@ -112,15 +136,19 @@ USUAL = st.fixed_dictionaries(
 
 
 @settings(max_examples=400)
-@given(st.lists(st.one_of(SCANS, USUAL, USUAL), max_size=8), st.sampled_from([(), ("k1",), ("k1", "k2")]))
-def test_every_cleared_event_is_clear(events: list[dict[str, Any]], keys: tuple[str, ...]) -> None:
+@given(
+    st.lists(st.one_of(SCANS, USUAL, USUAL), max_size=8), st.sampled_from([(), ("k1",), ("k1", "k2")]), st.booleans()
+)
+def test_what_is_decided_together_is_valid_and_as_the_reference_decides_it(
+    events: list[dict[str, Any]], keys: tuple[str, ...], stale: bool
+) -> None:
     index = lists(keys) if keys else WatchlistIndex()
     values = [json.dumps(event).encode() for event in events]
-    for position in cleared(values, index=index):
-        assert is_clear(values[position], CHECKPOINTS, index), values[position]
+    for position, hits in judged(values, CHECKPOINTS, index, stale=stale).items():
+        assert hits == reference(values[position], CHECKPOINTS, index, stale=stale), values[position]
 
 
-def test_the_fast_path_and_the_slow_path_give_the_same_results(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_and_the_reference_give_the_same_results(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(1)
     odd: list[dict[str, Any]] = [
         {"person": {"tokens": {"id": token(0)}}}, {"person": {"temperature_c": 38.0}}, {"plate": token(4)}, {"seq": -1}, {"direction": "out"},
@@ -133,8 +161,8 @@ def test_the_fast_path_and_the_slow_path_give_the_same_results(monkeypatch: pyte
     values += rng.choices(values, k=40)
     found = []
     for fewest, together in ((1, 800), (1, 50), (10_000, 800)):
-        monkeypatch.setattr(decide_batch, "MIN_FAST_PATH_EVENTS", fewest)
-        monkeypatch.setattr(decide_batch, "FAST_PATH_EVENTS", together)
+        monkeypatch.setattr(decide_batch, "MIN_COLUMNAR_EVENTS", fewest)
+        monkeypatch.setattr(decide_batch, "EVENTS_TOGETHER", together)
         found.append(decided(values))
     assert found[0] == found[1] == found[2]
     outcomes, alerts, events, letters = found[0]
@@ -232,31 +260,19 @@ def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])
-def test_a_usual_event_is_cleared(kind: Any, event: dict[str, Any]) -> None:
+def test_a_usual_event_is_clear(kind: Any, event: dict[str, Any]) -> None:
     value = json.dumps(event).encode()
-    found = kind.fast_path.clear([b"", value, b"{}", value], lists(), HOME)
+    assert judged([b"", value, b"{}", value], kind, lists()) == {1: [], 3: []}
+    found = kind.reader.read([b"", value, b"{}", value])
     assert list(found.positions) == [1, 3] and found.observed_us.tolist() == [NOW_US, NOW_US]
-    assert [(e.device_id, e.seq, e.site_id) for e in found.events] == [("d", 1, "s")] * 2
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"person": {"tokens": {kind: token(n)}}} for n, kind in enumerate(("id", "passport", "pass", "phone"))
-    ]
-    + [{"plate": token(4)}, {"person": {"tokens": {}}}, {"person": {"tokens": {"phone": token(99)}}}, {"person": {"tokens": {"id": token(99, "k2")}}}]
-    + [{"person": {"origin": "370112"}}, {"person": {"temperature_c": None}}, {"person": {"temperature_confirmed_c": 36.5}}, {"person": {"health_code": "red"}}],
-)  # fmt: skip
-def test_an_event_that_a_rule_may_apply_to_is_not_cleared(change: dict[str, Any]) -> None:
-    assert cleared([json.dumps(scan(**change)).encode()]) == []
-
-
-def test_an_outbound_event_is_cleared_whatever_the_origin() -> None:
+def test_an_outbound_event_is_clear_whatever_the_origin() -> None:
     found = {
-        origin: cleared([json.dumps(scan(direction="out", person={"origin": origin})).encode()])
+        origin: judged([json.dumps(scan(direction="out", person={"origin": origin})).encode()], CHECKPOINTS, lists())
         for origin in ("370112", "US", "us")
     }
-    assert found == {"370112": [0], "US": [0], "us": []}
+    assert found == {"370112": {0: []}, "US": {0: []}, "us": {}}
 
 
 def strings(kind: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -282,12 +298,13 @@ def test_every_string_that_has_a_pattern_is_checked(kind: Any, event: dict[str, 
         for part in path[:-1]:
             at = at[part]
         at[path[-1]] = "no such thing!"
-        assert cleared([json.dumps(changed).encode()], kind) == [], path
+        assert judged([json.dumps(changed).encode()], kind, lists()) == {}, path
 
 
-def test_a_value_that_is_too_large_or_nested_too_deeply_is_not_cleared() -> None:
+def test_a_value_that_is_too_large_or_nested_too_deeply_is_left_to_the_strict_decoder() -> None:
     padded = json.dumps(scan()).encode() + b" " * MAX_VALUE_BYTES
-    assert cleared([padded, b'{"people":' + b"[" * 100_000, b"\xff", json.dumps(scan()).encode()]) == [3]
+    values = [padded, b'{"people":' + b"[" * 100_000, b"\xff", json.dumps(scan()).encode()]
+    assert judged(values, CHECKPOINTS, lists()) == {3: []}
 
 
 def test_well_formed_tokens_of_different_lengths_are_recognised() -> None:
@@ -298,8 +315,8 @@ def test_well_formed_tokens_of_different_lengths_are_recognised() -> None:
     assert well_formed([], {"k1"}).tolist() == []
 
 
-def test_an_expired_entry_leaves_the_decision_to_the_slow_path() -> None:
+def test_an_expired_entry_makes_no_rule_apply() -> None:
     expired = WatchlistIndex()
     expired.apply(("a", "l"), [Entry("a", "l", "b:1", "close_contact", 1, 2, {"id": (token(99),)}, 1, "b", 1)], ())
     value = json.dumps(scan(observed_at=(NOW + timedelta(days=1)).isoformat())).encode()
-    assert cleared([value], index=expired) == [] and is_clear(value, CHECKPOINTS, expired)
+    assert judged([value], CHECKPOINTS, expired) == {0: reference(value, CHECKPOINTS, expired)} == {0: []}
