@@ -198,6 +198,16 @@ def _restore(engine: Engine, timezone: str) -> list[str]:
     missing = _missing(engine, applied)
     if missing:
         databases = {name.partition(".")[0] for name in missing}
-        for statement in _statements_of(missing | databases, applied, timezone):
+        made = missing | databases | _without_all_columns(engine, applied)
+        for statement in _statements_of(made, applied, timezone):
             engine.execute(in_cluster(statement.sql, engine.cluster))
     return sorted(missing)
+
+
+def _without_all_columns(engine: Engine, applied: dict[str, Applied]) -> set[str]:
+    """Returns the tables that lack a column: another call may be making them again, and a view that is made next may need it."""
+    expected = expected_schema(applied)
+    if expected is None:
+        return set()
+    real = read_schema(engine, expected.tables.keys())
+    return {name for name, table in real.tables.items() if expected.tables[name].columns.keys() - table.columns.keys()}

@@ -113,6 +113,17 @@ def test_an_upgrade_that_dies_before_and_after_each_statement_is_finished_by_the
     assert real(engine) == altered
 
 
+def test_a_missing_view_is_made_although_its_table_is_only_begun(engine: Engine, folder: Path) -> None:
+    """Another call of migrate has made the table, and not yet added the column of a later migration."""
+    (folder / "002_next.sql").write_text(NEXT)
+    clickhouse.migrate(engine)
+    whole = real(engine)
+    engine.execute("DROP TABLE ninezero.sites")
+    engine.execute("ALTER TABLE ninezero_data.site_register DROP COLUMN phone_digits")
+    assert clickhouse.migrate(engine) == ["ninezero.sites"]
+    assert real(engine) == whole
+
+
 def test_an_installation_that_dies_anywhere_is_finished_by_a_worker(tmp_path: Path) -> None:
     engine = clickhouse.connect(f"chdb://{tmp_path / 'data'}")
     try:
