@@ -8,9 +8,10 @@ applies the batch. Both use `LineJoiner`, so the clerk sees before the push what
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from typing import Any, NamedTuple
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from ninezero.schemas.events import LineCode, Matched, PushLine
 from ninezero.schemas.line_codes import is_term_too_long
@@ -22,6 +23,9 @@ WEAK: tuple[Matched, ...] = ("phone", "plate")
 """Domains of the tokens that identify an entry only where it has no token of a strong domain."""
 DOMAINS: tuple[Matched, ...] = (*STRONG, *WEAK)
 """Domains of tokens. An entry that matches in several domains is reported with the first of them in this order."""
+
+_FIELDS = {domain: "pass_" if domain == "pass" else domain for domain in DOMAINS}
+"""The field of each domain in the tokens of a line."""
 
 ROUNDS = 64
 """How often lines that wait for a gap to be filled are tried again. It bounds the time that a hostile batch can take."""
@@ -61,10 +65,14 @@ class RefusedLine(NamedTuple):
 
 def tokens_of(line: PushLine) -> Tokens:
     """Returns the tokens of a line by domain, sorted and without repetitions."""
-    given: dict[str, Any] = {
-        domain: getattr(line.tokens, "pass_" if domain == "pass" else domain) for domain in DOMAINS
-    }
+    given: dict[str, Any] = {domain: getattr(line.tokens, field) for domain, field in _FIELDS.items()}
     return {domain: tuple(sorted(set(some))) for domain, some in given.items() if some is not UNSET and some}
+
+
+def token_lists(lines: Iterable[PushLine]) -> dict[str, list[list[str] | UnsetType]]:
+    """Returns the tokens of lines as they were given, one column for each domain."""
+    given = [line.tokens for line in lines]
+    return {domain: list(map(attrgetter(field), given)) for domain, field in _FIELDS.items()}
 
 
 def joinable(position: int, line: PushLine) -> JoinedLine:

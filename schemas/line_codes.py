@@ -18,7 +18,11 @@ from ninezero.schemas.times import NO_START_US, unix_micros
 MAX_TERM = timedelta(days=28)
 """Longest window of an entry that is not a health pass."""
 
-_MAX_TERM_US = MAX_TERM // timedelta(microseconds=1)
+MAX_TERM_US = MAX_TERM // timedelta(microseconds=1)
+
+LINE_CODES: tuple[LineCode, ...] = ("no_token", "bad_token", "no_window", "bad_window", "expired", "term_too_long")
+"""The codes that `line_code` returns, in the order in which they apply. Those of a withdrawal are the first two."""
+
 _is_token = re.compile(PSEUDONYM_PATTERN).match
 
 
@@ -63,4 +67,4 @@ def line_code(
 def is_term_too_long(from_us: int, to_us: int, category: str, now_us: int) -> bool:
     """Returns whether a window is longer than the longest term. The term of a window without a start counts from `now_us`."""
     start_us = now_us if from_us == NO_START_US else from_us
-    return to_us - start_us > _MAX_TERM_US and category != "health_pass"
+    return to_us - start_us > MAX_TERM_US and category != "health_pass"

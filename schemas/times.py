@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 FOREVER_US = 253_370_764_800 * 1_000_000
@@ -21,3 +22,12 @@ def unix_micros(time: datetime) -> int:
     """
     since = time - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def all_unix_micros(times: Iterable[datetime | None], missing: int) -> Iterator[int]:
+    """Yields the Unix time of each of many times in µs, and `missing` for None. Fast where a time is that of the element before."""
+    last, micros = None, missing
+    for time in times:
+        if time is not last and time != last:
+            last, micros = time, missing if time is None else unix_micros(time)
+        yield micros

@@ -7,6 +7,7 @@ runs. An aborted transaction leaves nothing that a replica could read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Set
@@ -49,8 +50,8 @@ HEARTBEAT_SECONDS = 10.0
 SWEEP_SECONDS = 10.0
 """Time between two sweeps."""
 
-COMPARED_LINES = 2_000
-"""Lines of a batch that are compared with their list without giving the event loop a turn."""
+COMPARED_TOKENS = 4_000
+"""Tokens of a batch that are compared with their list, or lines that are compared one by one, without giving the event loop a turn."""
 
 CLOCK_ALLOWANCE_MS = 60_000
 """How far the clock of this process may be ahead of the broker's when it drops the parts of an incomplete batch."""
@@ -76,7 +77,7 @@ class PushAgent:
         self._settings, self._replica, self._writer = settings, replica, writer
         self._index = projection.index
         self._reader = TopicReader(settings)
-        self._state = PushState(self._reader, set_aside)
+        self._state = PushState(self._reader, self._index.parse_tokens, set_aside)
         self._sweep = Sweep(replica, self._index)
         self._corrections = Corrections(settings, writer)
         self._transactions = Transactions(settings, LISTS_TRANSACTIONAL_ID)
@@ -185,10 +186,10 @@ class PushAgent:
         Raises:
             Rejected: the record has to be dead-lettered.
         """
-        if decode(_RecordKind, record.value).confirms is not None:
-            await self._confirm(decode(PushConfirmation, record.value))
+        part = _decode_push(record.value)
+        if isinstance(part, PushConfirmation):
+            await self._confirm(part)
             return None
-        part: PushBatch = decode(PushBatch, record.value)
         name, list_name = (part.authority, part.batch_id), (part.authority, part.list)
         receipt = self._state.receipts.get(name)
         if receipt is not None:
@@ -207,6 +208,8 @@ class PushAgent:
             await self._drop_incomplete(gathered)
             return None
         if not gathered.complete:
+            self._state.keep_lines(record.offset, part)
+            await asyncio.sleep(0)
             return None
         self._state.parts.remove(name)
         try:
@@ -214,6 +217,8 @@ class PushAgent:
         except RecordExpired:
             log.warning("a part of a batch has expired on its topic: the batch waits for all its parts again")
             return None
+        finally:
+            self._state.forget_lines(gathered.offsets.values())
         return self._mistaken(part, receipt, set(change.remove))
 
     async def _confirm(self, confirmation: PushConfirmation) -> None:
@@ -260,7 +265,7 @@ class PushAgent:
         Raises:
             RecordExpired: a part is not on the topic any more.
         """
-        # 1. Decide, part by part.
+        # 1. Decide.
         batch = gathered.head
         now_us = unix_micros(batch.issued_at) if self._settings.replay else gathered.kafka_ms * 1000
         manifest = self._replica.manifests.get((batch.authority, batch.list))
@@ -277,12 +282,11 @@ class PushAgent:
         if decider.needs_lines:
             for number, offset in sorted(gathered.offsets.items()):
                 if last_part is not None and last_part.part == number:
-                    part = last_part
+                    decider.decide_lines(last_part.lines)
                 else:
-                    part = await self._state.read_part(offset)
-                decider.decide_lines(part.lines)
-                await asyncio.sleep(0)
-            while decider.compare(COMPARED_LINES):
+                    decider.add(await self._state.read_lines(offset))
+                    await asyncio.sleep(0)
+            while decider.compare(COMPARED_TOKENS):
                 await asyncio.sleep(0)
         change = decider.finish()
         # 2. Write. The receipt is in the same transaction.
@@ -307,6 +311,7 @@ class PushAgent:
         receipt = receipt_of(gathered, BatchChange("rejected", "incomplete"), applied)
         await self._transactions.write([OutgoingRecord(RECEIPTS, batch.authority.encode(), encode(receipt))])
         self._state.parts.remove(name)
+        self._state.forget_lines(gathered.offsets.values())
         self._state.receipts[name] = receipt
         metrics.events.labels(PUSHES.name, receipt.status).inc()
 
@@ -335,3 +340,18 @@ class PushAgent:
         ends = await self._transactions.write(records)
         if WATCHLIST.name in ends:
             await self._replica.wait_until_applied(ends[WATCHLIST.name])
+
+
+def _decode_push(value: bytes | None) -> PushBatch | PushConfirmation:
+    """Decodes a record of the topic.
+
+    Raises:
+        Rejected: as `decode`.
+    """
+    if value is not None and b'"confirms"' not in value and b"\\" not in value:  # nearly always: a part of a batch
+        with contextlib.suppress(Rejected):  # below it is rejected with the path of its first fault
+            part: PushBatch = decode(PushBatch, value)
+            return part
+    is_confirmation = decode(_RecordKind, value).confirms is not None
+    decoded: PushBatch | PushConfirmation = decode(PushConfirmation if is_confirmation else PushBatch, value)
+    return decoded

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from typing import NamedTuple
@@ -11,18 +12,11 @@ import msgspec
 
 from ninezero.agents.logic.pushes.batches import BatchChange
 from ninezero.agents.logic.pushes.parts import GatheredBatch
+from ninezero.agents.logic.pushes.put_entries import PutEntries
 from ninezero.agents.logic.watchlist.entries import Entry, ListName, token_pairs
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
-from ninezero.schemas.events import (
-    Manifest,
-    PushBatch,
-    PushConfirmation,
-    PushReceipt,
-    Removal,
-    WatchlistEntry,
-    encode,
-)
-from ninezero.schemas.times import NO_START_US
+from ninezero.agents.watchlist.entry_records import put_records, record_key
+from ninezero.schemas.events import Manifest, PushBatch, PushConfirmation, PushReceipt, Removal, encode
 from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.topics import RECEIPTS, WATCHLIST
 
@@ -54,8 +48,7 @@ def batch_records(
         for entry_id in change.remove:
             removal = Removal(batch.sequence, merged_into=change.merged.get(entry_id))
             yield internal_record(WATCHLIST, record_key(name, entry_id), removal)
-        for entry in change.put.values():
-            yield entry_record(entry, batch.sequence)
+        yield from put_records(batch, change.put)
         if full:
             floor, totals = batch.sequence, totals_of(change)
         else:
@@ -124,48 +117,32 @@ def receipt_of(
 
 def totals_of(change: BatchChange) -> ListTotals:
     """Returns the totals of a list that holds only the entries that a change puts."""
-    return _totals(len(change.put), {}, BatchChange(put=change.put))
+    return ListTotals(len(change.put), _key_ids(_put_keys(change)))
 
 
 def totals_after(name: ListName, change: BatchChange, index: WatchlistIndex) -> ListTotals:
     """Returns the totals of a list after a change to its present entries."""
     size = index.size(name) - len(change.remove) - len(change.replaced) + len(change.put)
-    return _totals(size, index.key_counts(name), change)
+    keys = Counter(index.key_counts(name))
+    keys.update(_put_keys(change))
+    keys.subtract(_keys_of(chain(change.remove.values(), change.replaced.values())))
+    if isinstance(change.put, PutEntries):
+        size -= len(change.put.replaced)
+        keys.subtract(index.key_counts_of(change.put.replaced))
+    return ListTotals(size, _key_ids(keys))
 
 
-def _totals(entries: int, key_counts: dict[str, int], change: BatchChange) -> ListTotals:
-    for entry in chain(change.remove.values(), change.replaced.values()):
-        _count_keys(key_counts, entry, -1)
-    for entry in change.put.values():
-        _count_keys(key_counts, entry, 1)
-    return ListTotals(entries, sorted(key_id for key_id, count in key_counts.items() if count))
+def _put_keys(change: BatchChange) -> Counter[str]:
+    """Returns the number of tokens by key id of the entries that a change puts."""
+    if isinstance(change.put, PutEntries):
+        return change.put.key_counts() + _keys_of(change.put.others.values())
+    return _keys_of(change.put.values())
 
 
-def _count_keys(key_counts: dict[str, int], entry: Entry, sign: int) -> None:
-    for _, token in token_pairs(entry.tokens):
-        key_id = token.partition(".")[0]
-        key_counts[key_id] = key_counts.get(key_id, 0) + sign
+def _keys_of(entries: Iterable[Entry]) -> Counter[str]:
+    """Returns the number of tokens by key id."""
+    return Counter(token.partition(".")[0] for entry in entries for _, token in token_pairs(entry.tokens))
 
 
-def record_key(name: ListName, entry_id: str = "") -> bytes:
-    """Returns the key of an entry on the watchlist topic. Without an entry id: of the list's manifest."""
-    return f"{name[0]}|{name[1]}|{entry_id}".encode()
-
-
-def entry_record(entry: Entry, sequence: int) -> OutgoingRecord:
-    """Returns the record of an entry.
-
-    Args:
-        entry: the entry.
-        sequence: sequence number of the batch that writes it.
-    """
-    value = WatchlistEntry(
-        sequence=sequence,
-        first_sequence=entry.first_sequence,
-        batch_id=entry.batch_id,
-        category=entry.category,
-        tokens={domain: list(some) for domain, some in entry.tokens.items()},
-        valid_from=None if entry.from_us == NO_START_US else datetime.fromtimestamp(entry.from_us / 1_000_000, UTC),
-        valid_to=datetime.fromtimestamp(entry.to_us / 1_000_000, UTC),
-    )
-    return internal_record(WATCHLIST, record_key((entry.authority, entry.list), entry.entry_id), value)
+def _key_ids(counts: Counter[str]) -> list[str]:
+    return sorted(key_id for key_id, count in counts.items() if count)

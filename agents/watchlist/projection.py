@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.entries import EntryColumns, ListName
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import WatchlistEntry
-from ninezero.schemas.times import NO_START_US, unix_micros
+from ninezero.schemas.times import NO_START_US, all_unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka.watchlist_state import MalformedEntry
 
@@ -65,17 +64,13 @@ class WatchlistProjection:
 def _columns(put: Mapping[str, WatchlistEntry]) -> EntryColumns:
     records = put.values()
     count = len(records)
-    from_us: Array = np.fromiter(
-        (NO_START_US if (start := record.valid_from) is None else unix_micros(start) for record in records),
-        np.int64,
-        count,
-    )
-    to_us: Array = np.fromiter((unix_micros(record.valid_to) for record in records), np.int64, count)
+    starts = all_unix_micros((record.valid_from for record in records), NO_START_US)
+    ends = all_unix_micros((record.valid_to for record in records), NO_START_US)
     return EntryColumns(
         entry_ids=list(put),
         categories=[record.category for record in records],
-        from_us=from_us,
-        to_us=to_us,
+        from_us=np.fromiter(starts, np.int64, count),
+        to_us=np.fromiter(ends, np.int64, count),
         tokens=[record.tokens for record in records],
         sequences=[record.sequence for record in records],
         batch_ids=[record.batch_id for record in records],

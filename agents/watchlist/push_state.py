@@ -5,8 +5,9 @@ Both are on their topics, so the process that takes over reads them again.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
+from ninezero.agents.logic.pushes.line_columns import LineColumns, TokenParser, line_columns
 from ninezero.agents.logic.pushes.parts import BatchName, GatheredBatch, PartError, Parts
 from ninezero.agents.logic.watchlist.entries import ListName
 from ninezero.agents.watchlist.topic_reader import RecordExpired, TopicReader
@@ -15,12 +16,18 @@ from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.internal_records import InternalRecords, Position
 from ninezero.streams.kafka.topics import PUSHES, RECEIPTS
 
+MAX_KEPT_BYTES = 128 << 20
+"""Size of the lines that wait in memory for the other parts of their batch. Those of earlier parts are read from the topic again."""
+
 
 class PushState:
     """Receipts and parts, as they are on the topics. Receipts in `set_aside` are passed over."""
 
-    def __init__(self, reader: TopicReader, set_aside: Set[Position] = frozenset()) -> None:
-        self._reader = reader
+    def __init__(self, reader: TopicReader, parse: TokenParser, set_aside: Set[Position] = frozenset()) -> None:
+        self._reader, self._parse = reader, parse
+        self._kept: dict[int, LineColumns] = {}
+        """Lines of parts by their offsets, the oldest first."""
+        self._kept_bytes = 0
         self._receipt_records = InternalRecords(RECEIPTS, set_aside, decoder(PushReceipt).decode)
         self.receipts: dict[BatchName, PushReceipt] = {}
         """The receipt of each batch that has one."""
@@ -43,6 +50,8 @@ class PushState:
             if receipt.confirmation is None:
                 self.receipts[receipt.authority, receipt.batch_id] = receipt
         self.parts = Parts()
+        self._kept.clear()
+        self._kept_bytes = 0
         async for record in self._reader.read(PUSHES, 0, position):
             try:
                 batch = decode(PushBatch, record.value)
@@ -55,14 +64,30 @@ class PushState:
         """Returns the lists that a batch was applied to, by the receipts."""
         return {(receipt.authority, receipt.list) for receipt in self.receipts.values() if receipt.status == "applied"}
 
-    async def read_part(self, offset: int) -> PushBatch:
-        """Returns the part at an offset, with its lines.
+    def keep_lines(self, offset: int, part: PushBatch) -> None:
+        """Keeps the lines of the part at an offset until its batch is complete."""
+        self.forget_lines([offset])  # a part that is delivered again
+        self._kept[offset] = lines = line_columns(part.lines, self._parse)
+        self._kept_bytes += lines.bytes
+        while self._kept_bytes > MAX_KEPT_BYTES:
+            self._kept_bytes -= self._kept.pop(next(iter(self._kept))).bytes
+
+    def forget_lines(self, offsets: Iterable[int]) -> None:
+        """Keeps the lines of the parts at some offsets no longer."""
+        for offset in offsets:
+            if (lines := self._kept.pop(offset, None)) is not None:
+                self._kept_bytes -= lines.bytes
+
+    async def read_lines(self, offset: int) -> LineColumns:
+        """Returns the lines of the part at an offset, from the topic if they are not kept.
 
         Raises:
             RecordExpired: the topic does not have it any more.
         """
+        if (kept := self._kept.get(offset)) is not None:
+            return kept
         batch: PushBatch = decode(PushBatch, (await self._reader.read_one(PUSHES, offset)).value)
-        return batch
+        return line_columns(batch.lines, self._parse)
 
     async def read_held(self, receipt: PushReceipt) -> GatheredBatch | None:
         """Returns a held batch as it was decided, or None if the topic does not have all of it any more."""

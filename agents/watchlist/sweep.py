@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
-from ninezero.agents.watchlist.batch_records import entry_record, expiry_records
+from ninezero.agents.watchlist.batch_records import expiry_records
+from ninezero.agents.watchlist.entry_records import entry_record
 from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import WATCHLIST
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica

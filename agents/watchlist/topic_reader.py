@@ -24,6 +24,8 @@ class TopicReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._consumer: Any = None
+        self._next: tuple[TopicPartition, int] | None = None
+        """Where the consumer goes on without another request if the record after the last one is read."""
 
     async def stop(self) -> None:
         """Disconnects."""
@@ -32,21 +34,34 @@ class TopicReader:
 
     async def read(self, topic: Topic, first: int = 0, end: int | None = None) -> AsyncIterator[Any]:
         """Yields the records of a topic from offset `first` up to, but without, `end`. With None: up to the topic's end now."""
-        tp = TopicPartition(self._settings.topic(topic.name), 0)
+        tp, self._next = TopicPartition(self._settings.topic(topic.name), 0), None
         async for record in kafka.read_to_end(
             await self._connected(), [tp], {tp: first}, None if end is None else {tp: end}
         ):
             yield record
 
     async def read_one(self, topic: Topic, offset: int) -> Any:
-        """Returns the record at an offset.
+        """Returns the record at an offset. Several that follow each other are fetched together.
 
         Raises:
             RecordExpired: the topic does not have it any more.
         """
-        async for record in self.read(topic, offset, offset + 1):
-            return record
-        raise RecordExpired
+        tp, reader = TopicPartition(self._settings.topic(topic.name), 0), await self._connected()
+        if self._next != (tp, offset):
+            self._next = None
+            reader.assign([tp])
+            first, end = (await reader.beginning_offsets([tp]))[tp], (await reader.end_offsets([tp]))[tp]
+            if not first <= offset < end:
+                raise RecordExpired
+            reader.seek(tp, offset)
+        while not (fetched := (await reader.getmany(tp, timeout_ms=500, max_records=1)).get(tp)):
+            if await reader.position(tp) > offset:  # there is no record at this offset
+                raise RecordExpired
+        [record] = fetched
+        self._next = (tp, record.offset + 1)
+        if record.offset != offset:
+            raise RecordExpired
+        return record
 
     async def end_offset(self, topic: Topic) -> int:
         """Returns the offset of the next record of a topic."""

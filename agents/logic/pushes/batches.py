@@ -2,16 +2,25 @@
 
 The lines of a batch that are the same entry are joined first (`schemas/joined_lines.py`). What is joined is then compared with the
 list, in the order of the lines.
+
+Nearly all lines are *plain*: they share no token with another line, and match at most one entry, which no other line matches. What
+becomes of a plain line depends on no other line, so plain lines are decided by column, many together. The others are decided one
+after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 from msgspec import Struct, field
 
-from ninezero.agents.logic.watchlist.entries import Entry, split_entry_id, token_pairs
+from ninezero.agents.logic.pushes.comparison import Comparison
+from ninezero.agents.logic.pushes.line_columns import LineColumns, concatenate, line_columns
+from ninezero.agents.logic.pushes.put_entries import PutEntries, PutLines
+from ninezero.agents.logic.watchlist.columns import NONE, Array
+from ninezero.agents.logic.watchlist.entries import Entry, split_entry_id
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.schemas.events import (
     CATEGORIES,
@@ -19,13 +28,12 @@ from ninezero.schemas.events import (
     BatchStatus,
     Category,
     HoldCode,
-    LineCode,
     PushBatch,
     PushLine,
     Reject,
 )
-from ninezero.schemas.joined_lines import STRONG, JoinedLine, LineJoiner, Tokens, identifying, joinable, tokens_of
-from ninezero.schemas.line_codes import line_code
+from ninezero.schemas.joined_lines import STRONG, JoinedLine, LineJoiner, Tokens, identifying
+from ninezero.schemas.line_codes import LINE_CODES
 
 SHOWN_REJECTS = 1000
 """A receipt names this many of its rejected lines; it counts all."""
@@ -38,6 +46,10 @@ SHRINK_ENTRIES = 1000
 MAX_SEQUENCE_AHEAD_MS = 86_400_000
 """A sequence number must not be further above the Kafka timestamp of its batch in ms. Otherwise one wrong number would block a list
 for every later batch."""
+
+
+_ALL = 1 << 40
+"""More tokens than a batch has."""
 
 
 class BatchChange(Struct):
@@ -58,12 +70,12 @@ class BatchChange(Struct):
     """Number of entries that leave the list. They would leave it if the batch is held."""
     listed: int = 0
     """Number of entries on the list before. For a `full` without those that have expired but were not removed yet."""
-    put: dict[str, Entry] = field(default_factory=dict)
+    put: Mapping[str, Entry] = field(default_factory=dict)
     """Entries to write, by entry id."""
     remove: dict[str, Entry] = field(default_factory=dict)
     """Entries to remove, by entry id."""
     replaced: dict[str, Entry] = field(default_factory=dict)
-    """Entries whose id is in `put`, as they are now."""
+    """Entries whose id is in `put`, as they are now; without those of plain lines, which `put` knows."""
     merged: dict[str, str] = field(default_factory=dict)
     """For ids in `remove`: the id of the entry that takes its place."""
 
@@ -95,22 +107,27 @@ class BatchDecider:
         self._confirmed = confirmed or batch.mode == "withdraw"
         self._name = (batch.authority, batch.list)
         self._wrong_count = batch.declared_lines != line_count and not self._confirmed
-        self._position = 0
-        """Number of lines so far."""
+        self._parts: list[LineColumns] = []
+        """The lines."""
+        self._steps: Iterator[None] | None = None
+        """Decides the lines, from the first comparison on."""
+        self._limit = 0
+        """Number of tokens, or of lines one by one, in a step."""
+        self._plain_matched = 0
+        """Number of entries that plain lines match."""
         self._last_line = 0
-        """The highest line number so far."""
-        self._joiner = LineJoiner(batch.category, now_us)
-        self._joined: list[JoinedLine] | None = None
-        """What is still to be compared with the list, the next one last; None before the last line."""
+        """The highest line number."""
         self._rejects: list[tuple[int, Reject]] = []
         """Rejected lines with their positions."""
         self._known_keys: set[str] | None = None if self._confirmed else index.key_ids_elsewhere(self._name)
         """Key ids on other lists. None if this does not matter, or a token has one of them."""
         self._has_tokens = False
         self._matched: set[str] = set()
-        """Ids of entries that were on the list before the batch and that a line matched."""
+        """Ids of entries that were on the list before the batch and that a line matched, without those of plain lines."""
         self._gone: set[str] = set()
         """Those of them that a line replaced or withdrew."""
+        self._others: dict[str, Entry] = {}
+        """Entries to put, without those of plain lines."""
         self._change = BatchChange()
         if not batch.legal_basis:
             self._stop("rejected", "no_legal_basis")
@@ -127,43 +144,30 @@ class BatchDecider:
         return self._change.status == "applied"
 
     def decide_lines(self, lines: Sequence[PushLine]) -> None:
-        """Decides the next lines of the batch, in their order. Those to put are compared with the list only after the last one."""
-        mode, category, change = self._batch.mode, self._batch.category, self._change
-        for line in lines:
-            code = line_code(line, mode, category, self._now_us)
-            if self._known_keys is not None and code not in ("no_token", "bad_token"):
-                self._look_for_known_key(line)
-            if code is None and mode == "withdraw":
-                code = self._withdraw(tokens_of(line))
-            elif code is None:
-                self._joiner.add(joinable(self._position, line))
-            if code is not None:
-                change.rejected += 1
-                if change.rejected <= SHOWN_REJECTS:
-                    self._rejects.append((self._position, Reject(line.line, code)))
-            self._position += 1
-            self._last_line = max(self._last_line, line.line)
+        """Adds the next lines of the batch, in their order."""
+        self.add(line_columns(lines, self._index.parse_tokens))
+
+    def add(self, lines: LineColumns) -> None:
+        """Adds the next lines of the batch, in their order. They are decided after the last one."""
+        self._parts.append(lines)
 
     def compare(self, limit: int) -> bool:
-        """Compares the next joined lines with the list. Returns whether there are more.
+        """Decides some of the lines, after the last one was added. Returns whether there may be more.
 
         Args:
-            limit: how many of them, at most.
+            limit: how many tokens are compared with the list, or how many lines are compared one by one, at most.
         """
-        if self._joined is None:
-            self._joined = self._joiner.finish()[::-1]
-            self._change.rejected += len(self._joiner.refused)
-            self._rejects += [(one.position, Reject(one.line, one.code)) for one in self._joiner.refused]
-        for _ in range(min(limit, len(self._joined))):
-            self._put(self._joined.pop())
-        return bool(self._joined)
+        if self._steps is None:
+            self._steps = self._decide()
+        self._limit = limit
+        return next(self._steps, self) is not self
 
     def finish(self) -> BatchChange:
         """Returns the decision, after the last line."""
         change = self._change
         if change.status != "applied":
             return change
-        while self.compare(self._position + 1):
+        while self.compare(_ALL):
             pass
         self._rejects.sort(key=lambda reject: reject[0])
         change.rejects = [reject for _, reject in self._rejects[:SHOWN_REJECTS]]
@@ -171,10 +175,109 @@ class BatchDecider:
         change.leaving = len(change.remove) - len(change.merged)
         if self._batch.mode == "full":
             change.listed = self._index.count_unexpired(self._name, self._now_us)
-            change.leaving = change.withdrawn = change.listed - len(self._matched)
+            change.leaving = change.withdrawn = change.listed - len(self._matched) - self._plain_matched
         if not self._confirmed and (code := self._reason_to_hold()) is not None:
             self._stop("held", code)
         return self._change
+
+    def _decide(self) -> Iterator[None]:
+        """Decides all lines, and yields between steps."""
+        if not self._parts:
+            return
+        lines = concatenate(self._parts)
+        accepted = self._check(lines)
+        comparison = Comparison(lines, accepted, self._index, self._name, self._now_us)
+        while comparison.proceed(self._limit):
+            yield
+        yield from (self._withdraw if self._batch.mode == "withdraw" else self._put)(lines, accepted, comparison)
+
+    def _check(self, lines: LineColumns) -> Array:
+        """Finds the codes of the lines, and whether a token has a key id that another list has, too.
+
+        Returns:
+            for each line whether it has no code.
+        """
+        codes = lines.codes(self._batch.mode, self._batch.category, self._now_us)
+        self._last_line = int(lines.numbers.max(initial=0))
+        rejected = np.flatnonzero(codes)
+        self._change.rejected += len(rejected)
+        for position in rejected[:SHOWN_REJECTS].tolist():
+            reject = Reject(int(lines.numbers[position]), LINE_CODES[codes[position] - 1])
+            self._rejects.append((position, reject))
+        if self._known_keys is not None and len(lines.tokens.codes):
+            self._has_tokens = True
+            keys = {self._index.key_id(number) for number in np.unique(lines.tokens.keys).tolist()}
+            if not keys.isdisjoint(self._known_keys):
+                self._known_keys = None
+        accepted: Array = codes == 0
+        return accepted
+
+    def _withdraw(self, lines: LineColumns, accepted: Array, comparison: Comparison) -> Iterator[None]:
+        """Removes the entries that the accepted lines match, line by line."""
+        change, competing = self._change, comparison.competing()
+        rows, numbers = comparison.rows().tolist(), lines.numbers.tolist()
+        tokens = {one.position: one.tokens for one in lines.objects(accepted & competing, self._index.key_id)}
+        for done, position in enumerate(np.flatnonzero(accepted).tolist(), 1):
+            if position in tokens:
+                entries = self._matches(tokens[position])
+            else:
+                entries = [] if rows[position] == NONE else [self._index.entry(rows[position])]
+            for old in entries:
+                self._gone.add(old.entry_id)
+                change.remove[old.entry_id] = old
+            if entries:
+                change.withdrawn += 1
+            else:
+                change.rejected += 1
+                if len(self._rejects) < 2 * SHOWN_REJECTS:
+                    self._rejects.append((position, Reject(numbers[position], "not_listed")))
+            if done % self._limit == 0:
+                yield
+
+    def _put(self, lines: LineColumns, accepted: Array, comparison: Comparison) -> Iterator[None]:
+        """Puts the entries of the accepted lines."""
+        change, rows, sharing = self._change, comparison.rows(), comparison.sharing() & accepted
+        plain = accepted & ~sharing & ~comparison.competing()
+        if self._index.has_entries_of(self._name, self._batch.batch_id):
+            plain &= rows != NONE  # the id of a new entry then depends on the lines before it
+        lines = lines.clamped()
+        # 1. Lines that are not plain, one after the other.
+        joiner = LineJoiner(self._batch.category, self._now_us)
+        for done, line in enumerate(lines.objects(sharing, self._index.key_id), 1):
+            joiner.add(line)
+            if done % self._limit == 0:
+                yield
+        others = joiner.finish() + lines.objects(accepted & ~sharing & ~plain, self._index.key_id)
+        change.rejected += len(joiner.refused)
+        self._rejects += [(one.position, Reject(one.line, one.code)) for one in joiner.refused]
+        for done, line in enumerate(sorted(others, key=lambda line: line.position), 1):
+            self._put_line(line)
+            if done % self._limit == 0:
+                yield
+        # 2. Plain lines, by column.
+        lines, rows = lines.where(plain), rows[plain]
+        unchanged = self._unchanged(lines, rows)
+        self._plain_matched, repeated = int((rows != NONE).sum()), int(unchanged.sum())
+        change.accepted += len(unchanged) - repeated
+        change.duplicate += repeated
+        put = PutLines(lines, rows, unchanged)
+        if self._batch.mode != "full" and repeated:
+            put = PutLines(lines.where(~unchanged), rows[~unchanged], unchanged[~unchanged])
+        change.put = PutEntries(self._batch, self._index, put, self._others)
+
+    def _unchanged(self, lines: LineColumns, rows: Array) -> Array:
+        """Returns for each line whether the entry at its row is the same, as `_same` does. False where the row is NONE."""
+        category, same = self._batch.category, np.zeros(len(rows), bool)
+        at = np.flatnonzero(rows != NONE)
+        at = at[self._index.have_windows(rows[at], lines.from_us[at], lines.to_us[at])]
+        at = at[np.array([group.category == category for group in self._index.groups_of(rows[at])], bool)]
+        equal = self._index.have_tokens_in_order(rows[at], lines.tokens, lines.starts[at], lines.counts[at])
+        same[at[equal]] = True
+        in_question = np.zeros(len(rows), bool)  # whether the tokens are the same in another order
+        in_question[at[~equal]] = True
+        for line in lines.objects(in_question, self._index.key_id):
+            same[line.position] = _same(self._index.entry(int(rows[line.position])), line, category)
+        return same
 
     def _reason_to_hold(self) -> HoldCode | None:
         change, full = self._change, self._batch.mode == "full"
@@ -192,21 +295,14 @@ class BatchDecider:
         """The whole batch is held or rejected, so it changes nothing and counts nothing."""
         self._change = BatchChange(status, code, leaving=self._change.leaving, listed=self._change.listed)
 
-    def _look_for_known_key(self, line: PushLine) -> None:
-        """Checks whether a token of a line has a key id that another list has, too."""
-        self._has_tokens = True
-        keys = {token.partition(".")[0] for _, token in token_pairs(tokens_of(line))}
-        if self._known_keys is not None and not keys.isdisjoint(self._known_keys):
-            self._known_keys = None
-
-    def _put(self, line: JoinedLine) -> None:
+    def _put_line(self, line: JoinedLine) -> None:
         """Puts the entry of a line, in place of the entries that the line matches. One of them keeps its id."""
         change, others = self._change, len(line.others or ())
         matches = self._matches(line.tokens)
         if len(matches) == 1 and _same(matches[0], line, self._batch.category):
             change.duplicate += 1 + others
             if self._batch.mode == "full":  # it stays as it is, above the new floor
-                change.put[matches[0].entry_id] = matches[0]
+                self._others[matches[0].entry_id] = matches[0]
             return
         change.accepted += 1
         change.duplicate += others
@@ -218,18 +314,7 @@ class BatchDecider:
                 change.replaced[old.entry_id] = old
             else:
                 change.remove[old.entry_id], change.merged[old.entry_id] = old, entry.entry_id
-        change.put[entry.entry_id] = entry
-
-    def _withdraw(self, tokens: Tokens) -> LineCode | None:
-        """Removes the entries that a line matches."""
-        matches = self._matches(tokens)
-        if not matches:
-            return "not_listed"
-        for old in matches:
-            self._gone.add(old.entry_id)
-            self._change.remove[old.entry_id] = old
-        self._change.withdrawn += 1
-        return None
+        self._others[entry.entry_id] = entry
 
     def _matches(self, tokens: Tokens) -> list[Entry]:
         """Returns the unexpired entries of the list that a line matches, without those that an earlier line replaced or withdrew.

@@ -24,7 +24,7 @@ from ninezero.agents.logic.watchlist.entries import (
     split_entry_ids,
 )
 from ninezero.agents.logic.watchlist.groups import DEAD, LIVE, STAGED, Group, GroupKey, Groups, ListState
-from ninezero.agents.logic.watchlist.hash_table import HashTable, tag, tags_of
+from ninezero.agents.logic.watchlist.hash_table import FoundRows, HashTable, tag, tags_of
 from ninezero.agents.logic.watchlist.tokens import DOMAIN_NUMBER, ParsedTokens, TokenStore
 
 
@@ -145,6 +145,67 @@ class WatchlistIndex:
         """Yields every entry of a list, in no order. The list must not change meanwhile."""
         return (self.entry(row) for row in np.flatnonzero(self._on(name)).tolist())
 
+    # -- look-ups of many entries by their rows --------------------------------------------------------------------------
+
+    def parse_tokens(self, domains: Array, texts: Sequence[str]) -> ParsedTokens:
+        """Parses tokens, given the number of each one's domain, without storing them.
+
+        Raises:
+            ValueError: a text does not have the form of a token.
+        """
+        return self._tokens.parse(domains, texts)
+
+    def key_id(self, number: int) -> str:
+        """Returns the key id of a number, as parsed tokens state it."""
+        return self._tokens.key_ids[number]
+
+    def search(self, name: ListName, tokens: ParsedTokens, now_us: int) -> FoundRows:
+        """Finds the rows of the entries of a list that have tokens, each in its domain, and have not expired at `now_us`.
+
+        Rows stay valid until the list is switched.
+        """
+        positions, rows = self._tokens.search(tokens)
+        found = self._live_groups(name)[self._group.array[rows]] & (self._to_us.array[rows] > now_us)
+        return FoundRows(positions[found], rows[found])
+
+    def have_domain_below(self, rows: Array, number: int) -> Array:
+        """Returns for each row whether its entry has a token of a domain whose number is below `number`."""
+        owned = self._tokens.rows_of_owners(self._first_token.array[rows])
+        found = np.zeros(len(rows), bool)
+        found[owned.positions[self._tokens.domains_of(owned.rows) < number]] = True
+        return found
+
+    def have_windows(self, rows: Array, from_us: Array, to_us: Array) -> Array:
+        """Returns for each row whether its entry has a window."""
+        found: Array = (self._from_us.array[rows] == from_us) & (self._to_us.array[rows] == to_us)
+        return found
+
+    def have_tokens_in_order(self, rows: Array, tokens: ParsedTokens, starts: Array, counts: Array) -> Array:
+        """Returns for each row whether its entry has just `counts[i]` tokens from position `starts[i]` on, stored in that order."""
+        return self._tokens.owned_in_order(self._first_token.array[rows], tokens, starts, counts)
+
+    def groups_of(self, rows: Array) -> list[GroupKey]:
+        """Returns what the entry of each row has in common with others."""
+        by_number = self._groups.by_number
+        return [by_number[number].key for number in self._group.array[rows].tolist()]
+
+    def entry_ids(self, rows: Array) -> list[str]:
+        """Returns the entry id of each row."""
+        return [self._entry_id(row) for row in rows.tolist()]
+
+    def key_counts_of(self, rows: Array) -> Counter[str]:
+        """Returns the number of tokens of some rows' entries by key id."""
+        owned = self._tokens.rows_of_owners(self._first_token.array[rows]).rows
+        return self.count_keys(self._tokens.keys_of(owned))
+
+    def count_keys(self, keys: Array) -> Counter[str]:
+        """Returns the number of tokens by key id, given the key number of each."""
+        return Counter({self.key_id(key): count for key, count in zip(*_count_values(keys), strict=True)})
+
+    def has_entries_of(self, name: ListName, batch_id: str) -> bool:
+        """Returns whether a list may have an entry that a batch of an id first listed."""
+        return any(group.key.first_batch == batch_id for group in self._list(name).live.values())
+
     # -- staging -------------------------------------------------------------------------------------------------------
 
     def stage(self, name: ListName, put: EntryColumns) -> None:
@@ -158,7 +219,7 @@ class WatchlistIndex:
             return
         # Tokens are parsed before anything changes, because this may raise.
         owners, domains, counts, texts = _flatten(put)
-        parsed = self._tokens.parse(np.repeat(np.array(domains, np.uint32), counts), texts)
+        parsed = self.parse_tokens(np.repeat(np.array(domains, np.uint32), counts), texts)
         groups, lines = self._assign_groups(name, put)
         tags = tags_of(put.entry_ids, hash(name))
         self._displace(name, put.entry_ids, tags, lines)
@@ -168,7 +229,7 @@ class WatchlistIndex:
         self._first_token.array[rows] = NONE
         self._table.add(rows, tags)
         if texts:
-            self._add_tokens(rows, groups, np.repeat(np.array(owners), counts), texts, parsed)
+            self._add_tokens(rows, groups, np.repeat(np.array(owners), counts), parsed)
         for number, count in zip(*_count_values(groups), strict=True):
             self._groups.by_number[number].rows += count
 
@@ -260,9 +321,14 @@ class WatchlistIndex:
 
     def _on(self, name: ListName) -> Array:
         """Returns for each row whether it is live on a list."""
+        found: Array = self._live_groups(name)[self._group.array[: self._rows.end]]
+        return found
+
+    def _live_groups(self, name: ListName) -> Array:
+        """Returns for each number of a group whether it is live on a list."""
         live = np.zeros(len(self._groups), bool)
         live[list(self._list(name).live)] = True
-        return live[self._group.array[: self._rows.end]]
+        return live
 
     def entry(self, row: int) -> Entry:
         """Returns the entry of a row."""
@@ -345,9 +411,9 @@ class WatchlistIndex:
         self._group.array[rows] = dead_numbers[np.searchsorted(np.array(numbers), before)]
         self._dead += len(rows)
 
-    def _add_tokens(self, rows: Array, groups: Array, owners: Array, texts: list[str], parsed: ParsedTokens) -> None:
+    def _add_tokens(self, rows: Array, groups: Array, owners: Array, parsed: ParsedTokens) -> None:
         """Stores the tokens of new rows. `owners` holds for each token the position of its row in `rows`."""
-        stored = self._tokens.add(rows[owners], texts, parsed)
+        stored = self._tokens.add(rows[owners], parsed)
         starts = np.flatnonzero(np.append(True, owners[1:] != owners[:-1]))
         self._first_token.array[rows[owners[starts]]] = stored[starts]
         self._count_tokens(groups[owners], parsed.keys, 1)

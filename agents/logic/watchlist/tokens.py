@@ -26,17 +26,33 @@ _match_token = re.compile(PSEUDONYM_PATTERN).match
 
 
 class ParsedTokens(NamedTuple):
-    """Tokens of valid form, ready to be stored. One row for each token."""
+    """Tokens of valid form, ready to be stored or found. One row for each token."""
 
     digests: Array
     """16 bytes each."""
     codes: Array
     """Key number * 8 + domain number."""
+    tags: Array
+    """The tag by which a table finds each token."""
 
     @property
     def keys(self) -> Array:
         """Number of each token's key id."""
         return self.codes >> 3
+
+    @property
+    def domains(self) -> Array:
+        """Number of each token's domain."""
+        return self.codes & 7
+
+    def hex_digests(self) -> list[str]:
+        """Returns the digest of each token in hexadecimal digits."""
+        text = self.digests.tobytes().hex()
+        return [text[at : at + _HEX] for at in range(0, len(text), _HEX)]
+
+    def at(self, positions: Array | slice) -> ParsedTokens:
+        """Returns the tokens at some positions."""
+        return ParsedTokens(self.digests[positions], self.codes[positions], self.tags[positions])
 
 
 class TokenStore:
@@ -73,22 +89,21 @@ class TokenStore:
             at = np.flatnonzero(lengths == length)
             some = texts if len(at) == len(texts) else [texts[n] for n in at.tolist()]
             digests[at], keys[at] = self._parse_length(some, length)
-        return ParsedTokens(digests, keys * 8 + domains)
+        return ParsedTokens(digests, keys * 8 + domains, tags_of(texts))
 
-    def add(self, owners: Array, texts: Sequence[str], parsed: ParsedTokens) -> Array:
+    def add(self, owners: Array, parsed: ParsedTokens) -> Array:
         """Stores parsed tokens and returns their rows. The tokens of one owner are adjacent.
 
         Args:
             owners: the row of the entry that owns each token.
-            texts: the tokens.
-            parsed: what `parse` returned for them.
+            parsed: the tokens.
         """
-        rows = self._rows.allocate(len(texts))
-        self._digest.array[rows], self._code.array[rows] = parsed
+        rows = self._rows.allocate(len(owners))
+        self._digest.array[rows], self._code.array[rows] = parsed.digests, parsed.codes
         self._owner.array[rows] = owners
         self._next.array[rows[:-1]] = np.where(owners[1:] == owners[:-1], rows[1:], NONE)
         self._next.array[rows[-1:]] = NONE
-        self._table.add(rows, tags_of(texts))
+        self._table.add(rows, parsed.tags)
         return rows
 
     def remove(self, rows: Array) -> None:
@@ -116,6 +131,32 @@ class TokenStore:
         same = np.array([self._text(row) == texts[position] for position, row in found], bool)
         same &= (self._code.array[rows] & 7) == domains[positions]
         return FoundRows(positions[same], self._owner.array[rows[same]])
+
+    def search(self, tokens: ParsedTokens) -> FoundRows:
+        """Finds the rows of the entries that own tokens, each in its domain."""
+        positions, rows = self._table.search(tokens.tags)
+        same = self._equal(rows, tokens, positions)
+        return FoundRows(positions[same], self._owner.array[rows[same]])
+
+    def owned_in_order(self, firsts: Array, tokens: ParsedTokens, starts: Array, counts: Array) -> Array:
+        """Returns for each of many owners whether its tokens are `counts[i]` tokens from position `starts[i]` on, in that order.
+
+        Args:
+            firsts: the row of each owner's first token.
+            tokens: the tokens.
+            starts, counts: which of them, for each owner.
+        """
+        same, rows = np.ones(len(firsts), bool), firsts.copy()
+        for step in range(int(counts.max(initial=0))):
+            some = np.flatnonzero(counts > step)
+            same[some] &= (rows[some] != NONE) & self._equal(rows[some], tokens, starts[some] + step)
+            rows[some] = self._next.array[rows[some]]
+        same &= rows == NONE
+        return same
+
+    def domains_of(self, rows: Array) -> Array:
+        """Returns the number of each row's domain."""
+        return self._code.array[rows] & 7
 
     def of_owner(self, first: int) -> dict[str, tuple[str, ...]]:
         """Returns an owner's tokens by domain.
@@ -149,6 +190,12 @@ class TokenStore:
     def keys_of(self, rows: Array) -> Array:
         """Returns the number of each row's key id."""
         return self._code.array[rows] >> 3
+
+    def _equal(self, rows: Array, tokens: ParsedTokens, positions: Array) -> Array:
+        """Returns for each row whether it holds the token at a position."""
+        same: Array = self._code.array[rows] == tokens.codes[positions]
+        same &= (self._digest.array[rows] == tokens.digests[positions]).all(axis=1)
+        return same
 
     def _text(self, row: int) -> str:
         digest = self._digest.view[row * 16 : row * 16 + 16].hex()
