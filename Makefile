@@ -14,10 +14,10 @@ SEEDS ?= 3
 ALONE := tests/acceptance/test_push_live.py tests/faults tests/upgrade
 
 # The targets that need `engines`, and what the targets of this call need of the machine: deploy/prerequisites.sh.
-ON_ENGINES := test unit bench-axes bench-peers faults browser upgrade-test explore fuzz
+ON_ENGINES := test unit bench-axes bench-peers faults browser pictures upgrade-test explore fuzz
 NEEDS := run $(if $(filter engines $(ON_ENGINES),$(MAKECMDGOALS)),tests) $(if $(filter bench-peers,$(MAKECMDGOALS)),peers)
 
-.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults browser upgrade-test explore fuzz docs bare setup engines prerequisites clean
+.PHONY: help run board test unit lint format audit bench bench-axes bench-latency bench-peers faults browser pictures upgrade-test explore fuzz docs bare setup engines prerequisites clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -89,7 +89,10 @@ faults: setup ## Break a deployment on purpose and check that nothing is lost or
 	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
 
 browser: setup ## Check the board in a browser: all cases.
-	$(BIN)/pytest -m 'browser or not browser' tests/integration/operations/test_board.py
+	$(BIN)/pytest -m 'browser or not browser' tests/integration/operations/test_board.py tests/integration/board
+
+pictures: setup ## Renew the approved pictures of the board and those of the documentation.
+	$(BIN)/python -m tests.integration.board.approve
 
 upgrade-test: setup ## Replace the workers of one release by those of the next under load, and back: all cases.
 	$(BIN)/pytest -m 'upgrade or not upgrade' tests/upgrade

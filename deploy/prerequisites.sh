@@ -26,6 +26,7 @@ has_library() { # where the system has ldconfig, which is not in everyone's PATH
 	PATH=$PATH:/sbin found ldconfig || return 0
 	PATH=$PATH:/sbin ldconfig -p | grep -q "$1"
 }
+has_font() { test -e "${FONTS:-/usr/share/fonts}/truetype/wqy/$1"; }
 
 check() {
 	packages='' programs=''
@@ -43,6 +44,7 @@ check() {
 			need prometheus promtool found promtool
 			need chromium Chromium found chromium
 			need libatomic1 libatomic.so.1 has_library libatomic.so.1 # for the Node.js of Playwright
+			need fonts-wqy-microhei 'WenQuanYi Micro Hei' has_font wqy-microhei.ttc # for the pictures of the board
 			;;
 		peers) need default-jdk-headless javac found javac ;;
 		bare)

@@ -21,6 +21,10 @@ class PageFile(NamedTuple):
 FILES = {
     "": PageFile("index.html", "text/html"),
     "board.js": PageFile("board.js", "text/javascript"),
+    "charts.js": PageFile("charts.js", "text/javascript"),
+    "tables.js": PageFile("tables.js", "text/javascript"),
+    "texts.js": PageFile("texts.js", "text/javascript"),
+    "tips.js": PageFile("tips.js", "text/javascript"),
     "board.css": PageFile("board.css", "text/css"),
     "texts.json": PageFile("texts.json", "application/json"),
     "icon.svg": PageFile("icon.svg", "image/svg+xml"),

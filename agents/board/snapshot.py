@@ -10,12 +10,15 @@ from typing import Any
 
 from ninezero.agents.board.situation import SILENT_SECONDS, Situation
 from ninezero.agents.board.worker_health import FRESH_SECONDS, WorkerHealth
-from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, problems, site_state
-from ninezero.agents.logic.situation_records import Checked, RuleCounts, SiteStatus
+from ninezero.agents.logic.problems import SITE_FAULTS, Observation, problems, site_state
+from ninezero.agents.logic.situation_records import ArrivalCounts, Checked, RuleCounts, SiteStatus
 from ninezero.streams.settings import Settings
 
 SITES_SHOWN = 40
 """Sites in the snapshot. A page that shows more asks for all of them."""
+
+SITE_PARTS = ("recent_today", "silent", "conflicts", "gaps", "arrivals")
+"""Parts from which the state of a site follows."""
 
 SETTLE_SECONDS = 10
 """Time after the first page was opened during which missing answers are not reported as a problem."""
@@ -49,7 +52,7 @@ class Snapshots:
             "minutes": parts["minutes"].data,
             "rules": rule_counts(parts["rules_day"].data, parts["rules_hour"].data),
             "case_alerts": parts["case_alerts"].data,
-            "arrivals": parts["arrivals"].data,
+            "arrivals": _sum_arrivals(parts["arrivals"].data),
             "transfers": parts["transfers"].data,
             "sites": sites[:SITES_SHOWN],
             "site_states": Counter(site.state for site in sites),
@@ -61,24 +64,35 @@ class Snapshots:
         }
 
     def sites(self, now: float) -> list[SiteStatus]:
-        """Returns all sites, the most severe state first, then the busiest.
+        """Returns all sites: first those that need attention, the most severe state first, then the busiest.
 
         A quarantine site or a district is included if a device of it is silent or sequence numbers are missing.
         """
         parts = self._situation.parts
         today = self._situation.today()
         registered = set(parts["sites"].data or ())
-        silent, gaps = parts["silent"].data or {}, parts["gaps"].data or {}
-        known = {name: self._checked(name, now).known for name in ("recent_today", "silent", "gaps")}
+        silent, gaps, arrivals = (parts[name].data or {} for name in ("silent", "gaps", "arrivals"))
+        conflicts: Counter[str] = Counter()
+        for device in parts["conflicts"].data or ():
+            conflicts[device.site_id] += device.numbers
+        known = {name: self._checked(name, now).known for name in SITE_PARTS}
         no_count = None if parts["recent_today"].data is None else 0
         found = []
-        for site in registered | today.keys() | silent.keys() | gaps.keys():
+        for site in registered | today.keys() | silent.keys() | gaps.keys() | arrivals.keys() | conflicts.keys():
             counts = today.get(site, {})
             devices, missing = silent.get(site, []), gaps.get(site, 0)
             found.append(
                 SiteStatus(
                     site,
-                    site_state(counts.get("last"), self._situation.moment.now, bool(devices), missing, known),
+                    site_state(
+                        counts.get("last"),
+                        self._situation.moment.now,
+                        known,
+                        silent=bool(devices),
+                        conflicts=conflicts[site],
+                        missing=missing,
+                        arrived=site in arrivals,
+                    ),
                     passages=counts.get("passages", no_count),
                     refer=counts.get("refer", no_count),
                     quarantine=counts.get("quarantine", no_count),
@@ -87,9 +101,11 @@ class Snapshots:
                     last_passage=counts.get("last"),
                     missing=missing if known["gaps"] else None,
                     silent=devices if known["silent"] else None,
+                    arrivals=arrivals.get(site),
+                    conflicts=conflicts[site] if known["conflicts"] else None,
                 )
             )
-        return sorted(found, key=lambda one: (SITE_SEVERITY.index(one.state), -(one.passages or 0), one.site_id))
+        return sorted(found, key=_site_order)
 
     def _totals(self) -> dict[str, int]:
         totals: dict[str, int] = {}
@@ -129,6 +145,15 @@ class Snapshots:
 
     def _workers_checked(self, now: float) -> Checked:
         return Checked(now - self._workers.asked < FRESH_SECONDS, self._workers.asked or None)
+
+
+def _site_order(site: SiteStatus) -> tuple[int, int, str]:
+    severity = SITE_FAULTS.index(site.state) if site.state in SITE_FAULTS else len(SITE_FAULTS)
+    return severity, -((site.passages or 0) + sum(site.arrivals or ())), site.site_id
+
+
+def _sum_arrivals(by_site: dict[str, ArrivalCounts] | None) -> ArrivalCounts | None:
+    return None if by_site is None else ArrivalCounts(*(sum(stage) for stage in zip(*by_site.values(), strict=True)))
 
 
 def rule_counts(

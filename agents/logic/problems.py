@@ -22,8 +22,11 @@ ORDER_NEAR_SECONDS = 72 * 3600
 OVERDUE_DAYS = 2
 """Number of days from which work that was due is a problem (agents/recording/overdue.py)."""
 
-SITE_SEVERITY = ("unknown", "silent", "gaps", "quiet", "nothing", "ok")
-"""States of a site in the order in which the board lists them. `nothing`: no passage today."""
+SITE_FAULTS = ("unknown", "silent", "conflicts", "gaps")
+"""States of a site that need attention, the most severe first. The board lists such sites first."""
+
+SITE_STATES = (*SITE_FAULTS, "quiet", "nothing", "arrivals", "ok")
+"""All states of a site. `arrivals`: no passage today, but arrivals, as at a station; `nothing`: neither."""
 
 
 ProblemCode = Literal[
@@ -76,24 +79,37 @@ class Observation:
     """The last passage of today; before the first one, midnight."""
 
 
-def site_state(last: float | None, as_of: float, silent: bool, missing: int, known: Mapping[str, bool]) -> str:
+def site_state(
+    last: float | None,
+    as_of: float,
+    known: Mapping[str, bool],
+    *,
+    silent: bool = False,
+    conflicts: int = 0,
+    missing: int = 0,
+    arrived: bool = False,
+) -> str:
     """Returns the state of a site. It is `ok` only if all of it is known and it had a passage in the last 15 minutes.
 
     Args:
         last: Time of the last passage of today; None if there was none.
         as_of: The moment that is shown.
+        known: Whether counts, silent devices, conflicts, missing numbers and arrivals are known.
         silent: Whether a device of the site is silent.
+        conflicts: Number of sequence numbers that a device used twice.
         missing: Number of missing sequence numbers.
-        known: Whether counts, silent devices and missing numbers are known.
+        arrived: Whether travellers arrived at the site today.
     """
     if silent and known["silent"]:
         return "silent"
+    if conflicts and known["conflicts"]:
+        return "conflicts"
     if missing and known["gaps"]:
         return "gaps"
     if not all(known.values()):
         return "unknown"
     if last is None:
-        return "nothing"
+        return "arrivals" if arrived else "nothing"
     return "ok" if as_of - last < QUIET_SECONDS else "quiet"
 
 

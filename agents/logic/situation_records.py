@@ -33,6 +33,14 @@ class RuleCounts(NamedTuple):
     top_sites: list[SiteCount]
 
 
+class PlaceAlerts(NamedTuple):
+    """Case alerts at a site or in a district, today and yesterday."""
+
+    place: str
+    today: int
+    yesterday: int
+
+
 class CaseAlertCounts(NamedTuple):
     """Case alerts of a rule today and yesterday, and the sites or districts with the most of them."""
 
@@ -40,7 +48,15 @@ class CaseAlertCounts(NamedTuple):
     today: int
     yesterday: int
     places: int
-    top_places: list[SiteCount]
+    top_places: list[PlaceAlerts]
+
+
+class ArrivalCounts(NamedTuple):
+    """Travellers of today by stage."""
+
+    registered: int = 0
+    boarded: int = 0
+    delivered: int = 0
 
 
 class AppliedList(NamedTuple):
@@ -125,7 +141,7 @@ class DeviceConflicts(NamedTuple):
 
 
 class SiteStatus(NamedTuple):
-    """A site with its state and its counts of today. None stands for what is not known."""
+    """A site with its state and its counts of today. None stands for what is not known; `arrivals` is None at a site without any, too."""
 
     site_id: str
     state: str
@@ -137,6 +153,8 @@ class SiteStatus(NamedTuple):
     last_passage: int | None
     missing: int | None
     silent: list[SilentDevice] | None
+    arrivals: ArrivalCounts | None
+    conflicts: int | None
 
 
 class WorkerState(NamedTuple):

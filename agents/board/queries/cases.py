@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import get_args
 
 from ninezero.agents.board.queries.moment import Ask, Moment
-from ninezero.agents.logic.situation_records import CaseAlertCounts, DistrictFollowups, QuarantineSite, SiteCount
+from ninezero.agents.logic.situation_records import CaseAlertCounts, DistrictFollowups, PlaceAlerts, QuarantineSite
 from ninezero.schemas.events import CareRule
 
 
 async def case_alerts(ask: Ask, moment: Moment) -> list[CaseAlertCounts]:
-    """Returns the case alerts of today and yesterday by rule."""
+    """Returns the case alerts of today and yesterday by rule, the most frequent rule of today first."""
     rows = await ask(
         f"SELECT rule, concat(site_id, district) AS place, sum(if(day = toDate('{moment.day}'), alerts, 0)) AS n_today, sum(alerts) AS n "
         f"FROM ninezero.care_alerts_by_day WHERE day >= toDate('{moment.yesterday}') AND day <= toDate('{moment.day}') "
@@ -20,13 +20,15 @@ async def case_alerts(ask: Ask, moment: Moment) -> list[CaseAlertCounts]:
     for rule in get_args(CareRule):
         places = [row for row in rows if row["rule"] == rule]
         today, both_days = (sum(int(row[name]) for row in places) for name in ("n_today", "n"))
-        top = [SiteCount(row["place"], int(row["n"])) for row in places[:3]]
+        top = [
+            PlaceAlerts(row["place"], int(row["n_today"]), int(row["n"]) - int(row["n_today"])) for row in places[:3]
+        ]
         found.append(CaseAlertCounts(rule, today, both_days - today, len(places), top))
-    return found
+    return sorted(found, key=lambda one: (-one.today, -one.yesterday))
 
 
 async def quarantine(ask: Ask, moment: Moment) -> list[QuarantineSite]:
-    """Returns the quarantine sites.
+    """Returns the quarantine sites: first those with missed readings or terms that are exceeded, then the fullest.
 
     A site that is neither registered nor occupied is included while it had readings due today or yesterday.
     """
@@ -42,7 +44,7 @@ async def quarantine(ask: Ask, moment: Moment) -> list[QuarantineSite]:
     places = {row["site_id"]: empty for row in days if int(row["readings_due"])}
     places |= {row["site_id"]: row for row in occupied}
     found = []
-    for site, place in sorted(places.items()):
+    for site, place in places.items():
         today = readings.get((str(moment.day), site), no_readings)
         before = readings.get((str(moment.yesterday), site), no_readings)
         found.append(
@@ -59,11 +61,14 @@ async def quarantine(ask: Ask, moment: Moment) -> list[QuarantineSite]:
                 term_exceeded=int(today["term_exceeded"]),
             )
         )
-    return found
+    return sorted(
+        found,
+        key=lambda one: (-(one.readings_missed + one.missed_yesterday + one.term_exceeded), one.free, one.site_id),
+    )
 
 
 async def followups(ask: Ask, moment: Moment) -> list[DistrictFollowups]:
-    """Returns follow-up by district."""
+    """Returns follow-up by district: first those with overdue visits or terms that are exceeded, then those with the most cases."""
     today, yesterday = f"day = toDate('{moment.day}')", f"day = toDate('{moment.yesterday}')"
     cases = await ask(
         f"SELECT district, sum(if({today}, open, 0)) AS n_open, sum(if({today}, visits, 0)) AS n_visits, "
@@ -95,4 +100,4 @@ async def followups(ask: Ask, moment: Moment) -> list[DistrictFollowups]:
             if row["closed"] == "completed"
             else district._replace(lost_today=of_today, lost=of_all)
         )
-    return [district for _, district in sorted(found.items())]
+    return sorted(found.values(), key=lambda one: (-(one.overdue + one.term_exceeded), -one.open, one.district))

@@ -37,10 +37,10 @@ async def conflicts(ask: Ask, moment: Moment) -> list[DeviceConflicts]:
 
 
 async def dead_letters(ask: Ask, _: Moment) -> list[DeadLetterCounts]:
-    """Returns the dead letters by topic and reason. Their hours are those of Kafka's clock, in a replay too."""
+    """Returns the dead letters by topic and reason, the most frequent first. Their hours are those of Kafka's clock, in a replay too."""
     hour = int(time.time()) // 3600 * 3600 - 3600
     rows = await ask(
         f"SELECT topic, reason, sum(if(hour >= toDateTime({hour}), records, 0)) AS n_recent, sum(records) AS n "
-        f"FROM ninezero.dead_letters_by_hour WHERE hour >= toDateTime({hour - 22 * 3600}) GROUP BY topic, reason ORDER BY topic, reason"
+        f"FROM ninezero.dead_letters_by_hour WHERE hour >= toDateTime({hour - 22 * 3600}) GROUP BY topic, reason ORDER BY n_recent DESC, n DESC, topic, reason"
     )
     return [DeadLetterCounts(row["topic"], row["reason"], int(row["n_recent"]), int(row["n"])) for row in rows]

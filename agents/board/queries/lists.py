@@ -9,7 +9,7 @@ from ninezero.agents.logic.situation_records import AppliedList, HeldBatch
 
 
 async def lists(ask: Ask, moment: Moment) -> dict[str, Any]:
-    """Returns the lists (`applied`) and the batches that wait for a second person (`held`).
+    """Returns the lists (`applied`), the oldest first and health passes last, and the batches that wait for a second person (`held`).
 
     A held batch is left out when a later batch was applied to its list.
     """
@@ -23,9 +23,10 @@ async def lists(ask: Ask, moment: Moment) -> dict[str, Any]:
     )
     last_applied = {(row["authority"], row["list"]): int(row["at"]) for row in applied}
     return {
-        "applied": [
-            AppliedList(row["authority"], row["list"], row["kind"], moment.now - int(row["at"])) for row in applied
-        ],
+        "applied": sorted(
+            (AppliedList(row["authority"], row["list"], row["kind"], moment.now - int(row["at"])) for row in applied),
+            key=lambda one: (one.category == "health_pass", -one.age),
+        ),
         "held": [
             HeldBatch(
                 row["authority"],

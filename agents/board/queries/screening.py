@@ -6,7 +6,7 @@ from typing import Any
 
 from ninezero.agents.board.queries.moment import Ask, Moment
 from ninezero.agents.logic.policy.rules import OUTCOMES
-from ninezero.agents.logic.situation_records import SiteCount
+from ninezero.agents.logic.situation_records import ArrivalCounts, SiteCount
 
 COUNTS = ("passages", "people", *reversed(OUTCOMES), "fevers")
 _SUMS = ", ".join(f"sum({name}) AS n_{name}" for name in COUNTS)
@@ -75,12 +75,15 @@ async def rules_day(ask: Ask, moment: Moment) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def arrivals(ask: Ask, moment: Moment) -> dict[str, int]:
-    """Returns the travellers of today by stage."""
+async def arrivals(ask: Ask, moment: Moment) -> dict[str, ArrivalCounts]:
+    """Returns by site the travellers of today by stage."""
     rows = await ask(
-        f"SELECT stage, sum(people) AS n FROM ninezero.arrivals_by_day WHERE day = toDate('{moment.day}') GROUP BY stage"
+        f"SELECT site_id, stage, sum(people) AS n FROM ninezero.arrivals_by_day WHERE day = toDate('{moment.day}') GROUP BY site_id, stage"
     )
-    return {row["stage"]: int(row["n"]) for row in rows}
+    found: dict[str, ArrivalCounts] = {}
+    for row in rows:
+        found[row["site_id"]] = found.get(row["site_id"], ArrivalCounts())._replace(**{row["stage"]: int(row["n"])})
+    return found
 
 
 async def transfers(ask: Ask, moment: Moment) -> dict[str, int]:

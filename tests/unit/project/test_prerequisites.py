@@ -36,6 +36,10 @@ class Machine:
         (self.programs / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.programs / name).chmod(0o755)
 
+    def has_font(self) -> None:
+        (self.folder / "truetype" / "wqy").mkdir(parents=True)
+        (self.folder / "truetype" / "wqy" / "wqy-microhei.ttc").touch()
+
     def has_apt(self, *installs: str, status: int = 0) -> None:
         made = "".join(
             f"printf '#!/bin/sh\\n' > {self.programs / name}; chmod 755 {self.programs / name}\n" for name in installs
@@ -46,7 +50,7 @@ class Machine:
         """Returns the status and the messages of the check."""
         done = subprocess.run(
             ["/bin/sh", str(ROOT / "deploy" / "prerequisites.sh"), *groups],
-            env={"PATH": str(self.programs)}, capture_output=True, text=True, timeout=30,
+            env={"PATH": str(self.programs), "FONTS": str(self.folder)}, capture_output=True, text=True, timeout=30,
         )  # fmt: skip
         assert not done.stdout
         return done.returncode, done.stderr
@@ -67,8 +71,8 @@ def test_all_that_is_missing_is_one_line_of_apt_get_for_an_account_that_may_not_
     machine.has("git")
     assert machine.check("run", "tests") == (
         1,
-        "missing: Python with venv, Java, ps, openssl, promtool, Chromium, libatomic.so.1. "
-        "Run this as root: apt-get install python3-venv default-jre-headless procps openssl prometheus chromium libatomic1\n",
+        "missing: Python with venv, Java, ps, openssl, promtool, Chromium, libatomic.so.1, WenQuanYi Micro Hei. "
+        "Run this as root: apt-get install python3-venv default-jre-headless procps openssl prometheus chromium libatomic1 fonts-wqy-microhei\n",
     )
     assert machine.installed() == []
 
@@ -79,6 +83,7 @@ def test_root_on_debian_gets_all_that_is_missing_in_one_installation(machine: Ma
     for name in ("git", "ps", "openssl"):
         machine.has(name)
     machine.has_script("ldconfig", "echo libatomic.so.1")
+    machine.has_font()
     status, messages = machine.check("run", "tests")
     assert (status, messages.splitlines()) == (
         0,

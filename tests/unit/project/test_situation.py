@@ -14,13 +14,16 @@ from prometheus_client import generate_latest
 
 from ninezero.agents.board.page_files import FILES
 from ninezero.agents.board.queries.moment import Moment
+from ninezero.agents.board.queries.screening import COUNTS
 from ninezero.agents.board.server import Board
 from ninezero.agents.board.situation import Situation, SituationPart
+from ninezero.agents.board.snapshot import SITE_PARTS
 from ninezero.agents.board.worker_health import Worker, WorkerHealth, parse
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
-from ninezero.agents.logic.problems import SITE_SEVERITY, Observation, ProblemCode, problems, site_state
+from ninezero.agents.logic.problems import SITE_STATES, Observation, ProblemCode, problems, site_state
 from ninezero.agents.logic.situation_records import (
     AppliedList,
+    ArrivalCounts,
     Checked,
     DeadLetterCounts,
     DeviceConflicts,
@@ -38,13 +41,16 @@ from ninezero.streams.settings import ROLES
 
 PAGE = Path(__file__).parents[3] / "agents" / "board" / "page"
 TEXTS: dict[str, dict[str, str]] = json.loads((PAGE / "texts.json").read_text())
-HTML, JS = (PAGE / "index.html").read_text(), (PAGE / "board.js").read_text()
+HTML = (PAGE / "index.html").read_text()
+JS = "".join((PAGE / f"{name}.js").read_text() for name in ("board", "charts", "tables", "texts", "tips"))
 
 VENDORED = {  # uPlot 1.6.32 (MIT), from its npm package
     "uPlot.iife.min.js": "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
     "uPlot.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
     "uPlot.LICENSE": "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
 }
+
+SITE_KNOWN = dict.fromkeys(SITE_PARTS, True)
 
 KNOWN = dict.fromkeys(Situation(lambda sql: None, "UTC", False).parts, Checked(True, 0.0))  # type: ignore[arg-type,return-value]  # never asked
 
@@ -70,6 +76,21 @@ def test_every_text_exists_in_both_languages_with_the_same_figures() -> None:
     for key, text in TEXTS.items():
         assert set(text) == {"en", "zh"} and all(text.values()), key
         assert set(re.findall(r"\{\w+\}", text["en"])) == set(re.findall(r"\{\w+\}", text["zh"])), key
+        counted = re.findall(r"\{(\w+)\|[^|}]*\|[^}]*\}", text["en"])
+        assert {f"{{{name}}}" for name in counted} <= set(re.findall(r"\{\w+\}", text["en"])), key
+
+
+def test_every_problem_says_what_to_do_and_every_explanation_is_of_a_term() -> None:
+    assert {key.removeprefix("do_") for key in TEXTS if key.startswith("do_")} == {
+        *get_args(ProblemCode),
+        "connection_lost",
+    }
+    assert {key.removeprefix("tip_") for key in TEXTS if key.startswith("tip_")} <= TEXTS.keys()
+
+
+def test_every_part_belongs_to_a_panel() -> None:
+    stamped = {part for stamp in re.findall(r'data-stamp="([^"]+)"', HTML) for part in stamp.split()}
+    assert KNOWN.keys() - stamped == {"arrivals", "transfers"} - stamped  # these state their age beside their figures
 
 
 def test_every_code_has_a_text_and_every_text_is_used() -> None:
@@ -80,10 +101,9 @@ def test_every_code_has_a_text_and_every_text_is_used() -> None:
         set(RULES) - {"list_stale"}
     )
     codes |= set(get_args(HoldCode))
-    codes |= (
-        {f"state_{state}" for state in SITE_SEVERITY} | {f"part_{part}" for part in KNOWN} | (set(ROLES) - {"lists"})
-    )
+    codes |= {f"state_{state}" for state in SITE_STATES} | {f"part_{part}" for part in KNOWN} | (set(ROLES) - {"lists"})
     codes |= {*get_args(ProblemCode), "down", "not_ready"}
+    codes |= {key for key in TEXTS if key.startswith(("do_", "tip_"))}
     assert codes | used <= TEXTS.keys(), (codes | used) - TEXTS.keys()
     assert TEXTS.keys() <= codes | used, TEXTS.keys() - codes - used
 
@@ -116,11 +136,8 @@ def test_what_could_not_be_checked_is_a_problem() -> None:
         ("bad", "part_unknown", {"part": "gaps", "since": 900.0, "or_before": True})
     ]
     assert problems(observed(workers=None)) == [("bad", "workers_unknown", {"since": 999.0, "or_before": False})]
-    for name in ("recent_today", "silent", "gaps"):
-        assert (
-            site_state(990, 1000, False, 0, {"recent_today": True, "silent": True, "gaps": True} | {name: False})
-            == "unknown"
-        )
+    for name in SITE_PARTS:
+        assert site_state(990, 1000, SITE_KNOWN | {name: False}) == "unknown"
 
 
 def test_a_heartbeat_that_never_came_is_a_problem() -> None:
@@ -129,12 +146,13 @@ def test_a_heartbeat_that_never_came_is_a_problem() -> None:
 
 
 def test_the_state_of_a_site_is_its_most_severe_condition() -> None:
-    known = dict.fromkeys(("recent_today", "silent", "gaps"), True)
-    assert site_state(990, 1000, False, 0, known) == "ok"
-    assert site_state(990, 1000, True, 3, known) == "silent"
-    assert site_state(990, 1000, False, 3, known) == "gaps"
-    assert site_state(10, 1000, False, 0, known) == "quiet"
-    assert site_state(None, 1000, False, 0, known) == "nothing"
+    assert site_state(990, 1000, SITE_KNOWN) == "ok"
+    assert site_state(990, 1000, SITE_KNOWN, silent=True, conflicts=2, missing=3) == "silent"
+    assert site_state(990, 1000, SITE_KNOWN, conflicts=2, missing=3) == "conflicts"
+    assert site_state(990, 1000, SITE_KNOWN, missing=3, arrived=True) == "gaps"
+    assert site_state(10, 1000, SITE_KNOWN, arrived=True) == "quiet"
+    assert site_state(None, 1000, SITE_KNOWN, arrived=True) == "arrivals"
+    assert site_state(None, 1000, SITE_KNOWN) == "nothing"
 
 
 def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
@@ -264,14 +282,35 @@ def answered(board: Board, **parts: Any) -> dict[str, list[Any]]:
 
 
 def test_an_unknown_count_is_not_zero(board: Board) -> None:
-    assert answered(board, sites=["road-1"])["road-1"] == ["unknown", *[None] * 8]
-    known = answered(board, recent_today={"settled": {}, "recent": {}}, silent={}, gaps={})["road-1"]
-    assert known == ["nothing", 0, 0, 0, 0, 0, None, 0, []]
+    assert answered(board, sites=["road-1"])["road-1"] == ["unknown", *[None] * 10]
+    known = answered(board, recent_today={"settled": {}, "recent": {}}, silent={}, gaps={}, arrivals={}, conflicts=[])[
+        "road-1"
+    ]
+    assert known == ["nothing", 0, 0, 0, 0, 0, None, 0, [], None, 0]
+
+
+def test_faulty_sites_come_first_and_then_the_busiest(board: Board) -> None:
+    counts = dict.fromkeys((*COUNTS, "last"), 0)
+    now = {"last": 1_700_000_000}
+    board.situation.moment = Moment(1_700_000_000, "UTC")
+    rows = answered(
+        board,
+        sites=["empty-1"],
+        recent_today={"settled": {"quiet-1": counts | {"passages": 8}, "road-1": counts | now | {"passages": 900}, "gap-1": counts | now | {"passages": 2}}, "recent": {}},
+        silent={"silent-1": [["s-1", 40]]}, gaps={"gap-1": 3, "twice-1": 1}, arrivals={"station-1": ArrivalCounts(29, 20, 18)},
+        conflicts=[DeviceConflicts("t-1", "twice-1", 4), DeviceConflicts("t-2", "twice-1", 1)],
+    )  # fmt: skip
+    assert [(site, row[0]) for site, row in rows.items()] == [
+        ("silent-1", "silent"), ("twice-1", "conflicts"), ("gap-1", "gaps"), ("road-1", "ok"), ("station-1", "arrivals"), ("quiet-1", "quiet"), ("empty-1", "nothing"),
+    ]  # fmt: skip
+    assert rows["twice-1"][10] == 5
+    assert rows["station-1"][9] == (29, 20, 18) and rows["road-1"][9] is None
+    assert board.snapshots.snapshot(1_700_000_000.0)["arrivals"] == (29, 20, 18)
 
 
 def test_a_quarantine_site_with_a_silent_device_is_among_the_sites(board: Board) -> None:
     rows = answered(
-        board, sites=["road-1"], recent_today={"settled": {}, "recent": {}}, silent={"quarantine-1": [["q-1", 40]]}, gaps={"quarantine-2": 3},
+        board, sites=["road-1"], recent_today={"settled": {}, "recent": {}}, silent={"quarantine-1": [["q-1", 40]]}, gaps={"quarantine-2": 3}, arrivals={}, conflicts=[],
         quarantine=[[f"quarantine-{n}", 9, 1, 8, 0, 0, 0, 0] for n in (1, 2, 3)],
     )  # fmt: skip
     assert {site: row[0] for site, row in rows.items()} == {
