@@ -69,6 +69,8 @@ class Observer:
         self.foreign: set[str] = set()
         """Ids of deleted topics. Offsets that were committed with them do not apply to the new topics."""
         self._next: dict[Place, int] = {}
+        self._records: dict[Place, set[int]] = defaultdict(set)
+        """The offsets at which there is a record, and no transaction marker."""
         self._checked: Counter[tuple[str, Place]] = Counter()
         self._counted: Counter[Place] = Counter()
         self._recorded: set[Event] = set()
@@ -95,7 +97,11 @@ class Observer:
     def lag(self, role: str) -> int:
         """Returns the number of records that a group had not committed at the last poll."""
         done, topics = self.committed[role], GROUPS[role]
-        return sum(end - done.get(place, 0) for place, end in list(self.ends.items()) if place[0] in topics)
+        return sum(
+            max(0, end - done.get(place, 0))  # transaction markers after the last record are committed, too
+            for place, end in list(self.ends.items())
+            if place[0] in topics
+        )
 
     @property
     def idle(self) -> bool:
@@ -212,6 +218,7 @@ class Observer:
     def _add(self, place: Place, record: Any) -> None:
         topic = place[0]
         self.ends[place] = record.offset + 1
+        self._records[place].add(record.offset)
         if topic in SOURCES:
             event = None
             with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -286,8 +293,9 @@ class Observer:
         )
         reached = {(topic.removeprefix(self._prefix), number): offset for topic, number, offset in rows}
         for place, offset in committed.items():
-            if not self.emptied and offset > reached.get(place, 0):
-                self.wrong.append(f"{place} committed {offset}, recorded up to {reached.get(place, 0)}")
+            missing = [at for at in range(reached.get(place, 0), offset) if at in self._records[place]]
+            if missing and not self.emptied:
+                self.wrong.append(f"{place} committed {offset}, but the record at {missing[0]} is not recorded")
         for place, records in self.decisions.items():
             limit = max(committed.get(place, 0), 0)
             while self._counted[place] < len(records) and records[self._counted[place]][0] < limit:
