@@ -28,12 +28,19 @@ run: setup ## Replay the Jiyang scenario through the whole pipeline and print th
 board: setup ## Do the same and keep the situation board open until Ctrl-C.
 	$(BIN)/ninezero demo
 
-# The first tests check time limits, so they run alone. The others mostly wait and run three files at a time. Of the faults, the browser and
-# the upgrades, it runs short cases: `make faults`, `make browser` and `make upgrade-test` run all.
-test: setup engines lint ## Check everything on real engines.
-	$(BIN)/pytest $(ALONE)
+# The first tests check time limits, so nothing runs beside them but what gives way: lint and the unit tests, at the lowest priority. The
+# others mostly wait and run three files at a time. Of the faults, the browser and the upgrades, it runs short cases: `make faults`,
+# `make browser` and `make upgrade-test` run all.
+test: setup engines ## Check everything on real engines.
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-limits test-units
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) \
-		tests/acceptance tests/integration tests/packaging tests/unit
+		tests/acceptance tests/integration tests/packaging
+
+.PHONY: test-limits test-units
+test-limits:
+	$(BIN)/pytest $(ALONE)
+test-units:
+	nice -n 19 $(MAKE) --no-print-directory lint unit
 
 unit: setup ## Run the unit tests.
 	$(BIN)/pytest tests/unit
