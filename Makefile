@@ -28,11 +28,11 @@ run: setup ## Replay the Jiyang scenario through the whole pipeline and print th
 board: setup ## Do the same and keep the situation board open until Ctrl-C.
 	$(BIN)/ninezero demo
 
-# The first tests check time limits, so nothing runs beside them but what gives way: lint and the unit tests, at the lowest priority. The
+# The first tests check time limits, so nothing runs beside them but the unit tests, which give way: they have the lowest priority. The
 # others mostly wait and run three files at a time. Of the faults, the browser and the upgrades, it runs short cases: `make faults`,
 # `make browser` and `make upgrade-test` run all.
-test: setup engines ## Check everything on real engines.
-	@$(MAKE) --no-print-directory -j2 --output-sync=line test-limits test-units
+test: setup engines lint ## Check everything on real engines.
+	@$(MAKE) --no-print-directory -j2 test-limits test-units
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(ALONE)) \
 		tests/acceptance tests/integration tests/packaging
 
@@ -40,10 +40,10 @@ test: setup engines ## Check everything on real engines.
 test-limits:
 	$(BIN)/pytest $(ALONE)
 test-units:
-	nice -n 19 $(MAKE) --no-print-directory lint unit
+	nice -n 19 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit
 
 unit: setup ## Run the unit tests.
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit
 
 lint: setup ## Check format, style, types, released migrations and the direction of imports.
 	$(BIN)/ruff format --check -q .
