@@ -89,7 +89,12 @@ class _Push:
                 self._say(texts.FILE, number=file.number, what=texts.DAYS_FOR_EVERY_ROW)
         print(counts_text(summary, self._language))
         if request.check:
-            self._report_rows(request.rejects or Path(f"rejects-{content.batch_id()}.csv"), {}, summary, sent=False)
+            self._report_rows(
+                request.rejects or Path(f"rejects-{request.batch_id or content.batch_id()}.csv"),
+                {},
+                summary,
+                sent=False,
+            )
             self._say(texts.NOTHING_SENT)
             return
         head = msgspec.structs.replace(head, declared_lines=summary.lines)

@@ -20,7 +20,7 @@ from ninezero.streams.edge.listfiles.tables.cells import (
     column_letters,
 )
 
-_MAX_HEADERS = 1000
+_MAX_HEADERS = 200
 """Filled cells of a row, from the left, that can be headers. Columns further right can be given by letters or numbers."""
 _POSITION = re.compile("[A-Za-z]|[0-9]+")
 """The texts of a mapping that always mean a position. More letters can be a header (`tel`) or a position (`AB`); a header is tried first."""
@@ -118,7 +118,7 @@ def _two_rows(upper: SparseRow, lower: SparseRow) -> SparseRow:
     together with it (隔离期 over 起, 身份证 over 号码). An empty cell continues the cell above, as a text file has merged cells.
     """
     cells, above = dict(lower.cells), ""
-    for column in range(max((*upper.cells, *lower.cells), default=-1) + 1):
+    for column in range(min(max((*upper.cells, *lower.cells), default=-1) + 1, _MAX_HEADERS)):
         own, below = _text(upper.cells.get(column)), _text(lower.cells.get(column))
         above = own or above
         if not below:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.documents.normal_forms import Domain
@@ -12,6 +13,8 @@ _SUGGESTED: tuple[Domain, ...] = ("id", "plate", "phone")
 """Kinds that can be recognised by a value alone, the most certain first."""
 _STILL_ONE = frozenset({"fifteen_digit", "unknown_division"})
 """Flags of a number that is certainly of its kind."""
+_MOST_COLUMNS = 50
+"""Filled cells of a row, from the left, that are checked."""
 _DIGITS_OF_A_NUMBER = 3
 """A number that identifies somebody or a vehicle has at least so many digits."""
 
@@ -25,7 +28,7 @@ def suggested_columns(head: Sequence[SparseRow]) -> dict[str, str]:
     counts: dict[Domain, dict[int, int]] = {}
     today = datetime.now(UTC).date()
     for row in head:
-        for column, cell in row.cells.items():
+        for column, cell in islice(row.cells.items(), _MOST_COLUMNS):
             text = _text(cell)
             for domain in _SUGGESTED if len(text) >= _DIGITS_OF_A_NUMBER else ():
                 if holds_a_number(cell) and _STILL_ONE.issuperset(check(domain, text, today)):
