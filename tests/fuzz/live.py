@@ -343,7 +343,7 @@ class Attack(System):
         self._assert_prints("1 accepted", "push", "--confirm", batch, "--by", "q")
         self._assert_prints("mistaken", "watchlist", "show")
         time.sleep(2)  # CONTRACT §5: an applied batch matches within two seconds
-        self._assert_prints("refer (person 0)", "scan", "-", "--site", "road-0", "--device", "gate-a", stdin=line)
+        self._assert_prints("refer (person 0)", "scan", "-", "--site", "road-0", "--device", "desk-a", stdin=line)
         self._assert_prints("1 withdrawn", *push, "--withdraw", "--reason", "mistake")
         self._tail.until(
             lambda: any(

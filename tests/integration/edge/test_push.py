@@ -453,7 +453,7 @@ def test_a_wrong_command_line_is_answered_in_one_line(
         ((path, *who, "--days", person), "--days is wrong: give a whole number from 1 to 36500"),
         (("--confirm", "b1"), "missing: --by (person who pushes: wang)"),
         ((path, *who, "--batch-id", person), "--batch-id is wrong: use letters"),
-        ((path, *who, f"--{person}"), "no such command, option or argument"),
+        ((path, *who, f"--{person}"), "is no option of ninezero push"),
     ):
         monkeypatch.setattr(sys, "argv", ["ninezero", "push", *arguments])
         with pytest.raises(SystemExit) as ended:
