@@ -339,7 +339,7 @@ def load(
         http=_address(env),
         workers=_workers(env),
         kafka_security=kafka_security(env),
-        former_outbox=None if env.get("NINEZERO_OUTBOX") else FORMER_OUTBOX.absolute(),
+        former_outbox=None if env.get("NINEZERO_OUTBOX") else _former_outbox(),
     )
 
 
@@ -370,7 +370,7 @@ def outbox(env: Mapping[str, str]) -> Path | None:
     it is not set and this account has no home folder, as many service accounts.
     """
     given, home = env.get("NINEZERO_OUTBOX", ""), Path(env.get("HOME") or _home_of_account())
-    has_home = home.is_absolute() and home != Path("/") and home.is_dir()
+    has_home = home.is_absolute() and home != Path("/") and _is_folder(home)
     if given.startswith("~/"):  # no shell has read a settings file
         return home / given[2:] if has_home else None
     if given:
@@ -385,6 +385,20 @@ def outbox(env: Mapping[str, str]) -> Path | None:
             return None
         state = home / ".local" / "state"
     return state / "ninezero" / "outbox"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it is in a folder that this account may not enter
+        return False
+
+
+def _former_outbox() -> Path | None:
+    try:
+        return FORMER_OUTBOX.absolute()
+    except OSError:  # the current folder was deleted, and nothing is in it
+        return None
 
 
 def _home_of_account() -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ninezero.streams.edge.device import outbox
-from ninezero.streams.edge.device.outbox_place import outbox_files
+from ninezero.streams.edge.device.outbox_place import former_folder, outbox_files
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import administration, sync
@@ -170,9 +170,8 @@ class Erasure:
 
     def _outbox_folders(self) -> list[Path]:
         """Returns the folders in which outboxes of this machine are erased: the one of the settings, and the former default if there is one."""
-        given, former = self._settings.outbox, self._settings.former_outbox
-        folders = [] if given is None else [given]
-        return [*folders, former] if former is not None and former.exists() and former not in folders else folders
+        folders = (self._settings.outbox, former_folder(self._settings))
+        return list(dict.fromkeys(folder for folder in folders if folder is not None))
 
     def _kafka(self) -> Iterator[CertificateLine]:
         if self._unreachable is not None:

@@ -310,8 +310,11 @@ def erase(path: Path) -> int:
         waiting = 0
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as db:
             waiting = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
-        for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        real = path.resolve()  # SQLite keeps its files beside the file that a symbolic link names
+        for suffix in ("-wal", "-shm", "-journal", ""):  # the file itself last: the next call finds what a crash leaves
+            real.with_name(real.name + suffix).unlink(missing_ok=True)
+        for left in (path, path.with_name(f"{path.name}.lock")):
+            left.unlink(missing_ok=True)
         return waiting
     except OSError as error:
         raise OutboxError(f"the outbox cannot be deleted ({error.strerror}): check its folder and its owner") from None

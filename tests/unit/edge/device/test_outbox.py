@@ -244,3 +244,45 @@ def test_findings_are_kept_until_the_outcome_arrives_also_over_a_restart(tmp_pat
     box.record_answers([0])
     assert box.findings() == {2: "C"}
     box.close()
+
+
+def test_an_erased_outbox_leaves_nothing_behind_a_symbolic_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "gate-a.sqlite"
+    real.mkdir()
+    link.symlink_to(real / "data")
+    box = Outbox(link, "gate-a")
+    box.append([new("a")], "boot", 1)
+    for suffix in ("-wal", "-shm"):
+        assert (real / f"data{suffix}").exists()
+    box.close()
+    assert outbox.erase(link) == 1
+    assert [path.name for path in tmp_path.rglob("*")] == ["real"]
+
+
+def test_an_erasure_that_is_interrupted_is_finished_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is damaged, so SQLite does not clear its log, which has tokens."""
+    path, unlink, steps = tmp_path / "gate-a.sqlite", Path.unlink, 0
+    while True:
+        path.write_bytes(b"damaged" * 1000)
+        path.with_name(f"{path.name}-wal").write_bytes(b"tokens")
+        left = list[int](range(steps))
+
+        def killed(one: Path, missing_ok: bool = False, left: list[int] = left) -> None:
+            if not left:
+                raise KeyboardInterrupt
+            left.pop()
+            unlink(one, missing_ok=missing_ok)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", killed)
+            try:
+                outbox.erase(path)
+            except KeyboardInterrupt:
+                steps += 1
+            else:
+                break
+        found = {one.name for one in tmp_path.iterdir()}
+        assert path.name in found or found <= {f"{path.name}.lock"}, "nobody looks for what has no file"
+    assert steps >= 4 and not list(tmp_path.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,59 @@ def test_an_outbox_that_is_in_use_or_on_another_disk_or_in_both_folders_is_refus
     events(former, 4)
 
 
+def test_an_outbox_that_another_process_moves_first_keeps_its_events(
+    given: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen it in the former folder; the other one moves it and has not opened it yet."""
+    lock, moved = outbox_place.lock_outbox, list[Path]()
+
+    def late(path: Path) -> int:
+        if not moved:
+            moved.append(path)
+            outbox_file(given, "gate-a")
+        return lock(path)
+
+    monkeypatch.setattr(outbox_place, "lock_outbox", late)
+    events(outbox_file(given, "gate-a"), 3)
+    assert moved and given.former_outbox is not None and not list(given.former_outbox.iterdir())
+
+
+def test_a_symbolic_link_is_not_moved(given: Settings, tmp_path: Path) -> None:
+    assert given.former_outbox is not None
+    former, real = given.former_outbox / "gate-a.sqlite", tmp_path / "where it ran" / "real.sqlite"
+    former.rename(real)
+    former.symlink_to(Path("..", "..", "real.sqlite"))
+    with pytest.raises(OutboxError, match=f"cannot be moved to .*: set NINEZERO_OUTBOX={given.former_outbox}$"):
+        outbox_file(given, "gate-a")
+    events(former, 3)
+
+
+def test_a_move_that_cannot_be_flushed_is_no_failure(given: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outbox is in its new folder. A message that names the former one would make the operator look there."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        path = outbox_file(given, "gate-a")
+    events(path, 3)
+
+
+@pytest.mark.parametrize("case", ["deleted", "not to be entered"])
+def test_a_device_starts_in_a_folder_that_was_deleted_or_that_its_account_may_not_enter(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a service that an administrator starts from a folder of their own."""
+    environment = GIVEN | {"XDG_STATE_HOME": str(tmp_path / "state")}
+    if case == "deleted":
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        settings = settings_.load(environment, edge=True)
+        assert settings.former_outbox is None
+    else:  # root may enter every folder, so the error is another one
+        settings = replace(settings_.load(environment, edge=True), former_outbox=tmp_path / ("x" * 300))
+        assert outbox_place.former_folder(settings) is None
+    assert outbox_file(settings, "gate-a") == tmp_path / "state" / "ninezero" / "outbox" / "gate-a.sqlite"
+
+
 def test_nothing_is_moved_if_the_setting_names_a_folder(given: Settings, tmp_path: Path) -> None:
     named = settings_.load(GIVEN | {"NINEZERO_OUTBOX": str(tmp_path / "named")}, edge=True)
     assert outbox_file(named, "gate-a") == tmp_path / "named" / "gate-a.sqlite"
@@ -96,8 +150,9 @@ def test_nothing_is_moved_if_the_setting_names_a_folder(given: Settings, tmp_pat
     events(given.former_outbox / "gate-a.sqlite", 3)
 
 
-def test_an_account_without_a_home_needs_the_setting() -> None:
-    homeless = settings_.load(GIVEN | {"HOME": "/nonexistent"}, edge=True)
+@pytest.mark.parametrize("home", ["/nonexistent", "/", "relative", f"/{'x' * 300}"])
+def test_an_account_without_a_home_needs_the_setting(home: str) -> None:
+    homeless = settings_.load(GIVEN | {"HOME": home}, edge=True)
     with pytest.raises(SettingsError, match=r"^NINEZERO_OUTBOX is not set and this account has no home folder: set it"):
         outbox_file(homeless, "gate-a")
     assert outbox_place.outbox_files(Path("/nonexistent")) == []
