@@ -66,9 +66,9 @@ class OutcomeReader:
         """Reads until `stop` is called. After an error it connects again; meanwhile scans are answered `not_checked`."""
         while not self._stopped.is_set():
             try:
-                with contextlib.closing(
-                    consumer(self._settings, bootstrap_timeout_ms=3_000, fetch_max_wait_ms=100)
-                ) as reader:
+                # What Kafka deletes before it is read must not hide what follows: reading goes on at the earliest record.
+                arguments = {"bootstrap_timeout_ms": 3_000, "fetch_max_wait_ms": 100, "auto_offset_reset": "earliest"}
+                with contextlib.closing(consumer(self._settings, **arguments)) as reader:
                     self._read(reader)
             except Exception as error:  # the device goes on accepting scans after any error
                 if not self._failing:  # once an outage, not at every retry
@@ -134,14 +134,22 @@ class OutcomeReader:
         ]
         if not ours:
             return
+        if not self._compared:
+            # Nothing of a new outbox was sent before its comparison, so every outcome is one of another outbox. An error here ends the
+            # comparison without a result: it begins again.
+            if not self._outbox.is_stopped():
+                self._stop_accepting()
+            return
         try:
-            # Nothing of a new outbox was sent before its comparison, so every outcome is one of another outbox.
-            if not self._compared or self._outbox.is_behind(max(seq for seq, _, _ in ours)):
-                log.error("Kafka has events of this device that its outbox does not know: nothing more is accepted")
-                self._outbox.stop_accepting()
-            if not known and self._compared:
+            if self._outbox.is_behind(max(seq for seq, _, _ in ours)):
+                self._stop_accepting()
+            if not known:
                 self._outbox.record_answers([seq for seq, _, _ in ours])
         except OutboxError as error:  # the staff must see the outcome in any case
             log.warning("an outcome could not be recorded: %s", error)
-        for seq, outcome, people in ours if self._compared and not known else ():
+        for seq, outcome, people in ours if not known else ():
             self._on_outcome(seq, outcome, people)
+
+    def _stop_accepting(self) -> None:
+        self._outbox.stop_accepting()
+        log.error("Kafka has events of this device that its outbox does not know: nothing more is accepted")
