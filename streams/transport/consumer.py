@@ -176,6 +176,8 @@ class Consumer(driver.Consumer):
         expected = self._start_offsets.get(tp) if tracker is None else tracker.position
         if expected is not None and expected != records[0].offset:
             await self._handle_offset_jump(tp, expected, records[0].offset)
+            if tp in self._rewinds:  # meanwhile an agent asked to read again from an earlier offset
+                return
         if (tracker := self.trackers.get(tp)) is None:
             # From the start offset, not from the first record: the offsets between them hold no record for a consumer.
             tracker = self._track(tp, self._start_offsets.get(tp))

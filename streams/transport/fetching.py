@@ -184,4 +184,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return {}
         assignment = subscription.assignment
         states = {TP(*tp): assignment.state_value(tp) for tp in assignment.tps}
-        return {tp: state.position for tp, state in states.items() if state is not None and state.has_valid_position}
+        # Each is read once: the consumer's thread may reset it meanwhile.
+        positions = {tp: state._position for tp, state in states.items() if state is not None}
+        return {tp: position for tp, position in positions.items() if position is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from types import SimpleNamespace
 from typing import Any
@@ -217,3 +218,22 @@ def test_missing_offsets_are_logged_when_records_were_deleted_and_not_for_a_tran
     chunk = asyncio.run(Delivering(earliest).fetched(9))
     assert chunk.start == 5
     assert logged in caplog.text and bool(caplog.text) == bool(logged)
+
+
+def test_records_after_an_offset_jump_wait_if_an_agent_asks_meanwhile_to_read_again() -> None:
+    """They would be finished, and committed, before the records that are to be read again."""
+
+    class Rewound(Delivering):
+        async def earliest_offsets(self, *tps: TP) -> dict[TP, int]:
+            self.rewind(ONE, 5)
+            return await super().earliest_offsets(*tps)
+
+    async def check() -> None:
+        consumer = Rewound(0)
+        first = await Delivering.fetched(consumer, 5)
+        with contextlib.suppress(IndexError):
+            await consumer.fetched(7)  # offset 6 is a transaction marker
+        assert consumer.chunks == [first] and not consumer.trackers
+        assert consumer._new_offset(ONE) is None
+
+    asyncio.run(check())
