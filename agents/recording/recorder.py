@@ -8,7 +8,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.errors import KafkaError
 from faust.exceptions import ConsumerNotStarted
@@ -59,6 +59,15 @@ CHECK_SHARE = 25
 """Within these limits, a check takes at most this part of the time: a twenty-fifth."""
 
 
+class _Position(NamedTuple):
+    """How far an idle partition was read."""
+
+    read: int
+    """The offset after its last record."""
+    passed: int
+    """The offset that the transport commits: after the offsets behind that record that hold none (transaction markers)."""
+
+
 class Recorder:
     """Records topics in ClickHouse with one connection.
 
@@ -87,8 +96,6 @@ class Recorder:
             "positions", "positions cannot be compared with what is recorded",
             ClickHouseError, KafkaError, ConsumerNotStarted,
         )  # fmt: skip
-        self._positions: dict[TP, int] = {}
-        """The positions of partitions of which no record waited at the last check."""
         self._buffers: dict[str, TopicBuffer] = defaultdict(TopicBuffer)
         self._full = asyncio.Event()
         self._room = asyncio.Condition()
@@ -200,21 +207,18 @@ class Recorder:
         await self._checkpoint.refresh_sealed_days()
         recorded = await self._checkpoint.recorded({tp for tp in assigned if self._idle(tp)})
         positions = {tp: at for tp in recorded if (at := await self._position(tp)) is not None}
-        further = [tp for tp, position in positions.items() if position > recorded[tp].next_offset]
+        further = [tp for tp, position in positions.items() if position.read > recorded[tp].next_offset]
         earliest = await consumer.earliest_offsets(*further) if further else {}
-        # The last offsets of a partition may hold no record (transaction markers): the fetch position passes them.
-        fetched = {tp: await consumer.position(tp) for tp, position in positions.items() if position < ends[tp]}
         complete = {}
         for tp, position in positions.items():
             # No await between the rewinds: chunks that are delivered after the first rewind would fill the buffers.
             if not self._idle(tp):
                 continue
             floor = max(recorded[tp].next_offset, earliest.get(tp, 0))
-            if position > floor:
+            if position.read > floor:
                 self._checkpoint.rewind(tp, floor)
-            elif position >= ends[tp] or (position == self._positions.get(tp) and fetched[tp] >= ends[tp]):
-                complete[tp] = position
-        self._positions = positions
+            elif position.passed >= ends[tp]:
+                complete[tp] = position.passed
         await self._checkpoint.confirm(recorded, complete, at_ms)
 
     def _idle(self, tp: TP) -> bool:
@@ -222,13 +226,14 @@ class Recorder:
         tracker = self._consumer.trackers.get(tp)
         return tracker is None or tracker.records == 0
 
-    async def _position(self, tp: TP) -> int | None:
+    async def _position(self, tp: TP) -> _Position | None:
         """Returns how far an idle partition was read."""
         tracker = self._consumer.trackers.get(tp)
         if tracker is not None:
-            return tracker.watermark
-        position: int | None = await self._consumer.position(tp)
-        return position
+            read, passed = tracker.watermark, tracker.committable
+        else:
+            read = passed = await self._consumer.position(tp)
+        return None if read is None or passed is None else _Position(read, passed)
 
 
 def _describe(error: Exception) -> str:
