@@ -78,7 +78,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
     "Trials and development": (
         Entry("demo", demo.demo, "worker,embedded"),
         Entry("report", demo.report, "worker"),
-        Entry("kafka", kafka.app, ""),
+        Entry("kafka", kafka.app, "edge"),
     ),
 }
 """The commands by the reader of `ninezero --help` for whom they are."""

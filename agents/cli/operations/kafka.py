@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ def start(
     port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1. The default is a free port.")] = None,
 ) -> None:
     """Starts Kafka on 127.0.0.1; its data is kept in .run/kafka."""
+    import_module("kafka")  # without the extra `edge` this fails here, not when the broker runs
     broker = Broker(FOLDER, port)
     started = broker.start()
     print(f"Kafka {'answers' if started else 'runs here already and answers'} at {broker.bootstrap}")
@@ -33,8 +35,8 @@ def stop() -> None:
 
 @app.command()
 def status() -> None:
-    """Prints the address of the Kafka that was started in this folder, if it runs."""
-    broker = Broker(FOLDER)
-    if not broker.running():
-        raise CommandError("Kafka does not run here: ninezero kafka start")
-    print(f"Kafka answers at {broker.bootstrap}")
+    """Prints the address of the Kafka that was started in this folder, if it answers."""
+    found = Broker(FOLDER).status()
+    if not found.healthy:
+        raise CommandError(str(found))
+    print(f"Kafka answers at {found.bootstrap}")

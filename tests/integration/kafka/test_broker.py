@@ -63,6 +63,21 @@ def test_the_status_command_without_a_broker_prints_one_line_and_exits_with_1(tm
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
+def test_the_status_of_a_broker_that_runs_and_does_not_answer_is_no_success(tmp_path: Path) -> None:
+    folder = tmp_path / ".run" / "kafka"
+    folder.mkdir(parents=True)
+    arguments = ("kafka.Kafka", str(folder / "server.properties"))
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *arguments])
+    try:
+        (folder / "broker.json").write_text(json.dumps({"pid": hanging.pid, "port": free_port()}))
+        done = subprocess.run([NINEZERO, "kafka", "status"], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert "runs" in done.stderr and "does not answer" in done.stderr
+    finally:
+        hanging.kill()
+        hanging.wait()
+
+
 @pytest.mark.parametrize("reads", ["server.properties", "kafka.Kafka {}"])
 def test_stopping_ends_no_other_process_that_has_the_number_of_the_former_broker(reads: str, tmp_path: Path) -> None:
     """Another program has got the number, and even reads the configuration of the broker."""

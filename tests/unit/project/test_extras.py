@@ -45,6 +45,7 @@ NEEDS = {
     "erase --edge --yes": "",
     "demo --once": "worker,embedded",
     "report": "worker",
+    "kafka start": "edge",
     "kafka status": "",
 }
 """Command lines, and the extra that each needs."""
