@@ -72,6 +72,10 @@ def _setting(number: int, text: str, known: Collection[str]) -> tuple[str, str]:
             f"{shown} is not a setting",
             f"did you mean {close[0]}?" if close else "see docs/reference/settings.md",
         )
+    if not value.isprintable():
+        raise _wrong(
+            number, f"an invisible character stands in {name}", "write the value by hand instead of pasting it"
+        )
     if value[:1] in ("'", '"'):
         quote, inner = value[0], value[1:-1]
         if len(value) < 2 or value[-1] != quote or quote in inner:

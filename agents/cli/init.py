@@ -37,8 +37,12 @@ def init(
         raise CommandError("the file exists and was not changed: name another one, or remove it first") from None
     except OSError as error:
         raise CommandError(f"the file cannot be written ({error.strerror}): name one in a folder of yours") from None
-    with os.fdopen(descriptor, "w") as target:
-        target.writelines(f"{line}\n" for line in template(place))
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            target.writelines(f"{line}\n" for line in template(place))
+    except OSError as error:
+        file.unlink(missing_ok=True)  # half a file would keep the next call from writing it
+        raise CommandError(f"the file cannot be written ({error.strerror}): free space, or name another disk") from None
     needed = ", ".join(name for name, setting in SETTINGS.items() if place in setting.needed_on)
     where = "worker" if place == "worker" else "edge"
     print(f"wrote {file}: fill in {needed}; then: ninezero --settings {file} doctor --where {where}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from ninezero.agents.cli import init
+from ninezero.agents.cli.console import CommandError
 from ninezero.agents.cli.init import template
 from ninezero.streams.settings import SETTINGS, Place, SettingsError, known_in_file, load, missing, with_file
 from ninezero.streams.settings_file import read
@@ -81,6 +85,17 @@ def test_a_file_is_written_once_and_privately(tmp_path: Path) -> None:
     assert "cannot be written" in run(tmp_path, "init", "edge", str(tmp_path / "none" / "x")).stderr
 
 
+def test_a_file_that_could_not_be_written_whole_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(place: Place) -> Iterator[str]:
+        yield "# begun"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(init, "template", full)
+    with pytest.raises(CommandError, match="cannot be written"):
+        init.init("edge", tmp_path / "ninezero.env")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_environment_comes_before_the_file_and_no_file_is_read_unnamed(tmp_path: Path) -> None:
     file = written(tmp_path, "NINEZERO_K=20\nexport NINEZERO_HOME='110105'\nNINEZERO_ORDER=\"O-1\"\n\n# comment\n")
     given = with_file({"NINEZERO_SETTINGS": str(file), "NINEZERO_K": "30", "NINEZERO_HOME": ""})
@@ -107,6 +122,8 @@ def test_the_environment_comes_before_the_file_and_no_file_is_read_unnamed(tmp_p
         (f"NINEZERO_ORDER='{SECRET}\n", 0o600, "line 1: the quotes of NINEZERO_ORDER do not match"),
         (f"NINEZERO_ORDER='a'{SECRET}'\n", 0o600, "line 1: the quotes of NINEZERO_ORDER do not match"),
         (f"NINEZERO_ORDER={SECRET} # ours\n", 0o600, "line 1: a comment stands behind NINEZERO_ORDER"),
+        (f"NINEZERO_ORDER={SECRET}\0x\n", 0o600, "line 1: an invisible character stands in NINEZERO_ORDER"),
+        (f"NINEZERO_ORDER='{SECRET}\u200b'\n", 0o600, "line 1: an invisible character stands in NINEZERO_ORDER"),
         ("NINEZERO_SETTINGS=other.env\n", 0o600, "line 1: NINEZERO_SETTINGS is not a setting"),
         (f"NINEZERO_KAFKA_SASL_PASSWORD={SECRET}\n", 0o640, "it holds a password: chmod 600 the file"),
         (f"NINEZERO_CLICKHOUSE=clickhouse://u:{SECRET}@h:9000\n", 0o604, "it holds a password: chmod 600 the file"),
