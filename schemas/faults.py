@@ -38,7 +38,9 @@ def describe(kind: Any, error: Exception) -> str:
     """Returns the place and the reason of a fault that msgspec found in a value of a type, such as `people[1].role: missing`."""
     message = str(error)
     if not isinstance(error, msgspec.ValidationError):
-        at = re.search(r"\(byte (\d+)\)|\(at (line \d+, column \d+)\)", message)
+        if isinstance(error, UnicodeDecodeError):
+            return "it is not UTF-8"
+        at = re.search(r"\(byte (\d+)\)|\(at (line \d+, column \d+|end of document)\)", message)
         if "truncated" in message:
             return "it is not JSON: it ends too early"
         where = f" at {at[2] or f'byte {int(at[1]) + 1}'}" if at else ""

@@ -114,6 +114,8 @@ FILES: list[tuple[Callable[[Path], object], str, str]] = [
     (scenario_file.load, SCENARIO.replace("days = 21", f'days = "{SECRET}"'), "days: expected a whole number from 16 to 400, not text"),
     (scenario_file.load, SCENARIO.replace("[published]", "[published]\nturned_bakc = 1"), "published: unknown field; did you mean turned_back?"),
     (scenario_file.load, SCENARIO.replace("[published]", f"[{SECRET}"), "it is not TOML at line"),
+    (scenario_file.load, f'name = "{SECRET}', "it is not TOML at"),
+    (scenario_file.load, "days =", "it is not TOML at"),
     (scenario_file.load, "", "missing"),
 ]  # fmt: skip
 """A reader, the text of a file, and what is wrong with it."""
