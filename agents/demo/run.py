@@ -81,6 +81,8 @@ def _run(place: Place, spec: Spec, options: Options) -> bool:
     broker.stop()
     for left in ("kafka", "clickhouse", "outbox"):
         shutil.rmtree(place.folder / left, ignore_errors=True)
+    for former in ("demo.json", "report.json"):  # they are about the database that was deleted
+        (place.folder / former).unlink(missing_ok=True)
     environment = _environment(place, spec, options)
     written: Settings | None = None
     try:

@@ -41,3 +41,10 @@ def test_csv_has_line_feeds_alone_and_a_report_of_another_database_is_one_line(f
     (folder / ".run" / "demo" / "demo.json").write_text('{"of_another_release": 1}')
     done = run(folder, "report")
     assert (done.returncode, done.stdout) == (1, b"") and b"run ninezero demo again" in done.stderr
+
+
+def test_a_demo_that_does_not_end_leaves_no_report_of_the_one_before(folder: Path) -> None:
+    done = run(folder, "demo", "--once", "--use-kafka")
+    assert done.returncode == 1 and b"NINEZERO_KAFKA is not set" in done.stderr
+    done = run(folder, "report")
+    assert (done.returncode, done.stdout) == (1, b"") and b"no demo was run in this folder" in done.stderr
