@@ -37,3 +37,9 @@ def roles(probe: DeploymentProbe) -> Results:
                 f"start it (ninezero worker {role}); if roles run elsewhere: set NINEZERO_WORKERS to their addresses, or in a"
                 " container of one role: ninezero doctor --where ROLE",
             )
+    named = {worker.role for worker in given.workers}
+    if named and not alone and (others := [role for role in ROLES if role not in named]):
+        yield could_not_check(
+            f"{', '.join(others)}: not asked, since not in NINEZERO_WORKERS",
+            "add the addresses of these roles to NINEZERO_WORKERS",
+        )

@@ -148,7 +148,8 @@ def test_a_check_is_made_where_it_applies_and_all_is_well_without_the_others(dep
     here = settings.load(deployment.system.env).http[1] + settings.ROLES["lists"]
     elsewhere = f"lists=127.0.0.1:{here},ledgers=127.0.0.1:{free_port()}"
     text = deployment.report("roles", where="worker", NINEZERO_WORKERS=elsewhere)
-    assert text.splitlines()[0].startswith("roles ok: lists is ready") and len(text.splitlines()) == 2
+    assert text.splitlines()[0].startswith("roles ok: lists is ready") and len(text.splitlines()) == 3
+    assert "roles could_not_check: screening, recording: not asked, since not in NINEZERO_WORKERS" in text
     assert "ledgers does not answer at its address of NINEZERO_WORKERS" in text
 
 
