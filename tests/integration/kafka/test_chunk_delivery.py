@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import faust
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from ninezero.streams.local_kafka.broker import Broker
+from ninezero.streams.transport.app import App
 from ninezero.streams.transport.consumer import RawSchema, chunks
 
 
@@ -27,7 +27,7 @@ def test_records_that_were_fetched_and_dropped_are_read_again_without_a_committe
     held = []
 
     async def run() -> None:
-        app = faust.App(
+        app = App(
             name, broker=f"chunks://{kafka.bootstrap}", consumer_auto_offset_reset="earliest", topic_disable_leader=True
         )  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_a_partition_that_ends_with_a_transaction_marker_is_committed_up_to_its_
         seen: list[bytes] = []
 
         async def run(*, finish: bool, done: Callable[[], bool]) -> None:
-            app = faust.App(
+            app = App(
                 name, broker=f"chunks://{kafka.bootstrap}", consumer_auto_offset_reset="earliest", topic_disable_leader=True,
                 broker_commit_interval=0.2,
             )  # fmt: skip
