@@ -92,7 +92,7 @@ def _tokens(kind: str, ring: KeyRing) -> list[str]:
             typed = getpass.getpass(f"{KINDS[kind]} (is not shown): ")
         except EOFError:
             print()
-            raise CommandError("nothing was asked") from None
+            raise CommandError("nothing was looked up") from None
         normal = normal_form(domain, typed)
         flags = check(domain, typed, datetime.now(UTC).date())
         why = "; ".join(str(REASONS[flag]) for flag in flags)
@@ -108,7 +108,7 @@ def _answer(prompt: str) -> str:
         return input(prompt).strip()
     except (EOFError, UnicodeDecodeError):
         print()
-        raise CommandError("nothing was asked") from None
+        raise CommandError("nothing was looked up") from None
 
 
 def _row(entry: Entry, former_ids: Sequence[str], now_us: int) -> dict[str, Any]:

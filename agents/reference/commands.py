@@ -30,7 +30,7 @@ def page() -> str:
             sections += ["A passage is a JSON object; a message about a wrong line names the field.", _passage()]
     return markdown.page(
         "Commands",
-        "Each command prints one line and ends with status 1 if it fails. `--help` of a command shows what is written here.",
+        "A command that fails prints one line on standard error and ends with status 1. `--help` of a command shows what is written here.",
         *sections,
     )
 

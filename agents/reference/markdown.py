@@ -29,7 +29,7 @@ def sentence(text: str) -> str:
     if not text:
         return ""
     first = text[0].upper() if re.match(r"[a-z]+[ ,.;:-]", text) else text[0]
-    return first + text[1:] + ("" if text.endswith((".", ":")) else ".")
+    return first + text[1:] + ("" if text.endswith((".", ":", "。")) else ".")
 
 
 def _cell(text: str) -> str:

@@ -14,6 +14,7 @@ from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import CATEGORIES
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.bilingual import LANGUAGES, Language, language
+from ninezero.streams.edge.listfiles import push_texts as texts
 from ninezero.streams.errors import UserError
 
 
@@ -68,11 +69,19 @@ def push(
         Path | None, typer.Option(help="File for rejected lines. The default is rejects-BATCH_ID.csv.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Check the files and send nothing. Needs no names and no legal basis.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Check the files and send nothing. Needs no names and no legal basis; for health passes give --category.",
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal before sending or confirming.")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Ask on a terminal only for what is missing, not before sending or confirming."),
+    ] = False,
     again: Annotated[
-        bool, typer.Option("--again", help="Send files as a new batch that were sent before and are in force.")
+        bool,
+        typer.Option("--again", help="Send the files as a new batch, even if the same batch was sent and is in force."),
     ] = False,
     batch_id: Annotated[
         str, typer.Option(help="Id of the batch, for a numbering of your own. The default names the content.")
@@ -100,6 +109,8 @@ def push(
         sheet=sheet, hidden=hidden, rejects=rejects, check=check, yes=yes, again=again, batch_id=batch_id, sequence=sequence,
         excluding=full and withdraw,
     )  # fmt: skip
+    if (result or confirm) and (files or check or (result and confirm)):
+        raise CommandError(texts.ALONE.of(speaks))
     try:
         settings = settings_.load(edge=True, also_needed=() if result or confirm else ("NINEZERO_KEYS",))
         if result:

@@ -9,17 +9,19 @@ from pathlib import Path
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import is_identifier
+from ninezero.schemas.line_codes import MAX_TERM
 from ninezero.streams.edge.bilingual import Bilingual, Language
 from ninezero.streams.edge.listfiles import push_texts as texts
 from ninezero.streams.edge.listfiles.column_mapping import FIELDS, IDENTITY_FIELDS
 
 _YES = ("y", "yes", "是", "好")
 _NO = ("n", "no", "否", "不")
-_LONGEST_TERM = 36_500
+_LONGEST_PASS = 36_500
+"""Days of the longest health pass, as of `--days`."""
 
 
 class Dialog:
-    """Asks on a terminal, and asks again until an answer can be used. Ctrl-D ends the command before anything is sent."""
+    """Asks on a terminal, and asks again until an answer can be used. Ctrl-D ends the command, and nothing is sent."""
 
     def __init__(self, language: Language) -> None:
         self.language: Language = language
@@ -83,13 +85,14 @@ class Dialog:
             pass
         return answer
 
-    def days(self, lines: int) -> int | None:
+    def days(self, lines: int, category: str) -> int | None:
         """Asks for how many days a line without an end is valid. None: such lines are rejected."""
-        question = texts.ASK_DAYS.format(lines=lines)
+        longest = _LONGEST_PASS if category == "health_pass" else MAX_TERM.days
+        question = texts.ASK_DAYS.format(lines=lines, longest=longest)
         while answer := self._answer(question):
-            if re.fullmatch("[0-9]{1,5}", answer) and 1 <= int(answer) <= _LONGEST_TERM:
+            if re.fullmatch("[0-9]{1,5}", answer) and 1 <= int(answer) <= longest:
                 return int(answer)
-            self.say(texts.ASK_DAYS_AGAIN)
+            self.say(texts.ASK_DAYS_AGAIN, longest=longest)
         return None
 
     def agrees(self, question: Bilingual) -> bool:

@@ -41,6 +41,8 @@ class RowReport:
     def __init__(self, files: Sequence[ListFile], language: Language) -> None:
         self.count = 0
         """The number of rows that have a code or findings."""
+        self.rejected = 0
+        """The number of rows that have a code."""
         self._columns = {file.number: file.columns for file in files}
         self._language = language
         self._kinds: dict[_Kind, list[int]] = {}
@@ -50,6 +52,7 @@ class RowReport:
         """Adds a line."""
         reasons = reasons_of(line)
         self.count += bool(reasons)
+        self.rejected += line.code is not None
         for reason in reasons:
             kind = _Kind(line.file, kind_of(reason), line.code is not None)
             self._counts[kind] = self._counts.get(kind, 0) + 1

@@ -107,9 +107,9 @@ class PushRequest:
         missing = [option for option in needed if not self._value(option) and not self.check]
         if missing:
             named = [
-                f"--{option} ({texts.OPTIONS[option].of(language)}: "
-                + (", ".join(texts.CATEGORIES) if option == "category" else texts.EXAMPLES[option])
-                + ")"
+                f"--category ({texts.OPTIONS[option].of(language)}: {', '.join(texts.CATEGORIES)})"
+                if option == "category"
+                else self._missing(option, language)
                 for option in missing
             ]
             raise CommandError(texts.MISSING.of(language, options=", ".join(named)))
@@ -120,6 +120,11 @@ class PushRequest:
     def _is_right(self, option: str) -> bool:
         value = self._value(option)
         return value in texts.CATEGORIES if option == "category" else is_identifier(value)
+
+    @staticmethod
+    def _missing(option: str, language: Language) -> str:
+        what = texts.ASK_IDENTIFIER.of(language, what=texts.OPTIONS[option], example=texts.EXAMPLES[option])
+        return f"--{option} ({what})"
 
     @staticmethod
     def _wrong(option: str) -> Bilingual:
@@ -148,8 +153,10 @@ class PushRequest:
         words += [f"--{self.mode}"] if self.mode != "delta" else []
         words += [f"--reason {self.reason}"] if self.reason else []
         words += [f"--days {self.days}"] if self.days else []
+        words += [f"--valid-from {self.since}"] if self.since else []
         words += [f"--hidden {self.hidden}"] if self.hidden else []
         words += [f"--map {one}" if _POSITION.fullmatch(one) else "--map …" for one in self.columns]
+        words += ["--mapping …"] if self.mapping else []
         words += ["--sheet …"] if self.sheet else []
         return " ".join(words)
 
@@ -162,21 +169,23 @@ def confirm_held(settings: Settings, batch_id: str, request: PushRequest, langua
     """Confirms a held batch. On a terminal, shows it first, and asks for the person.
 
     Raises:
-        CommandError: the person is missing, or the confirmation changed nothing.
+        CommandError: the person is missing, there is no such batch, or the confirmation changed nothing.
     """
     dialog = Dialog(language) if Dialog.possible() else None
     if request.by and not is_identifier(request.by):
         raise CommandError(PushRequest._wrong("by").of(language))
     if not request.by and dialog is None:
-        missing = f"--by ({texts.OPTIONS['by'].of(language)}: {texts.EXAMPLES['by']})"
-        raise CommandError(texts.MISSING.of(language, options=missing))
+        raise CommandError(texts.MISSING.of(language, options=PushRequest._missing("by", language)))
     authority = request.authority or None
     if dialog is not None:
         found = receipts_of(settings, batch_id, authority)
-        if found and found[-1].status == "held":
+        if not found:
+            raise CommandError(texts.NOT_FOUND.of(language))
+        held = found[-1].status == "held"
+        if held:
             print_held(found[-1], language)
         by = request.by or dialog.identifier("by", texts.OPTIONS["by"])
-        if not request.yes and found and not dialog.agrees(texts.ASK_CONFIRM):
+        if held and not request.yes and not dialog.agrees(texts.ASK_CONFIRM):
             raise CommandError(texts.NOTHING_SENT.of(language))
         request.by = by
     receipt = confirm_batch(settings, batch_id, request.by, authority)

@@ -26,7 +26,7 @@ from ninezero.streams.edge.listfiles.list_file import ListFile, open_list_file
 from ninezero.streams.edge.listfiles.list_sheets import Hidden
 from ninezero.streams.edge.listfiles.push_client import earlier_receipts, push_batch
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine, PushOptions, open_end, read_lines
-from ninezero.streams.edge.listfiles.push_summary import PushSummary, summarise, write_rejects
+from ninezero.streams.edge.listfiles.push_summary import PushSummary, decided, summarise, write_rejects
 from ninezero.streams.edge.listfiles.same_entries import SameEntries
 from ninezero.streams.edge.listfiles.sent_batches import BatchContent, sent_before
 from ninezero.streams.settings import Settings, not_set
@@ -45,8 +45,16 @@ def run_push(settings: Settings, request: PushRequest, now: datetime, language: 
     if settings.keys is None:
         raise not_set("NINEZERO_KEYS")
     ring = KeyRing.load(settings.keys)
-    request.complete(dialog, language)
-    _Push(settings, ring, request, now, dialog, language).run()
+    push: _Push | None = None
+    try:
+        request.complete(dialog, language)
+        push = _Push(settings, ring, request, now, dialog, language)
+        push.run()
+    except KeyboardInterrupt:
+        batch = "" if push is None else push.sent
+        text = texts.INTERRUPTED.of(language, batch=batch) if batch else texts.NOTHING_SENT.of(language)
+        print(f"\n{text}", file=sys.stderr, flush=True)
+        raise
 
 
 class _Push:
@@ -68,6 +76,8 @@ class _Push:
         self._options = PushOptions(
             cast(Any, request.mode), request.category, now, self._zone, _time(request.since, language), request.days
         )
+        self.sent = ""
+        """The name of the batch, from when it may have been sent; empty before."""
         self._same: SameEntries | None = None
         """Which lines are the same entry. Known after the first reading; None for a withdrawal."""
 
@@ -77,8 +87,9 @@ class _Push:
         self._files = self._open()
         head = self._head()
         summary, content = self._summarise(head)
-        if self._dialog and request.mode != "withdraw" and request.days is None and summary.codes["no_window"]:
-            days = self._dialog.days(summary.codes["no_window"])
+        open_lines = summary.codes["no_window"] if request.mode != "withdraw" and request.days is None else 0
+        if self._dialog and open_lines and not request.yes:
+            days = self._dialog.days(open_lines, request.category)
             if days is not None:
                 request.days, request.answered = days, True
                 self._options = self._options._replace(days=days)
@@ -89,29 +100,27 @@ class _Push:
                 self._say(texts.FILE, number=file.number, what=texts.DAYS_FOR_EVERY_ROW)
         print(counts_text(summary, self._language))
         if request.check:
-            self._report_rows(
-                request.rejects or Path(f"rejects-{request.batch_id or content.batch_id()}.csv"),
-                {},
-                summary,
-                sent=False,
-            )
+            name = request.batch_id or content.batch_id()
+            self._report_rows(request.rejects or Path(f"rejects-{name}.csv"), summary)
             self._say(texts.NOTHING_SENT)
             return
         head = msgspec.structs.replace(head, declared_lines=summary.lines)
         if self._dialog and not request.yes:
             self._confirm(summary)
         receipt = self._send(head, summary, content)
-        if receipt is None:
-            return
-        path = request.rejects or Path(f"rejects-{receipt.batch_id}.csv")
-        codes = {reject.line: reject.code for reject in receipt.rejects}
-        self._report_rows(path, cast(dict[int, str], codes), summary, sent=True)
+        problem: ListFileError | None = None
+        try:
+            self._report_rows(request.rejects or Path(f"rejects-{receipt.batch_id}.csv"), summary, receipt)
+        except ListFileError as error:  # the receipt is shown all the same
+            problem = error
         print_receipt(receipt, self._language)
         if request.answered:
             self._say(texts.NEXT_TIME, command=request.command())
+        if problem is not None:
+            raise problem
 
-    def _send(self, head: PushBatch, summary: PushSummary, content: BatchContent) -> PushReceipt | None:
-        """Sends the batch and returns its receipt; None if it was sent before and its receipt is printed."""
+    def _send(self, head: PushBatch, summary: PushSummary, content: BatchContent) -> PushReceipt:
+        """Sends the batch and returns its receipt, or returns that of the same batch that was sent before."""
         request = self._request
         if not request.batch_id:
             before = sent_before(content, earlier_receipts(self._settings), head.authority, head.list)
@@ -121,19 +130,15 @@ class _Push:
                     at=f"{before.standing.at:%Y-%m-%dT%H:%M:%SZ}",
                 )  # fmt: skip
                 if self._dialog is None or request.yes or not self._dialog.agrees(texts.ASK_AGAIN):
-                    print_receipt(before.standing, self._language)
-                    return None
+                    return before.standing
             number = request.sequence or max(head.sequence, before.last_sequence + 1)
             head = msgspec.structs.replace(head, batch_id=before.batch_id, sequence=number)
         parts = texts.PARTS.format(parts=summary.parts) if summary.parts > 1 else ""
         self._say(texts.SENDING, batch=head.batch_id, sequence=head.sequence, parts=parts)
-        try:
-            return push_batch(
-                self._settings, head, self._lines(), part_count=summary.parts, progress=_progress(summary.lines)
-            )
-        except KeyboardInterrupt:
-            print(f"\n{texts.INTERRUPTED.of(self._language, batch=head.batch_id)}", file=sys.stderr, flush=True)
-            raise
+        self.sent = head.batch_id
+        return push_batch(
+            self._settings, head, self._lines(), part_count=summary.parts, progress=_progress(summary.lines)
+        )
 
     def _open(self) -> list[ListFile]:
         """Opens the files. On a terminal, a question that a file raises is asked, and the files are opened again."""
@@ -194,7 +199,7 @@ class _Push:
         """Shows what would be sent, and asks."""
         request = self._request
         if summary.codes or summary.findings:
-            row_report(self._annotated({}), self._files, self._language).print(sent=False)
+            row_report(self._annotated(), self._files, self._language).print(sent=False)
         mode = texts.MODES[request.mode]
         if request.reason:
             mode = texts.WITH_REASON.format(mode=mode, reason=texts.REASONS[request.reason])
@@ -205,20 +210,22 @@ class _Push:
         if self._dialog is not None and not self._dialog.agrees(texts.ASK_SEND):
             raise CommandError(texts.NOTHING_SENT.of(self._language))
 
-    def _annotated(self, codes: dict[int, str]) -> Iterator[CheckedLine]:
-        """Yields the lines with the codes that are known: of the receipt, and of lines that are the same entry."""
-        for line in self._same.annotated(self._lines()) if self._same is not None else self._lines():
-            yield line._replace(code=cast(Any, codes.get(line.push.line, line.code)))
+    def _annotated(self, receipt: PushReceipt | None = None) -> Iterator[CheckedLine]:
+        """Returns the lines with the codes that are known: of the receipt, and of lines that are the same entry."""
+        lines = self._same.annotated(self._lines()) if self._same is not None else self._lines()
+        return lines if receipt is None else decided(lines, receipt)
 
-    def _report_rows(self, path: Path, codes: dict[int, str], summary: PushSummary, sent: bool) -> None:
+    def _report_rows(self, path: Path, summary: PushSummary, receipt: PushReceipt | None = None) -> None:
         """Prints the rows that were rejected or have findings, and writes the rejects file, if there are any."""
-        if not (summary.codes or summary.findings or codes):
+        if not (summary.codes or summary.findings or (receipt is not None and receipt.rejects)):
             return
-        report = row_report(self._annotated(codes), self._files, self._language)
-        report.print(sent)
-        write_rejects(path, self._annotated(codes), self._files, self._language)
+        report = row_report(self._annotated(receipt), self._files, self._language)
+        if not report.count:
+            return
+        report.print(sent=receipt is not None)
+        write_rejects(path, self._annotated(receipt), self._files, self._language)
         report.print_place(path)
-        if sent and (summary.codes or codes):
+        if receipt is not None and report.rejected:
             self._say(texts.CORRECT)
 
     def _say(self, text: Bilingual, **values: object) -> None:

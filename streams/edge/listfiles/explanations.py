@@ -129,7 +129,7 @@ FINDINGS: dict[str, Explanation] = {
         Bilingual("检查每个值是否在它的列里", "check that each value is in its column"),
     ),
     "several_values": Explanation(
-        Bilingual("一格里有几个号码，其中有的无效", "the cell holds several numbers, of which one is not valid"),
+        Bilingual("一格里有几个号码，其中有的无效", "the cell holds several numbers, and not all of them are valid"),
         Bilingual("一格只写一个号码，或每个号码写一行", "write one number alone, or one row for each"),
     ),
     "resident_number": Explanation(

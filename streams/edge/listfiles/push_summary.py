@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 
+from ninezero.schemas.events import PushReceipt
 from ninezero.streams.edge.bilingual import Language
 from ninezero.streams.edge.listfiles.batch_parts import split_into_parts
 from ninezero.streams.edge.listfiles.list_file import ListFile
@@ -66,6 +67,17 @@ def summarise(
         if same:
             summary.findings[SAME_ENTRY] = len(same)
     return summary
+
+
+def decided(lines: Iterable[CheckedLine], receipt: PushReceipt) -> Iterator[CheckedLine]:
+    """Yields the lines with the codes that the receipt states.
+
+    A receipt that names every rejected line decides alone: a line may have expired since its batch was applied.
+    """
+    codes = {reject.line: reject.code for reject in receipt.rejects}
+    all_named = receipt.status == "applied" and len(codes) == receipt.rejected
+    for line in lines:
+        yield line._replace(code=codes.get(line.push.line, None if all_named else line.code))
 
 
 def write_rejects(

@@ -69,6 +69,10 @@ NO_FILES = Bilingual(
     "请写明要推送的文件，或 --confirm 批次：见 ninezero push --help",
     "name the files to push, or --confirm BATCH_ID: see ninezero push --help",
 )
+ALONE = Bilingual(
+    "--confirm 和 --result 各自单独使用：不要写文件、--check，也不要两个一起写",
+    "--confirm and --result go with no files, not with --check, and not with each other",
+)
 FULL_AND_WITHDRAW = Bilingual("--full 和 --withdraw 不能同时用", "--full and --withdraw exclude each other")
 WITHDRAW_REASON = Bilingual(
     "--withdraw 和 --reason（{values}）要一起用", "--withdraw and --reason ({values}) go together"
@@ -97,10 +101,11 @@ NO_IDENTITY_COLUMN = Bilingual(
     "at least one column has to hold identity numbers, passports, documents, phones, plates or passes",
 )
 ASK_DAYS = Bilingual(
-    "{lines:,} 行没有确定的截止日期。没有写截止日期的行有效几天（1–28，例如 14；直接回车：退回这些行）",
-    "{lines:,} lines have no certain end. For how many days is a line without an end valid (1 to 28, such as 14; Enter: they are rejected)",
+    "{lines:,} 行没有确定的截止日期。没有写截止日期的行有效几天（1–{longest}，例如 14；直接回车：退回这些行）",
+    "Lines without a certain end: {lines:,}. For how many days is a line valid that states none (1 to {longest:,}, such as 14; Enter:"
+    " they are rejected)",
 )
-ASK_DAYS_AGAIN = Bilingual("请写 1 到 36500 的整数", "write a whole number from 1 to 36,500")
+ASK_DAYS_AGAIN = Bilingual("请写 1 到 {longest} 的整数", "write a whole number from 1 to {longest:,}")
 ASK_NUMBER = Bilingual("写前面的数字", "write the number in front")
 ASK_SEND = Bilingual("发送？", "Send this?")
 ASK_CONFIRM = Bilingual("确认这个批次？", "Confirm this batch?")
@@ -177,13 +182,14 @@ INTERRUPTED = Bilingual(
     " ninezero push --result {batch}",
 )
 NO_RECEIPT = Bilingual(
-    "没有批次 {batch} 的回执：还没有处理，或已超过七天；再运行一次原来的推送命令即可",
-    "there is no receipt of batch {batch}: it is not processed yet, or over seven days old; give the push command again",
+    "没有批次 {batch} 的回执：请核对批次号；也可能还没有处理，或已超过七天：再运行一次原来的推送命令即可",
+    "there is no receipt of batch {batch}: check its id; if it is right, the batch is not processed yet or over seven days old: give the"
+    " push command again",
 )
 NO_RECEIPT_YET = Bilingual(
     "Kafka 已收到批次 {batch}，但还没有回执：请运维人员检查 ninezero worker lists，再运行同一条命令（不会重复生效）",
-    "Kafka has the batch {batch}, but there is no receipt yet: check that a `ninezero worker lists` runs, then give the same command"
-    " again: a batch is applied once, however often it is sent",
+    "Kafka has the batch {batch}, but there is no receipt yet: ask the operators to check `ninezero worker lists`, then give the same"
+    " command again: a batch is applied once, however often it is sent",
 )
 NO_ACKNOWLEDGEMENT = Bilingual(
     "Kafka 没有确认收到批次（{error}）：再运行同一条命令，批次只生效一次",

@@ -184,12 +184,20 @@ def test_a_column_mapping_is_given_and_saved(lists: ListUnderTest) -> None:
 
 
 def test_the_same_files_again_are_answered_with_the_receipt_of_the_first_time(lists: ListUnderTest) -> None:
-    path, other = lists.csv(lists.people[:4]), lists.csv(lists.people[4:6])
+    path, other = lists.csv([*lists.people[:4], "无"]), lists.csv(lists.people[4:6])
     first = lists.push(path, "--days", "5").splitlines()
-    again = lists.push(path, "--days", "5").splitlines()
-    assert first[-1] == again[-1] == "applied: 4 accepted, 0 duplicate, 0 rejected, 0 withdrawn"
     batch = next(line for line in first if line.startswith("sending as batch ")).split()[3].rstrip(",")
-    assert again[-2].startswith(f"these files were sent before as batch {batch} (") and "nothing is sent" in again[-2]
+    rejects = lists.system.folder / f"rejects-{batch}.csv"
+    written = rejects.read_bytes()
+    rejects.unlink()
+    again = lists.push(path, "--days", "5").splitlines()
+    assert first[-1] == again[-1] == "applied: 4 accepted, 0 duplicate, 1 rejected, 0 withdrawn"
+    before = next(line for line in again if line.startswith(f"these files were sent before as batch {batch} ("))
+    assert "nothing is sent" in before and not any("sending as batch" in line for line in again)
+    assert rejects.read_bytes() == written, "who was interrupted before the rejects file gets it now"
+    nowhere = str(lists.system.folder / "no folder" / "rejects.csv")
+    shown = lists.push(path, "--days", "5", "--rejects", nowhere, fails="a file cannot be written")
+    assert shown.splitlines()[-1] == first[-1], "the receipt is shown, whatever becomes of the rejects file"
     assert lists.push("--result", batch).splitlines()[-1] == first[-1]
     assert f"sending as batch {batch}-2, " in lists.push(path, "--days", "5", "--again")
     assert "4 withdrawn" in lists.push(path, "--withdraw", "--reason", "cleared")
@@ -440,7 +448,7 @@ def test_a_wrong_command_line_is_answered_in_one_line(
         monkeypatch.setenv(name, value)
     for arguments, line in (
         ((), "name the files to push"),
-        ((path,), "missing: --authority (health authority that pushes: cdc-jiyang), --list ("),
+        ((path,), "missing: --authority (health authority that pushes, such as cdc-jiyang), --list ("),
         ((path, "--category", person, *WHO[:2]), "--category must be one of"),
         ((path, *who, "--by", "王"), "(no Chinese characters: write pinyin or a code), such as wang"),
         ((path, *WHO[:4], "--list", "l", "--basis", "x", "--by", person), "--by is wrong: use letters A to Z"),
@@ -451,7 +459,10 @@ def test_a_wrong_command_line_is_answered_in_one_line(
         ((path, *who, "--valid-from", person), "--valid-from is not a time"),
         ((f"{lists.system.folder}/{person}", *who), "there is no such file"),
         ((path, *who, "--days", person), "--days is wrong: give a whole number from 1 to 36500"),
-        (("--confirm", "b1"), "missing: --by (person who pushes: wang)"),
+        (("--confirm", "b1"), "missing: --by (person who pushes, such as wang)"),
+        (("--confirm", "b1", "--by", "li", "--check"), "--confirm and --result go with no files, not with --check"),
+        ((path, "--result", "b1"), "--confirm and --result go with no files"),
+        (("--confirm", "b1", "--by", "li", "--result", "b1"), "and not with each other"),
         ((path, *who, "--batch-id", person), "--batch-id is wrong: use letters"),
         ((path, *who, f"--{person}"), "is no option of ninezero push"),
     ):

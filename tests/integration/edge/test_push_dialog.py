@@ -123,9 +123,27 @@ def test_a_clerk_who_does_not_agree_or_leaves_sends_nothing(system: System, term
     clerk.types("否\n")
     clerk.sees("没有发送任何内容")
     clerk.ends(1)
+    clerk = terminal("push", str(path), *GIVEN, "--list", "refused", prompt="Send this?")
+    clerk.types("\x03")
+    clerk.sees("nothing was sent")
+    clerk.ends(130)
     assert pushes(system, "refused") == []
+    path.write_text(f"{path.read_text()}{OTHER},\n")
     clerk = terminal("push", str(path), *GIVEN, "--list", "refused", "--yes", prompt="applied: 1 accepted")
     clerk.ends(0)
+    assert "row 4: rejected (no_window)" in clerk.screen() and "For how many days" not in clerk.screen()
+
+
+def test_health_passes_may_be_valid_for_longer_than_other_entries(terminal: Open, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"id\n{ID}\n")
+    for category, limit in (("close_contact", "28"), ("health_pass", "36,500")):
+        clerk = terminal("push", str(path), "--check", "--category", category, prompt=f"(1 to {limit}, such as 14")
+        clerk.types("40000\n")
+        clerk.sees(f"write a whole number from 1 to {limit}")
+        clerk.types(limit.replace(",", "") + "\n")
+        clerk.sees("1 line: 1 good", "nothing was sent")
+        clerk.ends(0)
 
 
 def test_hidden_rows_and_sheets_are_asked_for(terminal: Open, tmp_path: Path) -> None:
@@ -163,6 +181,11 @@ def test_a_second_person_sees_a_held_batch_before_confirming_it(system: System, 
     answers(second, ("would_empty：会清空整个名单", "li"), ("确认这个批次？", "y"))
     second.sees("已生效：新增或更新 0")
     second.ends(0)
+    second = terminal("push", "--confirm", batch, "--by", "zhao", prompt="not confirmed: the batch is not held")
+    second.ends(1)
+    second = terminal("push", "--confirm", f"{batch}x", prompt="there is no receipt of such a batch")
+    second.ends(1)
+    assert "Confirm this batch?" not in second.screen() and "person who pushes" not in second.screen()
     shown = system.run("push", "--result", batch, "--language", "zh").stdout.decode()
     assert f"{batch}：由 wang 推送" in shown and f"{batch}：由 li 确认" in shown
 

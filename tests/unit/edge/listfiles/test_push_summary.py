@@ -9,12 +9,20 @@ import stat
 from pathlib import Path
 from typing import Any, get_args
 
-from ninezero.schemas.events import BatchCode, ConfirmationCode, HoldCode, LineCode, QualityFlag
+from ninezero.schemas.events import (
+    BatchCode,
+    ConfirmationCode,
+    HoldCode,
+    LineCode,
+    PushReceipt,
+    QualityFlag,
+    Reject,
+)
 from ninezero.streams.edge.documents.checks import check
 from ninezero.streams.edge.listfiles.explanations import BATCH_CODES, CONFIRMATION_CODES, FINDINGS, LINE_CODES
 from ninezero.streams.edge.listfiles.list_file import open_list_file
 from ninezero.streams.edge.listfiles.push_lines import read_lines
-from ninezero.streams.edge.listfiles.push_summary import summarise, write_rejects
+from ninezero.streams.edge.listfiles.push_summary import decided, summarise, write_rejects
 from ninezero.streams.edge.listfiles.remedies import explanation, kind_of, remedy
 from tests.unit.edge.listfiles.reading import (
     ID,
@@ -43,6 +51,24 @@ def test_the_summary_counts_and_the_rejects_file_lists_each_row(write_file: Any,
         ["2", "5", "expired", "phone:phone_invalid", f"column C: {LINE_CODES['expired'].remedy.en}; {write_a_number}"],
     ]  # fmt: skip
     assert path.read_bytes().startswith(b"\xef\xbb\xbf") and stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_receipt_that_names_every_rejected_line_decides_alone(write_file: Any) -> None:
+    file = open_list_file(write_file(f"id,截止\n{ID},2020-02-01\n{ID},3/2/2020\n"))
+    lines = list(read_lines([file], RING, OPTIONS, check))
+    assert [line.code for line in lines] == ["expired", "no_window"]
+
+    def codes(status: Any, rejected: int, *rejects: Reject) -> list[str | None]:
+        receipt = PushReceipt(
+            "b", "cdc", "l", "close_contact", "delta", status, None, 2, 1, 0, rejected, 0, [*rejects], OPTIONS.now, OPTIONS.now
+        )  # fmt: skip
+        return [line.code for line in decided(lines, receipt)]
+
+    assert codes("applied", 1, Reject(2, "no_window")) == [None, "no_window"], "the first was valid when it was applied"
+    assert codes("applied", 1_001, Reject(2, "bad_window")) == ["expired", "bad_window"], (
+        "the receipt does not name all"
+    )
+    assert codes("held", 0) == codes("rejected", 0) == ["expired", "no_window"]
 
 
 def test_every_code_of_a_push_is_explained_in_both_languages() -> None:
