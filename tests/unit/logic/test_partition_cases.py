@@ -118,7 +118,7 @@ def test_the_alerts_of_a_replay_and_of_the_clock_are_those_of_the_oracle(kind: s
     def expected(events: list[dict[str, Any]], at: datetime) -> case_oracle.Alerts:
         return ORACLES[kind](events, ZoneInfo(ZONE), at) if events else set()
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(events=histories(kind))
     def agree(events: list[dict[str, Any]]) -> None:
         replayed, live = Worker(KINDS[kind]), Worker(KINDS[kind])
