@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def main(rates: list[int]) -> None:
                 system.prepare()
                 system.start("lists", "screening")
                 push_person(system, 0, 1)
-                wait_for(lambda: system.ready("screening"), 60, "screening")  # noqa: B023  # called within the same iteration
+                wait_for(partial(system.ready, "screening"), 60, "screening")
                 asyncio.run(measure(system, rate))
             finally:
                 system.stop()

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,7 +139,7 @@ def main() -> None:
                     system.run("topics", "create", "--partitions", "12")
                     system.start("lists")
                     push(system)
-                    wait_for(lambda: has_receipts(system), 60, "the receipts")  # noqa: B023  # called within the same iteration
+                    wait_for(partial(has_receipts, system), 60, "the receipts")
                     system.stop()
                     feed(system, count)
                     system.env["NINEZERO_MAX_LIST_AGE"] = "100000"

@@ -4,7 +4,7 @@
 #   bare_machine.sh FOLDER SUITE [TARGET...]
 #
 # FOLDER/SUITE becomes the root of a Debian that has only its essential packages (debootstrap, minbase). A clone of the checkout is in
-# its /root/ninezero, and each TARGET of make runs there. REUSE=1 keeps a root with what earlier runs installed, and updates the clone.
+# its /opt/ninezero, and each TARGET of make runs there. REUSE=1 keeps a root with what earlier runs installed, and updates the clone.
 #
 # Where packages come from is the configuration of this machine: the mirrors of apt, the certificates, the settings of pip and Maven.
 # All mounts and processes are in namespaces of their own. The kernel removes them when this script ends, also when it is killed.
@@ -110,7 +110,7 @@ command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get instal
 if [ -z "${REUSE:-}" ] || [ ! -d "$root" ]; then create; fi
 cp /etc/resolv.conf "$root/etc/"
 attach
-clone=$root/root/ninezero
+clone=$root/opt/ninezero
 if [ -d "$clone" ]; then
 	git -C "$clone" fetch -q "$checkout" HEAD
 	git -C "$clone" reset -q --hard FETCH_HEAD
@@ -121,6 +121,6 @@ inside 'apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -q
 echo "$suite: $(size_mb "$root") MB with make and git, $(git -C "$clone" log -1 --format=%h)"
 for target in "$@"; do
 	before=$SECONDS
-	inside "cd /root/ninezero; make $target" || die "$suite: make $target failed after $((SECONDS - before)) s"
+	inside "cd /opt/ninezero; make $target" || die "$suite: make $target failed after $((SECONDS - before)) s"
 	echo "$suite: make $target: $((SECONDS - before)) s; $(size_mb "$root") MB, of which $(size_mb "$clone") MB are in the checkout"
 done

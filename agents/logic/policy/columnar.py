@@ -128,7 +128,7 @@ class Program:
             case Given(circumstance):
                 return lambda subjects, given, columns: given[circumstance]
             case _:
-                raise NotImplementedError(type(condition).__name__)
+                raise TypeError(f"this evaluator does not know the condition {type(condition).__name__}")
 
 
 def at_most(condition: Condition, assumed: bool = True) -> Condition:

@@ -85,7 +85,7 @@ class Subject(Struct, frozen=True):
             case PersonIs(predicate):
                 return predicate(self.person)
             case _:
-                raise NotImplementedError(type(condition).__name__)
+                raise TypeError(f"this evaluator does not know the condition {type(condition).__name__}")
 
 
 def decide_scan(

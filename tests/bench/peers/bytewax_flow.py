@@ -16,7 +16,7 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from tests.bench.peers import job
 
 
-class _Part(StatefulSinkPartition):  # type: ignore[misc]
+class _Part(StatefulSinkPartition):
     def __init__(self) -> None:
         self._rows = job.Rows()
 
@@ -33,7 +33,7 @@ class _Part(StatefulSinkPartition):  # type: ignore[misc]
         self._rows.flush()
 
 
-class ClickHouse(FixedPartitionedSink):  # type: ignore[misc]
+class ClickHouse(FixedPartitionedSink):
     """A sink with one connection."""
 
     def list_parts(self) -> list[str]:

@@ -11,7 +11,7 @@ from quixstreams.sinks import BaseSink
 from tests.bench.peers import job
 
 
-class ClickHouse(BaseSink):  # type: ignore[misc]
+class ClickHouse(BaseSink):
     """A sink that inserts once per checkpoint. `flush` is called before the offsets are committed, and its error aborts the commit."""
 
     def __init__(self) -> None:
