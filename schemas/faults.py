@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ninezero.schemas import policies, register
 from ninezero.schemas.events import base
 
 STRINGS = {
@@ -22,6 +23,10 @@ STRINGS = {
     base.Division: "a division code of six digits",
     base.Origin: "a division code of six digits or a country code of two capital letters",
     base.Service: "2 to 8 capital letters and digits",
+    policies.Name: "a name of small letters and '_'",
+    policies.Home: "site or a division code of six digits",
+    policies.ExemptOrigin: "the first 2, 4 or all 6 digits of a division code, or a country code of two capital letters",
+    register.SiteDivision: "a division code of 6, 9 or 12 digits, or nothing",
 }
 """Strings with a pattern, in words."""
 
@@ -45,8 +50,10 @@ def describe(kind: Any, error: Exception) -> str:
             return "it is not JSON: it ends too early"
         where = f" at {at[2] or f'byte {int(at[1]) + 1}'}" if at else ""
         return f"it is not JSON{where}" if "JSON" in message or at is None or at[1] else f"it is not TOML{where}"
-    text, _, path = message.rpartition(" - at `$")
-    schema, place = _walk(_schema(kind), path.rstrip("`") if text else "")
+    text, _, path = message.rpartition("`$")
+    schema, place = _walk(_schema(kind), path.rstrip("`") if text.endswith((" - at ", " - at `key` in ")) else "")
+    if text.endswith("`key` in ") and "propertyNames" in schema:
+        schema, place = {"type": "string"} | schema["propertyNames"], f"{place}, a name in it"
     members = schema.get("properties", {})
     if found := re.match(r"Object missing required field `(\w+)`", message):
         return f"{'.'.join(filter(None, [place, found[1] if found[1] in members else '']))}: missing"
@@ -72,8 +79,9 @@ def form(schema: dict[str, Any]) -> str:
     if kind in ("integer", "number"):
         return _TYPES[_BARE[kind]] + _bounds(schema.get("minimum"), schema.get("maximum"))
     if kind == "array":
-        bounds = _bounds(schema.get("minItems"), schema.get("maxItems"))
-        return f"a list{bounds.replace(' from', ' of')} entries" if bounds else "a list"
+        low, high = schema.get("minItems"), schema.get("maxItems")
+        bounds = f" of {low}" if low is not None and low == high else _bounds(low, high).replace(" from", " of")
+        return f"a list{bounds} entries" if bounds else "a list"
     return _TYPES.get(_BARE.get(kind, kind), "an object")
 
 

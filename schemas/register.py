@@ -7,8 +7,11 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from ninezero.schemas.events.base import Identifier, Seq, Time
+from ninezero.schemas.policies import PolicyVersion
 
 FormatNumber = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+SiteDivision = Annotated[str, Meta(pattern=r"\A([0-9]{6}([0-9]{3}){0,2})?\Z")]
+"""Six digits of GB/T 2260, which three more for a township and three more for a village may follow; empty if the site has none."""
 
 
 class StatedFormats(Struct, tag="formats", tag_field="record"):
@@ -33,11 +36,39 @@ class SetAside(Struct, tag="set-aside", tag_field="record"):
     at: Time
 
 
-RegisterRecord = StatedFormats | SetAside
+class Site(Struct, tag="site", tag_field="record"):
+    """A checkpoint, station or quarantine site (key `site|SITE`)."""
+
+    site_id: Identifier
+    kind: Identifier
+    division: SiteDivision
+    capacity: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    """Number of places; 0 if it is unlimited or unknown."""
+
+
+class CurrentPolicy(Struct, tag="policy", tag_field="record"):
+    """The policy that was activated last (key `policy|current`).
+
+    No role is ready as long as the topic `policies` lacks it, so that a topic that was emptied does not bring back older rules.
+    """
+
+    policy: Identifier
+    version: PolicyVersion
+    by: Identifier
+    at: Time
+
+
+RegisterRecord = StatedFormats | SetAside | Site | CurrentPolicy
 
 
 def register_key(record: RegisterRecord) -> bytes:
     """Returns the key of a record."""
-    if isinstance(record, StatedFormats):
-        return b"format|current"
-    return f"set-aside|{record.topic}|{record.partition}|{record.offset}".encode()
+    match record:
+        case StatedFormats():
+            return b"format|current"
+        case SetAside(topic, partition, offset):
+            return f"set-aside|{topic}|{partition}|{offset}".encode()
+        case Site(site_id):
+            return f"site|{site_id}".encode()
+        case CurrentPolicy():
+            return b"policy|current"

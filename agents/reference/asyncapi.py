@@ -59,6 +59,7 @@ def _action(topic: Topic) -> str:
 
 def _channel(topic: Topic) -> dict[str, Any]:
     kept = "compacted" if topic.hours is None else f"kept {topic.hours} hours"
+    kept = "every record stays" if topic.every_record else kept
     config = topic.config()
     configuration: dict[str, Any] = {"cleanup.policy": [config["cleanup.policy"]]}
     if "retention.ms" in config:

@@ -27,6 +27,7 @@ from ninezero.schemas.events import (
     TransferEvent,
     WatchlistEntry,
 )
+from ninezero.schemas.policies import PolicyRecord, PolicyUse
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
 
@@ -44,5 +45,6 @@ CHANNELS: Mapping[Topic, tuple[type[Struct], ...]] = {
     topics.DECISIONS: (Decisions,),
     topics.RECEIPTS: (PushReceipt,),
     topics.DEAD_LETTERS: (DeadLetter,),
+    topics.POLICIES: (PolicyRecord, PolicyUse),
 }
 """The message types of each topic. The ledger topics and the register are left out: no program outside reads them."""

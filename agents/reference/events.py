@@ -115,6 +115,8 @@ def _pattern(schema: dict[str, Any]) -> str:
 def _range(low: int | None, high: int | None) -> str:
     if low is None and high is None:
         return ""
+    if low == high:
+        return str(low)
     return (
         f"{low} to {high}"
         if low is not None and high is not None

@@ -53,6 +53,8 @@ def page() -> str:
 
 
 def _kept(topic: Topic) -> str:
+    if topic.every_record:
+        return "every record stays"
     if topic.hours is None:
         return "compacted"
     return f"{topic.hours} hours" if topic.hours < 96 else f"{topic.hours // 24} days"

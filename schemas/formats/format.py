@@ -31,12 +31,20 @@ class FormatsRejected(ValueError):
     """The deployment writes formats that this release does not know."""
 
 
+class KindByKey(NamedTuple):
+    """The types of values that have no tag: the key of a record tells which of them its value has."""
+
+    kinds: tuple[Any, ...]
+    choose: Callable[[bytes], Any]
+    """Returns the type of the value at a key. Raises ValueError if no record has such a key."""
+
+
 class Version(NamedTuple):
     """One number of a format."""
 
     number: int
     kind: Any
-    """The msgspec type of its values."""
+    """The msgspec type of its values, or a KindByKey."""
     check: Callable[[bytes, Any], None] | None = None
     """Checks what the type cannot say, given the key and the decoded value. Raises ValueError."""
     upgrade: Callable[[Any], Any] | None = None
@@ -44,11 +52,21 @@ class Version(NamedTuple):
     downgrade: Callable[[Any], Any] | None = None
     """Returns the value of the number before that says the same as a value of this number. Raises NeedsUpgradeFinish."""
 
+    def kind_at(self, key: bytes) -> Any:
+        """Returns the msgspec type of the value at a key.
+
+        Raises:
+            ValueError: no record of the format has such a key.
+        """
+        return self.kind.choose(key) if isinstance(self.kind, KindByKey) else self.kind
+
 
 class _Reader(NamedTuple):
     """How the records of one number are decoded to values of the current one."""
 
-    decode: Callable[[bytes], Any]
+    decode: Callable[[bytes], Any] | None
+    """None if the type depends on the key."""
+    version: Version
     check: Callable[[bytes, Any], None] | None
     upgrade: Callable[[Any], Any] | None
 
@@ -72,7 +90,10 @@ class Format:
         self.name, self.versions = name, versions
         self._readers: dict[bytes | None, _Reader] = {
             self._header(one.number): _Reader(
-                decoder(one.kind).decode, one.check, None if one is self.current else self.current.upgrade
+                None if isinstance(one.kind, KindByKey) else decoder(one.kind).decode,
+                one,
+                one.check,
+                None if one is self.current else self.current.upgrade,
             )
             for one in versions
         }
@@ -114,7 +135,9 @@ class Format:
         reader = self._readers.get(header)
         if reader is None:
             raise UnknownFormat
-        decode, check, upgrade = reader
+        decode, version, check, upgrade = reader
+        if decode is None:
+            decode = decoder(version.kind_at(key)).decode
         decoded = decode(value)
         if check is not None:
             check(key, decoded)

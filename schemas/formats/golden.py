@@ -18,7 +18,7 @@ import msgspec
 from msgspec import inspect
 
 from ninezero.schemas.events.base import decoder, encode
-from ninezero.schemas.formats.format import HEADER, Format, Version
+from ninezero.schemas.formats.format import HEADER, Format, KindByKey, Version
 from ninezero.schemas.formats.table import FORMATS
 
 FOLDER = Path(__file__).parent
@@ -27,6 +27,8 @@ TYPE = "type.json"
 
 def describe(kind: Any) -> Any:
     """Returns the description of a type: everything that its encoded values depend on, and no name of a class."""
+    if isinstance(kind, KindByKey):
+        return {"by key": [describe(one) for one in kind.kinds]}
     return _describe(inspect.type_info(kind))
 
 
@@ -53,7 +55,7 @@ def golden_files(place: Path) -> list[Path]:
 
 def golden_record(name: str, version: Version, key: str, value: bytes) -> Any:
     """Returns the content of the file of a golden record."""
-    decoded = msgspec.to_builtins(decoder(version.kind).decode(value))
+    decoded = msgspec.to_builtins(decoder(version.kind_at(key.encode())).decode(value))
     return {"key": key, "headers": {HEADER: f"{name}/{version.number}"}, "value": value.decode(), "decodes_to": decoded}
 
 
@@ -71,7 +73,7 @@ def _record_faults(one: Format, version: Version, path: Path) -> Iterator[str]:
     name, golden = f"{one.name}/{version.number} {path.name}", json.loads(path.read_text())
     key, value = golden["key"].encode(), golden["value"].encode()
     try:
-        decoded = decoder(version.kind).decode(value)
+        decoded = decoder(version.kind_at(key)).decode(value)
         current = one.decode([(HEADER, golden["headers"][HEADER].encode())], key, value)
     except ValueError:
         yield f"the golden record {name} does not decode"

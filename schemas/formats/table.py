@@ -21,7 +21,7 @@ from typing import Any
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, TransferFact
 from ninezero.schemas.events import Decisions, Scan, TransferEvent, WatchlistRecord
 from ninezero.schemas.fast_decode import PatternCache, string_patterns
-from ninezero.schemas.formats.format import Format, Version
+from ninezero.schemas.formats.format import Format, KindByKey, Version
 from ninezero.schemas.ledger_records import (
     ALERT_MARK,
     AlertId,
@@ -29,6 +29,7 @@ from ninezero.schemas.ledger_records import (
     QuarantineLedgerRecord,
     TransferLedgerRecord,
 )
+from ninezero.schemas.policies import PoliciesRecord, PolicyRecord, PolicyUse, kind_at, policy_key
 from ninezero.schemas.register import RegisterRecord, register_key
 from ninezero.schemas.times import FOREVER_US, unix_micros
 
@@ -70,6 +71,12 @@ def _check_register(key: bytes, record: RegisterRecord) -> None:
         raise ValueError("the key is not that of the record")
 
 
+def _check_policies(key: bytes, record: PoliciesRecord) -> None:
+    """Checks that the key of a policy is the one that its content has. A use does not name its policy."""
+    if isinstance(record, PolicyRecord) and key != policy_key(record.policy, record.version):
+        raise ValueError("the key is not that of the policy")
+
+
 DECISIONS = Format("decisions", Version(1, Decisions, _check_decisions))
 WATCHLIST = Format("watchlist", Version(1, WatchlistRecord))
 QUARANTINE_LEDGER = Format("quarantine-ledger", Version(1, QuarantineLedgerRecord | AlertId, _check_ledger))
@@ -77,6 +84,16 @@ FOLLOWUP_LEDGER = Format("followup-ledger", Version(1, FollowupLedgerRecord | Al
 TRANSFER_EVENTS = Format("transfer-events", Version(1, TransferEvent, _check_transfer))
 TRANSFER_LEDGER = Format("transfer-ledger", Version(1, TransferLedgerRecord | AlertId, _check_ledger))
 REGISTER = Format("register", Version(1, RegisterRecord, _check_register))
+POLICIES = Format("policies", Version(1, KindByKey((PolicyRecord, PolicyUse), kind_at), _check_policies))
 
-FORMATS = (DECISIONS, WATCHLIST, QUARANTINE_LEDGER, FOLLOWUP_LEDGER, TRANSFER_EVENTS, TRANSFER_LEDGER, REGISTER)
+FORMATS = (
+    DECISIONS,
+    WATCHLIST,
+    QUARANTINE_LEDGER,
+    FOLLOWUP_LEDGER,
+    TRANSFER_EVENTS,
+    TRANSFER_LEDGER,
+    REGISTER,
+    POLICIES,
+)
 """Every format."""

@@ -35,17 +35,17 @@ class Access(NamedTuple):
 
 ACCESS: dict[Party, Access] = {
     "screening": Access(
-        (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST, topics.REGISTER),
+        (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST, topics.REGISTER, topics.POLICIES),
         (topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.TRANSFERS, topics.DEAD_LETTERS),
     ),
     "lists": Access(
-        (topics.PUSHES, topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.REGISTER),
+        (topics.PUSHES, topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.REGISTER, topics.POLICIES),
         (topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.DEAD_LETTERS),
     ),
     "ledgers": Access(
         (
             topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.TRANSFERS, topics.QUARANTINE_LEDGER,
-            topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.REGISTER,
+            topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.REGISTER, topics.POLICIES,
         ),
         (
             topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.ALERTS, topics.DEAD_LETTERS,
@@ -55,7 +55,7 @@ ACCESS: dict[Party, Access] = {
     "recording": Access(
         (
             topics.DECISIONS, topics.TRANSFERS, topics.DISPOSITIONS, topics.QUARANTINE, topics.FOLLOWUPS, topics.RECEIPTS,
-            topics.ALERTS, topics.DEAD_LETTERS, topics.REGISTER,
+            topics.ALERTS, topics.DEAD_LETTERS, topics.REGISTER, topics.POLICIES,
         ),
         (topics.DEAD_LETTERS,),
     ),
@@ -65,7 +65,9 @@ ACCESS: dict[Party, Access] = {
     ),
     "authorities": Access((topics.RECEIPTS,), (topics.PUSHES,)),
     "staff": Access((topics.ALERTS,)),
-    "operators": Access((topics.DEAD_LETTERS, topics.WATCHLIST, topics.REGISTER), (topics.REGISTER,)),
+    "operators": Access(
+        (topics.DEAD_LETTERS, topics.WATCHLIST, topics.REGISTER, topics.POLICIES), (topics.REGISTER, topics.POLICIES)
+    ),
 }  # fmt: skip
 
 LISTS_TRANSACTIONAL_ID = "ninezero-lists"

@@ -33,6 +33,9 @@ class Topic:
     """The content of a record."""
     format: Format | None = None
     """The format of its records; None for messages from or for others, which evolve by optional fields."""
+    every_record: bool = False
+    """Whether the broker never removes a record, because the meaning of one depends on those before it. The topic is compacted in name,
+    so a record without a key is rejected."""
 
     @property
     def compacted(self) -> bool:
@@ -53,7 +56,10 @@ class Topic:
             "segment.ms": str(HOUR_MS),
             "max.compaction.lag.ms": str(HOUR_MS),
         }
-        if self.compacted:
+        if self.every_record:
+            never = str(2**63 - 1)
+            config |= {"cleanup.policy": "compact", "min.compaction.lag.ms": never, "max.compaction.lag.ms": never}
+        elif self.compacted:
             config |= {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1"}
         else:
             config |= {"cleanup.policy": "delete", "retention.ms": str((self.hours or 0) * HOUR_MS)}
@@ -143,13 +149,22 @@ REGISTER = Topic(
     None,
     partitions=1,
     key="kind|id",
-    content="what operators state: formats that are written, and records that are passed over",
+    content="what operators state: formats that are written, records that are passed over, sites, and the policy that was activated last",
     format=formats.REGISTER,
+)
+POLICIES = Topic(
+    "policies",
+    None,
+    partitions=1,
+    key="policy|version, policy|version|use",
+    content="screening policies, and when each one is active or evaluated as a shadow, from operators",
+    format=formats.POLICIES,
+    every_record=True,
 )
 
 ALL = (
     SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER, FOLLOWUP_LEDGER,
-    TRANSFERS, TRANSFER_LEDGER, OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER,
+    TRANSFERS, TRANSFER_LEDGER, OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER, POLICIES,
 )  # fmt: skip
 
 SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, PUSHES, QUARANTINE, FOLLOWUPS)

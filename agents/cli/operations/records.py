@@ -36,6 +36,8 @@ LOSSES: dict[Topic, str] = {
     topics.ALERTS: "one alert is not counted; the staff have it",
     topics.DEAD_LETTERS: "one dead letter is not counted, and redrive does not find its record",
     topics.REGISTER: "one statement of an operator has no effect: state it again",
+    topics.POLICIES: "one policy or one use of a policy is not known: if it was the policy in force, no worker is ready until the policy"
+    " is activated again under the next version",
 }
 """What is missing after a record of each topic was passed over."""
 

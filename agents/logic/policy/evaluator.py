@@ -87,7 +87,7 @@ class Evaluator:
 
     def __init__(self, policy: Policy, shape: Shape) -> None:
         self.verdicts = Verdicts(policy)
-        self._shape = shape
+        self._shape, self._exempt = shape, frozenset(policy.exempt_origins)
         of_people = [(rule, rule.person) for rule in policy.rules() if rule.person is not None]
         of_plates = [(rule, rule.plate) for rule in policy.rules() if rule.plate is not None]
         self._people, self._plates = Program(of_people, policy), Program(of_plates, policy)
@@ -181,7 +181,7 @@ class Evaluator:
         number = self._places.get((home, origin))
         if number is None:
             valid = origin is None or self._is_origin(origin)
-            number = _PLACES.index(place_of(origin, home)) if valid else _INVALID_ORIGIN
+            number = _PLACES.index(place_of(origin, home, self._exempt)) if valid else _INVALID_ORIGIN
             self._places[home, origin] = number
         return number
 

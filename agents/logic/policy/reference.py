@@ -79,7 +79,7 @@ class Subject(Struct, frozen=True):
             case Shows(code):
                 return bool(self.person.health_code == code)
             case ComesFrom(place):
-                return place_of(self.person.origin, self.home) == place
+                return place_of(self.person.origin, self.home, self.policy.exempt_origins) == place
             case Given(circumstance):
                 return circumstance in self.given
             case PersonIs(predicate):
