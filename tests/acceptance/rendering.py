@@ -13,11 +13,12 @@ MS = 1000
 
 
 def rfc3339(moment: int, rng: random.Random | None = None) -> str:
-    """Returns a time in a form that RFC 3339 allows: any offset, and as few fraction digits as possible or three."""
+    """Returns a time in a form that RFC 3339 allows: any offset, and no fraction digits, three or six."""
     shift = rng.choice((0, 0, 480, -330, 345)) if rng else 0
     zone = timezone(timedelta(minutes=shift))
     text = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=moment)).astimezone(zone)
-    rendered = text.isoformat(timespec="milliseconds" if moment % SECOND else "seconds")
+    digits = "microseconds" if moment % MS else "milliseconds" if moment % SECOND else "seconds"
+    rendered = text.isoformat(timespec=digits)
     return rendered.replace("+00:00", "Z") if rng is None or rng.random() < 0.5 else rendered
 
 

@@ -54,12 +54,27 @@ R33 An incomplete batch is answered when its first part is over 24 hours old. He
 R34 `sequence` of a receipt is null where no batch of the list was ever applied.
 R30 The contract does not define the same tokens and window under another category in the same list. By its wording the
     line is a `duplicate`.
+
+Readings of §3, "Policy":
+
+R35 A policy of which a threshold is out of range or an outcome is below its floor is ignored like a second one, and so
+    is its use. It was the first under its key nevertheless. The bounds of ranges are allowed.
+R36 No record changes what holds earlier than 60 s after its Kafka timestamp (not in replay), since workers may have
+    decided about such an event before they read it. An activation that begins within that time is not moved; an end
+    that is earlier takes effect then; an end that is itself within that time is not changed.
+R37 An interval holds its start and not its end. One that does not end after its start is empty, but its start counts as
+    that of an active use. Where no interval holds, the built-in policy does.
+R38 A new use under the same key replaces one that has not begun. After the end of one it begins a second interval.
+R39 A use that is written before its policy is refused for good.
+R40 The sites of the register do not change while events are sent.
+R41 The approver and `effective_to` of a use are not compared: a record that only sets the end is signed by someone else.
 """
 
 from __future__ import annotations
 
-from .decisions import Reason, decide
+from .decisions import Reason, decide, outcome_of
 from .lists import Batch, Entry, Lists, line_code
+from .policies import DEFAULT, DEFAULTS, NOTICE, POLICIES, REGISTER, Policies, Policy, Use
 from .records import Fault, read
 from .run import Decided, Expected, expect
 from .terms import (
@@ -90,6 +105,8 @@ from .views import (
     dead_letters_by_hour,
     difference,
     minute_of,
+    policies_view,
+    policy_shadow_by_day,
     push_batches,
     reasons_by_day,
     screening_by_day,
@@ -102,12 +119,17 @@ __all__ = [
     "CATEGORIES",
     "COUNTED",
     "DAY",
+    "DEFAULT",
+    "DEFAULTS",
     "FIVE",
     "FLAGS",
     "MAX_TERM",
     "MIB",
     "MINUTE",
+    "NOTICE",
+    "POLICIES",
     "PUSHES",
+    "REGISTER",
     "SCANS",
     "SECOND",
     "SEVERITY",
@@ -118,9 +140,12 @@ __all__ = [
     "Expected",
     "Fault",
     "Lists",
+    "Policies",
+    "Policy",
     "Reason",
     "Record",
     "Rows",
+    "Use",
     "arrivals_by_day",
     "at",
     "day_of",
@@ -132,6 +157,9 @@ __all__ = [
     "line_code",
     "minute_of",
     "normalise",
+    "outcome_of",
+    "policies_view",
+    "policy_shadow_by_day",
     "push_batches",
     "read",
     "reasons_by_day",

@@ -17,9 +17,7 @@ MIB = 1 << 20
 MAX_TERM = 2_419_200 * SECOND
 
 SCANS, ARRIVALS, PUSHES = "checkpoint-scans", "station-arrivals", "watchlist-pushes"
-REFERRED = ("confirmed_case", "suspected_case", "quarantine_order")
-QUARANTINED = ("close_contact", "risk_region_arrival")
-FIVE = REFERRED + QUARANTINED
+FIVE = ("confirmed_case", "suspected_case", "quarantine_order", "close_contact", "risk_region_arrival")
 CATEGORIES = (*FIVE, "health_pass")
 SEVERITY = ("clear", "hold", "turn_back", "quarantine", "refer")
 STRONG = ("id", "passport", "pass")

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from .lists import Lists
+from .policies import Policies
 from .run import Decided
 from .terms import ARRIVALS, MINUTE, SCANS, SECOND, at
 
@@ -66,6 +67,27 @@ def arrivals_by_day(events: Iterable[Decided], timezone: str = "Asia/Shanghai") 
         if decided.topic == ARRIVALS:
             event = decided.event
             rows[day_of(at(event["observed_at"]), timezone), event["site_id"], event["mode"], event["stage"]] += 1
+    return dict(rows)
+
+
+def policy_shadow_by_day(events: Iterable[Decided], timezone: str = "Asia/Shanghai") -> Rows:
+    """Counts scans and arrivals, each by its first decision."""
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for decided in events:
+        day = day_of(at(decided.event["observed_at"]), timezone)
+        for label, outcome in decided.shadows.items():
+            name, _, version = label.rpartition("@")
+            rows[day, name, int(version), decided.outcome, outcome] += 1
+    return dict(rows)
+
+
+def policies_view(policies: Policies) -> Rows:
+    """Returns how often each (policy, version, status, effective_from in ms, author) is used. The view may also have
+    policies without a use, which the contract does not mention."""
+    rows: Counter[tuple[Any, ...]] = Counter()
+    for use in policies.uses:
+        name, _, version = use.label.rpartition("@")
+        rows[name, int(version), use.status, use.begins // 1000, policies.policies[use.label].author] += 1
     return dict(rows)
 
 
