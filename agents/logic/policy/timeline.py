@@ -17,7 +17,7 @@ from ninezero.schemas.policies import PoliciesRecord, PolicyKey, PolicyRecord, P
 from ninezero.schemas.times import unix_micros
 
 NOTICE_SECONDS = 60
-"""An activation is written at least this long before it takes effect, so that every worker knows it by then."""
+"""What is active is changed at least this long before the change takes effect, so that every worker knows it by then."""
 
 _NOTICE_US = NOTICE_SECONDS * 1_000_000
 
@@ -180,21 +180,40 @@ class Timeline:
             number = None  # it begins another interval
         else:
             if (old.status, old.from_us) == (new.status, new.from_us):
-                to_us = new.to_us
-                if to_us is not None and not self._replay:
-                    to_us = max(to_us, written_us)  # what has passed does not change
-                self._put(of.label, replace(old, to_us=to_us), number)
-                return None
+                return self._set_end(of.label, number, old, new.to_us, written_us)
             if old.from_us <= written_us:
                 return "interval_begun"
+            if old.from_us < self._settled_us(old.status, written_us):
+                return "too_soon"
         if new.status == "active":
-            if not self._replay and new.from_us < written_us + _NOTICE_US:
+            if new.from_us < self._settled_us("active", written_us):
                 return "too_soon"
             others = (use for position, use in enumerate(self.uses) if position != number)
             if any(use.status == "active" and use.from_us == new.from_us for use in others):
                 return "same_start"
         self._put(of.label, new, number)
         return None
+
+    def _set_end(self, label: str, number: int | None, old: Use, to_us: int | None, written_us: int) -> Reason | None:
+        """Changes the end of an interval. An end that comes too early takes effect as soon as it may."""
+        settled_us = self._settled_us(old.status, written_us)
+        if to_us == old.to_us:
+            return None
+        if old.to_us is not None and old.to_us < settled_us:
+            return "too_soon"
+        if to_us is not None and old.from_us < settled_us:
+            to_us = max(to_us, settled_us)
+        self._put(label, replace(old, to_us=to_us), number)
+        return None
+
+    def _settled_us(self, status: Status, written_us: int) -> int:
+        """Returns the time in µs before which a record that is written now changes nothing.
+
+        Workers may have decided about events of that time before they read it. The outcome of a shadow decides nothing.
+        """
+        if self._replay:
+            return 0
+        return written_us + _NOTICE_US if status == "active" else written_us
 
     def _put(self, label: str, use: Use, number: int | None) -> None:
         """Stores a use, in place of the one with a number."""
@@ -265,6 +284,6 @@ _SENTENCES: dict[Reason, str] = {
     "policy_unknown": "no accepted policy has this name and version; write the policy before its use",
     "self_approved": "its author cannot approve its use; somebody else must",
     "interval_begun": "its use has begun, so only its end can be changed; end it, then begin another use",
-    "too_soon": f"an activation must be written at least {NOTICE_SECONDS} seconds before it takes effect; choose a later time",
+    "too_soon": f"what is active can be changed {NOTICE_SECONDS} seconds after the change is written; choose a later time",
     "same_start": "another policy becomes active at exactly the same time; choose another time",
 }

@@ -61,7 +61,8 @@ R35 A policy of which a threshold is out of range or an outcome is below its flo
     is its use. It was the first under its key nevertheless. The bounds of ranges are allowed.
 R36 No record changes what holds earlier than 60 s after its Kafka timestamp (not in replay), since workers may have
     decided about such an event before they read it. An activation that begins within that time is not moved; an end
-    that is earlier takes effect then; an end that is itself within that time is not changed.
+    that is earlier takes effect then; an end that is itself within that time is not changed. The end of a shadow is not
+    before its Kafka timestamp. Times of uses count in whole milliseconds, rounded up.
 R37 An interval holds its start and not its end. One that does not end after its start is empty, but its start counts as
     that of an active use. Where no interval holds, the built-in policy does.
 R38 A new use under the same key replaces one that has not begun. After the end of one it begins a second interval.

@@ -163,8 +163,8 @@ class Policies:
     def _end(self, old: Use, new: Use, written: int) -> str | None:
         """Sets when an interval ends. What has passed does not change, nor what workers may have decided already (R36)."""
         ends = new.ends
-        if old.status == "active" and not self.replay:
-            horizon = written + NOTICE
+        if not self.replay:
+            horizon = written + NOTICE if old.status == "active" else written
             if old.ends is not None and old.ends < horizon and ends != old.ends:
                 return "too_soon"
             if old.begins < horizon and ends is not None and ends < horizon and ends != old.ends:
