@@ -1,21 +1,47 @@
-"""The policies of the pipeline against the oracle: which records are refused, and what holds at each time."""
+"""The policies of the pipeline against the oracle: which records are refused, what holds at each time, and each decision by it."""
 
 from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
+import msgspec
+import orjson
 import pytest
 
-from ninezero.agents.logic.policy.policy import DEFAULT, Policy
+from ninezero.agents.logic.policy.evaluator import Evaluator
+from ninezero.agents.logic.policy.policy import DEFAULT, Policy, policy_of
+from ninezero.agents.logic.policy.reference import decide_arrival, decide_scan
+from ninezero.agents.logic.policy.rules import RULES
 from ninezero.agents.logic.policy.timeline import InForce, Timeline
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
+from ninezero.agents.screening.event_kinds import CHECKPOINTS, PASSAGES, STATIONS, TRAVELLERS
+from ninezero.schemas.events import PushBatch
 from ninezero.schemas.formats import POLICIES
+from ninezero.schemas.policies import PolicyRecord
+from ninezero.schemas.times import unix_micros
+from ninezero.streams.kafka.decoding import decode
 from tests.acceptance import oracle
-from tests.acceptance.operators import STEPS, Operators
+from tests.acceptance.operators import STEPS, Operators, policy
 from tests.acceptance.oracle import Policies, Record
+from tests.acceptance.test_oracle_agrees import NOW, NOW_MS, batch, scan
+from tests.support import decide_batch, entry_fields
 
 BEGIN_MS = 1_795_478_400_000
-HISTORIES = 300
+HISTORIES = 200
+
+WHY = {
+    None,
+    "deleted",
+    "policy_changed",
+    "policy_out_of_bounds",
+    "policy_unknown",
+    "self_approved",
+    "interval_begun",
+    "too_soon",
+    "same_start",
+}
 
 
 def apply(timeline: Timeline, record: Record) -> str | None:
@@ -69,19 +95,6 @@ def test_random_histories_of_policies_are_accepted_and_hold_as_in_the_oracle(rep
     assert all(count > HISTORIES for count in moments.values()), moments
 
 
-WHY = {
-    None,
-    "deleted",
-    "policy_changed",
-    "policy_out_of_bounds",
-    "policy_unknown",
-    "self_approved",
-    "interval_begun",
-    "too_soon",
-    "same_start",
-}
-
-
 def test_no_record_changes_what_workers_may_have_decided() -> None:
     """A worker knows every record of the last 20 seconds, and brokers' clocks may differ by some more: a minute is enough for both."""
     changes = 0
@@ -101,3 +114,81 @@ def test_no_record_changes_what_workers_may_have_decided() -> None:
             settled = [ms for ms in watched if ms < record.timestamp_ms + 60_000]
             assert [timeline.at(ms).active.label for ms in settled] == [active[ms] for ms in settled], (seed, record)
     assert changes > HISTORIES
+
+
+ORIGINS = ("370115", "370102", "370999", "371302", "420106", "420107", "990000", "US", "HK", "TW", "CN", None)
+
+
+def lists_of(rng: random.Random) -> tuple[oracle.Lists, WatchlistIndex]:
+    """Returns the same random watchlist twice."""
+    theirs, ours = oracle.Lists(), WatchlistIndex()
+    for n in range(1, 5):
+        pushed = batch(rng, n) | {"sequence": n}
+        theirs.push(oracle.Record(oracle.PUSHES, 0, n, NOW_MS, None, b""), pushed)
+        change = decide_batch(msgspec.convert(pushed, PushBatch, strict=False), unix_micros(NOW), ours, n - 1)
+        if change.status == "applied":
+            ours.apply(("a", pushed["list"]), change.put.values(), change.remove)
+    return theirs, ours
+
+
+def near(rng: random.Random, stated: oracle.Policy) -> float | None:
+    """Returns a temperature, mostly at a threshold of a policy or next to one."""
+    bound = rng.choice((stated.fever_c, *stated.plausible_c, 36.5))
+    return rng.choice((None, 36.5, 36.5, bound, bound, bound - 0.1, bound + 0.1, bound + 1e-9, bound - 1e-9))
+
+
+def event_of(rng: random.Random, n: int, stated: oracle.Policy) -> dict[str, Any]:
+    event = scan(rng, n)
+    for someone in event["people"]:
+        someone |= {"temperature_c": near(rng, stated), "origin": rng.choice(ORIGINS), "health_code": "green"}
+        if rng.random() < 0.4:
+            someone["temperature_confirmed_c"] = near(rng, stated)
+        if rng.random() < 0.1:
+            someone["health_code"] = rng.choice(("red", "yellow"))
+    if rng.random() < 0.7:
+        return event
+    common = {name: event[name] for name in ("device_id", "seq", "site_id", "observed_at")}
+    journey = {"mode": "rail", "service": "G12", "stage": "boarded", "transfer_id": None, "destination": None}
+    return common | journey | {"person": event["people"][0]}
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_every_decision_by_a_random_policy_is_that_of_the_oracle(part: int) -> None:
+    applied: Counter[str] = Counter()
+    differ = 0
+    for seed in range(part * 40, part * 40 + 40):
+        rng = random.Random(seed)
+        value = policy(rng, "winter", 1)
+        stated, ours = oracle.read_policy(value), policy_of(msgspec.convert(value, PolicyRecord))
+        theirs, index = lists_of(rng)
+        home = rng.choice(ORIGINS[:5]) if stated.home == "site" else stated.home
+        age = stated.max_list_age_s + rng.choice((0, 0, 0, 0.001))
+        stale = age > ours.max_list_age_s
+        assert home is not None
+        events = [event_of(rng, n, stated) for n in range(120)]
+        for kind, shape, name in ((CHECKPOINTS, PASSAGES, "people"), (STATIONS, TRAVELLERS, "person")):
+            some = [event for event in events if name in event]
+            judged = Evaluator(ours, shape).judge(kind.reader.read([orjson.dumps(e) for e in some]), index, home, stale)
+            assert not judged.undecided.any()
+            for n, event in enumerate(some):
+                try:
+                    reasons = oracle.decide(event, theirs, NOW_MS * 1000, stated, home, age)
+                except oracle.Ambiguous:
+                    continue
+                wanted = oracle.outcome_of(reasons), [(r.person, r.rule, r.entries) for r in reasons]
+                decoded = decode(kind.event, orjson.dumps(event))
+                by_reference = (decide_scan if name == "people" else decide_arrival)(
+                    decoded, unix_micros(decoded.observed_at), index, home, stale, ours
+                )
+                assert (by_reference.outcome, content(by_reference.hits)) == wanted, (seed, event, value)
+                assert (judged.verdicts[n].outcome, content(judged.hits(n))) == wanted, (seed, event, value)
+                applied.update(r.rule for r in reasons)
+                usual = oracle.decide(event, theirs, NOW_MS * 1000, oracle.DEFAULT, home, 0)
+                differ += oracle.outcome_of(usual) != wanted[0]
+    print(differ, dict(applied))
+    assert differ > 500
+    assert all(applied[rule] > 20 for rule in RULES), applied
+
+
+def content(hits: Any) -> list[tuple[Any, ...]]:
+    return [(hit.person, hit.rule, tuple((m.domain, *entry_fields(m.entry)) for m in hit.matches)) for hit in hits]

@@ -75,7 +75,7 @@ from __future__ import annotations
 
 from .decisions import Reason, decide, outcome_of
 from .lists import Batch, Entry, Lists, line_code
-from .policies import DEFAULT, DEFAULTS, NOTICE, POLICIES, REGISTER, Policies, Policy, Use
+from .policies import DEFAULT, DEFAULTS, NOTICE, POLICIES, REGISTER, Policies, Policy, Use, read_policy
 from .records import Fault, read
 from .run import Decided, Expected, expect
 from .terms import (
@@ -163,6 +163,7 @@ __all__ = [
     "policy_shadow_by_day",
     "push_batches",
     "read",
+    "read_policy",
     "reasons_by_day",
     "screening_by_day",
     "screening_by_minute",
