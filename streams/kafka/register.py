@@ -5,29 +5,23 @@ A statement takes effect on every running worker within seconds.
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import math
 from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError
 
 from ninezero.schemas.formats import FORMATS, FormatsRejected, adopt
-from ninezero.schemas.register import SetAside, StatedFormats
+from ninezero.schemas.register import CurrentPolicy, SetAside, Site, StatedFormats
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.followed_topic import FollowedTopic, Instant
 from ninezero.streams.kafka.internal_records import InternalRecords, Position, UnreadableRecord
 from ninezero.streams.kafka.topics import REGISTER
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.register")
-
-FETCH_WAIT_MS = 3000
-"""Longest time that the broker holds a fetch request. A new statement is delivered immediately."""
-
-RETRY_SECONDS = 1.0
-"""Pause before the topic is read again after an error."""
 
 
 class Statements:
@@ -35,13 +29,18 @@ class Statements:
 
     Attributes:
         formats: the formats that are written; None before an upgrade was finished.
-        set_aside: the records that are passed over, with who stated it. Readers keep a reference to the keys.
+        statements: the records that are passed over, with who stated it.
+        set_aside: the same records. Readers keep a reference to it.
+        sites: the sites, by site_id.
+        current_policy: the policy that was activated last; None if none was.
     """
 
     def __init__(self) -> None:
         self.formats: StatedFormats | None = None
         self.statements: dict[Position, SetAside] = {}
         self.set_aside: set[Position] = set()
+        self.sites: dict[str, Site] = {}
+        self.current_policy: CurrentPolicy | None = None
 
     def apply(self, records: Iterable[Any]) -> None:
         """Applies records in order.
@@ -63,6 +62,14 @@ class Statements:
                 position = Position(value.topic, value.partition, value.offset)
                 self.statements[position] = value
                 self.set_aside.add(position)
+            elif isinstance(value, Site):
+                self.sites[value.site_id] = value
+            elif isinstance(value, CurrentPolicy):
+                self.current_policy = value
+            elif value is None:
+                kind, _, name = record.key.decode().partition("|")
+                if kind == "site":
+                    self.sites.pop(name, None)
         for position in unreadable.keys() - self.set_aside:
             raise unreadable[position]
 
@@ -83,13 +90,22 @@ async def read_register(settings: Settings) -> Statements:
 
 
 class Register(Statements):
-    """Follows the register, and writes every format in the number that it states."""
+    """Follows the register, and writes every format in the number that it states.
+
+    Attributes:
+        changes: the number of times that new records were applied.
+    """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._settings = settings
-        self._tp = TopicPartition(settings.topic(REGISTER.name), 0)
-        self._consumer: Any = None
+        self.changes = 0
+        self._current_policy_since: Instant | None = None
+        self._topic = FollowedTopic(settings, REGISTER, self._apply)
+
+    @property
+    def current_policy_age(self) -> float:
+        """The seconds since this process learned which policy was activated last; infinite if none was."""
+        return math.inf if self._current_policy_since is None else self._current_policy_since.age()
 
     async def start(self) -> None:
         """Reads the topic to its end. Waits for a broker that does not answer.
@@ -98,44 +114,34 @@ class Register(Statements):
             UnreadableRecord: a record cannot be read.
             UserError: the deployment writes formats that this release does not know.
         """
-        self._consumer = kafka.consumer(
-            self._settings, fetch_max_wait_ms=FETCH_WAIT_MS, isolation_level="read_committed"
-        )
-        await self._consumer.start()
-        while True:
-            try:
-                self._apply([record async for record in kafka.read_to_end(self._consumer, [self._tp])])
-                return
-            except KafkaError as error:
-                await self._wait(error)
-            except UserError:
-                await self.stop()  # the role ends with this error, and aiokafka logs a consumer that was not stopped
-                raise
+        await self._topic.start()
+        try:
+            await self._topic.read_to_end()
+        except UserError:
+            await self.stop()  # the role ends with this error, and aiokafka logs a consumer that was not stopped
+            raise
 
     async def stop(self) -> None:
         """Disconnects."""
-        if self._consumer is not None:
-            await self._consumer.stop()
+        await self._topic.stop()
 
     async def watch(self) -> None:
         """Applies new records. Never returns.
 
         Raises:
+            TopicLost: the topic was deleted, truncated or created again.
             UnreadableRecord: a record cannot be read.
             UserError: the deployment writes formats that this release does not know.
         """
-        while True:
-            try:
-                fetched = await self._consumer.getmany(self._tp, timeout_ms=60_000)
-            except KafkaError as error:
-                await self._wait(error)
-                continue
-            self._apply(fetched.get(self._tp, ()))
+        await self._topic.watch()
 
     def _apply(self, records: Iterable[Any]) -> None:
-        before = self.formats
+        formats, policy = self.formats, self.current_policy
         self.apply(records)
-        if self.formats is None or self.formats == before:
+        self.changes += 1
+        if self.current_policy != policy:
+            self._current_policy_since = Instant.now()
+        if self.formats is None or self.formats == formats:
             return
         try:
             adopt(FORMATS, self.formats.formats)
@@ -146,8 +152,3 @@ class Register(Statements):
             ) from None
         written = " ".join(f"{one.name}/{one.written}" for one in FORMATS)
         log.info("writing %s, as the upgrade to release %s was finished", written, self.formats.release)
-
-    async def _wait(self, error: KafkaError) -> None:
-        name = type(error).__name__
-        log.warning("the register cannot be read (%s); retrying", name, extra=kafka.outage_mark(error))
-        await asyncio.sleep(RETRY_SECONDS)

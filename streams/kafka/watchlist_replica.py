@@ -21,6 +21,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from ninezero.streams import metrics
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
+from ninezero.streams.kafka.followed_topic import TopicLost, bounds
 from ninezero.streams.kafka.internal_records import Position, UnreadableRecord
 from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, ListStore, WatchlistState
 from ninezero.streams.settings import Settings
@@ -44,10 +45,6 @@ answer."""
 
 RETRY_SECONDS = 1.0
 """Pause before the topic is read again after an error."""
-
-
-class TopicLost(Exception):
-    """The watchlist topic was deleted, truncated or recreated. A new process must read it from its beginning."""
 
 
 class WatchlistReplica(WatchlistState):
@@ -153,10 +150,7 @@ class WatchlistReplica(WatchlistState):
             except (OffsetOutOfRangeError, TopicLost):
                 self.ready.clear()
                 metrics.watchlist_ready.set(False)
-                log.error(
-                    "the watchlist topic was deleted, truncated or recreated; the lists read from it are not used"
-                )
-                raise TopicLost from None
+                raise TopicLost(tp.topic) from None
             except KafkaError as error:
                 log.warning(
                     "the watchlist topic cannot be read (%s); the last complete lists are used",
@@ -202,16 +196,11 @@ class WatchlistReplica(WatchlistState):
             TopicLost: the topic ends before `position`, begins after `first`, or does not exist.
         """
         try:
-            async with asyncio.timeout(TOPIC_CHECK_SECONDS):
-                begin, end = (await self._consumer.beginning_offsets([tp]))[tp], await self.end_offset()
-        except TimeoutError:  # aiokafka retries without end for a topic that does not exist
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TOPIC_CHECK_SECONDS):
-                    if tp.topic not in await self._consumer.topics():
-                        raise TopicLost from None
+            begin, end = await bounds(self._consumer, tp)
+        except TimeoutError:
             return
         if end < position or begin > first:
-            raise TopicLost
+            raise TopicLost(tp.topic)
 
     def _update_ready(self) -> None:
         if self.complete:
