@@ -75,6 +75,9 @@ unreadable_records = Counter(
 build_info = Gauge(
     "ninezero_build_info", "1, with the release of the role and the formats that it reads", ["version", "formats"]
 )
+policy_info = Gauge(
+    "ninezero_policy_info", "1, with the policy that is in force as this process knows it", ["policy", "version"]
+)
 sunset = Gauge("ninezero_sunset_seconds", "Time until the end of the emergency order; negative after it")
 
 SET_BY: dict[MetricWrapperBase, str] = {
@@ -100,6 +103,7 @@ SET_BY: dict[MetricWrapperBase, str] = {
     devices_silent: "recording",
     unreadable_records: "all",
     build_info: "all",
+    policy_info: "all",
     sunset: "all",
 }
 """The roles that set each metric. Every role exposes every metric, so a query must name the role."""

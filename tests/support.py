@@ -21,8 +21,11 @@ import orjson
 from ninezero.agents.logic.pushes.batches import BatchChange, BatchDecider
 from ninezero.agents.logic.watchlist.entries import Entry
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
+from ninezero.agents.policies.policies import Policies
 from ninezero.schemas.events import PushBatch
 from ninezero.streams.clickhouse import ClickHouseError, Engine, Row
+from ninezero.streams.kafka.register import Register
+from ninezero.streams.settings import Settings, load
 
 NINEZERO = str(Path(sys.executable).parent / "ninezero")
 
@@ -180,6 +183,15 @@ def decide_batch(
     if decider.needs_lines:
         decider.decide_lines(batch.lines)
     return decider.finish()
+
+
+def default_policies(given: Settings | None = None, *, replay: bool = False) -> Policies:
+    """Returns the policies of a worker that has read none: only the built-in one holds."""
+    if given is None:
+        some = {"ORDER": "o", "SUNSET": "2100-01-01T00:00:00Z", "KAFKA": "k:1", "CLICKHOUSE": "clickhouse://c"}
+        some["REPLAY"] = str(int(replay))
+        given = load({f"NINEZERO_{name}": value for name, value in some.items()})
+    return Policies(given, Register(given))
 
 
 def entry_fields(entry: Entry) -> tuple[str, str, str, str, str, int]:

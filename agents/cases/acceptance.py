@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from ninezero.schemas.rows import FIRST_WINS
 from ninezero.schemas.times import unix_micros
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
@@ -32,6 +33,11 @@ class AcceptedEvent(NamedTuple):
     def kafka_ms(self) -> int:
         """The Kafka timestamp of the record, Unix time in ms."""
         return int(self.record.timestamp)
+
+    @property
+    def version(self) -> int:
+        """The version of its fact: the content that arrived first has the highest."""
+        return FIRST_WINS - self.kafka_ms
 
 
 async def accepted_events(

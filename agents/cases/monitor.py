@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence, Set
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ from ninezero.agents.cases.kinds import CaseKind
 from ninezero.agents.cases.partition_cases import Changes, PartitionCases
 from ninezero.agents.logic.days import Days
 from ninezero.schemas.formats import NeedsUpgradeFinish
-from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.kafka.client import outage_mark
 from ninezero.streams.kafka.compacted import CompactedTable
 from ninezero.streams.kafka.decoding import Rejected
@@ -77,20 +76,39 @@ class CaseMonitor:
         """Processes the events of a chunk. Returns when the chunk is done: its alerts and ledger records are acknowledged."""
         accepted = await self._accept(chunk)
         self._clock.observe(accepted)
-        async with self._cases_of(chunk.tp.partition) as cases:
-            await self._write(chunk.tp.partition, self._apply(cases, accepted, chunk))
+        async for events in self._with_known_policies(accepted, chunk):
+            async with self._cases_of(chunk.tp.partition) as cases:
+                await self._write(chunk.tp.partition, self._apply(cases, events, chunk))
         chunk.done()
 
     async def _accept(self, chunk: Chunk) -> list[AcceptedEvent]:
         """Returns the valid events of a chunk."""
         return await accepted_events(self._settings, self._writer, self._kind.topic, self._kind.event, chunk)
 
+    async def _with_known_policies(
+        self, accepted: Sequence[AcceptedEvent], chunk: Chunk
+    ) -> AsyncIterator[Sequence[AcceptedEvent]]:
+        """Yields the events of a chunk, in parts if this release cannot apply the policy of some.
+
+        The events before these are yielded. The others wait for a newer release; if another worker gets the chunk meanwhile, they
+        are left to it.
+        """
+        if (policies := self._kind.policies) is None:
+            yield accepted
+            return
+        await policies.wait_until_current()
+        times = [policies.time_of(one.kafka_ms, one.observed_us) for one in accepted]
+        known = policies.known_before(times)
+        yield accepted[:known]
+        if known < len(accepted) and await policies.wait_until_known(times, chunk.tracker):
+            yield accepted[known:]
+
     def _apply(self, cases: PartitionCases, accepted: Iterable[AcceptedEvent], chunk: Chunk) -> Changes:
         changes = Changes()
         changed = set()
         for one in accepted:
             event = one.event
-            fact = self._kind.fact_of(event, FIRST_WINS - one.kafka_ms)
+            fact = self._kind.fact_of(one)
             if self._settings.replay:  # as if each event had arrived when it was observed
                 cases.before_event_in_replay(fact, changes)
             try:

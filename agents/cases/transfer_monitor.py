@@ -20,7 +20,6 @@ from ninezero.agents.cases.event_clock import EventClock
 from ninezero.agents.cases.kinds import transfer_kind
 from ninezero.agents.cases.monitor import CaseMonitor
 from ninezero.agents.cases.partition_cases import KEEP_CLOSED_US, Changes, PartitionCases
-from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams import metrics
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.client import outage_mark
@@ -88,7 +87,7 @@ class TransferMonitor(CaseMonitor):
         changes, changed, now_us = Changes(), set(), time.time_ns() // 1000
         oldest_us = 0 if self._settings.replay else now_us - KEEP_CLOSED_US
         for one in accepted:
-            fact = self._kind.fact_of(one.event, FIRST_WINS - one.kafka_ms)
+            fact = self._kind.fact_of(one)
             # An older event can only come from a topic that is read again. Its transfer has left the ledger.
             if fact.observed_us > oldest_us and cases.add(fact, changes):
                 changed.add(fact.transfer_id)

@@ -9,6 +9,9 @@ from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.streams import direct_http
 from ninezero.streams.settings import ROLES, WorkerAddress, reachable_host
 
+MAX_STATE_BYTES = 1000
+"""Most bytes that are read of an answer which says why a role is not ready."""
+
 
 def roles(probe: DeploymentProbe) -> Results:
     """Asks each worker of `NINEZERO_WORKERS`, or each role on this machine, whether it is ready; in a container only its role."""
@@ -25,11 +28,10 @@ def roles(probe: DeploymentProbe) -> Results:
         try:
             with direct_http.ask(f"http://{address}:{port}/readyz", timeout=5):
                 yield ok(f"{role} is ready")
-        except urllib.error.HTTPError:
-            waits = "its partitions, or for complete lists" if role == "screening" else "its partitions"
+        except urllib.error.HTTPError as answer:
             yield failed(
-                f"{role} runs and is not ready: it waits for {waits}",
-                "check the lists, and whether another process of the role has the partitions",
+                f"{role} runs and is {_state(answer.read(MAX_STATE_BYTES))}",
+                "check the lists and the policy, and whether another process of the role has the partitions",
             )
         except OSError:
             yield could_not_check(
@@ -43,3 +45,9 @@ def roles(probe: DeploymentProbe) -> Results:
             f"{', '.join(others)}: not asked, since not in NINEZERO_WORKERS",
             "add the addresses of these roles to NINEZERO_WORKERS",
         )
+
+
+def _state(answer: bytes) -> str:
+    """Returns what a role that is not ready answers. Something else at its address gives no reason."""
+    text = answer.decode(errors="replace").strip()
+    return text if text.startswith("not ready: ") and text.isprintable() else "not ready"

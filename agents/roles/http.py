@@ -33,11 +33,8 @@ async def serve(role: Role) -> None:
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
-        return (
-            web.Response(text="ready\n")
-            if role.is_ready() and not role.ended.done()
-            else web.Response(status=503, text="not ready\n")
-        )
+        why = role.why_not_ready()
+        return web.Response(text="ready\n") if why is None else web.Response(status=503, text=f"not ready: {why}\n")
 
     application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=role.middlewares)
     application.add_routes(

@@ -42,6 +42,7 @@ async def build(role: Role) -> None:
         found: Consumer = role.app.consumer
         return found
 
-    for kind in (quarantine_kind(role.settings.term_days), follow_up_kind(role.settings.term_days)):
+    term_days = role.settings.term_days
+    for kind in (quarantine_kind(term_days, role.policies), follow_up_kind(term_days)):
         add(kind.topic, CaseMonitor(role.settings, writer, kind, consumer, set_aside, clock))
     add(TRANSFERS, TransferMonitor(role.settings, writer, consumer, set_aside, arrivals, clock))

@@ -6,12 +6,13 @@ from typing import Any
 
 from ninezero.agents.board.security import guard
 from ninezero.agents.board.server import Board
-from ninezero.agents.recording.projections.topics import Projection, projections
+from ninezero.agents.recording.projections.topics import Projection, policy_times, projections
 from ninezero.agents.recording.recorder import MAX_BYTES_IN_FLIGHT, Recorder
 from ninezero.agents.roles import recording_tasks as tasks
 from ninezero.agents.roles.http import offer_embedded_database
 from ninezero.agents.roles.role import Role
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
+from ninezero.streams.kafka.topics import QUARANTINE
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import ROLES, Settings, WorkerAddress, reachable_host
 
@@ -24,13 +25,17 @@ async def build(role: Role) -> None:
     consumer.max_bytes_in_flight = MAX_BYTES_IN_FLIGHT
     writer = await role.start_component(Writer(role.settings))
     connection = ThreadedConnection(role.settings.clickhouse, timezone)
-    recorded = projections(role.settings, role.register.set_aside)
+    recorded = projections(role.settings, role.policies, role.register.set_aside)
     tables = {role.settings.topic(some.topic.name): frozenset(some.tables) for some in recorded}
     recorder = await role.start_component(Recorder(connection, consumer, writer, timezone, tables))
 
     def add(projection: Projection) -> None:
         async def record_all(stream: Any) -> None:
             async for chunk in stream:
+                if projection.topic is QUARANTINE:  # the policy says which reading is fever
+                    times = policy_times(projection, chunk, role.policies)
+                    if not await role.policies.wait_until_known(times, chunk.tracker):
+                        continue
                 await recorder.record(projection, chunk)
 
         role.add_agent(projection.topic, record_all)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from aiohttp import web
 from faust.exceptions import ConsumerNotStarted
 
+from ninezero.agents.policies.policies import Policies
 from ninezero.agents.roles.logs.error_description import describe
 from ninezero.streams.kafka.internal_records import UnreadableRecord
 from ninezero.streams.kafka.register import Register
@@ -55,9 +56,10 @@ class Role:
         client_id_prefix: what the client ids of earlier processes at the same address begin with. They are dead, since this
             process has bound the port.
         register: what operators state. A builder gives `register.set_aside` to the readers of internal topics.
+        policies: which policy is in force at each time.
         topic_ids: the id of each topic on the broker, by name, as of the start.
         routes, middlewares: what the HTTP server serves; a builder may add to them.
-        is_ready: whether the role does its work; a builder may replace it.
+        readiness: each returns why the role does not do its work now, or None; a builder may add to them.
         ended: is set when the process is to end, to the reason or, after a signal, to None.
         found_unreadable: whether a record that cannot be read is the reason.
         stop_asked: is set when a signal asks the process to end.
@@ -87,10 +89,14 @@ class Role:
             consumer_metadata_max_age_ms=10_000,  # partitions that were added are read after at most this time
         )
         self.register = Register(settings)
+        self.policies = Policies(settings, self.register)
         self.topic_ids: dict[str, str] = {}
         self.routes: list[web.RouteDef] = []
         self.middlewares: list[Any] = []
-        self.is_ready: Callable[[], bool] = self.has_partitions
+        self.readiness: list[Callable[[], str | None]] = [
+            lambda: self.policies.why_not_ready,
+            self._why_without_partitions,
+        ]
         self.ended: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self.found_unreadable = False
         self.stop_asked = asyncio.Event()
@@ -145,12 +151,18 @@ class Role:
 
     # -- its state and its end ---------------------------------------------------------------------------------------
 
-    def has_partitions(self) -> bool:
-        """Returns whether at least one partition is assigned to this process."""
+    def why_not_ready(self) -> str | None:
+        """Returns why the role does not do its work now; None if it does."""
+        if self.ended.done():
+            return "it is ending"
+        return next((why for reason in self.readiness if (why := reason())), None)
+
+    def _why_without_partitions(self) -> str | None:
         try:
-            return bool(self.app.consumer.assignment())
+            assigned = bool(self.app.consumer.assignment())
         except ConsumerNotStarted:
-            return False
+            assigned = False
+        return None if assigned else "it has no partition"
 
     def _consumer_started(self) -> bool:
         if not self.app.started or not self.app.consumer.started:

@@ -52,6 +52,8 @@ async def run(name: str, settings: Settings, output: LogOutput) -> str | None:
     try:
         await role.start_component(role.register)
         role.run_in_background(role.register.watch())
+        await role.start_component(role.policies)
+        role.run_in_background(role.policies.watch())
         await BUILDERS[name](role)
         await serve(role)
         loop = asyncio.get_running_loop()

@@ -24,7 +24,7 @@ async def build(role: Role) -> None:
         WatchlistReplica(role.settings, projection, projection.measure, set_aside=role.register.set_aside)
     )
     screening = Screening(role.settings, replica, projection, writer)
-    role.is_ready = lambda: role.has_partitions() and replica.ready.is_set()
+    role.readiness.append(lambda: None if replica.ready.is_set() else "the lists are not complete")
 
     def add(kind: EventKind) -> None:
         role.add_agent(kind.topic, lambda stream: screen_stream(screening, kind, stream))

@@ -30,6 +30,7 @@ from ninezero.schemas.events import DecisionGroup, Decisions, encode
 from ninezero.schemas.row_block import Block
 from ninezero.streams import clickhouse, settings
 from ninezero.streams.clickhouse.topic_buffer import Batch
+from tests.support import default_policies
 
 RATES = (1_000, 20_000)
 """Scans a second."""
@@ -64,7 +65,8 @@ def decisions(rng: random.Random, at_ms: int, scans: int, seqs: dict[int, int]) 
 def measure(kind: str, rate: int, seed: int) -> float:
     """Returns the CPU seconds per million scans."""
     given = {"ORDER": "o", "SUNSET": "2100-01-01T00:00:00Z", "KAFKA": "k:1", "CLICKHOUSE": "clickhouse://c"}
-    projection, *_ = projections(settings.load({f"NINEZERO_{name}": value for name, value in given.items()}))
+    loaded = settings.load({f"NINEZERO_{name}": value for name, value in given.items()})
+    projection, *_ = projections(loaded, default_policies(loaded))
     stated = getattr(projection.topic, "format", None)
     headers = stated.headers if stated else ()  # an earlier version has none
     rng, seqs, start = random.Random(seed), dict[int, int](), int(datetime.now(UTC).timestamp() * 1000)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
+from ninezero.agents.policies.policies import Policies
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact, transfer_fact
 from ninezero.schemas.events import CareAlert, DeadLetter, PushReceipt, TransferEvent
 from ninezero.schemas.rows import (
@@ -21,6 +22,7 @@ from ninezero.schemas.rows import (
     QuarantineFactRow,
     TransferFactRow,
 )
+from ninezero.schemas.times import unix_micros
 
 _MAX_SECONDS = 2**32 - 1
 """The latest time that a DateTime of ClickHouse holds, Unix time in s."""
@@ -43,6 +45,11 @@ class ReceivedEvent(NamedTuple):
     def days(self) -> set[date]:
         """The local day of the event, as a set."""
         return {self.day}
+
+    @property
+    def observed_us(self) -> int:
+        """The `observed_at` of the event, Unix time in µs."""
+        return unix_micros(self.event.observed_at)
 
     @property
     def version(self) -> int:
@@ -103,8 +110,9 @@ def transfer(received: ReceivedTransfer) -> list[TransferFactRow]:
     return [TransferFactRow(day=received.day, **asdict(fact))]
 
 
-def quarantine_event(received: ReceivedEvent, fever_c: float, term_days: int) -> list[QuarantineFactRow]:
-    """Returns the fact of one quarantine event; see `quarantine_fact`."""
+def quarantine_event(received: ReceivedEvent, policies: Policies, term_days: int) -> list[QuarantineFactRow]:
+    """Returns the fact of one quarantine event; see `quarantine_fact`. The policy of the event says what is fever."""
+    fever_c = policies.at(policies.time_of(received.kafka_ms, received.observed_us)).active.fever_c
     return [quarantine_fact_row(quarantine_fact(received.event, received.version, fever_c, term_days))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from isal.isal_zlib import crc32
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy.policy import DEFAULT
+from ninezero.agents.policies.policies import Policies
 from ninezero.agents.recording.projections import decisions, events
 from ninezero.agents.recording.retention import first_counted_alert_day
 from ninezero.agents.recording.sealed_days import SEALED_TABLES
@@ -68,8 +68,14 @@ class Projected(NamedTuple):
     sealed_records: list[Any]
 
 
-def projections(settings: Settings, set_aside: Set[Position] = frozenset()) -> list[Projection]:
-    """Returns the projection of every topic that is recorded. Records in `set_aside` are passed over."""
+def projections(settings: Settings, policies: Policies, set_aside: Set[Position] = frozenset()) -> list[Projection]:
+    """Returns the projection of every topic that is recorded.
+
+    Args:
+        settings: the settings of the process.
+        policies: say what is fever in a reading; see `policy_times`.
+        set_aside: the records that are passed over.
+    """
     days = Days(settings.timezone)
     by_day = partial(decisions.split_by_day, day_of=days.of_second)
 
@@ -96,9 +102,7 @@ def projections(settings: Settings, set_aside: Set[Position] = frozenset()) -> l
             QUARANTINE,
             decode_device_event(QuarantineEvent),
             _rows_of_each(
-                quarantine_facts=partial(
-                    events.quarantine_event, fever_c=DEFAULT.fever_c, term_days=settings.term_days
-                ),
+                quarantine_facts=partial(events.quarantine_event, policies=policies, term_days=settings.term_days),
                 device_events=events.device_event,
             ),
         ),
@@ -151,6 +155,13 @@ def project(projection: Projection, chunk: Chunk, sealed_days: Set[date]) -> Pro
         for table in SEALED_TABLES & projection.tables.keys():
             found[table].extend(projection.tables[table](sealed_values).without_days(sealed_days))
     return Projected(found, sealed_records)
+
+
+def policy_times(projection: Projection, chunk: Chunk, policies: Policies) -> Iterator[int]:
+    """Yields the times of the events of a chunk, at which the policies must be known (Unix time in ms)."""
+    for record in chunk.records:
+        if (event := projection.decode(record, chunk.tp.partition)) is not None:
+            yield policies.time_of(event.kafka_ms, event.observed_us)
 
 
 def _decode_internal(records: InternalRecords, convert: Callable[[Any], Any] = lambda value: value) -> Decode:

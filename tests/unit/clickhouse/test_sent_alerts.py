@@ -21,7 +21,7 @@ from ninezero.streams import clickhouse, metrics, settings
 from ninezero.streams.clickhouse import ClickHouseError, Engine
 from ninezero.streams.kafka.internal_records import UnreadableRecord
 from ninezero.streams.kafka.topics import ALERTS
-from tests.support import Killed
+from tests.support import Killed, default_policies
 
 ZONE = "America/Sao_Paulo"
 FIRST = date(2026, 3, 1)
@@ -135,7 +135,7 @@ def recorded(value: bytes, at: datetime, *, replay: bool = False) -> list[tuple[
         "REPLAY": str(int(replay)),
     }  # fmt: skip
     loaded = settings.load({f"NINEZERO_{name}": text for name, text in given.items()})
-    (projection,) = (one for one in projections(loaded) if one.topic is ALERTS)
+    (projection,) = (one for one in projections(loaded, default_policies(loaded)) if one.topic is ALERTS)
     record = SimpleNamespace(value=value, timestamp=int(at.timestamp() * 1000), offset=0, key=b"q1", headers=[])
     chunk: Any = SimpleNamespace(records=[record], tp=TP(ALERTS.name, 0))
     return list(project(projection, chunk, {FIRST}).rows["care_alert_facts"])

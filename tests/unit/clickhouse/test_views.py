@@ -29,6 +29,7 @@ from ninezero.streams.clickhouse import Engine, inserts
 from ninezero.streams.kafka.topics import ALERTS, RECEIPTS
 from tests.acceptance.oracle import difference
 from tests.engines.clickhouse_server import start_server
+from tests.support import default_policies
 from tests.view_history import Event, History, Message
 from tests.view_oracle import VIEWS, Recorded, Row, Rows
 
@@ -52,7 +53,9 @@ class Deployment:
             "TIMEZONE": zone,
         }
         loaded = settings.load({f"NINEZERO_{name}": value for name, value in given.items()})
-        self._projections: dict[str, Projection] = {p.topic.name: p for p in projections(loaded)}
+        self._projections: dict[str, Projection] = {
+            p.topic.name: p for p in projections(loaded, default_policies(loaded))
+        }
 
         messages = self.history.messages()
         before = [message for message in messages if self.rng.random() < 0.8 or self._always_first(message)]

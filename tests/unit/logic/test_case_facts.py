@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,14 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ninezero.agents.cases.acceptance import AcceptedEvent
+from ninezero.agents.cases.kinds import quarantine_kind
 from ninezero.agents.logic.cases.facts import encode_facts
-from ninezero.agents.recording.projections.events import followup_fact_row, quarantine_fact_row
+from ninezero.agents.recording.projections.events import ReceivedEvent, followup_fact_row, quarantine_fact_row
+from ninezero.agents.recording.projections.events import quarantine_event as quarantine_event_rows
 from ninezero.schemas.case_facts import FollowupFact, QuarantineFact, followup_fact, quarantine_fact
 from ninezero.schemas.events import FollowupEvent, QuarantineEvent, encode
 from ninezero.schemas.ledger_records import FollowupLedgerRecord, QuarantineLedgerRecord
+from ninezero.schemas.policies import PolicyRecord, PolicyUse, policy_key, use_key
 from ninezero.schemas.rows import FIRST_WINS
 from ninezero.streams.kafka.decoding import Rejected, decode
 from tests.case_events import followup_event, quarantine_event
+from tests.support import default_policies
 
 ARRIVED_MS = 1_580_779_801_500
 DAY = date(2020, 2, 4)
@@ -110,6 +116,22 @@ def test_facts_keep_what_the_event_holds() -> None:
         True, True, "am", "", "",
     )  # fmt: skip
     assert fact_of(followup_event("visit", "04 09:00", visit="refused")).visit == "refused"
+
+
+@pytest.mark.parametrize(("replay", "fever"), [(False, False), (True, True)])
+def test_what_is_fever_is_in_the_policy_of_the_arrival_or_in_a_replay_of_the_observation(
+    replay: bool, fever: bool
+) -> None:
+    policies, start_ms = default_policies(replay=replay), ARRIVED_MS - 1000  # observed before, received after
+    winter = PolicyRecord("winter", 1, "anna", "JN-1", 38.0, [30.0, 45.0], 300.0, {}, "370115", [])
+    use = PolicyUse("active", datetime.fromtimestamp(start_ms / 1000, UTC), None, "ben")
+    for key, value in ((policy_key("winter", 1), winter), (use_key("winter", 1), use)):
+        assert policies.timeline.apply(key, value, start_ms - 60_000) is None
+    event = msgspec.convert(quarantine_event("reading", "04 09:30", temperature_c=37.5, slot="am"), QuarantineEvent)
+    accepted = AcceptedEvent(event, SimpleNamespace(timestamp=ARRIVED_MS))
+    fact = quarantine_kind(14, policies).fact_of(accepted)
+    [row] = quarantine_event_rows(ReceivedEvent(event, DAY, ARRIVED_MS, 0, late=False), policies, 14)
+    assert fact.fever is fever and row == quarantine_fact_row(fact)
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from ninezero.streams.kafka.internal_records import UnreadableRecord
 from ninezero.streams.kafka.topics import DECISIONS
 from ninezero.streams.settings import load
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
+from tests.support import default_policies
 
 HOME = "370115"
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -195,7 +196,8 @@ def test_the_decisions_of_a_partition_are_one_record_with_the_key_of_its_first_s
 )
 def test_decisions_with_a_malformed_identifier_are_unreadable(wrong: dict[str, Any]) -> None:
     given = {"ORDER": "o", "SUNSET": "2027-06-30T00:00:00Z", "KAFKA": "k:1", "CLICKHOUSE": "clickhouse://c"}
-    (_, read, _), *_ = projections(load({f"NINEZERO_{name}": value for name, value in given.items()}))
+    loaded = load({f"NINEZERO_{name}": value for name, value in given.items()})
+    (_, read, _), *_ = projections(loaded, default_policies(loaded))
     good: dict[str, Any] = {"numbers": [0], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
     for change, accepted in (({}, True), (wrong, False)):
         fields = {"sites": ["s"], **good, **change}

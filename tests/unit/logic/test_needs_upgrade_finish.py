@@ -37,6 +37,7 @@ from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import DEAD_LETTERS
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 from tests.case_events import quarantine_event
+from tests.support import default_policies
 
 NOW = datetime(2026, 1, 10, tzinfo=UTC)
 
@@ -120,8 +121,9 @@ def test_a_case_event_that_the_ledger_cannot_hold_is_dead_lettered(monkeypatch: 
         for event, record in zip(events, records, strict=True)
     ]
     given: Any = SimpleNamespace(timezone="Asia/Shanghai", replay=False, topic=str)
-    monitor = CaseMonitor(given, None, quarantine_kind(14), None)  # type: ignore[arg-type]  # nothing is written with it
-    changes = monitor._apply(PartitionCases(quarantine_kind(14), Days("Asia/Shanghai")), accepted, chunk)
+    kind = quarantine_kind(14, default_policies())
+    monitor = CaseMonitor(given, None, kind, None)  # type: ignore[arg-type]  # nothing is written with it
+    changes = monitor._apply(PartitionCases(kind, Days("Asia/Shanghai")), accepted, chunk)
     letters = [decoder(DeadLetter).decode(one.value) for one in changes.messages if one.topic is DEAD_LETTERS]
     assert [(one.topic, one.partition, one.offset, one.reason) for one in letters] == [
         ("quarantine-events", 3, 11, "needs_upgrade_finish")

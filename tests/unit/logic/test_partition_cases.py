@@ -19,6 +19,7 @@ from ninezero.agents.cases.partition_cases import Changes, PartitionCases
 from ninezero.agents.logic.days import Days
 from tests import case_oracle
 from tests.case_events import facts, followup_event, quarantine_event
+from tests.support import default_policies
 
 START = datetime(2020, 3, 26, 23, tzinfo=UTC)
 """Midnight in Berlin, three days before its clocks are put forward."""
@@ -27,7 +28,10 @@ LAST = START + timedelta(days=9)
 TICK = timedelta(minutes=20)
 GRACE = timedelta(minutes=10)
 """Time after a slot or day within which its report may still arrive."""
-KINDS = {"quarantine": quarantine_kind(case_oracle.TERM_DAYS), "followup": follow_up_kind(case_oracle.TERM_DAYS)}
+KINDS = {
+    "quarantine": quarantine_kind(case_oracle.TERM_DAYS, default_policies()),
+    "followup": follow_up_kind(case_oracle.TERM_DAYS),
+}
 ORACLES = {"quarantine": case_oracle.quarantine_alerts, "followup": case_oracle.followup_alerts}
 
 MINUTES = st.one_of(

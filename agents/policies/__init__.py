@@ -1,0 +1,1 @@
+"""The policies as a worker knows them: which one holds at each time."""
