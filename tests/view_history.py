@@ -384,14 +384,16 @@ def _decisions(events: list[Event]) -> Message:
             body.get("kind") or body["mode"], body.get("direction", "in"), body.get("stage", ""), len(body.get("people", "1")),
             decided, event.late, tuple(sorted(r.rule for r in event.reasons)),
         )  # fmt: skip
-        group = groups.setdefault(common, DecisionGroup(*common[:6], list(common[6]), [], [], [], [], []))
+        group = groups.setdefault(common, DecisionGroup(*common[:6], list(common[6]), [], [], [], [], [], []))
         group.sites.append(sites.index(event.place))
         group.device_ids.append(body["device_id"])
         group.seqs.append(body["seq"])
         group.observed_ms.append(event.observed_ms)
         group.digests.append(crc32(event.value))
     at_ms = max(event.at_ms for event in events)
-    record = Decisions(table=1, decided_ms=at_ms, watchlist_version=1, sites=sites, decisions=list(groups.values()))
+    record = Decisions(
+        policy="default@1", shadows=[], decided_ms=at_ms, watchlist_version=1, sites=sites, decisions=list(groups.values())
+    )  # fmt: skip
     for event in events:
         event.first_ms = at_ms
     return Message(DECISIONS, at_ms, encode(record), tuple(events))

@@ -17,6 +17,7 @@ SCALARS: Mapping[str, tuple[Any, str]] = {
         scalars.Identifier,
         "name of a device, site, authority, list, batch or person; no phone number fits",
     ),
+    "policy": (scalars.PolicyLabel, "name and version of a policy"),
     "token": (scalars.Token, "pseudonym of an identity: the key id and 32 hexadecimal digits"),
     "case number": (scalars.CaseId, "random number of a case"),
     "division": (scalars.Division, "division code by GB/T 2260"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from ninezero.agents.logic.policy.policy import DEFAULT, TABLE_VERSION
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
 from ninezero.agents.reference import markdown
 
@@ -13,7 +13,7 @@ def page() -> str:
     """Returns `docs/reference/rules.md`."""
     return markdown.page(
         "Rules",
-        f"Version {TABLE_VERSION} of the policy table. Each rule that applies to a person or to the plate is a reason of the alert. The"
+        f"The policy `{DEFAULT.label}`, which holds unless another one is active. Each rule that applies to a person or to the plate is a reason of the alert. The"
         " outcome of a passage or arrival is the most severe outcome of its reasons, or `clear` without any. From most to least severe:"
         f" {', '.join(markdown.code(outcome) for outcome in OUTCOMES)}.",
         "A person who leaves the district or states no origin needs no pass. A pass is an entry of the"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ninezero.agents.logic.policy.decision import Decision, RuleHit, alert_id
-from ninezero.agents.logic.policy.policy import TABLE_VERSION
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.schemas.events import Alert, MatchedEntry, Reason
 
 
@@ -22,7 +22,7 @@ def build_alert(event: Any, decision: Decision, late: bool, decided_at: datetime
     """
     return Alert(
         alert_id=alert_id(event.device_id, event.seq, decision.hits),
-        table=TABLE_VERSION,
+        policy=DEFAULT.label,
         site_id=event.site_id,
         device_id=event.device_id,
         seq=event.seq,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from ninezero.agents.logic.policy.policy import TABLE_VERSION
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.logic.policy.verdicts import Verdict
 from ninezero.agents.screening.output_records import encode_within_limit
 from ninezero.schemas import formats
@@ -74,7 +74,7 @@ class PartitionDecisions:
             for first in range(0, len(rows), GROUP_EVENTS)
         ]
         if decided:
-            make = partial(Decisions, TABLE_VERSION, decided_ms, watchlist_version, self.sites)
+            make = partial(Decisions, DEFAULT.label, [], decided_ms, watchlist_version, self.sites)
             for value in encode_within_limit(formats.DECISIONS.encode, make, decided):
                 yield OutgoingRecord(topics.DECISIONS, self.sites[0].encode(), value, formats.DECISIONS.headers)
 
@@ -90,6 +90,7 @@ def _group(group: Group, rows: list[EventRow]) -> DecisionGroup:
         outcome=verdict.outcome,
         late=late,
         reasons=list(verdict.rules),
+        shadow_outcomes=[],
         sites=sites,
         device_ids=device_ids,
         seqs=seqs,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ninezero.schemas.events.base import decoder
+from ninezero.schemas.events.base import PolicyLabel, decoder
 
 Matched = Literal["id", "passport", "pass", "phone", "plate"]
 CareRule = Literal[
@@ -39,7 +39,7 @@ class Alert(Struct):
     """Tells health staff about an event whose outcome is not `clear`, with the reasons."""
 
     alert_id: str
-    table: int
+    policy: PolicyLabel
     site_id: str
     device_id: str
     seq: int

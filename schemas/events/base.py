@@ -21,6 +21,8 @@ MAX_VALUE_BYTES = 1 << 20
 Identifier = Annotated[str, Meta(pattern=r"\A(?!.*[0-9]{11})[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
 IDENTIFIER_FORM = "letters A to Z and a to z, digits, '.', '_' and '-', at most 64, the first a letter or digit, no eleven digits in a row"
 """The form of an identifier, for messages and help texts."""
+PolicyLabel = Annotated[str, Meta(pattern=r"\A(?!.*[0-9]{11})[A-Za-z0-9][A-Za-z0-9._-]{0,63}@[1-9][0-9]{0,9}\Z")]
+"""A policy, as `NAME@VERSION`."""
 PSEUDONYM_PATTERN = r"\A[A-Za-z0-9]{1,16}\.[0-9a-f]{32}\Z"
 Token = Annotated[str, Meta(pattern=PSEUDONYM_PATTERN)]
 CaseId = Annotated[str, Meta(pattern=r"\Ac\.[0-9a-f]{32}\Z")]

@@ -215,7 +215,7 @@ def alerts_of(records: list[Record]) -> dict[Identity, list[dict[str, Any]]]:
 
 def _alert_content(alert: dict[str, Any]) -> tuple[Any, ...]:
     reasons = [(r["person"], r["rule"], tuple(_entry(e) for e in r["entries"])) for r in alert["reasons"]]
-    return alert["table"], alert["site_id"], _instant(alert["observed_at"]), alert["outcome"], tuple(reasons)
+    return alert["policy"], alert["site_id"], _instant(alert["observed_at"]), alert["outcome"], tuple(reasons)
 
 
 # --- comparing with the oracle ----------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def check_alerts(expected: Expected, records: list[Record], sent: Counter[Identi
         if event.outcome != "clear":
             reasons = tuple((r.person, r.rule, r.entries) for r in event.reasons)
             observed_at = _instant(event.event["observed_at"])
-            wanted[who] = (1, event.site_id, observed_at, event.outcome, reasons)
+            wanted[who] = ("default@1", event.site_id, observed_at, event.outcome, reasons)
     found: dict[Any, Any] = {}
     lines = []
     of_alert: dict[str, Identity] = {}

@@ -47,13 +47,13 @@ def records(events: int, size: int) -> Iterator[OutgoingRecord]:
         shares = {"clear": [n for n in seqs if n % 10], "hold": [n for n in seqs if n % 10 == 0]}
         groups = [
             DecisionGroup(
-                "vehicle", "in", "", 1, outcome, False, [] if outcome == "clear" else ["fever_unconfirmed"],
+                "vehicle", "in", "", 1, outcome, False, [] if outcome == "clear" else ["fever_unconfirmed"], [],
                 [n % SITES for n in some], [f"device-{n % DEVICES}" for n in some], [n // DEVICES for n in some],
                 [at_ms - n % 1000 for n in some], [rng.getrandbits(32) for n in some],
             )
             for outcome, some in shares.items() if some
         ]  # fmt: skip
-        value = formats.DECISIONS.encode(Decisions(1, at_ms, 1, sites, groups))
+        value = formats.DECISIONS.encode(Decisions("default@1", [], at_ms, 1, sites, groups))
         yield OutgoingRecord(topics.DECISIONS, sites[0].encode(), value, formats.DECISIONS.headers)
 
 
@@ -65,7 +65,9 @@ def alerts(count: int) -> Iterator[OutgoingRecord]:
         if n % 50:
             entries = [MatchedEntry("id", "close_contact", "cdc", "contacts", "batch-1", f"batch-1:{n}", now)]
             reasons = [Reason(0, "close_contact", entries), Reason(1, "fever_unconfirmed", [])]
-            alert: Any = Alert(name, 1, site, f"device-{n % DEVICES}", n, now, now, "quarantine", False, 1, reasons)
+            alert: Any = Alert(
+                name, "default@1", site, f"device-{n % DEVICES}", n, now, now, "quarantine", False, 1, reasons
+            )
         else:
             alert = CareAlert(name, "fever", f"c.{name}", site, None, None, now.date(), "am", now)
         yield OutgoingRecord(topics.ALERTS, site.encode(), encode(alert))

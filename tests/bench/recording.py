@@ -52,13 +52,15 @@ def decisions(rng: random.Random, at_ms: int, scans: int, seqs: dict[int, int]) 
             seqs[device] = seqs.get(device, -1) + 1
             ((kind, outcome, reasons, _),) = rng.choices(KINDS, [share for *_, share in KINDS])
             common = (kind, rng.choice(["in", "out"]), "", rng.choice([1, 1, 1, 2]), outcome, False)
-            group = groups.setdefault((*common, *reasons), DecisionGroup(*common, list(reasons), [], [], [], [], []))
+            group = groups.setdefault(
+                (*common, *reasons), DecisionGroup(*common, list(reasons), [], [], [], [], [], [])
+            )
             group.sites.append(sites.setdefault(f"site-{device * SITES // DEVICES:04}", len(sites)))
             group.device_ids.append(f"dev-{device:04}")
             group.seqs.append(seqs[device])
             group.observed_ms.append(at_ms - rng.randrange(1_000))
             group.digests.append(rng.getrandbits(32))
-        found.append(encode(Decisions(1, at_ms, 1, list(sites), list(groups.values()))))
+        found.append(encode(Decisions("default@1", [], at_ms, 1, list(sites), list(groups.values()))))
     return found
 
 

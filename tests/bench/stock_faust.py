@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import faust
 
-from ninezero.agents.logic.policy import policy, reference
+from ninezero.agents.logic.policy import reference
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.schemas import formats
@@ -53,12 +54,12 @@ async def screen(stream: faust.Stream) -> None:
         if decision.hits:
             await alerts.send(key=site, value=encode(build_alert(scan, decision, False, now, replica.version)))
         decided = DecisionGroup(scan.kind, scan.direction, "", len(scan.people), decision.outcome, False, [hit.rule for hit in decision.hits],
-                        [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
+                        [], [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(
             key=site,
             headers=dict(formats.DECISIONS.headers),
             value=encode(
-                Decisions(policy.TABLE_VERSION, int(time.time() * 1000), replica.version, [scan.site_id], [decided])
+                Decisions(DEFAULT.label, [], int(time.time() * 1000), replica.version, [scan.site_id], [decided])
             ),
         )
 

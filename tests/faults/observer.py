@@ -241,7 +241,7 @@ class Observer:
                 if first[0] != outcome:
                     self.different.append((device, seq))
         elif topic == DECISIONS:
-            events = [event for group in value["decisions"] for event in zip(group[8], group[9], strict=True)]
+            events = [event for group in value["decisions"] for event in zip(group[9], group[10], strict=True)]
             self.decided.update(events)
             self.decisions[place].append((record.offset, events))
         elif topic == TRANSFERS:

@@ -57,12 +57,12 @@ def _rule(folder: Path) -> None:
 
 
 def _format(folder: Path) -> None:
-    """Decisions state the name of the policy instead of the number of its table: decisions/2."""
+    """Decisions state the release that made them: decisions/2."""
     events = "schemas/events/decisions.py"
-    change(folder, events, ("    table: int\n    decided_ms: Millis\n", "    policy: str\n    decided_ms: Millis\n"))
+    change(folder, events, ("    decided_ms: Millis\n", "    release: str\n    decided_ms: Millis\n"))
     with (folder / events).open("a") as file:
         file.write(
-            "\n\nclass DecisionsV1(Struct, gc=False):\n    table: int\n    decided_ms: Millis\n    watchlist_version: int\n"
+            "\n\nclass DecisionsV1(Struct, gc=False):\n    policy: PolicyLabel\n    shadows: list[PolicyLabel]\n    decided_ms: Millis\n    watchlist_version: int\n"
             "    sites: list[str]\n    decisions: list[DecisionGroup]\n"
         )
     change(
@@ -74,14 +74,14 @@ def _format(folder: Path) -> None:
             '    "decisions",\n'
             "    Version(1, DecisionsV1, _check_decisions),\n"
             "    Version(2, Decisions, _check_decisions,\n"
-            '            lambda old: Decisions(f"table-{old.table}", old.decided_ms, old.watchlist_version, old.sites, old.decisions),\n'
-            "            lambda new: DecisionsV1(int(new.policy.partition('-')[2]), new.decided_ms, new.watchlist_version, new.sites, new.decisions)),\n"
+            '            lambda old: Decisions(old.policy, old.shadows, "0", old.decided_ms, old.watchlist_version, old.sites, old.decisions),\n'
+            "            lambda new: DecisionsV1(new.policy, new.shadows, new.decided_ms, new.watchlist_version, new.sites, new.decisions)),\n"
             ")\n",
         ),
     )  # fmt: skip
     change(
         folder, "agents/screening/decision_groups.py",
-        ("partial(Decisions, TABLE_VERSION,", 'partial(Decisions, f"table-{TABLE_VERSION}",'),
+        ("partial(Decisions, DEFAULT.label, [],", 'partial(Decisions, DEFAULT.label, [], "9",'),
     )  # fmt: skip
 
 

@@ -12,9 +12,6 @@ from ninezero.agents.logic.policy.conditions import Bound
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES, Rule
 from ninezero.schemas.policies import HOME_OF_SITE, PolicyRecord, label
 
-TABLE_VERSION = 1
-"""Version of the policy table, as alerts and decisions state it."""
-
 FEVER_C = (36.0, 39.0)
 """The lowest and the highest threshold of fever that a policy may state, in °C."""
 PLAUSIBLE_MIN_C, PLAUSIBLE_MAX_C = (25.0, 35.0), (42.0, 50.0)

@@ -26,8 +26,8 @@ from tests.support import System, wait_for
 def decisions(seq: int) -> bytes:
     """Returns a decisions record about one scan."""
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
-    group = DecisionGroup("vehicle", "in", "", 1, "clear", False, [], [0], ["gate-a"], [seq], [now_ms], [seq])
-    return encode(Decisions(1, now_ms, 1, ["road-0"], [group]))
+    group = DecisionGroup("vehicle", "in", "", 1, "clear", False, [], [], [0], ["gate-a"], [seq], [now_ms], [seq])
+    return encode(Decisions("default@1", [], now_ms, 1, ["road-0"], [group]))
 
 
 def committed(system: System) -> int:

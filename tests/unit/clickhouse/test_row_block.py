@@ -71,9 +71,21 @@ def test_a_decisions_record_becomes_one_row_per_event_grouped_by_day(
     sites, devices, seqs, after, digests = map(list, zip(*events, strict=True))
     times = [start + ms for ms in after]
     group = DecisionGroup(
-        "vehicle", "in", "", 2, "hold", True, ["fever"], list(map("st".index, sites)), devices, seqs, times, digests
+        "vehicle",
+        "in",
+        "",
+        2,
+        "hold",
+        True,
+        ["fever"],
+        ["refer"],
+        list(map("st".index, sites)),
+        devices,
+        seqs,
+        times,
+        digests,
     )
-    decisions = split_by_day(Decisions(1, 7, 1, ["s", "t"], [group]), day_of)
+    decisions = split_by_day(Decisions("p@2", ["q@1"], 7, 1, ["s", "t"], [group]), day_of)
     minutes = [ms // 60_000 * 60 for ms in times]
     rows = zip(map(day_of, minutes), minutes, sites, devices, seqs, digests, strict=True)
     expected = sorted(rows, key=lambda row: row[0])

@@ -172,7 +172,7 @@ def test_only_alerts_about_cases_and_transfers_are_counted() -> None:
     ]
     transfer = care_alert(case_id=None, transfer_id="t1", rule="not_delivered")
     assert [row[1:4] for row in recorded(transfer, ENDS)] == [("not_delivered", "q1", "")]
-    screened = Alert("b" * 32, 1, "s", "d", 1, ENDS, ENDS, "refer", False, 1, [])
+    screened = Alert("b" * 32, "default@1", "s", "d", 1, ENDS, ENDS, "refer", False, 1, [])
     assert recorded(encode(screened), ENDS) == recorded(encode(Correction("b" * 32, "s", ENDS, "mistake")), ENDS) == []
 
 

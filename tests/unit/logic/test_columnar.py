@@ -185,7 +185,7 @@ def test_the_decisions_of_a_partition_are_one_record_with_the_key_of_its_first_s
     assert [(key, one["sites"]) for key, one in found] == [(b"s0", ["s0", "s1", "s2"]), (b"s3", ["s3", "s4", "s5"])]
     for _, one in found:
         events = [
-            (one["sites"][n], seq) for group in one["decisions"] for n, seq in zip(group[7], group[9], strict=True)
+            (one["sites"][n], seq) for group in one["decisions"] for n, seq in zip(group[8], group[10], strict=True)
         ]
         assert all(site == f"s{seq % 3 + seq // 45 * 3}" for site, seq in events) and len(events) == 45
 
@@ -201,9 +201,16 @@ def test_decisions_with_a_malformed_identifier_are_unreadable(wrong: dict[str, A
     good: dict[str, Any] = {"numbers": [0], "device_ids": ["d"], "seqs": [1], "observed_ms": [1], "digests": [1]}
     for change, accepted in (({}, True), (wrong, False)):
         fields = {"sites": ["s"], **good, **change}
-        group = ["vehicle", "in", "", 1, "clear", False, [], *(fields[name] for name in good)]
+        group = ["vehicle", "in", "", 1, "clear", False, [], [], *(fields[name] for name in good)]
         value = encode(
-            {"table": 1, "decided_ms": 1, "watchlist_version": 1, "sites": fields["sites"], "decisions": [group]}
+            {
+                "policy": "default@1",
+                "shadows": [],
+                "decided_ms": 1,
+                "watchlist_version": 1,
+                "sites": fields["sites"],
+                "decisions": [group],
+            }
         )
         record = SimpleNamespace(key=b"s", value=value, offset=7, headers=DECISIONS.format.headers)
         if accepted:
@@ -256,8 +263,8 @@ def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
         for one in record["outcomes"]
     ]
     alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in found["screening-alerts"])
-    events = sorted((*map(str, group[:7]), record["sites"][n], *one) for _, record in found["screening-decisions"]
-                    for group in record["decisions"] for n, *one in zip(*group[7:], strict=True))  # fmt: skip
+    events = sorted((*map(str, group[:8]), record["sites"][n], *one) for _, record in found["screening-decisions"]
+                    for group in record["decisions"] for n, *one in zip(*group[8:], strict=True))  # fmt: skip
     return outcomes, alerts, events, len(found["dead-letters"])
 
 

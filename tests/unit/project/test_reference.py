@@ -103,7 +103,19 @@ def test_messages_that_the_pipeline_sends_match_their_schema(document: Any) -> N
     entry = MatchedEntry("id", "close_contact", "cdc", "contacts", "b", "b:1", now)
     for sent in (
         Outcomes("road-01", now, 7, [("road-01-a", 0, "clear", []), ("road-01-a", 1, "hold", [0])]),
-        Alert("a", 1, "road-01", "road-01-a", 1, now, now, "hold", False, 7, [Reason(None, "weak_match", [entry])]),
+        Alert(
+            "a",
+            "default@1",
+            "road-01",
+            "road-01-a",
+            1,
+            now,
+            now,
+            "hold",
+            False,
+            7,
+            [Reason(None, "weak_match", [entry])],
+        ),
     ):
         assert validator(document, type(sent).__name__).is_valid(json.loads(encode(sent)))
     assert not validator(document, "Outcomes").is_valid({"site_id": "road-01", "outcomes": [["road-01-a", 0]]})
