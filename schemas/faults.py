@@ -52,8 +52,6 @@ def describe(kind: Any, error: Exception) -> str:
         return f"it is not JSON{where}" if "JSON" in message or at is None or at[1] else f"it is not TOML{where}"
     text, _, path = message.rpartition("`$")
     schema, place = _walk(_schema(kind), path.rstrip("`") if text.endswith((" - at ", " - at `key` in ")) else "")
-    if text.endswith("`key` in ") and "propertyNames" in schema:
-        schema, place = {"type": "string"} | schema["propertyNames"], f"{place}, a name in it"
     members = schema.get("properties", {})
     if found := re.match(r"Object missing required field `(\w+)`", message):
         return f"{'.'.join(filter(None, [place, found[1] if found[1] in members else '']))}: missing"
@@ -62,6 +60,8 @@ def describe(kind: Any, error: Exception) -> str:
         close = get_close_matches(found[1].lower(), members, n=1)
         hint = f"; did you mean {close[0]}?" if close else f"; the fields are {', '.join(members)}" if members else ""
         return f"{at_place}unknown field{hint}"
+    if text.endswith("`key` in ") and "propertyNames" in schema:
+        schema, at_place = {"type": "string"} | schema["propertyNames"], f"{place}, a name in it: "
     got = re.search(r", got `(\w+)`", message)
     other = f", not {_TYPES[got[1]]}" if got and got[1] in _TYPES else ""
     return f"{at_place}expected {form(schema)}{other}"

@@ -317,3 +317,24 @@ def test_a_rule_whose_outcome_is_clear_does_not_apply() -> None:
             seen.update(hit.rule for hit in hits[1:])
             assert hits[0] == "refer" or all(hit.rule != "fever_unconfirmed" for hit in hits[1:])
     assert not seen["outside_province_without_pass"] and seen["fever_unconfirmed"] > 20
+
+
+def test_both_evaluators_exempt_the_origins_of_their_policy() -> None:
+    index, rules = watchlist(), Counter[str]()
+    for exempt, origin, expected in [
+        ((), "370102", "outside_district_without_pass"), (("3702", "11"), "370102", "outside_district_without_pass"),
+        (("37",), "370102", ""), (("3701",), "370102", ""), (("370102", "HK"), "370102", ""),
+        (("37", "MO"), "HK", "outside_province_without_pass"), (("HK",), "HK", ""), (("11",), "110101", ""),
+    ]:  # fmt: skip
+        policy = Policy(exempt_origins=exempt)
+        passage = event(random.Random(1), 0, ()) | {
+            "direction": "in",
+            "plate": None,
+            "people": [person({"origin": origin})],
+        }
+        value = json.dumps(passage).encode()
+        hits = by_reference(value, index, False, policy)
+        assert [hit.rule for hit in hits[1:]] == ([expected] if expected else [])
+        assert by_columns(Sample([value], False, [hits]), index, Evaluator(policy, PASSAGES)) == [hits]
+        rules[expected] += 1
+    assert rules == {"": 5, "outside_district_without_pass": 2, "outside_province_without_pass": 1}

@@ -25,6 +25,8 @@ from ninezero.schemas.formats import (
     golden,
     stated_format,
 )
+from ninezero.schemas.formats.format import KindByKey
+from ninezero.schemas.policies import PolicyRecord, PolicyUse, parse_key, policy_key, use_key
 from ninezero.streams.kafka.worker_identity import WorkerIdentity
 
 
@@ -198,6 +200,33 @@ def test_a_key_that_is_not_that_of_its_record_is_an_error() -> None:
             for wrong in (b"", b"\xff", key + b"1"):
                 with pytest.raises(ValueError):
                     form.decode(form.headers, wrong, value)
+
+
+def test_the_key_of_a_policy_tells_the_type_of_its_value() -> None:
+    policy, use = ((golden.FOLDER / "policies/1" / name).read_text() for name in ("policy.json", "active.json"))
+    values = {name: json.loads(text)["value"].encode() for name, text in {"policy": policy, "use": use}.items()}
+    headers = formats.POLICIES.headers
+    assert isinstance(formats.POLICIES.decode(headers, b"winter|3", values["policy"]), PolicyRecord)
+    assert isinstance(formats.POLICIES.decode(headers, b"winter|3|use", values["use"]), PolicyUse)
+    for key, value in [
+        (b"winter|3", values["use"]), (b"winter|3|use", values["policy"]), (b"winter|4", values["policy"]), (b"spring|3", values["policy"]),
+        (b"winter|03", values["policy"]), (b"winter|3|use|", values["use"]), (b"winter|0|use", values["use"]), (b"|3|use", values["use"]),
+        (b"winter|2147483648|use", values["use"]), (b"winter|3\n", values["policy"]), (b"winter|3|USE", values["use"]), (b"13800138000|3|use", values["use"]),
+        ("\u51ac|3|use".encode(), values["use"]), (b"\xff|3|use", values["use"]), (b"winter|+3|use", values["use"]), (b"winter", values["use"]),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError):
+            formats.POLICIES.decode(headers, key, value)
+    for key in (policy_key("a", 1), use_key("A.b-c_d", 2**31 - 1)):
+        parsed = parse_key(key)
+        assert (use_key if parsed.use else policy_key)(parsed.policy, parsed.version) == key
+
+
+def test_a_type_that_depends_on_the_key_is_described_with_each_of_its_types() -> None:
+    by_key = KindByKey((Old, New), lambda key: New if key == b"new" else Old)
+    one = Format("invented", Version(1, by_key))
+    assert golden.describe(by_key) == {"by key": [golden.describe(Old), golden.describe(New)]}
+    assert one.decode(one.headers, b"new", encode(New("a", 5))) == New("a", 5)
+    assert one.decode(one.headers, b"old", encode(Old("a", 5))) == Old("a", 5)
 
 
 def test_a_client_id_states_the_release_and_the_formats_of_a_worker() -> None:

@@ -23,3 +23,13 @@ def test_topics_have_the_retention_of_the_contract() -> None:
     assert hours["watchlist"] is None and topics.WATCHLIST.partitions == 1
     for topic in topics.ALL:
         assert topic.config()["message.timestamp.type"] == "LogAppendTime"
+
+
+def test_the_broker_removes_no_record_of_the_policies() -> None:
+    config = topics.POLICIES.config()
+    assert config["cleanup.policy"] == "compact" and config["min.compaction.lag.ms"] == str(2**63 - 1)
+    assert int(config["max.compaction.lag.ms"]) >= int(config["min.compaction.lag.ms"]), (
+        "the broker rejects it otherwise"
+    )
+    assert topics.POLICIES.partitions == 1
+    assert [topic for topic in topics.ALL if topic.every_record] == [topics.POLICIES]

@@ -16,6 +16,7 @@ from ninezero.agents.cli.operations.sites import read_sites
 from ninezero.agents.demo import scenario_file
 from ninezero.schemas.events import Scan
 from ninezero.schemas.faults import describe
+from ninezero.schemas.policies import PolicyRecord
 from ninezero.streams.edge.device.passage_fields import fields
 from ninezero.streams.edge.device.travellers import Passage, Traveller
 from ninezero.streams.edge.documents.key_ring import KeyRing
@@ -68,6 +69,55 @@ def test_every_field_of_a_passage_is_in_the_table_with_its_meaning() -> None:
     assert len(names) == len(Passage.__struct_fields__) + len(Traveller.__struct_fields__)
     assert all(one.form and len(one.meaning) > 8 for one in table)
     assert [one.place for one in table if one.required] == ["kind", "people", "people[].role"]
+
+
+POLICY = {"policy": "winter", "version": 3, "author": "anna", "legal_basis": "JN-17", "fever_c": 37, "plausible_c": [30, 45], "max_list_age_s": 300,
+          "outcomes": {"fever": "hold"}, "home": "site", "exempt_origins": ["37", "3701", "370115", "HK"]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"legal_basis": "JN 17"}, "legal_basis: expected an identifier"),
+        ({"policy": "win|ter"}, "policy: expected an identifier"),
+        ({"version": 0}, "version: expected a whole number from 1 to 2,147,483,647"),
+        ({"version": 2**31}, "version: expected a whole number from 1 to 2,147,483,647"),
+        ({"fever_c": None}, "fever_c: expected a number, not null"),
+        ({"fever_c": "37.3"}, "fever_c: expected a number, not text"),
+        ({"fever_c": 10**400}, "fever_c: expected a number"),
+        ({"plausible_c": [30]}, "plausible_c: expected a list of 2 entries"),
+        ({"plausible_c": [30, 40, 45]}, "plausible_c: expected a list of 2 entries"),
+        ({"plausible_c": [30, SECRET]}, "plausible_c[1]: expected a number, not text"),
+        ({"outcomes": {SECRET: "hold"}}, "outcomes, a name in it: expected a name of small letters and '_'"),
+        ({"outcomes": {"fever": SECRET}}, "outcomes[…]: expected a name of small letters and '_'"),
+        ({"outcomes": {"fever": None}}, "outcomes[…]: expected a name of small letters and '_', not null"),
+        ({"outcomes": []}, "outcomes: expected an object, not a list"),
+        ({"home": "Site"}, "home: expected site or a division code of six digits"),
+        ({"home": "3701"}, "home: expected site or a division code of six digits"),
+        ({"exempt_origins": ["11", "370"]}, "exempt_origins[1]: expected the first 2, 4 or all 6 digits of a division code, or a country"),
+        ({"exempt_origins": ["hk"]}, "exempt_origins[0]: expected the first 2, 4 or all 6 digits of a division code, or a country code of"),
+        ({"exempt_origins": None}, "exempt_origins: expected a list, at most 4,096 entries, not null"),
+        ({"fever": 37.3}, "unknown field; did you mean fever_c?"),
+        ({f"{SECRET}` - at `key` in `$.outcomes": 1}, "outcomes: unknown field"),
+    ],
+)  # fmt: skip
+def test_a_wrong_policy_is_described_by_its_field(change: dict[str, object], fault: str) -> None:
+    with pytest.raises(msgspec.MsgspecError) as error:
+        msgspec.json.decode(json.dumps(POLICY | change), type=PolicyRecord)
+    found = describe(PolicyRecord, error.value)
+    assert found.startswith(fault) and SECRET not in found and "\n" not in found
+
+
+def test_every_field_of_a_policy_is_required_and_the_last_of_two_equal_names_counts() -> None:
+    assert msgspec.json.decode(json.dumps(POLICY), type=PolicyRecord).fever_c == 37.0
+    for field in POLICY:
+        with pytest.raises(msgspec.ValidationError) as error:
+            msgspec.json.decode(
+                json.dumps({name: value for name, value in POLICY.items() if name != field}), type=PolicyRecord
+            )
+        assert describe(PolicyRecord, error.value) == f"{field}: missing"
+    twice = json.dumps(POLICY).replace('{"fever": "hold"}', '{"fever": "hold", "fever": "refer"}')
+    assert msgspec.json.decode(twice, type=PolicyRecord).outcomes == {"fever": "refer"}
 
 
 @pytest.mark.parametrize(
