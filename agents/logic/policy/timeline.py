@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ninezero.agents.logic.policy.policy import Policy, faults_of, policy_of, unknown_to_this_release
 from ninezero.schemas.policies import PoliciesRecord, PolicyKey, PolicyRecord, PolicyUse, parse_key
-from ninezero.schemas.times import unix_micros
+from ninezero.schemas.times import NO_START_US, unix_micros
 
 NOTICE_SECONDS = 60
 """What is active is changed at least this long before the change takes effect, so that every worker knows it by then."""
@@ -212,7 +212,7 @@ class Timeline:
         Workers may have decided about events of that time before they read it. The outcome of a shadow decides nothing.
         """
         if self._replay:
-            return 0
+            return NO_START_US
         return written_us + _NOTICE_US if status == "active" else written_us
 
     def _put(self, label: str, use: Use, number: int | None) -> None:

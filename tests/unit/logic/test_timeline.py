@@ -199,8 +199,29 @@ def test_a_use_that_has_not_begun_can_be_changed_or_cancelled() -> None:
     assert fold.timeline.uses[0].approved_by == "cora"
     assert fold.use(shadow(NOW + DAY)) is None and fold.shadows(NOW + DAY) == ["winter@1"]
     assert fold.use(active(NOW + DAY)) is None and fold.shadows(NOW + DAY) == []
-    assert fold.use(active(NOW + DAY, NOW), at=NOW + DAY - MINUTE / 2) is None  # in the last minute, too
+    assert fold.use(active(NOW + DAY, NOW), at=NOW + DAY - MINUTE) is None
     assert fold.timeline.intervals == [InForce(DEFAULT)]
+
+
+def test_a_use_that_begins_within_a_minute_is_neither_moved_nor_cancelled() -> None:
+    fold, late = Fold(policy()), NOW + DAY - MINUTE / 2
+    assert fold.use(active(NOW + DAY)) is None
+    assert fold.use(active(NOW + 2 * DAY), at=late) == "too_soon" == fold.use(shadow(NOW + 2 * DAY), at=late)
+    assert fold.use(active(NOW + DAY, NOW), at=late) is None  # the earliest end: a minute after it was written
+    assert [fold.active(NOW + DAY + n * MINUTE / 2) for n in (-1, 0, 1)] == ["default@1", "winter@1", "default@1"]
+    fold = Fold(policy(), replay=True)
+    assert fold.use(active(NOW + DAY)) is None and fold.use(active(NOW + DAY, NOW), at=late) is None
+    assert fold.timeline.intervals == [InForce(DEFAULT)]
+
+
+def test_an_end_within_a_minute_is_not_changed_any_more() -> None:
+    fold = Fold(policy())
+    end = NOW + DAY
+    assert fold.use(active(NOW + MINUTE, end)) is None
+    for other in (None, end + DAY, NOW):
+        assert fold.use(active(NOW + MINUTE, other), at=end - MINUTE / 2) == "too_soon"
+    assert fold.use(active(NOW + MINUTE, end), at=end - MINUTE / 2) is None and fold.active(end) == "default@1"
+    assert fold.use(active(NOW + MINUTE, end + DAY), at=end - MINUTE) is None and fold.active(end) == "winter@1"
 
 
 def test_only_the_end_of_a_use_that_has_begun_can_be_changed() -> None:
@@ -215,12 +236,16 @@ def test_only_the_end_of_a_use_that_has_begun_can_be_changed() -> None:
     assert fold.use(active(start), at=start + 2 * DAY - MINUTE) is None and fold.active(start + 3 * DAY) == "winter@1"
 
 
-def test_an_end_in_the_past_takes_effect_when_it_was_written() -> None:
+def test_an_end_takes_effect_a_minute_after_it_was_written_at_the_earliest_and_that_of_a_shadow_immediately() -> None:
     fold = Fold(policy())
     start, written = NOW + MINUTE, NOW + DAY
     assert fold.use(active(start)) is None
     assert fold.use(active(start, start), at=written) is None
-    assert fold.active(written - timedelta(milliseconds=1)) == "winter@1" and fold.active(written) == "default@1"
+    end = written + MINUTE
+    assert fold.active(end - timedelta(milliseconds=1)) == "winter@1" and fold.active(end) == "default@1"
+    fold = Fold(policy())
+    assert fold.use(shadow(start)) is None and fold.use(shadow(start, start), at=written) is None
+    assert fold.shadows(written - timedelta(milliseconds=1)) == ["winter@1"] and fold.shadows(written) == []
     fold = Fold(policy(), replay=True)
     assert fold.use(active(start)) is None and fold.use(active(start, start + MINUTE), at=written) is None
     assert fold.active(start) == "winter@1" and fold.active(start + MINUTE) == "default@1"
@@ -328,9 +353,9 @@ class Model:
             if found and not ended(found[-1], at):
                 previous = found.pop()
                 if previous[:2] == stated[:2]:
-                    end = stated.end
-                    if end is not None and end < at and not self.replay:
-                        end = at
+                    end, soonest = stated.end, at + notice(previous.status)
+                    if end != previous.end and end is not None and not self.replay and previous.start < soonest:
+                        end = max(end, soonest)
                     stated = Interval(previous.status, previous.start, end, previous.approved_by)
             found.append(stated)
         return found
@@ -352,10 +377,15 @@ class Model:
         if record is not None and record.author == use.approved_by:
             return "self_approved"
         pending = [one for one in self.intervals(of)[-1:] if not ended(one, at)]
-        if any((one.status, one.start) == (use.status, use.effective_from) for one in pending):
-            return None
-        if any(one.start <= at for one in pending):
-            return "interval_begun"
+        for one in pending:
+            fixed_before = datetime.min.replace(tzinfo=UTC) if self.replay else at + notice(one.status)
+            if (one.status, one.start) == (use.status, use.effective_from):
+                fixed = one.end is not None and one.end < fixed_before and one.end != use.effective_to
+                return "too_soon" if fixed else None
+            if one.start <= at:
+                return "interval_begun"
+            if one.start < fixed_before:
+                return "too_soon"
         if use.status == "shadow":
             return None
         if use.effective_from - at < timedelta(seconds=60) and not self.replay:
@@ -373,6 +403,10 @@ class Model:
     def is_new(self, of: str) -> bool:
         record = self.first(of)
         return record is not None and record.outcomes == NEW_RULE
+
+
+def notice(status: str) -> timedelta:
+    return timedelta(seconds=60 if status == "active" else 0)
 
 
 def wrong(record: PolicyRecord) -> bool:
@@ -481,7 +515,8 @@ class Histories(RuleBasedStateMachine):
             changed = bool(before) and len(after) == len(before)
             SEEN["a use was changed before it began"] += changed and before[-1].start > self.now
             SEEN["a use that had begun got another end"] += changed and before[-1] != after[-1] and before[-1].start <= self.now  # fmt: skip
-            SEEN["an end in the past became the time of its record"] += changed and use.effective_to != after[-1].end
+            SEEN["what begins within a minute was ended"] += changed and self.now < before[-1].start < self.now + notice(before[-1].status) and before[-1] != after[-1]  # fmt: skip
+            SEEN["an end that came too early was moved"] += changed and use.effective_to != after[-1].end
             SEEN["a shadow became active"] += len(after) > len(before) > 0 and [one.status for one in after[-2:]] == ["shadow", "active"]  # fmt: skip
             SEEN["replay: active without notice"] += self.model.replay and use.status == "active" and use.effective_from < self.now  # fmt: skip
         self.apply(use_key(*key), use, expected)
@@ -555,7 +590,7 @@ def count_overlaps(model: Model) -> None:
 
 
 KINDS = {
-    "accepted", "a use was changed before it began", "a use that had begun got another end", "an end in the past became the time of its record",
+    "accepted", "what begins within a minute was ended", "a use was changed before it began", "a use that had begun got another end", "an end that came too early was moved",
     "a shadow became active", "replay: active without notice", "two active policies", "two shadows", "a shadow beside an active policy",
     "a shadow of the active policy itself", "the default after the end of a policy", "an earlier policy after the end of a later one",
     "an active policy of a newer release", "a shadow of a newer release", "an empty interval", *get_args(Reason),
