@@ -76,7 +76,9 @@ build_info = Gauge(
     "ninezero_build_info", "1, with the release of the role and the formats that it reads", ["version", "formats"]
 )
 policy_info = Gauge(
-    "ninezero_policy_info", "1, with the policy that is in force as this process knows it", ["policy", "version"]
+    "ninezero_policy_info",
+    "1, with the policy that is in force; absent while the process does not know it or cannot apply it",
+    ["policy", "version"],
 )
 sunset = Gauge("ninezero_sunset_seconds", "Time until the end of the emergency order; negative after it")
 

@@ -163,7 +163,7 @@ class Policies:
             log.warning("a record of the topic %s has no effect: %s", POLICIES.name, one.sentence)
 
     async def _check_regularly(self) -> None:
-        await self._topic.wait_until_current(math.inf)
+        await self._topic.wait_until_read()
         while True:
             self._check()
             await asyncio.sleep(CHECK_SECONDS)
@@ -185,11 +185,13 @@ class Policies:
             if self._reason is None:
                 log.info("the policy in force is known again")
             else:
-                log.warning("no event of this moment is decided: %s", self._reason)
-        if (in_force := self.at(_now_ms())) != self._in_force:
-            self._in_force = in_force
-            metrics.policy_info.clear()
+                log.warning("not ready: %s", self._reason)
+        in_force = self.at(_now_ms())
+        metrics.policy_info.clear()
+        if self._reason is None:
             metrics.policy_info.labels(in_force.active.name, str(in_force.active.version)).set(1)
+        if in_force != self._in_force:
+            self._in_force = in_force
             shadows = "".join(f", shadow {one.label}" for one in in_force.shadows)
             log.info("the policy %s is in force%s", in_force.active.label, shadows)
 

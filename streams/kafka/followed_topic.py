@@ -149,6 +149,11 @@ class FollowedTopic:
             with contextlib.suppress(KafkaError):  # reading to the end meets the same error
                 await self._fetch(POLL_SECONDS)
 
+    async def wait_until_read(self) -> None:
+        """Waits until the topic was read to its end for the first time."""
+        async with self._completed:
+            await self._completed.wait_for(lambda: self._complete_as_of is not None)
+
     async def wait_until_current(self, seconds: float) -> None:
         """Waits until everything is applied that the topic held at some instant of the last `seconds`. Usually it returns immediately.
 
