@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
-from operator import attrgetter
+from itertools import compress, repeat
+from operator import attrgetter, is_not
 from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import UNSET
 
+from ninezero.agents.logic.policy.rules import CONCERNING
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.groups import CATEGORIES
 from ninezero.agents.logic.watchlist.index import FoundEntries, WatchlistIndex
@@ -50,8 +52,13 @@ class Tokens:
         self.owners_in: dict[Matched, Array | None] = {}
         """The subjects that have a token in a domain; None if all have one."""
         for domain, given in by_domain.items():
-            self.owners_in[domain] = owners = _owners(given)
-            self.texts += given if owners is None else [text for text in given if text is not UNSET]
+            if missing := given.count(UNSET):
+                are_given = b"" if missing == len(given) else bytes(map(is_not, given, repeat(UNSET)))
+                self.owners_in[domain] = np.flatnonzero(np.frombuffer(are_given, bool))
+                self.texts += compress(given, are_given)
+            else:
+                self.owners_in[domain] = None
+                self.texts += given
         owners_in = [np.arange(size) if owners is None else owners for owners in self.owners_in.values()]
         self.owners: Array = np.concatenate(owners_in)
         """The subject of each token."""
@@ -96,11 +103,12 @@ class Subjects:
 
     @cached_property
     def entries(self) -> dict[int, list[FoundEntry]]:
-        """The valid entries of each subject that has some."""
+        """The valid entries of each subject that has some which may be a reason. Most entries that match are passes."""
         entries: dict[int, list[FoundEntry]] = {}
-        positions = self.found.positions
+        concerning = _are_among(CATEGORIES, CONCERNING)[self.found.categories]
+        positions, rows = self.found.positions[concerning], self.found.rows[concerning]
         owners, domains = self.tokens.owners[positions], self.tokens.domains[positions]
-        for owner, domain, row in zip(owners.tolist(), domains.tolist(), self.found.rows.tolist(), strict=True):
+        for owner, domain, row in zip(owners.tolist(), domains.tolist(), rows.tolist(), strict=True):
             entries.setdefault(owner, []).append(FoundEntry(DOMAINS[domain], row))
         return entries
 
@@ -202,13 +210,3 @@ def look_up(people: Subjects, plates: Subjects, people_us: Array, plates_us: Arr
 def _are_among(options: tuple[str, ...], chosen: tuple[str, ...]) -> Array:
     """Returns for each option whether it is among those that are chosen."""
     return np.array([option in chosen for option in options])
-
-
-def _owners(given: list[Any]) -> Array | None:
-    """Returns the positions at which a token is given; None if one is given everywhere."""
-    missing = given.count(UNSET)
-    if not missing:
-        return None
-    if missing == len(given):
-        return np.empty(0, np.intp)
-    return np.flatnonzero(np.fromiter((token is not UNSET for token in given), bool, len(given)))

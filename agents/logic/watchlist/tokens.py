@@ -5,12 +5,13 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Sequence, Set
+from operator import eq
 from typing import NamedTuple
 
 import numpy as np
 
 from ninezero.agents.logic.fixed_width import by_length
-from ninezero.agents.logic.watchlist.columns import NONE, Array, Column, Rows
+from ninezero.agents.logic.watchlist.columns import NONE, Array, Column, Rows, flags
 from ninezero.agents.logic.watchlist.hash_table import FoundRows, HashTable, tags_of
 from ninezero.schemas.events import PSEUDONYM_PATTERN
 from ninezero.schemas.joined_lines import DOMAINS
@@ -127,9 +128,8 @@ class TokenStore:
             texts: the tokens.
         """
         positions, rows = self._table.search_sparse(tags_of(texts))
-        found = zip(positions.tolist(), rows.tolist(), strict=True)
-        same = np.array([self._text(row) == texts[position] for position, row in found], bool)
-        same &= (self._code.array[rows] & 7) == domains[positions]
+        same = flags(list(map(eq, self._texts(rows), map(texts.__getitem__, positions.tolist()))))
+        same = same & ((self._code.array[rows] & 7) == domains[positions])
         return FoundRows(positions[same], self._owner.array[rows[same]])
 
     def search(self, tokens: ParsedTokens) -> FoundRows:
@@ -200,6 +200,12 @@ class TokenStore:
     def _text(self, row: int) -> str:
         digest = self._digest.view[row * 16 : row * 16 + 16].hex()
         return f"{self.key_ids[self._code.view[row] >> 3]}.{digest}"
+
+    def _texts(self, rows: Array) -> list[str]:
+        """Returns the texts of many rows."""
+        digits = binascii.hexlify(self._digest.array[rows].tobytes()).decode()
+        keys = map(self.key_ids.__getitem__, (self._code.array[rows] >> 3).tolist())
+        return [f"{key}.{digits[n : n + _HEX]}" for key, n in zip(keys, range(0, len(digits), _HEX), strict=True)]
 
     def _parse_length(self, texts: Sequence[str], length: int) -> tuple[Array, Array]:
         """Returns the digests and key numbers of tokens that all have one length."""
