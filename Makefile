@@ -80,15 +80,20 @@ bench-latency: setup ## Measure latency by rate into docs/performance.md; 2 minu
 	$(BIN)/python -m tests.bench.latency
 
 ROUNDS ?= 5
-bench-peers: setup $(PEERS)/ready ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; 15 minutes.
-	$(BIN)/python -m tests.bench.comparison --rounds $(ROUNDS)
+bench-peers: setup $(PEERS)/ready $(if $(findstring flink,$(ONLY)),$(PEERS)/flink/ready) ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; 45 minutes.
+	$(BIN)/python -m tests.bench.comparison --rounds $(ROUNDS) $(if $(MIX),--mix $(MIX)) $(if $(ONLY),--only $(ONLY))
 
-# The peers have an environment of their own, because their dependencies conflict with those of ninezero.
-$(PEERS)/ready: tests/bench/peers/requirements.txt $(wildcard tests/bench/peers/streams/*)
+# The peers have an environment of their own, because their dependencies conflict with those of ninezero. Those in Java share its files
+# in `java`, and have jars of their own; the jars of Flink come only with ONLY=flink.
+JAVA := tests/bench/peers/java
+$(PEERS)/ready: tests/bench/peers/requirements.txt $(PEERS)/streams/ready
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install -q --disable-pip-version-check -r tests/bench/peers/requirements.txt
-	mvn -q -B -C -f tests/bench/peers/streams/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(PEERS)/streams
-	javac -cp '$(PEERS)/streams/*' -d $(PEERS)/classes tests/bench/peers/streams/*.java
+	$(PEERS)/bin/pip install -q --disable-pip-version-check -r $<
+	@touch $@
+
+$(PEERS)/%/ready: $(wildcard $(JAVA)/*.java $(JAVA)/*/*)
+	mvn -q -B -C -f $(JAVA)/$*/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$(PEERS)/$*
+	javac -cp '$(PEERS)/$*/*' -d $(PEERS)/$*/classes $(JAVA)/*.java $(JAVA)/$*/*.java
 	@touch $@
 
 # Every fault with SEEDS seeds, about 25 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.

@@ -1,7 +1,7 @@
 """Measures the CPU time per million events as one dimension of the deployment grows: `make bench-axes`.
 
-One axis is changed at a time: entries of the watchlist, partitions, checkpoints, records in a chunk, screening workers. At each point
-screening and recording are started, become idle, and then do the job of the comparison with peers several times. CPU seconds are user
+One axis is changed at a time: entries of the watchlist, partitions, checkpoints, records in a chunk, screening workers, the share of
+drivers with a reason or a pass, and the people in a vehicle of the expressway. At each point screening and recording are started, become idle, and then do the job of the comparison with peers several times. CPU seconds are user
 and system time of each role, from before the scans are sent until everything is durable and committed. For each size of the watchlist,
 the time until a screening worker is ready and its memory are reported too. Several screening workers are measured without recording.
 """
@@ -23,6 +23,7 @@ from ninezero.streams.kafka import topics
 from tests.bench import plots, results
 from tests.bench.comparison_rig import Bench, Shape
 from tests.bench.feed import expected, write_watchlist
+from tests.bench.mixes import coach, concerning
 from tests.bench.processes import Processes
 from tests.support import System, wait_for
 
@@ -74,6 +75,10 @@ def points() -> Iterator[Point]:
         yield Point("records", records, usual, records=records, events=events)
     for workers in (1, 2):
         yield Point("workers", workers, usual, workers=workers, recording=False)
+    for percent in (0, 10, 25, 50, 75, 100):
+        yield Point("concerning", percent, usual._replace(mix=concerning(percent)))
+    for people in (1, 3, 10, 30, 80):
+        yield Point("people", people, usual._replace(mix=coach(people)), events=max(EVENTS // people, 12_000))
     for power in range(3, 8):
         yield Point("entries", 10**power, usual._replace(entries=10**power))
 
@@ -81,15 +86,18 @@ def points() -> Iterator[Point]:
 class Axes(Bench):
     """Keeps the engines over all deployments, and writes each watchlist once."""
 
-    listed = 0
+    listed: object = None
+    """The size of the list of contacts, and the other lists, that were written last."""
 
     def measure(self, point: Point, rounds: int) -> PointResult:
         """Starts the workers of a point, lets them do the job, and stops them."""
-        if self.listed != point.shape.entries:
+        self.count = point.events
+        needed = point.shape.entries, point.shape.mix.lists
+        if self.listed != needed:
             self.shape(point.shape)
             self._create_topics()
-            asyncio.run(write_watchlist(self.settings, point.shape.entries))
-            self.listed = point.shape.entries
+            asyncio.run(write_watchlist(self.settings, point.shape.entries, point.shape.mix))
+            self.listed = needed
         else:
             self.reshape(point.shape)
         self.clean()
@@ -122,7 +130,7 @@ class Axes(Bench):
             for role, spent in cpu.items():
                 found.cpu.setdefault(role, []).append(spent / point.events * 1e6)
             found.events_per_second.append(point.events / seconds)
-            wanted = expected(point.events)
+            wanted = expected(point.events, point.shape.mix)
             assert self.ends(self.settings.topic(topics.ALERTS.name)) == number * wanted.alerts, "alerts are missing"
         if point.recording:
             rows = int(

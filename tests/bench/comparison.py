@@ -8,7 +8,9 @@ same broker, in random order in each round.
 CPU seconds are user and system time of every process of a candidate, from before the scans are sent until everything is durable and
 committed. By then the candidate has started, joined its group and is idle. The scans are sent in one transaction, so a consumer of
 committed records sees all of them at the same moment; elapsed seconds count from that moment. Broker and ClickHouse are not counted.
-The alerts and rows of a candidate must equal those of ninezero, otherwise its figure is not printed.
+There are two mixes of scans (`mixes.py`), and all lists of both are on the watchlist. A mix states which rules apply to each scan: every
+row and alert of every candidate is checked against that, and alerts and rows must equal those of ninezero. Otherwise a candidate has no
+figure.
 """
 
 from __future__ import annotations
@@ -27,16 +29,22 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench import results
-from tests.bench.comparison_rig import JAVA, PYTHON, Bench, Candidate, RunResult
-from tests.bench.feed import expected
+from tests.bench.comparison_rig import PEERS, PYTHON, Bench, Candidate, RunResult, Shape
+from tests.bench.feed import ENTRIES, expected
+from tests.bench.mixes import MIXES, USUAL, Mix
 
-NINEZERO, FLOOR = "ninezero (both roles)", "floor: aiokafka, decoding only"
+NINEZERO, FLINK, FLOOR = "ninezero (both roles)", "Apache Flink (Java)", "floor: aiokafka, decoding only"
 
 HEADER = ("", "events per CPU-second", "ninezero is", "events per second", "peak MB", "durable before commit", "dead letters", "outcomes")  # fmt: skip
 
 
 def _module(name: str, *arguments: str) -> tuple[str, ...]:
     return (str(PYTHON), "-m", *arguments, f"tests.bench.peers.{name}")
+
+
+def _java(jars: str, main: str) -> tuple[str, ...]:
+    opened = [f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in ("java.lang", "java.util", "java.time")]
+    return ("java", "-Xmx1g", *(opened if main == "FlinkJob" else ()), "-cp", f"{PEERS}/{jars}/classes:{PEERS}/{jars}/*", main)  # fmt: skip
 
 
 CANDIDATES = [
@@ -57,47 +65,67 @@ CANDIDATES = [
     Candidate("loop on confluent-kafka, outcomes too", _module("confluent_loop"), outcomes="yes"),
     Candidate("loop on aiokafka", _module("aiokafka_loop")),
     Candidate("loop on aiokafka, outcomes too", _module("aiokafka_loop"), outcomes="yes"),
-    Candidate("Kafka Streams (Java)", ("java", "-Xmx1g", "-cp", JAVA, "Screening"), durable="not at a rebalance"),
+    Candidate("Kafka Streams (Java)", _java("streams", "StreamsJob"), durable="not at a rebalance"),
+    Candidate(FLINK, _java("flink", "FlinkJob"), only_asked=True),
     Candidate(FLOOR, _module("floor_aiokafka"), floor=True),
     Candidate("floor: librdkafka, decoding only", _module("floor_librdkafka"), floor=True),
 ]
 
 
 def main() -> None:
-    """Runs the rounds, prints the table and stores the figures."""
+    """Runs the rounds of each mix, prints the tables and stores the figures."""
     arguments = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--events", type=int, default=240_000)
+    arguments.add_argument("--entries", type=int, default=ENTRIES, help="entries on the list of contacts")
+    arguments.add_argument("--mix", choices=MIXES, help="run only this mix")
     arguments.add_argument(
         "--only",
         default="",
         help="words, separated by commas: run only the candidates whose names contain one of them, and ninezero",
     )
     asked = arguments.parse_args()
-    words = [word for word in asked.only.lower().split(",") if word]
-    chosen = [c for c in CANDIDATES if c.name == NINEZERO or not words or any(word in c.name.lower() for word in words)]
-    found: dict[str, list[RunResult]] = {c.name: [] for c in chosen}
+    chosen = candidates([word for word in asked.only.lower().split(",") if word])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # runs the cleanup below
     began = time.monotonic()
+    stored: dict[str, Any] = results.read("peers") if asked.only or asked.mix else {}
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), asked.events)
         try:
-            bench.start()
-            for number in range(asked.rounds):
-                for candidate in random.sample(chosen, len(chosen)):
-                    try:
-                        one = bench.run(candidate)
-                    except AssertionError as error:  # a peer that fails has no figure; the others continue
-                        print(f"round {number + 1}: {candidate.name}: {error}", file=sys.stderr)
-                        continue
-                    found[candidate.name].append(one)
-                    print(
-                        f"{time.monotonic() - began:4.0f} s, round {number + 1}: {candidate.name}: {one.events_per_cpu_second:,.0f} events per CPU-second",
-                        file=sys.stderr,
-                    )
+            bench.start(Shape(asked.entries))
+            for mix in MIXES.values() if asked.mix is None else [MIXES[asked.mix]]:
+                bench.use(mix)
+                found = run_rounds(bench, chosen, asked.rounds, began)
+                stored[mix.name] = stored.get(mix.name, {}) | report(found, mix)
         finally:
             bench.stop()
-    report(found)
+    results.store("peers", stored)
+
+
+def candidates(words: list[str]) -> list[Candidate]:
+    """Returns the candidates whose names contain one of these words, and ninezero. Without words, all that need not be asked for."""
+    if not words:
+        return [candidate for candidate in CANDIDATES if not candidate.only_asked]
+    return [c for c in CANDIDATES if c.name == NINEZERO or any(word in c.name.lower() for word in words)]
+
+
+def run_rounds(bench: Bench, chosen: list[Candidate], rounds: int, began: float) -> dict[str, list[RunResult]]:
+    """Lets the candidates do the job, in random order in each round. Returns their results by name."""
+    found: dict[str, list[RunResult]] = {c.name: [] for c in chosen}
+    for number in range(rounds):
+        for candidate in random.sample(chosen, len(chosen)):
+            try:
+                one = bench.run(candidate)
+            except AssertionError as error:  # a peer that fails has no figure; the others continue
+                print(f"round {number + 1}: {candidate.name}: {error}", file=sys.stderr)
+                continue
+            found[candidate.name].append(one)
+            print(
+                f"{time.monotonic() - began:4.0f} s, {bench.shaped.mix.name}, round {number + 1}: {candidate.name}: "
+                f"{one.events_per_cpu_second:,.0f} events per CPU-second",
+                file=sys.stderr,
+            )
+    return found
 
 
 class Row(NamedTuple):
@@ -113,10 +141,11 @@ class Row(NamedTuple):
     outcomes: str = ""
 
 
-def report(found: dict[str, list[RunResult]]) -> None:
-    """Prints the table and stores the figures. A candidate whose results differ from those of ninezero has no figure."""
+def report(found: dict[str, list[RunResult]], mix: Mix = USUAL) -> dict[str, Any]:
+    """Prints the table of a mix and returns its figures. A candidate whose results differ from those of ninezero has no figure."""
     ours = found[NINEZERO]
-    due = expected(ours[0].events)
+    assert ours, "ninezero did not do the job"
+    due = expected(ours[0].events, mix)
     assert {(one.rows.number, one.alerts.number, one.dead_letters) for one in ours} == {tuple(due)}, (
         "ninezero did not do the job"
     )
@@ -126,7 +155,7 @@ def report(found: dict[str, list[RunResult]]) -> None:
         runs = found.get(candidate.name)
         if runs is None:
             continue
-        if len(runs) < len(ours) or any(not same(candidate, one, ours[0]) for one in runs):
+        if len(runs) < len(ours) or any(not same(candidate, one, ours[0], mix) for one in runs):
             rows.append(with_promises(Row(candidate.name, "other results: not shown"), candidate))
             continue
         rows.append(candidate_row(candidate, runs, ours))
@@ -140,13 +169,13 @@ def report(found: dict[str, list[RunResult]]) -> None:
                 rates = [one.events / one.cpu[role] for one in runs]
                 rows.append(Row(f"ninezero {role} alone", spread(rates), ratio(rates, ours)))
                 stored[f"ninezero {role} alone"] = rate_figures(rates, ours)
-    show(rows, len(ours))
+    show(rows, mix, len(ours))
     if FLOOR in stored:
         alone, floor = (
             statistics.median(stored[name]["events_per_cpu_second"]) for name in ("ninezero screening alone", FLOOR)
         )
         print(f"screening alone reaches {alone / floor:.0%} of the throughput of aiokafka without any work")
-    results.store("peers", stored)
+    return stored
 
 
 def candidate_row(candidate: Candidate, runs: list[RunResult], ours: list[RunResult]) -> Row:
@@ -184,23 +213,25 @@ def median_rate(runs: list[RunResult]) -> float:
     return statistics.median(one.events_per_cpu_second for one in runs)
 
 
-def show(rows: list[Row], rounds: int) -> None:
+def show(rows: list[Row], mix: Mix, rounds: int) -> None:
     """Prints a table for people on a terminal, otherwise one in Markdown."""
+    title = f"The {mix.name} mix, {rounds} rounds: median (lowest to highest)"
     if not sys.stdout.isatty():
+        print(f"\n{title}\n")
         for row in (HEADER, ("---",) * len(HEADER), *rows):
             print(f"| {' | '.join(row)} |")
         return
-    table = Table(*HEADER, title=f"One job by ninezero and its peers, {rounds} rounds: median (lowest to highest)")
+    table = Table(*HEADER, title=title)
     for row in rows:
         table.add_row(*row)
     Console().print(table)
 
 
-def same(candidate: Candidate, one: RunResult, ours: RunResult) -> bool:
+def same(candidate: Candidate, one: RunResult, ours: RunResult, mix: Mix) -> bool:
     """Returns whether a run has the results of ninezero. Of fewer scans, only the numbers are compared."""
     if candidate.floor:
         return True
-    due = expected(one.events)
+    due = expected(one.events, mix)
     if one.outcomes != (due.rows if candidate.outcomes == "yes" else 0):
         return False
     if one.events == ours.events:

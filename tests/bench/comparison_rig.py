@@ -20,6 +20,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import KafkaError
 
+from ninezero.agents.logic.policy.policy import DEFAULT
+from ninezero.agents.logic.policy.rules import RULES
 from ninezero.schemas.rows import ScreeningFact
 from ninezero.streams import settings as settings_
 from ninezero.streams.clickhouse import ClickHouseError, Server, migrate
@@ -28,18 +30,19 @@ from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
 from ninezero.streams.local_kafka.broker import Broker
 from tests.bench.feed import ENTRIES, PARTITIONS, SITES, Scans, expected, write_watchlist
+from tests.bench.mixes import MIXES, USUAL, Mix
 from tests.bench.processes import Processes
 from tests.engines.clickhouse_server import ClickHouseServer
 from tests.support import System, free_port, wait_for
 
 HOME = Path(__file__).resolve().parents[2]
-PYTHON = HOME / ".cache" / "peers" / "bin" / "python"
-JAVA = f"{HOME}/.cache/peers/classes:{HOME}/.cache/peers/streams/*"
+PEERS = HOME / ".cache" / "peers"
+PYTHON = PEERS / "bin" / "python"
 RUN_TOPICS = (topics.SCANS, topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.DEAD_LETTERS)
-WARM_UP = Topic("bench-warm-up", 24)
+WARM_UP, WARM_UP_ALERTS = Topic("bench-warm-up", 24), Topic("bench-warm-up-alerts", 24)
 MAX_RUN_SECONDS = 150.0
-PEER_TABLE = ("CREATE TABLE bench.passages AS ninezero_data.screening_facts "
-            "ENGINE = ReplacingMergeTree(version) PARTITION BY day ORDER BY (minute, site_id, device_id, seq)")  # fmt: skip
+PEER_TABLE = "CREATE TABLE bench.passages AS ninezero_data.screening_facts"
+"""Columns and engine are those of the facts."""
 COMPARED_COLUMNS = [name for name in ScreeningFact._fields if name not in ("day", "minute", "reasons", "version")]
 CHECKSUM = (f"SELECT count() AS n, groupBitXor(cityHash64({', '.join(f'toString({name})' for name in COMPARED_COLUMNS)}, toString(toInt64(minute) - {{base}}), "
        "arrayStringConcat(reasons, ','))) AS sum FROM {table} FINAL")  # fmt: skip
@@ -63,6 +66,8 @@ class Candidate:
     durable: str = "yes"
     dead_letters: str = "yes"
     outcomes: str = "no"
+    only_asked: bool = False
+    """Whether it runs only if `--only` names it."""
 
 
 class Checksum(NamedTuple):
@@ -103,11 +108,12 @@ class RunResult(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The size of a deployment: entries of its watchlist, partitions of its topics, checkpoints."""
+    """A deployment: entries on its list of contacts, partitions of its topics, checkpoints, and its traffic."""
 
     entries: int = ENTRIES
     partitions: int = PARTITIONS
     sites: int = SITES
+    mix: Mix = USUAL
 
 
 class Bench:
@@ -119,19 +125,23 @@ class Bench:
         self.server = ClickHouseServer(folder / "clickhouse")
         self.server.settings["http"] = free_port()
 
-    def start(self) -> None:
-        """Starts the engines, and writes the watchlist for ninezero and for the peers."""
+    def start(self, shape: Shape) -> None:
+        """Starts the engines and a deployment, and writes the lists of every mix for ninezero and for the peers."""
         self.start_engines()
-        self.shape(Shape())
+        self.shape(shape)
         self._create_topics()
+        everything = USUAL._replace(lists=tuple(dict.fromkeys(one for mix in MIXES.values() for one in mix.lists)))
         with (self.folder / "list.txt").open("w") as out:
-            out.writelines(f"{line}\n" for line in asyncio.run(write_watchlist(self.settings, self.shaped.entries)))
-        warm = self.settings.topic(WARM_UP.name)
+            lines = asyncio.run(write_watchlist(self.settings, self.shaped.entries, everything))
+            out.writelines(f"{line}\n" for line in lines)
+
+    def use(self, mix: Mix) -> None:
+        """Lets the runs from now on have the scans of a mix. Those for warming up are of the same mix."""
+        self.reshape(self.shaped._replace(mix=mix))
+        names = [self.settings.topic(topic.name) for topic in (WARM_UP, WARM_UP_ALERTS)]
+        self._delete(names)
         self.admin.create_topics(
-            [
-                NewTopic(name, self.shaped.partitions, 1, topic_configs=WARM_UP.config())
-                for name in (warm, f"{warm}-alerts")
-            ]
+            [NewTopic(name, self.shaped.partitions, 1, topic_configs=WARM_UP.config()) for name in names]
         )
         asyncio.run(self.scans.feed(self.settings, min(self.count, 100_000), WARM_UP))
 
@@ -144,7 +154,8 @@ class Bench:
 
     def reshape(self, shape: Shape) -> None:
         """Keeps the deployment and its watchlist, and changes its shape from the next `clean` on."""
-        self.shaped, self.scans = shape, Scans(self.count, *shape)
+        self.shaped = shape
+        self.scans = Scans(self.count, shape.mix, shape.entries, shape.partitions, shape.sites)
 
     def shape(self, shape: Shape) -> None:
         """Makes a new deployment of this shape."""
@@ -166,10 +177,15 @@ class Bench:
     def clean(self) -> None:
         """Empties the topics and the database."""
         names = [self.settings.topic(topic.name) for topic in RUN_TOPICS]
-        self.admin.delete_topics(names)
-        wait_for(lambda: not set(names) & set(self.admin.list_topics()), 30, "the topics to go")
+        self._delete(names)
         self._create_topics()
         self.empty()
+
+    def _delete(self, names: list[str]) -> None:
+        """Deletes those of the topics that exist."""
+        if there := set(names) & set(self.admin.list_topics()):
+            self.admin.delete_topics(list(there))
+            wait_for(lambda: not there & set(self.admin.list_topics()), 30, "the topics to go")
 
     def empty(self) -> None:
         """Empties the database."""
@@ -185,9 +201,9 @@ class Bench:
         """Lets a candidate do the job once, on empty topics."""
         self.clean()
         count = int(self.count * candidate.event_share)
-        return self._run_ninezero(count) if not candidate.command else self._run_peer(candidate, count)
+        return (self._run_peer if candidate.command else self._run_ninezero)(candidate, count)
 
-    def _run_ninezero(self, count: int) -> RunResult:
+    def _run_ninezero(self, candidate: Candidate, count: int) -> RunResult:
         self.system.start("screening", "recording")
         try:
             processes = Processes(**{role: process.pid for role, process in self.system.workers.items()})
@@ -200,7 +216,7 @@ class Bench:
                     decided, decisions
                 ) >= self.ends(decisions)
 
-            return self._measure(processes, count, done, "ninezero_data.screening_facts")
+            return self._measure(processes, count, done, candidate)
         finally:
             self.system.stop()
             self.system.workers.clear()
@@ -213,7 +229,7 @@ class Bench:
             "PYTHONPATH": str(HOME), "BENCH_KAFKA": self.broker.bootstrap, "BENCH_GROUP": group, "BENCH_LIST": str(self.folder / "list.txt"),
             "BENCH_PREFIX": self.settings.topic_prefix, "BENCH_CLICKHOUSE": f"127.0.0.1:{self.server.port}",
             "BENCH_CLICKHOUSE_HTTP": f"http://127.0.0.1:{self.server.settings['http']}", "BENCH_WARM": self.settings.topic(WARM_UP.name),
-            "BENCH_OUTCOMES": "1" if candidate.outcomes == "yes" else "0",
+            "BENCH_WARM_ALERTS": self.settings.topic(WARM_UP_ALERTS.name), "BENCH_OUTCOMES": "1" if candidate.outcomes == "yes" else "0",
         }  # fmt: skip
         command = list(candidate.command)
         if "bytewax.run" in command:
@@ -229,7 +245,7 @@ class Bench:
         try:
             processes = Processes(all=process.pid)
             processes.wait_until_idle(lambda: self._check_alive(process, log) and b"ready" in log.read_bytes())
-            scans, rows = self.settings.topic(topics.SCANS.name), expected(count).rows
+            scans, rows = self.settings.topic(topics.SCANS.name), expected(count, self.shaped.mix).rows
 
             def done() -> bool:
                 self._check_alive(process, log)
@@ -237,7 +253,7 @@ class Bench:
                     return self.committed(group, scans) >= count
                 return int(self.engine.query("SELECT count() AS n FROM bench.passages")[0]["n"]) >= rows
 
-            return self._measure(processes, count, done, "bench.passages")
+            return self._measure(processes, count, done, candidate)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -248,8 +264,11 @@ class Bench:
         assert process.poll() is None, f"a peer ended: {log.read_text()[-2000:]}"
         return True
 
-    def _measure(self, processes: Processes, count: int, done: Callable[[], bool], table: str) -> RunResult:
+    def _measure(self, processes: Processes, count: int, done: Callable[[], bool], candidate: Candidate) -> RunResult:
         base, cpu, seconds = self.feed_and_wait(processes, count, done)
+        table = "bench.passages" if candidate.command else "ninezero_data.screening_facts"
+        if not candidate.floor:
+            self._check_rows(table, count)
         row = self.engine.query(CHECKSUM.format(table=table, base=int(base.timestamp())))[0]
         return RunResult(
             count, cpu, seconds, processes.peak_mb(), self.alerts(base),
@@ -286,14 +305,31 @@ class Bench:
             reader.close()
 
     def alerts(self, base: datetime) -> Checksum:
-        """Returns the number of alerts and a checksum of their content. Times count from `base`."""
+        """Returns the number of alerts and a checksum of their content. Times count from `base`.
+
+        Checks the reasons of each against what the mix states.
+        """
         contents = []
         for value in self._values(topics.ALERTS):
             alert = orjson.loads(value)
+            reasons = [(reason["person"], reason["rule"]) for reason in alert["reasons"]]
+            assert reasons == self.scans.rules[alert["seq"]], f"the alert about scan {alert['seq']} has other reasons"
             del alert["decided_at"], alert["watchlist_version"]
             alert["observed_at"] = str(datetime.fromisoformat(alert["observed_at"]) - base)
             contents.append(orjson.dumps(alert, option=orjson.OPT_SORT_KEYS))
         return Checksum(len(contents), hashlib.sha256(b"\n".join(sorted(contents))).hexdigest())
+
+    def _check_rows(self, table: str, count: int) -> None:
+        """Checks outcome and reasons in each row about the first `count` scans against what the mix states of them."""
+        rows = self.engine.query(f"SELECT seq, outcome, reasons FROM {table} FINAL")
+        found = {int(row["seq"]): (row["outcome"], row["reasons"]) for row in rows}
+        due = {
+            n: (DEFAULT.most_severe([RULES[rule] for _, rule in rules]), [rule for _, rule in rules])
+            for n, rules in enumerate(self.scans.rules[:count])
+            if rules is not None
+        }
+        wrong = sorted(n for n in due.keys() | found.keys() if due.get(n) != found.get(n))
+        assert not wrong, f"{len(wrong)} rows are not as the mix states, such as {wrong[0]}: {found.get(wrong[0])}"
 
     def outcomes(self) -> int:
         """Returns the number of events that have an outcome."""

@@ -7,22 +7,24 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain, islice
 from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
 
 from ninezero.schemas.events import Heartbeat, Manifest, WatchlistEntry
+from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
-from ninezero.streams.kafka.records import internal_record
+from ninezero.streams.kafka.records import OutgoingRecord, internal_record
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
-from tests.bench.watchlist import token
+from tests.bench.mixes import USUAL, ListOfMix, Mix, Passage, PersonRule, contacts
 
 ENTRIES = 1_000_000
 PARTITIONS, SITES = 12, 100
-AUTHORITY, LIST, BATCH, CATEGORY = "authority", "contacts", "b1", "close_contact"
+AUTHORITY, BATCH, TERM = "authority", "b1", timedelta(days=5)
 
 
 class Expected(NamedTuple):
@@ -33,50 +35,66 @@ class Expected(NamedTuple):
     dead_letters: int
 
 
-def expected(count: int) -> Expected:
-    """Returns what the first `count` scans of `Scans` must give."""
-    dead_letters = sum(n % 1000 == 999 for n in range(count))
-    alerts = sum(n % 100 in (0, 50) or n % 200 == 75 for n in range(count))
-    return Expected(count - dead_letters, alerts, dead_letters)
+@cache
+def expected(count: int, mix: Mix = USUAL) -> Expected:
+    """Returns what the first `count` scans of a mix must give."""
+    rules = [passage.rules for passage in islice(mix.passages(ENTRIES), count)]
+    dead_letters = rules.count(None)
+    return Expected(count - dead_letters, sum(map(bool, rules)), dead_letters)
 
 
-async def write_watchlist(settings: Settings, entries: int = ENTRIES) -> Iterator[str]:
-    """Writes a complete list to the watchlist topic.
+async def write_watchlist(settings: Settings, entries: int = ENTRIES, mix: Mix = USUAL) -> Iterator[str]:
+    """Writes the complete lists of a mix to the watchlist topic.
 
-    Returns the same list as the lines of a file, for peers that do not read the topic.
+    Returns them as the lines of a file, for peers that do not read the topic. A list is one line of JSON, then its entries with a line
+    each: tokens as `domain:token`, separated by blanks.
     """
     now = datetime.now(UTC).replace(microsecond=0)
-    start, end = now - timedelta(days=1), now + timedelta(days=5)
+    lists = [contacts(entries), *mix.lists]
     writer = Writer(settings)
     await writer.start()
-    for first in range(0, entries, 20_000):
-        await writer.write_to_partition(0, [
-            internal_record(topics.WATCHLIST, f"{AUTHORITY}|{LIST}|{BATCH}:{n}".encode(), WatchlistEntry(1, 1, BATCH, CATEGORY, {"id": [token("id", n)]}, start, end))
-            for n in range(first, min(first + 20_000, entries))
-        ])  # fmt: skip
-    manifest = Manifest(1, 0, entries, ["k1"], BATCH, now)
-    await writer.write_to_partition(
-        0,
-        [
-            internal_record(topics.WATCHLIST, f"{AUTHORITY}|{LIST}|".encode(), manifest),
-            internal_record(topics.WATCHLIST, b"||", Heartbeat(now)),
-        ],
-    )
+    for one in lists:
+        lines, number = one.lines(), 0
+        while some := list(islice(lines, 20_000)):
+            await writer.write_to_partition(0, [_entry(one, now, n, tokens) for n, tokens in enumerate(some, number)])
+            number += len(some)
+        manifest = Manifest(1, 0, number, ["k1"], BATCH, now)
+        key = f"{AUTHORITY}|{one.name}|".encode()
+        await writer.write_to_partition(0, [internal_record(topics.WATCHLIST, key, manifest)])
+    await writer.write_to_partition(0, [internal_record(topics.WATCHLIST, b"||", Heartbeat(now))])
     await writer.stop()
-    about = {"authority": AUTHORITY, "list": LIST, "batch": BATCH, "category": CATEGORY, "keys": ["k1"],
-             "from_us": int(start.timestamp()) * 1_000_000, "to_us": int(end.timestamp()) * 1_000_000}  # fmt: skip
-    return chain([json.dumps(about)], (token("id", n) for n in range(entries)))
+    return chain.from_iterable(lines_of(one, now) for one in lists)
+
+
+def _entry(one: ListOfMix, now: datetime, number: int, tokens: dict[str, str]) -> OutgoingRecord:
+    """Returns the record of an entry."""
+    listed = {domain: [token] for domain, token in tokens.items()}
+    entry = WatchlistEntry(1, 1, BATCH, one.category, listed, now + one.starts, now + TERM)
+    return internal_record(topics.WATCHLIST, f"{AUTHORITY}|{one.name}|{BATCH}:{number}".encode(), entry)
+
+
+def lines_of(one: ListOfMix, now: datetime) -> Iterator[str]:
+    """Yields a list as the lines of a file."""
+    about = {"authority": AUTHORITY, "list": one.name, "batch": BATCH, "category": one.category, "keys": ["k1"],
+             "from_us": unix_micros(now + one.starts), "to_us": unix_micros(now + TERM)}  # fmt: skip
+    yield json.dumps(about)
+    for tokens in one.lines():
+        yield " ".join(f"{domain}:{token}" for domain, token in tokens.items())
 
 
 class Scans:
-    """Scans of about 400 bytes.
+    """The first scans of a mix, with device, site and time."""
 
-    One in a hundred is of a listed person, one in a hundred of a person with a fever, one in two hundred of a person from the
-    neighbouring district, and one in a thousand is malformed.
-    """
-
-    def __init__(self, count: int, entries: int = ENTRIES, partitions: int = PARTITIONS, sites: int = SITES) -> None:
-        self._parts = list(self._make(count, entries, sites))
+    def __init__(
+        self, count: int, mix: Mix = USUAL, entries: int = ENTRIES, partitions: int = PARTITIONS, sites: int = SITES
+    ) -> None:
+        self.mix = mix
+        self._parts: list[tuple[str, str]] = []
+        self.rules: list[list[PersonRule] | None] = []
+        """The rules that apply to each scan; None if it is malformed."""
+        for n, passage in enumerate(islice(mix.passages(entries), count)):
+            self._parts.append(_split(n, passage, sites))
+            self.rules.append(passage.rules)
         site = [f"site-{n}".encode() for n in range(sites)]
         self._sites = [(key, (murmur2(key) & 0x7FFFFFFF) % partitions) for key in site]
 
@@ -84,18 +102,6 @@ class Scans:
     def partitions_used(self) -> int:
         """The number of partitions that have scans."""
         return len({partition for _, partition in self._sites[: len(self._parts)]})
-
-    def _make(self, count: int, entries: int, sites: int) -> Iterator[tuple[str, str]]:
-        for n in range(count):
-            person = n * 7919 % entries if n % 100 == 0 else entries + n % 100_000
-            temperature = '"36.5"' if n % 1000 == 999 else "37.8" if n % 100 == 50 else "36.5"
-            origin = "370112" if n % 200 == 75 else "370115"
-            yield (
-                f'{{"device_id":"device-{n % 500}","seq":{n},"site_id":"site-{n % sites}","observed_at":"',
-                f'","kind":"vehicle","direction":"in","plate":"{token("plate", n % 50_000)}","people":[{{"role":"driver",'
-                f'"tokens":{{"id":"{token("id", person)}","phone":"{token("phone", person)}"}},"temperature_c":{temperature},'
-                f'"health_code":"green","origin":"{origin}"}}]}}',
-            )
 
     def records(self, now: datetime) -> Iterator[tuple[int, bytes, bytes]]:
         """Yields partition, key and value of each scan, observed in the five minutes before `now`."""
@@ -129,3 +135,11 @@ class Scans:
             await asyncio.gather(*sent)
         await producer.stop()
         return now
+
+
+def _split(n: int, passage: Passage, sites: int) -> tuple[str, str]:
+    """Returns scan number `n` as the text before its time and after it."""
+    return (
+        f'{{"device_id":"device-{n % 500}","seq":{n},"site_id":"site-{n % sites}","observed_at":"',
+        f'","kind":"vehicle","direction":"in","plate":"{passage.plate}","people":{passage.people}}}',
+    )

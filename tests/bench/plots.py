@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ AXES = {
     "partitions": "partitions",
     "sites": "checkpoints",
     "records": "records in a chunk, at most",
+    "concerning": "drivers in 100 with a reason or a pass",
+    "people": "people in a vehicle",
 }
+LINEAR = ("concerning",)
+"""Axes whose x scale is linear."""
 LINES = ("together", "screening", "recording")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 250, 58, 14, 34, 44
 """Size of one panel, and the margins within it."""
@@ -68,15 +72,19 @@ def points(axis: dict[str, Any]) -> dict[int, dict[str, float]]:
 
 
 def panel(axis: str, at: dict[int, dict[str, float]]) -> str:
-    """Returns the panel of one axis. Its x scale is logarithmic; its y scale is linear from zero, or logarithmic if a point is far above."""
+    """Returns the panel of one axis.
+
+    Its x scale is logarithmic but for `LINEAR`. Its y scale is linear from zero, or logarithmic if a point is far above the others.
+    """
     least = min(point["together"] for point in at.values())
     most = max(point["together"] for point in at.values())
     far = most > 5 * least
     low, high = (math.log10(min(p["recording"] for p in at.values()) * 0.7), math.log10(most * 1.3)) if far else (0.0, 1.25 * most)  # fmt: skip
-    spans = math.log10(min(at)), math.log10(max(at))
+    scale: Callable[[float], float] = float if axis in LINEAR else math.log10
+    first, last = scale(min(at)), scale(max(at))
 
     def x(value: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (math.log10(value) - spans[0]) / (spans[1] - spans[0])
+        return LEFT + (WIDTH - LEFT - RIGHT) * (scale(value) - first) / (last - first)
 
     def y(cost: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * ((math.log10(cost) if far else cost) - low) / (high - low)
@@ -108,7 +116,7 @@ def steps(low: float, high: float, far: bool) -> Iterator[float]:
 
 def short(value: int) -> str:
     """Returns a label for a value: 10⁶ where the digits would not fit."""
-    power = round(math.log10(value))
+    power = round(math.log10(max(value, 1)))
     return (
         f"10{''.join('⁰¹²³⁴⁵⁶⁷⁸⁹'[int(d)] for d in str(power))}" if value == 10**power and power > 3 else f"{value:,}"
     )

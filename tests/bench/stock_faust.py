@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 import faust
 
-from ninezero.agents.logic.policy import reference
 from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.agents.watchlist.projection import WatchlistProjection
@@ -20,6 +19,7 @@ from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka.decoding import check_clock, decode
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.settings import load
+from tests.bench.peers import rules
 
 settings = load()
 app = faust.App(
@@ -45,7 +45,7 @@ async def screen(stream: faust.Stream) -> None:
         at_us = unix_micros(scan.observed_at)
         check_clock(at_us, int(event.message.timestamp * 1000), settings.replay)
         now = datetime.now(UTC)
-        decision = reference.decide_scan(scan, at_us, lists.index, settings.home, False)
+        decision = rules.decide_scan(scan, at_us, lists.index, settings.home, False)
         site = scan.site_id.encode()
         answer = Outcomes(
             scan.site_id, now, replica.version, [(scan.device_id, scan.seq, decision.outcome, decision.people)]

@@ -1,7 +1,7 @@
 """The job of the Python peers, written once, so that the comparison measures the plumbing.
 
-Events are decoded and validated by msgspec into the wire type and decided by the decision table of ninezero, which is pure. The
-watchlist is a plain dict of tokens: faster than that of ninezero, but it can be neither updated nor switched. Rows have the columns of
+Events are decoded and validated by msgspec into the wire type and decided by a plain decision table (`rules.py`). The watchlist is a
+plain dict of tokens: faster than that of ninezero, but it can be neither updated nor switched. Rows have the columns of
 the fact table and are inserted over the native protocol, column by column. Records that cannot be decoded are dead-lettered. Outcomes
 are written if BENCH_OUTCOMES is 1, grouped by site where the peer has batches. A peer need not do: rollups, completeness of devices,
 progress in the database, metrics.
@@ -10,7 +10,6 @@ progress in the database, metrics.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import time
 from datetime import UTC, datetime
@@ -22,15 +21,15 @@ import msgspec
 from clickhouse_driver import Client
 
 from ninezero.agents.logic.days import Days
-from ninezero.agents.logic.policy import reference
-from ninezero.agents.logic.watchlist.entries import Entry
 from ninezero.agents.screening.alerts import build_alert
-from ninezero.schemas import rows
 from ninezero.schemas.events import Outcomes, Scan, encode
+from ninezero.schemas.rows import FIRST_WINS, ScreeningFact
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.kafka import dead_letters
 from ninezero.streams.kafka.decoding import Rejected, check_clock, is_late
 from ninezero.streams.kafka.decoding import decode as validated
+from tests.bench.peers import rules
+from tests.bench.peers.dict_watchlist import DictWatchlist
 
 KAFKA = os.environ["BENCH_KAFKA"]
 GROUP = os.environ["BENCH_GROUP"]
@@ -68,30 +67,10 @@ class Decided(NamedTuple):
     outcome: tuple[str, int, str, list[int]] | None
 
 
-class DictWatchlist:
-    """A watchlist in a dict: token → line number."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open() as file:
-            self._about = json.loads(next(file))
-            self._lines = {line.rstrip("\n"): number for number, line in enumerate(file)}
-        self.common_keys = frozenset(self._about["keys"])
-
-    def find_valid(self, kind: str, token: str, at_us: int) -> tuple[Entry, ...]:
-        """Returns the entries of a token that are valid at a time, as `WatchlistIndex.find_valid` does."""
-        line = self._lines.get(token)
-        if line is None or kind != "id" or not self._about["from_us"] <= at_us < self._about["to_us"]:
-            return ()
-        about = self._about
-        return (
-            Entry(about["authority"], about["list"], f"{about['batch']}:{line}", about["category"], about["from_us"],
-                  about["to_us"], {"id": (token,)}, 1, about["batch"], 1),
-        )  # fmt: skip
-
-
 def load_watchlist() -> DictWatchlist:
     """Reads the watchlist and reports that the job can begin. The garbage collector does not scan what is in memory by now."""
-    watchlist = DictWatchlist(Path(os.environ["BENCH_LIST"]))
+    with Path(os.environ["BENCH_LIST"]).open() as file:
+        watchlist = DictWatchlist(file)
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 50)  # as ninezero does
@@ -111,13 +90,13 @@ def decide(watchlist: Any, value: bytes, kafka_ms: int) -> Decided:
         scan = validated(Scan, value)  # raises with the reason and the field
     at_us = unix_micros(scan.observed_at)
     check_clock(at_us, kafka_ms, False)
-    decision = reference.decide_scan(scan, at_us, watchlist, HOME, False)
+    decision = rules.decide_scan(scan, at_us, watchlist, HOME, False)
     late = is_late(at_us, kafka_ms, False)
     now = time.time()
     minute = at_us // 60_000_000 * 60
     row = (
         _day(minute), minute, scan.site_id, scan.device_id, scan.seq, scan.kind, scan.direction, "", len(scan.people),
-        decision.outcome, int(late), [hit.rule for hit in decision.hits], rows.FIRST_WINS - int(now * 1000),
+        decision.outcome, int(late), [hit.rule for hit in decision.hits], FIRST_WINS - int(now * 1000),
     )  # fmt: skip
     alert = encode(build_alert(scan, decision, late, datetime.fromtimestamp(now, UTC), 1)) if decision.hits else None
     outcome = (
@@ -158,7 +137,7 @@ class Rows:
         """Inserts the rows, and returns when ClickHouse has acknowledged them."""
         if self._rows:
             self._client.execute(
-                f"INSERT INTO bench.passages ({', '.join(rows.ScreeningFact._fields)}) VALUES",
+                f"INSERT INTO bench.passages ({', '.join(ScreeningFact._fields)}) VALUES",
                 list(zip(*self._rows, strict=True)),
                 columnar=True,
             )

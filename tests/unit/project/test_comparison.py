@@ -33,16 +33,11 @@ PEER = NINEZERO_RUN._replace(cpu={"all": 0.05}, outcomes=0)
         ({"outcomes": EXPECTED.rows}, False),
     ],
 )
-def test_a_peer_with_other_results_has_no_figure(
-    change: dict[str, Any], shown: bool, capsys: Any, monkeypatch: Any
-) -> None:
-    stored: dict[str, Any] = {}
-    monkeypatch.setattr(comparison.results, "store", lambda _, figures: stored.update(figures))
-    comparison.report({comparison.NINEZERO: [NINEZERO_RUN], "Bytewax": [PEER._replace(**change)]})
+def test_a_peer_with_other_results_has_no_figure(change: dict[str, Any], shown: bool, capsys: Any) -> None:
+    stored = comparison.report({comparison.NINEZERO: [NINEZERO_RUN], "Bytewax": [PEER._replace(**change)]})
     assert ("Bytewax" in stored) == shown == ("20,000" in capsys.readouterr().out)
 
 
-def test_a_peer_that_failed_in_a_round_has_no_figure(capsys: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(comparison.results, "store", lambda *_: None)
+def test_a_peer_that_failed_in_a_round_has_no_figure(capsys: Any) -> None:
     comparison.report({comparison.NINEZERO: [NINEZERO_RUN, NINEZERO_RUN], "Bytewax": [PEER]})
     assert "other results: not shown" in capsys.readouterr().out

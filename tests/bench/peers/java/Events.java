@@ -35,7 +35,7 @@ final class Events {
     record Reason(Integer person, String rule, List<MatchedEntry> entries) {}
 
     record Alert(
-        String alert_id, int table, String site_id, String device_id, long seq, String observed_at, String decided_at,
+        String alert_id, String policy, String site_id, String device_id, long seq, String observed_at, String decided_at,
         String outcome, boolean late, long watchlist_version, List<Reason> reasons) {}
 
     record DeadLetter(

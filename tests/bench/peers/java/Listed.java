@@ -9,26 +9,46 @@ import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
 
-/** A watchlist in a map: token to line number. */
+/** The lists of the watchlist in a map for each domain: token to entries. */
 final class Listed {
-    private final Map<String, Integer> lines = new HashMap<>(2_000_000);
+    /** What the entries of a list have in common. Times are Unix time in microseconds. */
+    record Batch(String authority, String list, String batch, String category, long from, long to, String validTo) {}
+
+    /** An entry that has a token, and the next entry that has the same token. */
+    record Entry(Batch of, int line, Entry next) {
+        boolean valid(long at) {
+            return of.from <= at && at < of.to;
+        }
+
+        boolean isPass() {
+            return of.category.equals("health_pass");
+        }
+    }
+
+    private final Map<String, Map<String, Entry>> domains = new HashMap<>();
     private final Set<String> keys = new HashSet<>();
-    private final String authority, list, batch, category, validTo;
-    private final long from, to;
 
     Listed(Path path) throws Exception {
+        Batch batch = null;
+        int number = 0;
         try (BufferedReader file = Files.newBufferedReader(path)) {
-            JsonNode about = new ObjectMapper().readTree(file.readLine());
-            authority = about.get("authority").asText();
-            list = about.get("list").asText();
-            batch = about.get("batch").asText();
-            category = about.get("category").asText();
-            from = about.get("from_us").asLong();
-            to = about.get("to_us").asLong();
-            about.get("keys").forEach(key -> keys.add(key.asText()));
-            validTo = Instant.ofEpochSecond(to / 1_000_000).toString();
             for (String line = file.readLine(); line != null; line = file.readLine()) {
-                lines.put(line, lines.size());
+                if (line.startsWith("{")) {
+                    JsonNode about = new ObjectMapper().readTree(line);
+                    long to = about.get("to_us").asLong();
+                    batch = new Batch(about.get("authority").asText(), about.get("list").asText(), about.get("batch").asText(),
+                        about.get("category").asText(), about.get("from_us").asLong(), to, Instant.ofEpochSecond(to / 1_000_000).toString());
+                    about.get("keys").forEach(key -> keys.add(key.asText()));
+                    number = 0;
+                    continue;
+                }
+                for (String pair : line.split(" ")) {
+                    int colon = pair.indexOf(':');
+                    Map<String, Entry> entries = domains.computeIfAbsent(pair.substring(0, colon), domain -> new HashMap<>());
+                    String token = pair.substring(colon + 1);
+                    entries.put(token, new Entry(batch, number, entries.get(token)));
+                }
+                number++;
             }
         }
     }
@@ -38,11 +58,8 @@ final class Listed {
         return token == null || keys.contains(token.substring(0, token.indexOf('.')));
     }
 
-    Events.MatchedEntry match(String kind, String token, long at) {
-        Integer line = token == null ? null : lines.get(token);
-        if (line == null || !kind.equals("id") || at < from || at >= to) {
-            return null;
-        }
-        return new Events.MatchedEntry(kind, category, authority, list, batch, batch + ":" + line, validTo);
+    /** Returns the entries that have a token, valid or not; null if there are none. */
+    Entry find(String domain, String token) {
+        return token == null ? null : domains.getOrDefault(domain, Map.of()).get(token);
     }
 }

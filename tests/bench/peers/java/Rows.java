@@ -10,6 +10,9 @@ import java.util.List;
 
 /** Collects rows as RowBinary and inserts them into ClickHouse over HTTP. */
 final class Rows {
+    /** A row. Days count from 1970, minutes are Unix time in seconds. */
+    record Row(long day, long minute, Events.Scan scan, String outcome, boolean late, List<Events.Reason> reasons, long version) {}
+
     private static final int FLUSH_ROWS = 50_000;
 
     private final HttpClient client = HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1).build();
@@ -22,9 +25,10 @@ final class Rows {
             + "kind, direction, stage, people, outcome, late, reasons, version) FORMAT RowBinary", StandardCharsets.UTF_8));
     }
 
-    void add(long day, long minute, Events.Scan scan, String outcome, boolean late, List<Events.Reason> reasons, long version) {
-        out.putShort((short) day);
-        out.putInt((int) minute);
+    void add(Row row) {
+        Events.Scan scan = row.scan();
+        out.putShort((short) row.day());
+        out.putInt((int) row.minute());
         text(scan.site_id());
         text(scan.device_id());
         out.putLong(scan.seq());
@@ -32,13 +36,13 @@ final class Rows {
         text(scan.way());
         text("");
         out.putShort((short) scan.people().size());
-        text(outcome);
-        out.put((byte) (late ? 1 : 0));
-        out.put((byte) reasons.size());  // a length below 128 is one byte; a scan has at most 80 people
-        for (Events.Reason why : reasons) {
+        text(row.outcome());
+        out.put((byte) (row.late() ? 1 : 0));
+        size(row.reasons().size());
+        for (Events.Reason why : row.reasons()) {
             text(why.rule());
         }
-        out.putLong(version);
+        out.putLong(row.version());
         count++;
     }
 
@@ -64,9 +68,17 @@ final class Rows {
         count = 0;
     }
 
+    /** Writes a size: seven bits in each byte, the lowest first. */
+    private void size(int size) {
+        for (; size >= 128; size >>= 7) {
+            out.put((byte) (size | 128));
+        }
+        out.put((byte) size);
+    }
+
     private void text(String text) {
         byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
-        out.put((byte) bytes.length);  // an identifier has at most 64 bytes
+        size(bytes.length);
         out.put(bytes);
     }
 }

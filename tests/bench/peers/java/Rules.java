@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 
 /** Decision table, version 1, for scans. */
 final class Rules {
@@ -20,6 +21,9 @@ final class Rules {
     private static final Comparator<Events.Reason> ORDER =
         Comparator.comparing((Events.Reason why) -> why.person() == null ? Integer.MAX_VALUE : why.person())
             .thenComparing(Events.Reason::rule);
+
+    private static final Comparator<Events.MatchedEntry> ENTRY_ORDER = Comparator.comparing(Events.MatchedEntry::authority)
+        .thenComparing(Events.MatchedEntry::list).thenComparing(Events.MatchedEntry::entry_id);
 
     private final Listed listed;
     private final String home;
@@ -40,9 +44,9 @@ final class Rules {
             if (!listed.knows(scan.plate())) {
                 reasons.add(new Events.Reason(null, "unknown_key", List.of()));
             }
-            Events.MatchedEntry weak = listed.match("plate", scan.plate(), at);
+            List<Events.MatchedEntry> weak = concerning(null, "plate", scan.plate(), at);
             if (weak != null) {
-                reasons.add(new Events.Reason(null, "weak_match", List.of(weak)));
+                reasons.add(new Events.Reason(null, "weak_match", sorted(weak)));
             }
         }
         if (reasons.size() > 1) {
@@ -80,16 +84,16 @@ final class Rules {
             || !listed.knows(tokens.pass())) {
             add(reasons, index, "unknown_key");
         }
-        Events.MatchedEntry strong = listed.match("id", tokens.id(), at);
-        if (strong == null) {
-            strong = listed.match("passport", tokens.passport(), at);
-        }
+        List<Events.MatchedEntry> strong = concerning(null, "id", tokens.id(), at);
+        strong = concerning(strong, "passport", tokens.passport(), at);
         if (strong != null) {
-            reasons.add(new Events.Reason(index, strong.category(), List.of(strong)));
+            Map<String, List<Events.MatchedEntry>> byCategory = new TreeMap<>();
+            strong.forEach(entry -> byCategory.computeIfAbsent(entry.category(), category -> new ArrayList<>(1)).add(entry));
+            byCategory.forEach((category, entries) -> reasons.add(new Events.Reason(index, category, sorted(entries))));
         } else {
-            Events.MatchedEntry weak = listed.match("phone", tokens.phone(), at);
+            List<Events.MatchedEntry> weak = concerning(null, "phone", tokens.phone(), at);
             if (weak != null) {
-                reasons.add(new Events.Reason(index, "weak_match", List.of(weak)));
+                reasons.add(new Events.Reason(index, "weak_match", sorted(weak)));
             }
         }
         if ("red".equals(person.health_code())) {
@@ -99,10 +103,46 @@ final class Rules {
         }
         judgeTemperature(reasons, index, person);
         String origin = person.origin();
-        if (inbound && origin != null && !origin.equals("CN") && !origin.equals(home)) {
-            add(reasons, index, origin.startsWith(home.substring(0, 2))  // the watchlist has no health passes
+        if (inbound && origin != null && !origin.equals("CN") && !origin.equals(home)
+            && !hasPass("pass", tokens.pass(), at) && !hasPass("id", tokens.id(), at)) {
+            add(reasons, index, origin.startsWith(home.substring(0, 2))
                 ? "outside_district_without_pass" : "outside_province_without_pass");
         }
+    }
+
+    private boolean hasPass(String domain, String token, long at) {
+        for (Listed.Entry entry = listed.find(domain, token); entry != null; entry = entry.next()) {
+            if (entry.isPass() && entry.valid(at)) {
+                return true;
+            }
+        }
+        return false;
+    }
+
+    /** Returns `found`, null for none, with the valid entries that have a token, are no passes, and are not in it yet. */
+    private List<Events.MatchedEntry> concerning(List<Events.MatchedEntry> found, String domain, String token, long at) {
+        for (Listed.Entry entry = listed.find(domain, token); entry != null; entry = entry.next()) {
+            if (entry.isPass() || !entry.valid(at)) {
+                continue;
+            }
+            Listed.Batch of = entry.of();
+            Events.MatchedEntry match = new Events.MatchedEntry(domain, of.category(), of.authority(), of.list(), of.batch(),
+                of.batch() + ":" + entry.line(), of.validTo());
+            if (found == null) {
+                found = new ArrayList<>(1);
+            }
+            if (found.stream().noneMatch(other -> ENTRY_ORDER.compare(match, other) == 0)) {
+                found.add(match);
+            }
+        }
+        return found;
+    }
+
+    private static List<Events.MatchedEntry> sorted(List<Events.MatchedEntry> entries) {
+        if (entries.size() > 1) {
+            entries.sort(ENTRY_ORDER);
+        }
+        return entries;
     }
 
     private static void judgeTemperature(List<Events.Reason> reasons, int index, Events.Person person) {
