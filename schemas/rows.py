@@ -14,7 +14,10 @@ earliest survives (until the year 2248)."""
 
 
 class ScreeningFact(NamedTuple):
-    """One screened event (scan or arrival) with its decision. `stage` is empty for scans."""
+    """One screened event (scan or arrival) with its decision. `stage` is empty for scans.
+
+    `policy` decided it; each of `shadow_policies` would have given the outcome in `shadow_outcomes`. A policy is NAME@VERSION.
+    """
 
     day: date
     minute: int
@@ -28,6 +31,9 @@ class ScreeningFact(NamedTuple):
     outcome: str
     late: int
     reasons: list[str]
+    policy: str
+    shadow_policies: list[str]
+    shadow_outcomes: list[str]
     version: int
 
 
@@ -46,6 +52,9 @@ class ScreeningFactGroup(NamedTuple):
     outcome: str
     late: int
     reasons: list[str]
+    policy: str
+    shadow_policies: list[str]
+    shadow_outcomes: list[str]
     version: int
 
 
@@ -322,6 +331,23 @@ class SiteRow(NamedTuple):
     version: int
 
 
+class PolicyUseRow(NamedTuple):
+    """One use of a policy, or a policy without a use: its `status` is `proposed`, and its times are None.
+
+    `use` counts the uses of the policy from 1, in the order in which they were written. The times are Unix times in ms.
+    """
+
+    policy: str
+    policy_version: int
+    use: int
+    status: str
+    effective_from_ms: int | None
+    effective_to_ms: int | None
+    author: str
+    approved_by: str
+    version: int
+
+
 class ProgressRow(NamedTuple):
     """How far a partition is recorded; see `Progress` in streams/clickhouse/progress.py. `marks` is JSON."""
 
@@ -368,6 +394,7 @@ TABLES: dict[str, type[NamedTuple]] = {
     "push_audit": AuditRow,
     "dead_letter_facts": DeadLetterRow,
     "site_register": SiteRow,
+    "policy_uses": PolicyUseRow,
     "recorder_progress": ProgressRow,
     "recorder_tallies": TallyRow,
     "recorder_epochs": EpochRow,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
 from typing import Any, NamedTuple, get_args
@@ -26,7 +26,7 @@ from ninezero.schemas.events import (
     PushReceipt,
     encode,
 )
-from ninezero.schemas.rows import ProgressRow, SiteRow
+from ninezero.schemas.rows import PolicyUseRow, ProgressRow, SiteRow
 from ninezero.streams.kafka.topics import (
     ALERTS,
     ARRIVALS,
@@ -56,6 +56,7 @@ class Event:
     Attributes:
         at_ms: its Kafka timestamp.
         first_ms: the time by which the first of several contents is found: that of the decision, or the Kafka timestamp.
+        shadows: the outcome of each shadow policy.
     """
 
     topic: Topic
@@ -64,6 +65,7 @@ class Event:
     days: Days
     reasons: tuple[Reason, ...] = ()
     first_ms: int = 0
+    shadows: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.first_ms = self.at_ms
@@ -144,6 +146,19 @@ class History:
         kinds = {"s1": "checkpoint", "s2": "checkpoint", "s3": "station", "q1": "quarantine", "q2": "quarantine"}
         rows = [SiteRow(site, kind, "370115", 3 * (kind == "quarantine"), 1) for site, kind in kinds.items()]
         return [*rows, SiteRow("s3", "station", "370104", 0, 3), SiteRow("s3", "station", "370105", 0, 2)]
+
+    def policies(self) -> list[PolicyUseRow]:
+        """Returns the uses of policies: one without a use, one whose end was set later, and a shadow that was activated."""
+        hour = self._now_ms // 3_600_000 * 3_600_000
+        begin, middle, end = (hour - days * 86_400_000 for days in (9, 5, 2))
+        return [
+            PolicyUseRow("lenient", 1, 1, "proposed", None, None, "mei", "", 1),
+            PolicyUseRow("strict", 2, 1, "shadow", begin, None, "mei", "jun", 1),
+            PolicyUseRow("strict", 2, 1, "shadow", begin, middle, "mei", "jun", 3),
+            PolicyUseRow("strict", 2, 2, "active", middle, None, "mei", "lan", 2),
+            PolicyUseRow("strict", 10, 1, "active", end, None, "jun", "lan", 2),
+            PolicyUseRow("strict", 10, 1, "proposed", None, None, "jun", "", 1),
+        ]
 
     def progress(self) -> list[ProgressRow]:
         """Returns progress of partitions: of a topic that was created again, during a rebuild, and of an empty partition."""
@@ -304,10 +319,15 @@ class History:
             # Two decisions about one number in one record would have no first one.
             repeated = event.number in {e.number for e in batch}
             if repeated or len(batch) == 8 or event.body["device_id"] in {e.body["device_id"] for e in batch[-3:]}:
-                yield _decisions(batch)
+                yield self._decided(batch)
                 batch = []
             batch.append(event)
-        yield _decisions(batch)
+        yield self._decided(batch)
+
+    def _decided(self, events: list[Event]) -> Message:
+        """Returns the record of decisions. Shadow policies change in the history."""
+        days = (self._now_ms - max(event.at_ms for event in events)) / 86_400_000
+        return _decisions(events, next(labels for since, labels in SHADOWS if days >= since))
 
     def _receipts(self) -> Iterator[Message]:
         """Yields receipts of batches. Two authorities use the same names; held batches are confirmed later or never."""
@@ -374,17 +394,24 @@ class History:
             yield Message(DEAD_LETTERS, at, encode(letter))
 
 
-def _decisions(events: list[Event]) -> Message:
+SHADOWS = ((10, ["lenient@1"]), (9, []), (5, ["strict@2"]), (0, ["strict@2", "lenient@10"]))
+"""The shadow policies at times until a number of days ago."""
+
+
+def _decisions(events: list[Event], shadows: list[str]) -> Message:
     """Returns the record of decisions. Their time becomes the events' time of arrival."""
     sites = sorted({event.place for event in events})
     groups: dict[tuple[Any, ...], DecisionGroup] = {}
     for event in events:
         body, decided = event.body, max((r.outcome for r in event.reasons), key=_SEVERITY.index, default="clear")
+        rng = random.Random(f"{event.value!r} {event.at_ms}")
+        would = [decided if rng.random() < 0.6 else rng.choice(_SEVERITY) for _ in shadows]
+        event.shadows = dict(zip(shadows, would, strict=True))
         common = (
             body.get("kind") or body["mode"], body.get("direction", "in"), body.get("stage", ""), len(body.get("people", "1")),
-            decided, event.late, tuple(sorted(r.rule for r in event.reasons)),
+            decided, event.late, tuple(sorted(r.rule for r in event.reasons)), tuple(would),
         )  # fmt: skip
-        group = groups.setdefault(common, DecisionGroup(*common[:6], list(common[6]), [], [], [], [], [], []))
+        group = groups.setdefault(common, DecisionGroup(*common[:6], list(common[6]), would, [], [], [], [], []))
         group.sites.append(sites.index(event.place))
         group.device_ids.append(body["device_id"])
         group.seqs.append(body["seq"])
@@ -392,7 +419,7 @@ def _decisions(events: list[Event]) -> Message:
         group.digests.append(crc32(event.value))
     at_ms = max(event.at_ms for event in events)
     record = Decisions(
-        policy="default@1", shadows=[], decided_ms=at_ms, watchlist_version=1, sites=sites, decisions=list(groups.values())
+        policy="default@1", shadows=shadows, decided_ms=at_ms, watchlist_version=1, sites=sites, decisions=list(groups.values())
     )  # fmt: skip
     for event in events:
         event.first_ms = at_ms

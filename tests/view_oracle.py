@@ -16,7 +16,7 @@ from zlib import crc32
 from zoneinfo import ZoneInfo
 
 from ninezero.schemas.events import DeadLetter, PushReceipt, decoder
-from ninezero.schemas.rows import ProgressRow
+from ninezero.schemas.rows import PolicyUseRow, ProgressRow
 from ninezero.streams.kafka.topics import ALERTS, DEAD_LETTERS, RECEIPTS
 from tests import case_oracle, transfers
 from tests.acceptance import oracle
@@ -51,6 +51,7 @@ class Recorded:
     frozen_transfers: Rows = field(default_factory=list)
     counted_transfers: dict[str, set[date]] = field(default_factory=lambda: defaultdict(set))
     """The transfers that frozen days count, with the later days of which they had events then."""
+    policies: list[PolicyUseRow] = field(default_factory=list)
     progress: list[ProgressRow] = field(default_factory=list)
 
     def state(self, day: date) -> str:
@@ -116,7 +117,7 @@ class Recorded:
         for event in sorted(self.events, key=lambda e: e.first_ms):
             if "people" in event.body or "person" in event.body:
                 first.setdefault((event.number, event.observed_ms // 60_000, event.place), event)
-        return [Decided(e.topic.name, e.body, e.value, e.reasons, {e.late}) for e in first.values()]
+        return [Decided(e.topic.name, e.body, e.value, e.reasons, {e.late}, shadows=e.shadows) for e in first.values()]
 
     def cases(self, *types: str) -> list[Event]:
         """Returns the events of cases, each with its first content."""
@@ -151,6 +152,21 @@ def sites(recorded: Recorded, _: datetime) -> Rows:
     return [{name: getattr(r, name) for name in ("site_id", "kind", "division", "capacity")} for r in latest.values()]
 
 
+def policies(recorded: Recorded, _: datetime) -> Rows:
+    latest: dict[tuple[str, int, int], PolicyUseRow] = {}
+    for row in sorted(recorded.policies, key=lambda row: row.version):
+        latest[row.policy, row.policy_version, row.use] = row
+    return [
+        {"policy": r.policy, "version": r.policy_version, "status": r.status, "effective_from": _seconds(r.effective_from_ms),
+         "author": r.author, "approved_by": r.approved_by, "effective_to": _seconds(r.effective_to_ms)}
+        for r in latest.values()
+    ]  # fmt: skip
+
+
+def _seconds(ms: int | None) -> int | None:
+    return None if ms is None else ms // 1000
+
+
 def _screened_except(recorded: Recorded, left_out: set[date]) -> list[Decided]:
     days = {str(day) for day in left_out}
     return [
@@ -183,6 +199,11 @@ def reasons_by_minute(recorded: Recorded, _: datetime) -> Rows:
             counts[minute, rule] += 1
             at[minute, rule].add(decided.site_id)
     return [{"minute": m, "rule": r, "count": n, "sites": len(at[m, r])} for (m, r), n in counts.items()]
+
+
+def policy_shadow_by_day(recorded: Recorded, _: datetime) -> Rows:
+    rows = oracle.policy_shadow_by_day(recorded.screened(), recorded.zone)
+    return _named(rows, ("day", "policy", "version", "active_outcome", "shadow_outcome"), ("events",))
 
 
 def arrivals_by_day(recorded: Recorded, _: datetime) -> Rows:
@@ -446,7 +467,7 @@ def care_alerts_by_day(recorded: Recorded, _: datetime) -> Rows:
 VIEWS: dict[str, Callable[[Recorded, datetime], Rows]] = {
     view.__name__: view
     for view in (
-        sites, screening_by_minute, screening_by_day, reasons_by_day, reasons_by_minute, arrivals_by_day, transfers_by_day, dispositions_by_day,
+        sites, policies, screening_by_minute, screening_by_day, reasons_by_day, reasons_by_minute, policy_shadow_by_day, arrivals_by_day, transfers_by_day, dispositions_by_day,
         device_completeness, devices_silent, push_batches, watchlist_audit, dead_letters_by_hour, quarantine_by_day,
         quarantine_anomalies_by_day, quarantine_balance, quarantine_occupancy, followups_by_day, followup_anomalies_by_day,
         followup_closings_by_day, followup_delay_by_day, care_alerts_by_day, recording_freshness,

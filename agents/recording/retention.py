@@ -37,6 +37,7 @@ FACT_TABLES = (*sorted(SEALED_TABLES), "sealed_kinds", "sealed_contents", "seale
 FROZEN_TABLES = {
     "screening_days": "screening_live",
     "reason_days": "reasons_live",
+    "shadow_days": "shadows_live",
     "arrival_days": "arrivals_live",
     "disposition_days": "dispositions_live",
     "device_days": "devices_live",

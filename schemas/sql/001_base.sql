@@ -3,14 +3,27 @@
 CREATE DATABASE IF NOT EXISTS ninezero_data;
 CREATE DATABASE IF NOT EXISTS ninezero;
 
--- Sites, dead letters and progress of recording ---------------------------------------------------------------------------
+-- Sites, policies, dead letters and progress of recording -----------------------------------------------------------------
 
+-- The sites and policies of the topics `register` and `policies` (agents/recording/mirrors.py).
 CREATE TABLE IF NOT EXISTS ninezero_data.site_register (
     site_id String, kind String, division String, capacity UInt32, version UInt64
 ) ENGINE = ReplacingMergeTree(version) ORDER BY site_id COMMENT 'kept by erase';
 
 CREATE VIEW IF NOT EXISTS ninezero.sites DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
 SELECT site_id, kind, division, capacity FROM ninezero_data.site_register FINAL;
+
+-- One row for each use of a policy, in the order in which they were written (`use` counts from 1), or one for a policy without a
+-- use. The times are Unix times in ms, within the range of DateTime.
+CREATE TABLE IF NOT EXISTS ninezero_data.policy_uses (
+    policy String, policy_version UInt32, use UInt32, status String, effective_from_ms Nullable(Int64),
+    effective_to_ms Nullable(Int64), author String, approved_by String, version UInt64
+) ENGINE = ReplacingMergeTree(version) ORDER BY (policy, policy_version, use) COMMENT 'kept by erase';
+
+CREATE VIEW IF NOT EXISTS ninezero.policies DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT policy, policy_version AS version, status, toDateTime(intDiv(effective_from_ms, 1000), 'UTC') AS effective_from, author,
+    approved_by, toDateTime(intDiv(effective_to_ms, 1000), 'UTC') AS effective_to
+FROM (SELECT * EXCEPT version FROM ninezero_data.policy_uses FINAL);
 
 -- The hash of a record is cleared after seven days; what remains is counted.
 CREATE TABLE IF NOT EXISTS ninezero_data.dead_letter_facts (
@@ -49,14 +62,17 @@ CREATE TABLE IF NOT EXISTS ninezero_data.recorder_epochs (
 -- Screening ---------------------------------------------------------------------------------------------------------------
 
 -- One row for each screened event, with its first decision: version = 2^43 - decided_at in ms, so the earliest decision
--- survives whatever the order of inserts. The rows of a device within an hour lie together: this is compact, and the primary
--- key finds the last hours. A day without inserts for six hours is merged into one part, where FINAL costs nothing.
+-- survives whatever the order of inserts. `policy` decided it, and each of the shadow policies would have given the outcome at its
+-- place in shadow_outcomes; a policy is NAME@VERSION. ZSTD(3) stores the sizes of equal arrays in a fortieth of what ZSTD(1) needs.
+-- The rows of a device within an hour lie together: this is compact, and the primary key finds the last hours. A day without
+-- inserts for six hours is merged into one part, where FINAL costs nothing.
 CREATE TABLE IF NOT EXISTS ninezero_data.screening_facts (
     day Date CODEC(ZSTD), minute DateTime('UTC') CODEC(T64, ZSTD), site_id LowCardinality(String) CODEC(ZSTD),
     device_id LowCardinality(String) CODEC(ZSTD), seq UInt64 CODEC(DoubleDelta, ZSTD), kind LowCardinality(String) CODEC(ZSTD),
     direction LowCardinality(String) CODEC(ZSTD), stage LowCardinality(String) CODEC(ZSTD), people UInt16 CODEC(ZSTD),
     outcome LowCardinality(String) CODEC(ZSTD), late UInt8 CODEC(ZSTD), reasons Array(LowCardinality(String)) CODEC(ZSTD),
-    version UInt64 CODEC(T64, ZSTD)
+    policy LowCardinality(String) CODEC(ZSTD), shadow_policies Array(LowCardinality(String)) CODEC(ZSTD(3)),
+    shadow_outcomes Array(LowCardinality(String)) CODEC(ZSTD(3)), version UInt64 CODEC(T64, ZSTD)
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY day
 PRIMARY KEY (toStartOfHour(minute), site_id) ORDER BY (toStartOfHour(minute), site_id, device_id, seq, minute)
 SETTINGS min_age_to_force_merge_seconds = 21600, min_age_to_force_merge_on_partition_only = 1;
@@ -127,6 +143,33 @@ FROM (
     SELECT minute, site_id, reasons, count() AS events
     FROM ninezero_data.screening_facts FINAL WHERE notEmpty(reasons) GROUP BY minute, site_id, reasons
 ) ARRAY JOIN reasons AS rule GROUP BY minute, rule;
+
+CREATE TABLE IF NOT EXISTS ninezero_data.shadow_days (
+    day Date, shadow LowCardinality(String), active_outcome LowCardinality(String), shadow_outcome LowCardinality(String),
+    events UInt64, version UInt64
+) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, shadow, active_outcome, shadow_outcome)
+COMMENT 'kept by erase';
+
+CREATE VIEW IF NOT EXISTS ninezero_data.shadows_live AS
+SELECT day, shadow, active_outcome, shadow_outcome, sum(decided) AS events
+FROM (
+    SELECT day, outcome AS active_outcome, shadow_policies, shadow_outcomes, count() AS decided
+    FROM ninezero_data.screening_facts FINAL WHERE notEmpty(shadow_policies)
+    GROUP BY day, outcome, shadow_policies, shadow_outcomes
+) ARRAY JOIN shadow_policies AS shadow, shadow_outcomes AS shadow_outcome GROUP BY day, shadow, active_outcome, shadow_outcome;
+
+-- What shadow policies would have decided about passages and arrivals, beside what the policy in force decided.
+CREATE VIEW IF NOT EXISTS ninezero.policy_shadow_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
+SELECT day, splitByChar('@', toString(shadow))[1] AS policy, toUInt32(splitByChar('@', toString(shadow))[2]) AS version,
+    active_outcome, shadow_outcome, events
+FROM (
+    SELECT day, shadow, active_outcome, shadow_outcome, argMax(events, frozen) AS events
+    FROM (
+        SELECT *, 0 AS frozen FROM ninezero_data.shadows_live
+        UNION ALL
+        SELECT * EXCEPT version, 1 AS frozen FROM ninezero_data.shadow_days FINAL
+    ) GROUP BY day, shadow, active_outcome, shadow_outcome
+);
 
 CREATE TABLE IF NOT EXISTS ninezero_data.arrival_days (
     day Date, site_id LowCardinality(String), mode LowCardinality(String), stage LowCardinality(String), people UInt64,

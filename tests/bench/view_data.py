@@ -71,6 +71,8 @@ def write_day(engine: Engine, day: date, number: int, days: Days, now_us: int) -
         "direction": f"if({arrivals} OR r7 % 10 < 7, 'in', 'out')", "stage": f"if({arrivals}, ['registered', 'boarded', 'delivered'][1 + r7 % 3], '')",
         "people": "if(r7 % 3 = 0, 1, 1 + toUInt16(-0.7 * log(1 - r7 / 4294967297.)))", "outcome": f"if({hits}, {outcomes}[{rule_at}], '{OUTCOMES[-1]}')",
         "late": "late", "reasons": f"if({hits}, if(r7 % 10 = 0, [{array}[{rule_at}], {array}[{rule_at}]], [{array}[{rule_at}]]), [])",
+        "policy": f"if(ms < {begin_ms} + 43200000, 'default@1', 'province@{number + 1}')", "shadow_policies": "['province@99']",
+        "shadow_outcomes": f"[if(outcome_at = 0, '{OUTCOMES[0]}', if({hits} AND r7 % 7 > 0, {outcomes}[{rule_at}], '{OUTCOMES[-1]}'))]",
         "version": f"{FIRST_WINS} - ms - lag",
     }  # fmt: skip
     _insert(engine, "screening_facts", columns, f"{scans} OR {arrivals}")

@@ -75,7 +75,8 @@ def screening_facts(records: Iterable[DecisionsByDay]) -> Block:
         ScreeningFactGroup(
             day=group.day, minute=group.minutes, site_id=group.site_ids, device_id=group.device_ids, seq=group.seqs,
             kind=common.kind, direction=common.direction, stage=common.stage, people=common.people,
-            outcome=common.outcome, late=int(common.late), reasons=common.reasons, version=decisions.version,
+            outcome=common.outcome, late=int(common.late), reasons=common.reasons, policy=decisions.record.policy,
+            shadow_policies=decisions.record.shadows, shadow_outcomes=common.shadow_outcomes, version=decisions.version,
         )
         for decisions in records for group in decisions.groups for common in (group.common,)
     ])  # fmt: skip

@@ -24,6 +24,7 @@ from ninezero.schemas.rows import (
     DeviceEvent,
     DispositionFact,
     FollowupFactRow,
+    PolicyUseRow,
     PushReceiptRow,
     QuarantineFactRow,
     ScreeningFact,
@@ -97,7 +98,8 @@ def screening_facts() -> list[ScreeningFact]:
             minute = at(some.day, 9, seq % 3)
             found.append(
                 ScreeningFact(some.day, minute, some.site_id, f"{some.site_id}-a", seq, some.kind, some.direction, some.stage, 1,
-                              some.outcome, 0, some.reasons, FIRST_WINS - minute * 1000)
+                              some.outcome, 0, some.reasons, "spring@1", ["spring@2"],
+                              ["clear" if some.outcome == "turn_back" else some.outcome], FIRST_WINS - minute * 1000)
             )  # fmt: skip
     return found
 
@@ -164,6 +166,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             SiteRow("road-02", "motorway", "370115", 0, 1),
             SiteRow("station-1", "rail", "370115", 0, 1),
             SiteRow("quarantine-1", "quarantine", "370115", 40, 1),
+        ],
+        "policy_uses": [
+            PolicyUseRow("spring", 1, 1, "active", at(date(2026, 2, 28), 0) * 1000, None, "mei", "jun", 1),
+            PolicyUseRow("spring", 2, 1, "shadow", at(FIRST, 0) * 1000, None, "mei", "jun", 1),
+            PolicyUseRow("spring", 3, 1, "proposed", None, None, "mei", "", 1),
         ],
         "screening_facts": screening_facts(),
         "device_events": device_events(),

@@ -33,9 +33,8 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     assert started.startswith("Kafka answers at 127.0.0.1:"), started
     system.env["NINEZERO_KAFKA"] = started.split()[-1]
     system.prepare()
-    fact = ScreeningFact(
-        date(2026, 1, 1), 1_767_200_040, "s", "d", 0, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS
-    )
+    fact = ScreeningFact(date(2026, 1, 1), 1_767_200_040, "s", "d", 0, "vehicle", "in", "", 1, "clear", 0, [],
+                         "default@1", [], [], FIRST_WINS)  # fmt: skip
     with closing(clickhouse.connect(system.env["NINEZERO_CLICKHOUSE"])) as engine:
         engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, [fact])
     yield system

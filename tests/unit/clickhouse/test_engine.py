@@ -53,7 +53,8 @@ def test_an_insert_waits_for_the_quorum_of_another_one_but_for_no_other_error(mo
 
 
 def test_groups_of_rows_are_inserted_as_the_rows_that_they_stand_for(engine: Engine) -> None:
-    common = ScreeningFact(date(2026, 1, 1), 0, "", "", 0, "vehicle", "in", "", 2, "refer", 0, ["it's", "a\\b"], 7)
+    common = ScreeningFact(date(2026, 1, 1), 0, "", "", 0, "vehicle", "in", "", 2, "refer", 0, ["it's", "a\\b"],
+                           "p@1", ["p@2", "q@1"], ["hold", "clear"], 7)  # fmt: skip
     rows = [common._replace(minute=60 * n, site_id=f"s'{n}", device_id="d\\n", seq=2**63 - n) for n in range(20)]
     block = Block("screening_facts")
     varying = {name: [getattr(row, name) for row in rows] for name in block.varying}

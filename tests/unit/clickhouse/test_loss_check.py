@@ -117,7 +117,7 @@ class Simulation:
             if any(day in days for days in self.sealed.values()):
                 continue
             device = f"d{tp.partition}"
-            fact = ScreeningFact(day, decided // 60_000 * 60, "s", device, seq, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - decided)  # fmt: skip
+            fact = ScreeningFact(day, decided // 60_000 * 60, "s", device, seq, "vehicle", "in", "", 1, "clear", 0, [], "default@1", [], [], FIRST_WINS - decided)  # fmt: skip
             event = DeviceEvent(day, device, seq, "s", 7, 0, FIRST_WINS - decided)
             letter = DeadLetterRow(0, "t", 0, seq, "00", "not_json", decided)
             alert = CareAlertFact(

@@ -19,7 +19,7 @@ from ninezero.streams.suppressed_errors import SuppressedErrors
 
 NOW = datetime(2026, 3, 20, 4, tzinfo=UTC)
 TODAY = NOW.date()
-FACT = ScreeningFact(TODAY, 0, "s", "d", 1, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - 1)
+FACT = ScreeningFact(TODAY, 0, "s", "d", 1, "vehicle", "in", "", 1, "clear", 0, [], "default@1", [], [], FIRST_WINS - 1)
 
 
 def record_day(engine: Engine, days_ago: int) -> None:

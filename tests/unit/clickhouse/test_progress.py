@@ -15,7 +15,9 @@ from ninezero.streams.clickhouse.progress import MAX_MARKS, Mark, Progress
 MINUTE, DAY = 1_767_200_040, date(2026, 1, 1)
 ONE = TP("decisions", 0)
 FACTS = [
-    ScreeningFact(DAY, MINUTE, "s", "d", n, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - 1000 - n)
+    ScreeningFact(
+        DAY, MINUTE, "s", "d", n, "vehicle", "in", "", 1, "clear", 0, [], "default@1", [], [], FIRST_WINS - 1000 - n
+    )
     for n in range(5)
 ]
 HOSTILE = DeadLetterRow(0, "a'b\\", 0, 1, "\\'; DROP TABLE x", "not_json", 7)

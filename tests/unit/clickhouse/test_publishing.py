@@ -36,7 +36,7 @@ def passages(engine: Engine, site: str, count: int, outcome: str = "clear", stag
     device = f"{site}{outcome}{stage}{day}"
     facts = [
         ScreeningFact(day, MINUTE + (day - DAY).days * 86_400, site, device, n, "rail" if stage else "vehicle", "in", stage, 1,
-                      outcome, 0, [], FIRST_WINS - 1)
+                      outcome, 0, [], "default@1", [], [], FIRST_WINS - 1)
         for n in range(count)
     ]  # fmt: skip
     engine.insert("ninezero_data.screening_facts", ScreeningFact._fields, facts)

@@ -86,7 +86,7 @@ class Deployment:
                 numbers.append(seq)
                 minute = 1_772_300_000 // 60 * 60 + (day - FIRST).days * 86_400
                 scan = ScreeningFact(day, minute, site, device, seq, rng.choice(["vehicle", "pedestrian"]), "in", "", 1,
-                                     "clear", 0, [], self._version)  # fmt: skip
+                                     "clear", 0, [], "default@1", [], [], self._version)  # fmt: skip
                 self.scans += [scan] * rng.choice([1, 2])
 
     def dispositions(self) -> dict[tuple[str, str, str, str], tuple[int, int]]:
@@ -348,7 +348,9 @@ def test_retention_changes_no_count_of_a_number_with_contents_on_two_days(engine
 
 
 def test_a_disposition_of_a_scan_whose_day_was_dropped_has_no_kind(engine: Engine) -> None:
-    scan = ScreeningFact(FIRST, 1_772_300_040, "s", "d", 0, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS - 1)
+    scan = ScreeningFact(
+        FIRST, 1_772_300_040, "s", "d", 0, "vehicle", "in", "", 1, "clear", 0, [], "default@1", [], [], FIRST_WINS - 1
+    )
     write(engine, [scan])
     retention.seal(engine, FIRST + timedelta(days=1))
     retention.freeze(engine, FIRST + timedelta(days=1))

@@ -92,7 +92,9 @@ def test_a_decisions_record_becomes_one_row_per_event_grouped_by_day(
     version = FIRST_WINS - 7
     facts, device_rows = screening_facts([decisions]), device_events([decisions])
     assert list(facts) == [
-        ScreeningFact(day, at, site, d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], version)
+        ScreeningFact(
+            day, at, site, d, n, "vehicle", "in", "", 2, "hold", 1, ["fever"], "p@2", ["q@1"], ["refer"], version
+        )
         for day, at, site, d, n, _ in expected
     ]
     assert list(device_rows) == [

@@ -52,6 +52,9 @@ def test_every_order_of_inserts_and_replays_gives_the_same_counts(engine: Engine
             outcome,
             0,
             reasons,
+            "default@1",
+            [],
+            [],
             FIRST_WINS - 1000,
         )
         facts.append(fact)
@@ -98,6 +101,9 @@ def test_every_rule_is_counted_and_shown_by_day_and_by_minute(engine: Engine) ->
                 RULES[rule].outcome,
                 0,
                 [rule],
+                "default@1",
+                [],
+                [],
                 FIRST_WINS - 1,
             )
             for rule, n in expected.items()

@@ -25,7 +25,8 @@ def facts(days: int, site: str) -> list[ScreeningFact]:
     """Returns a fact of each day."""
     return [
         ScreeningFact(
-            FIRST + timedelta(days=n), MINUTE + n * 86_400, site, "d", n, "vehicle", "in", "", 1, "clear", 0, [], FIRST_WINS
+            FIRST + timedelta(days=n), MINUTE + n * 86_400, site, "d", n, "vehicle", "in", "", 1, "clear", 0, [],
+            "default@1", [], [], FIRST_WINS
         )
         for n in range(days)
     ]  # fmt: skip

@@ -61,6 +61,8 @@ class Deployment:
         before = [message for message in messages if self.rng.random() < 0.8 or self._always_first(message)]
         inserts.insert(engine, "site_register", self.history.sites())
         self.recorded.sites = self.history.sites()
+        inserts.insert(engine, "policy_uses", self.history.policies())
+        self.recorded.policies = self.history.policies()
         inserts.insert(engine, "recorder_progress", self.history.progress())
         self.recorded.progress = self.history.progress()
         self.write(before)
@@ -138,14 +140,20 @@ class Columns:
     """The columns of a view: their types, and values as SQL writes them."""
 
     def __init__(self, engine: Engine, view: str) -> None:
-        self.types = {row["name"]: row["type"] for row in engine.query(f"DESCRIBE TABLE ninezero.{view}")}
+        self.types = {
+            row["name"]: row["type"].removeprefix("Nullable(")
+            for row in engine.query(f"DESCRIBE TABLE ninezero.{view}")
+        }
 
     def read(self, rows: Iterable[Row]) -> list[tuple[Any, ...]]:
         """Returns rows of a result as sorted tuples, with values of the types that the oracle has."""
-        return sorted(tuple(self._value(name, value) for name, value in row.items()) for row in rows)
+        found = (tuple(self._value(name, value) for name, value in row.items()) for row in rows)
+        return sorted(found, key=str)  # some values are None
 
     def _value(self, name: str, value: Any) -> Any:
         kind = self.types.get(name, "Int64")
+        if value is None:
+            return None
         if kind == "Date":
             return date.fromisoformat(value)
         if kind.startswith("DateTime"):
@@ -175,7 +183,7 @@ class Filter(NamedTuple):
 
 def filters(columns: Columns, rows: Rows, name: str, rng: random.Random) -> list[Filter]:
     """Returns a filter of each form on a column."""
-    values = sorted({row[name] for row in rows})
+    values = sorted({row[name] for row in rows} - {None})
     some = rng.sample(values, min(len(values), 2))
     absent, literal = columns.absent(name, values), columns.literal
     low, high = sorted(rng.choice(values) for _ in range(2))
@@ -183,7 +191,7 @@ def filters(columns: Columns, rows: Rows, name: str, rng: random.Random) -> list
     return [
         Filter("equal", f"{name} = {literal(name, some[0])}", [row for row in rows if row[name] == some[0]]),
         Filter("in", f"{name} IN ({listed})", [row for row in rows if row[name] in some]),
-        Filter("range", f"{name} >= {literal(name, low)} AND {name} <= {literal(name, high)}", [row for row in rows if low <= row[name] <= high]),
+        Filter("range", f"{name} >= {literal(name, low)} AND {name} <= {literal(name, high)}", [row for row in rows if row[name] is not None and low <= row[name] <= high]),
         Filter("absent", f"{name} = {literal(name, absent)}", []),
     ]  # fmt: skip
 
@@ -234,7 +242,7 @@ class Comparison:
     def _compare(self, form: str, select: str, where: str, rows: list[tuple[Any, ...]]) -> None:
         sql = f"SELECT {select} FROM ninezero.{self._view} {where} {self._way.settings}"
         got = self._columns.read(self._engine.query(sql))
-        assert got == sorted(rows), f"{sql}: {difference(Counter(rows), Counter(got))}"
+        assert got == sorted(rows, key=str), f"{sql}: {difference(Counter(rows), Counter(got))}"
         self._forms[form] += bool(rows)
 
     @staticmethod
