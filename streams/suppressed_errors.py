@@ -11,7 +11,7 @@ from ninezero.streams import metrics
 log = logging.getLogger("ninezero.tasks")
 
 Task = Literal[
-    "board", "case_deletion", "completeness", "freshness", "loss_check", "overdue", "positions", "retention", "schema",
+    "board", "case_deletion", "completeness", "freshness", "loss_check", "mirror", "overdue", "positions", "retention", "schema",
     "silent_devices",
 ]  # fmt: skip
 """The tasks that go on after an error; the label of `ninezero_suppressed_errors_total`."""

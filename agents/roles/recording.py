@@ -50,6 +50,7 @@ async def build(role: Role) -> None:
     role.run_in_background(tasks.watch_schema(connection))
     role.run_in_background(tasks.measure_freshness(connection))
     role.run_in_background(tasks.count_silent_devices(connection))
+    role.run_in_background(tasks.mirror_topics(connection, role.register, role.policies))
     role.run_in_background(tasks.roll_up_finished_days(connection, timezone))
     if not role.settings.replay:  # the days of a replay ended long ago
         role.run_in_background(tasks.apply_retention(connection, timezone))

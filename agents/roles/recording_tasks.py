@@ -9,12 +9,15 @@ from datetime import UTC, date, datetime
 from functools import partial
 from zoneinfo import ZoneInfo
 
+from ninezero.agents.policies.policies import Policies
 from ninezero.agents.recording import case_deletion, retention
 from ninezero.agents.recording.completeness import roll_up_devices
+from ninezero.agents.recording.mirrors import mirror, policy_rows, site_rows
 from ninezero.agents.recording.overdue import overdue_days
 from ninezero.streams import metrics
 from ninezero.streams.clickhouse import ClickHouseError
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
+from ninezero.streams.kafka.register import Register
 from ninezero.streams.suppressed_errors import SuppressedErrors, Task
 
 log = logging.getLogger("ninezero.roles")
@@ -33,6 +36,15 @@ SCHEMA_SECONDS = 10.0
 
 RETAIN_SECONDS = 3600.0
 """Time between two searches for facts and cases whose retention has ended."""
+
+MIRROR_SECONDS = 60.0
+"""Time between two comparisons of the sites and policies in ClickHouse with those of the topics, while these do not change."""
+
+RETRY_SECONDS = 10.0
+"""Time after which they are copied again after an error."""
+
+CHANGE_SECONDS = 1.0
+"""Time between two checks whether they have changed."""
 
 OVERDUE_SECONDS = 300.0
 """Time between two searches for work that should have been done."""
@@ -72,6 +84,22 @@ async def count_silent_devices(connection: ThreadedConnection) -> None:
             rows = await connection.query("SELECT count() AS n FROM ninezero.devices_silent")
             metrics.devices_silent.set(int(rows[0]["n"]))
         await asyncio.sleep(SILENT_SECONDS)
+
+
+async def mirror_topics(connection: ThreadedConnection, register: Register, policies: Policies) -> None:
+    """Copies the sites and policies of the topics into ClickHouse when they change. A restored database gets them again."""
+    attempts = _attempts("mirror", "sites and policies cannot be copied into ClickHouse")
+    mirrored, due = (-1, -1), 0.0
+    while True:
+        await policies.wait_until_current()
+        changes = register.changes, policies.changes
+        if (changes != mirrored and not attempts.failed) or time.monotonic() >= due:
+            sites, uses = site_rows(register.sites.values()), policy_rows(policies.timeline)
+            with attempts:
+                await connection.call(partial(mirror, table="site_register", wanted=sites))
+                await connection.call(partial(mirror, table="policy_uses", wanted=uses))
+            mirrored, due = changes, time.monotonic() + (RETRY_SECONDS if attempts.failed else MIRROR_SECONDS)
+        await asyncio.sleep(CHANGE_SECONDS)
 
 
 async def roll_up_finished_days(connection: ThreadedConnection, timezone: str) -> None:
