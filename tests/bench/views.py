@@ -2,7 +2,8 @@
 
 The database holds 14 live days and 16 frozen ones of a million facts at 1,000 sites each, and 4,000 cases. Its content is made by
 the server from random numbers: regular data would flatter the codecs. The frozen days are made by retention. Goals: each part of
-the board in less than 1 s, each view of a month in less than 2 s on two threads, at most 15 bytes per event.
+the board in less than 1 s, each view of a month in less than 2 s on two threads, a backtest of ten days in less than 10 s, at most
+15 bytes per event.
 
 python -m tests.bench.views [--facts N] [--live DAYS] [--frozen DAYS] [--engine embedded|server] [--folder PATH]
 """
@@ -24,7 +25,9 @@ from typing import Any, NamedTuple
 
 from ninezero.agents.board.situation import Situation
 from ninezero.agents.logic.days import Days
+from ninezero.agents.logic.policy.policy import DEFAULT, Policy
 from ninezero.agents.recording import retention
+from ninezero.agents.recording.backtest import backtest
 from ninezero.agents.recording.completeness import roll_up_devices
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine, Row
@@ -33,7 +36,8 @@ from tests.engines.clickhouse_server import start_server
 
 TIMEZONE = "Asia/Shanghai"
 REPEATS = 3
-PANEL_SECONDS, VIEW_SECONDS, EVENT_BYTES = 1.0, 2.0, 15.0
+PANEL_SECONDS, VIEW_SECONDS, BACKTEST_SECONDS, EVENT_BYTES = 1.0, 2.0, 10.0, 15.0
+BACKTEST_DAYS = 10
 MONTH_COLUMNS = {
     "day": "day >= toDate('{first}')",
     "minute": "minute >= toDateTime({at})",
@@ -69,6 +73,8 @@ class Figures:
     bytes_by_table: dict[str, float] = field(default_factory=dict)
     bytes_by_column: dict[str, float] = field(default_factory=dict)
     frozen_bytes: float = 0.0
+    backtest: Spent | None = None
+    """What a backtest of the last ten days takes."""
     freeze: Spent | None = None
     """What the freezing of one day takes, beside the facts of all live days."""
 
@@ -113,8 +119,18 @@ def measure(engine: Engine, now: datetime) -> Figures:
         sql = f"SELECT {sums} FROM ninezero.{name} WHERE {condition}"
         figures.views[name] = _median(_timed(engine, sql) for _ in range(REPEATS))
         _progress(f"{name}: {figures.views[name]}")
+    figures.backtest = _median(_backtest(engine) for _ in range(REPEATS))
     _measure_disk(engine, figures)
     return figures
+
+
+def _backtest(engine: Engine) -> Spent:
+    """Judges ten days under a policy with other outcomes."""
+    policy = Policy(outcomes={"weak_match": "turn_back", "health_code_red": "hold", "close_contact": "refer"})
+    began, cpu = time.monotonic(), time.process_time()
+    found = backtest(engine.read, policy, {"default@1": DEFAULT}.get, BACKTEST_DAYS)
+    assert len(found.cells) > len(found.days) and any(cell.old != cell.new for cell in found.cells)
+    return Spent(time.monotonic() - began, time.process_time() - cpu)
 
 
 async def _panels(engine: Engine) -> dict[str, Spent]:
@@ -188,6 +204,9 @@ def show(figures: Figures, shape: Shape, version: str) -> Iterator[str]:
     for table, each in sorted(figures.bytes_by_table.items(), key=lambda item: -item[1]):
         columns = sorted(((c, n) for c, n in figures.bytes_by_column.items() if c.startswith(f"{table}.")), key=lambda item: -item[1])  # fmt: skip
         yield f"  {table:24} {each:6.2f}   " + ", ".join(f"{c.partition('.')[2]} {n:.2f}" for c, n in columns)
+    if figures.backtest is not None:
+        mark = " !" if figures.backtest.seconds > BACKTEST_SECONDS else ""
+        yield f"a backtest of {BACKTEST_DAYS} days: {figures.backtest} (goal {BACKTEST_SECONDS:g} s){mark}"
     yield f"a frozen day: {figures.frozen_bytes:,.0f} bytes; freezing one day took {figures.freeze}"
 
 
