@@ -284,7 +284,7 @@ SETTINGS = {
     ),
     "NINEZERO_OUTBOX": Setting(
         "folder of the devices' outboxes, an absolute path; the default is below $XDG_STATE_HOME, or ~/.local/state without it."
-        " A machine that serves several deployments needs a folder for each",
+        " An outbox of another deployment is refused",
         "devices, ninezero erase",
         "~/.local/state/ninezero/outbox",
         used_on=("edge",),

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from ninezero.agents.cli import demo, init, publish, query, usage, watchlist
-from ninezero.agents.cli.edge import device, documents, keys, push, scan
+from ninezero.agents.cli.edge import device, documents, keys, outbox, push, scan
 from ninezero.agents.cli.operations import (
     dead_letters,
     doctor,
@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
     "Devices and gates": (
         Entry("scan", scan.scan, "edge"),
         Entry("device", device.device, "edge"),
+        Entry("outbox", outbox.app, "edge"),
         Entry("check-document", documents.check_document, "edge"),
         Entry("keys", keys.app, "edge"),
     ),

@@ -1,15 +1,16 @@
-"""Checks of the outboxes of the devices on this machine."""
+"""Checks of the outboxes of the devices on this machine: where they are, what waits in them, and which are refused."""
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 
-from ninezero.agents.doctor.findings import CannotCheck, Results, could_not_check, failed, ok
+from ninezero.agents.doctor.findings import CannotCheck, Result, Results, could_not_check, failed, ok
 from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.agents.doctor.quantities import counted
+from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment
 from ninezero.streams.edge.device.outbox_place import former_folder, outbox_files
+from ninezero.streams.edge.device.outbox_summary import OutboxSummary, read_summary
 from ninezero.streams.settings import SettingsError
 
 
@@ -36,16 +37,36 @@ def outboxes(probe: DeploymentProbe) -> Results:
         )
     if folder not in found:
         return
-    waiting, files = 0, found[folder]
-    for path in files:
+    given, waiting, others = OutboxDeployment.of(probe.settings), 0, 0
+    for path in found[folder]:
         try:
-            with closing(sqlite3.connect(path)) as db:
-                db.execute("PRAGMA query_only = ON")
-                waiting += int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
+            summary = read_summary(path)
         except sqlite3.Error:
             yield could_not_check(
                 f"the outbox {path.name} cannot be read", "run this as the user of the device, and check the disk"
             )
+            continue
+        if summary.is_of_another(given):
+            others += 1
+            continue
+        waiting += summary.waiting
+        if summary.stopped:
+            yield _refused(summary)
+    if others:
+        yield ok(f"{counted(others, 'outbox', 'outboxes')} in {folder} of other deployments")
     yield ok(
-        f"{counted(len(files), 'outbox', 'outboxes')} in {folder}, {counted(waiting, 'event', 'events')} waiting for Kafka"
+        f"{counted(len(found[folder]) - others, 'outbox', 'outboxes')} in {folder}, {counted(waiting, 'event', 'events')} waiting for Kafka"
+    )
+
+
+def _refused(summary: OutboxSummary) -> Result:
+    """Reports an outbox that accepts nothing, and what waits in it."""
+    device, events = summary.device_id, counted(summary.waiting, "event", "events")
+    what = f"the outbox of {device} accepts nothing, because Kafka has events of {device} that are not from it"
+    if summary.compared or not summary.waiting:
+        return failed(f"{what}; {events} waiting", "start the device under a new device_id")
+    return failed(
+        f"{what}; it is new, and {events} in it {'is' if summary.waiting == 1 else 'are'} not sent",
+        f"run ninezero outbox rename {device} NEW_ID, and start a device under the new id, which sends them; the device goes on with the"
+        " outbox that it had, if there is one",
     )

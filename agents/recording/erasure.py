@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ninezero.streams.edge.device import outbox
+from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment
 from ninezero.streams.edge.device.outbox_place import former_folder, outbox_files
+from ninezero.streams.edge.device.outbox_summary import read_summary
 from ninezero.streams.edge.documents import key_ring
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import administration, sync
@@ -160,13 +163,23 @@ class Erasure:
         for folder in self._outbox_folders():
             yield from _attempt(f"outboxes in {folder}", partial(self._outboxes_in, folder))
 
-    @staticmethod
-    def _outboxes_in(folder: Path) -> Iterator[CertificateLine]:
+    def _outboxes_in(self, folder: Path) -> Iterator[CertificateLine]:
         found = outbox_files(folder)
         if not found:
             yield _line("absent", "outboxes", str(folder), "0")
         for path in found:
-            yield from _attempt("outbox", partial(_erase_outbox, path))
+            if (other := self._other_owner(path)) is not None:
+                yield _line("stays", f"outbox of another deployment ({other})", str(path), "1")
+            else:
+                yield from _attempt("outbox", partial(_erase_outbox, path))
+
+    def _other_owner(self, path: Path) -> OutboxDeployment | None:
+        """Returns the deployment that an outbox states, if it is not the one to erase."""
+        try:
+            found = read_summary(path)
+        except sqlite3.Error:  # a damaged one is erased: it may hold tokens
+            return None
+        return found.deployment if found.is_of_another(OutboxDeployment.of(self._settings)) else None
 
     def _outbox_folders(self) -> list[Path]:
         """Returns the folders in which outboxes of this machine are erased: the one of the settings, and the former default if there is one."""

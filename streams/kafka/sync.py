@@ -125,6 +125,16 @@ def admin(settings: Settings, **arguments: Any) -> Any:
         return KafkaAdminClient(**merged)
 
 
+def cluster_id(settings: Settings, **arguments: Any) -> str:
+    """Returns Kafka's id of the cluster. It needs no permission.
+
+    Raises:
+        KafkaUnreachable: no broker answers within ten seconds.
+    """
+    with contextlib.closing(admin(settings, **arguments)) as client, explained_errors(settings):
+        return str(client.describe_cluster()["cluster_id"])
+
+
 def read_to_end(reader: Any, topic: str) -> Iterator[Any]:
     """Yields the records that a topic holds now, in order within each partition.
 

@@ -28,7 +28,8 @@ from ninezero.schemas.faults import describe
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.answers import Answer, QualityFinding, Ticket
 from ninezero.streams.edge.device.clock import Clock
-from ninezero.streams.edge.device.outbox import CAPACITY, NewEvent, Outbox, counter_behind, erase
+from ninezero.streams.edge.device.outbox import CAPACITY, NewEvent, Outbox, erase
+from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment
 from ninezero.streams.edge.device.outbox_place import outbox_file
 from ninezero.streams.edge.device.travellers import Passage, Pseudonymised, Traveller, pseudonymise
 from ninezero.streams.edge.device.uplink import Uplink
@@ -114,7 +115,8 @@ class Device:
     Raises:
         DeviceError: `site_id` or `device_id` is not an identifier.
         KeyRingError: the key ring cannot be read.
-        OutboxError: the outbox cannot be opened, another process has opened it, or it is new and Kafka has events of this device.
+        OutboxError: the outbox cannot be opened, another process has opened it, it belongs to another deployment, or it is new and Kafka
+            has events of this device.
     """
 
     def __init__(
@@ -133,13 +135,13 @@ class Device:
         self._clock = clock or Clock()
         self._on_answer = on_answer or (lambda _: None)
         path = outbox_file(settings, device_id)
-        self._outbox = Outbox(path, device_id, capacity)
+        self._outbox = Outbox(path, device_id, capacity, OutboxDeployment.of(settings))
         self._tickets: WeakValueDictionary[int, Ticket] = WeakValueDictionary()
         self._findings = {seq: _FINDINGS.decode(text) for seq, text in self._outbox.findings().items()}
         """Of the latest events that have findings, by number. A ticket is gone if its holder has dropped it."""
         self._uplink = Uplink(settings, self._outbox, self._clock, site_id, device_id, self._resolve)
-        if not self._outbox.compared():
-            self._compare(path)
+        if not (self._outbox.compared() and self._outbox.is_confirmed()):
+            self._check_outbox(path)
 
     @classmethod
     def from_environment(
@@ -273,19 +275,23 @@ class Device:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _compare(self, path: Path) -> None:
-        """Waits until a new outbox is known to be the first one of this device.
+    def _check_outbox(self, path: Path) -> None:
+        """Waits until the outbox is known to be that of this deployment, and a new one to be the first one of this device.
 
         If Kafka cannot be asked now, the device starts: events wait in the outbox until it can.
 
         Raises:
-            OutboxError: Kafka has outcomes of this device.
+            OutboxError: the outbox belongs to another deployment, or may do so, or Kafka has outcomes of this device.
         """
         self._uplink.wait_until_compared(COMPARE_SECONDS)
+        if refusal := self._outbox.refusal():
+            self.close()
+            raise refusal
         if self._outbox.is_stopped() and not self._outbox.status().waiting:
+            error = self._outbox.counter_behind()
             self.close()
             erase(path)  # it was never used, and must not be mistaken for the outbox that this device had
-            raise counter_behind()
+            raise error
 
     # -- from what the staff see to events ---------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ outbox accepts nothing (`stop_accepting`), because the workers would not count e
 
 A new file begins at number 0, as that of a device that lost its outbox would. So nothing of it is sent before Kafka was asked for
 outcomes of this device, and had none (`compared`).
+
+The file states the deployment that it belongs to (`outbox_deployment.py`). Another one is refused.
 """
 
 import contextlib
@@ -24,6 +26,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
+from ninezero.streams.edge.bilingual import Bilingual
+from ninezero.streams.edge.device import outbox_messages as messages
+from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment, Ownership
 from ninezero.streams.errors import UserError
 
 CAPACITY = 200_000
@@ -49,6 +56,7 @@ ALTER TABLE unsent ADD COLUMN findings TEXT NOT NULL DEFAULT '';
 ALTER TABLE unanswered ADD COLUMN findings TEXT NOT NULL DEFAULT ''
 """,
     "ALTER TABLE device ADD COLUMN compared INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE device ADD COLUMN deployment TEXT NOT NULL DEFAULT ''",
 )
 """The statements that lead from version n of the file to version n + 1. Version 0 is a new file, or one from before 0.1.0.
 
@@ -101,13 +109,16 @@ class Outbox:
         path: the SQLite file; created if it does not exist.
         device_id: the device that owns the file.
         capacity: events that may wait at the same time.
+        deployment: the deployment that uses the file; None if the file is only read.
 
     Raises:
-        OutboxError: the file belongs to another device, is in use, or cannot be read or written.
+        OutboxError: the file belongs to another device or deployment, is in use, or cannot be read or written.
     """
 
-    def __init__(self, path: str | Path, device_id: str, capacity: int = CAPACITY) -> None:
-        self._path, self.capacity = Path(path), capacity
+    def __init__(
+        self, path: str | Path, device_id: str, capacity: int = CAPACITY, deployment: OutboxDeployment | None = None
+    ) -> None:
+        self._path, self._device_id, self.capacity = Path(path), device_id, capacity
         self._lock = threading.Lock()
         self._answered_unsent: set[int] = set()
         """Numbers whose outcome arrived before their acknowledgement."""
@@ -117,10 +128,11 @@ class Outbox:
             self._relaxed = self._connect("NORMAL")
             with self._lock, _transaction(self._durable) as db:
                 _claim(db, device_id)
+                self._ownership = None if deployment is None else _claim_for(db, deployment)
                 self._waiting = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
         except (sqlite3.Error, OSError) as error:
             os.close(self._file_lock)
-            raise _outbox_error(error) from None
+            raise _file_error(error) from None
         except OutboxError:
             os.close(self._file_lock)
             raise
@@ -134,9 +146,12 @@ class Outbox:
             ticks_ms: ms since that boot.
 
         Raises:
-            OutboxError: the outbox or the disk is full, or the counter is not valid. No number was used.
+            OutboxError: the outbox or the disk is full, the counter is not valid, or the outbox belongs to another deployment. No number
+                was used.
         """
         with self._lock:
+            if refusal := self.refusal():
+                raise refusal
             if self._waiting + len(events) > self.capacity:
                 raise OutboxError(
                     "the outbox is full and the event was NOT accepted: connect the device to Kafka",
@@ -146,9 +161,12 @@ class Outbox:
                 if self._free_bytes() < RESERVE_BYTES:
                     raise OSError(errno.ENOSPC, "")
                 with _transaction(self._durable) as db:
-                    seqs = _append(db, events, boot_id, ticks_ms)
+                    first = _next_seq(db)
+                    if first is None:
+                        raise self._counter_behind(_is_compared(db), accepting=True)
+                    seqs = _append(db, first, events, boot_id, ticks_ms)
             except (sqlite3.Error, OSError) as error:
-                raise _outbox_error(error, accepting=True) from None
+                raise _file_error(error, accepting=True) from None
             self._waiting += len(events)
             return seqs
 
@@ -217,12 +235,42 @@ class Outbox:
     def compared(self) -> bool:
         """Returns whether it is known that no other outbox has used the numbers of this one."""
         with self._using(self._relaxed) as db:
-            return bool(db.execute("SELECT compared FROM device").fetchone()[0])
+            return _is_compared(db)
 
     def set_compared(self) -> None:
         """Records that Kafka was asked, and has no event of this device that is not from this outbox."""
         with self._using(self._durable), _transaction(self._durable) as db:
             db.execute("UPDATE device SET compared = 1")
+
+    def is_confirmed(self) -> bool:
+        """Returns whether the outbox was connected to the Kafka of its deployment under the settings of now."""
+        return self._ownership is None or self._ownership.is_confirmed()
+
+    def confirm(self, cluster: str) -> None:
+        """Checks that the Kafka which has answered is that of the outbox, and records it. Nothing is sent or read before.
+
+        Args:
+            cluster: Kafka's id of the cluster.
+
+        Raises:
+            OutboxError: it is that of another deployment. From now on the outbox accepts nothing.
+        """
+        if self._ownership is None:
+            return
+        stated, given = self._ownership
+        connected = msgspec.structs.replace(given, cluster=cluster)
+        self._ownership = Ownership(stated, connected)
+        if refusal := self.refusal():
+            raise refusal
+        if stated != connected:
+            with self._using(self._durable), _transaction(self._durable) as db:
+                _state(db, connected)
+        self._ownership = Ownership(connected, connected)
+
+    def refusal(self) -> OutboxError | None:
+        """Returns why this deployment must not use the outbox, or None."""
+        problem = None if self._ownership is None else self._ownership.problem()
+        return None if problem is None else _error(problem)
 
     def is_stopped(self) -> bool:
         """Returns whether `stop_accepting` was called."""
@@ -233,6 +281,15 @@ class Outbox:
         """Makes `append` fail from now on, also after a restart. Events that wait are still sent."""
         with self._using(self._durable), _transaction(self._durable) as db:
             db.execute("UPDATE device SET next_seq = -1")
+
+    def counter_behind(self) -> OutboxError:
+        """Returns the error if Kafka has events of the device that the outbox does not know."""
+        with self._using(self._relaxed) as db:
+            return self._counter_behind(_is_compared(db))
+
+    def _counter_behind(self, compared: bool, *, accepting: bool = False) -> OutboxError:
+        """Describes it. Of an outbox that was not compared, nothing is sent."""
+        return _error(messages.counter_behind(self._device_id, 0 if compared else self._waiting, accepting=accepting))
 
     def status(self) -> OutboxStatus:
         """Returns how full the outbox is."""
@@ -271,7 +328,7 @@ class Outbox:
             try:
                 yield db
             except sqlite3.Error as error:
-                raise _outbox_error(error) from None
+                raise _file_error(error) from None
 
 
 def lock_outbox(path: Path) -> int:
@@ -335,7 +392,7 @@ def _claim(db: sqlite3.Connection, device_id: str) -> None:
     db.execute(f"PRAGMA user_version = {len(_UPGRADES)}")
     owner = db.execute("SELECT device_id FROM device").fetchone()
     if owner is None:
-        db.execute("INSERT INTO device VALUES (?, 0, 0)", (device_id,))
+        db.execute("INSERT INTO device (device_id, next_seq, compared) VALUES (?, 0, 0)", (device_id,))
     elif owner[0] != device_id:
         raise OutboxError(
             "the outbox belongs to another device: use that device's device_id, or another file",
@@ -343,10 +400,21 @@ def _claim(db: sqlite3.Connection, device_id: str) -> None:
         )
 
 
-def _append(db: sqlite3.Connection, events: Sequence[NewEvent], boot_id: str, ticks_ms: int) -> range:
-    first = _next_seq(db)
-    if first is None:
-        raise counter_behind(accepting=True)
+def _claim_for(db: sqlite3.Connection, given: OutboxDeployment) -> Ownership:
+    """Returns which deployment the file belongs to. If it states none, as those before version 4, it is the one that opens it first."""
+    text = db.execute("SELECT deployment FROM device").fetchone()[0]
+    if not text:
+        _state(db, given)
+        return Ownership(given, given)
+    return Ownership(OutboxDeployment.read(text), given)
+
+
+def _state(db: sqlite3.Connection, deployment: OutboxDeployment) -> None:
+    """Records the deployment that the file belongs to."""
+    db.execute("UPDATE device SET deployment = ?", (msgspec.json.encode(deployment).decode(),))
+
+
+def _append(db: sqlite3.Connection, first: int, events: Sequence[NewEvent], boot_id: str, ticks_ms: int) -> range:
     seqs = range(first, first + len(events))
     db.executemany(
         "INSERT INTO unsent VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -365,6 +433,10 @@ def _next_seq(db: sqlite3.Connection) -> int | None:
     return None if found < 0 else found
 
 
+def _is_compared(db: sqlite3.Connection) -> bool:
+    return bool(db.execute("SELECT compared FROM device").fetchone()[0])
+
+
 @contextlib.contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     db.execute("BEGIN IMMEDIATE")
@@ -377,33 +449,9 @@ def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         raise
 
 
-def counter_behind(*, accepting: bool = False) -> OutboxError:
-    """Returns the error if Kafka has events of a device that its outbox does not know. While an event is being accepted, it states that it
-    was not."""
-    consequence, in_chinese = (" and the event was NOT accepted", "，没有接受") if accepting else ("", "")
-    return OutboxError(
-        f"the outbox's counter is behind Kafka's{consequence}: start the device with the outbox that it had (NINEZERO_OUTBOX, or the"
-        " folder in which it was started before), or under a new device_id",
-        chinese=f"发件箱的计数落后于 Kafka{in_chinese}：请用这台设备原来的发件箱（NINEZERO_OUTBOX，或原来启动它的文件夹），"
-        "或改用新的 device_id",
-    )
+def _file_error(error: sqlite3.Error | OSError, *, accepting: bool = False) -> OutboxError:
+    return _error(messages.file_error(error, accepting=accepting))
 
 
-def _outbox_error(error: sqlite3.Error | OSError, *, accepting: bool = False) -> OutboxError:
-    """Describes an error of the file. While an event is being accepted, the message states that it was not."""
-    consequence, in_chinese = (" and the event was NOT accepted", "，没有接受") if accepting else ("", "")
-    name = error.sqlite_errorname if isinstance(error, sqlite3.Error) else ""
-    if name in ("SQLITE_FULL", "SQLITE_IOERR_WRITE") or getattr(error, "errno", None) == errno.ENOSPC:
-        return OutboxError(
-            f"the disk of the outbox is full{consequence}: free some space",
-            chinese=f"发件箱所在的磁盘已满{in_chinese}：请腾出空间",
-        )
-    if name in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-        return OutboxError(
-            f"the outbox file is damaged{consequence}: keep it for analysis, and start a new one under a new device_id",
-            chinese=f"发件箱文件已损坏{in_chinese}：请保留它供分析，用新的 device_id 另建一个",
-        )
-    return OutboxError(
-        f"the outbox cannot be used{consequence}: check its folder, its owner and the disk",
-        chinese=f"发件箱不能用{in_chinese}：请检查文件夹、所有者和磁盘",
-    )
+def _error(text: Bilingual) -> OutboxError:
+    return OutboxError(text.en, chinese=text.zh)

@@ -12,7 +12,7 @@ from ninezero.streams.edge.device.kafka_errors import user_error
 from ninezero.streams.edge.device.outbox import Outbox, OutboxError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import Rejected, decode
-from ninezero.streams.kafka.sync import consumer
+from ninezero.streams.kafka.sync import cluster_id, consumer
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.device")
@@ -66,6 +66,7 @@ class OutcomeReader:
         """Reads until `stop` is called. After an error it connects again; meanwhile scans are answered `not_checked`."""
         while not self._stopped.is_set():
             try:
+                self._outbox.confirm(cluster_id(self._settings, bootstrap_timeout_ms=3_000))
                 # What Kafka deletes before it is read must not hide what follows: reading goes on at the earliest record.
                 arguments = {"bootstrap_timeout_ms": 3_000, "fetch_max_wait_ms": 100, "auto_offset_reset": "earliest"}
                 with contextlib.closing(consumer(self._settings, **arguments)) as reader:

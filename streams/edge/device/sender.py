@@ -14,11 +14,11 @@ import msgspec
 from ninezero.schemas.times import unix_micros
 from ninezero.streams.edge.device.clock import Clock, to_datetime
 from ninezero.streams.edge.device.kafka_errors import topic_errors, user_error
-from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent, counter_behind
+from ninezero.streams.edge.device.outbox import Outbox, OutboxError, UnsentEvent
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.decoding import PAST_US, Rejected, check_clock
-from ninezero.streams.kafka.sync import consumer, producer, unreachable
+from ninezero.streams.kafka.sync import cluster_id, consumer, producer, unreachable
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.device")
@@ -107,6 +107,7 @@ class Sender:
         pause = FIRST_RETRY_SECONDS
         while not self._stopped.is_set():
             try:
+                self._outbox.confirm(cluster_id(self._settings, bootstrap_timeout_ms=3_000))
                 kafka = producer(
                     self._settings, bootstrap_timeout_ms=3_000, max_block_ms=5_000, linger_ms=5,
                     request_timeout_ms=10_000, delivery_timeout_ms=30_000,
@@ -168,7 +169,7 @@ class Sender:
     def _not_compared(self) -> UserError:
         """Says why nothing of a new outbox is sent."""
         if self._outbox.is_stopped():
-            return counter_behind()
+            return self._outbox.counter_behind()
         return UserError(
             "the outbox is new, and the outcomes of this site could not be read yet, so it is not known whether the numbers of this"
             " device are free, and nothing is sent: check the topics, and this device's permissions (ninezero topics acls)",

@@ -21,11 +21,13 @@ from ninezero import Device, OutboxError, Traveller
 from ninezero.schemas.events import Disposition, EventRef, Outcomes, encode
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.clock import Clock
+from ninezero.streams.edge.device.outbox import NewEvent, Outbox
+from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
-from tests.support import free_port, wait_for
+from tests.support import NINEZERO, free_port, wait_for
 
 WELL = Traveller(role="pedestrian", id="440524188001010014", temperature_c=36.5)
 
@@ -232,13 +234,77 @@ def test_a_new_outbox_that_starts_offline_sends_nothing_before_its_numbers_are_k
     with gate(settings, on_answer=heard.append) as device:
         wait_for(lambda: "behind Kafka's" in device.status().problem, 20, "the comparison")
         assert rejects(device) and not device.flush(1)
-        assert "发件箱的计数落后于 Kafka" in device.status().problem_chinese
+        status = device.status()
+        assert "发件箱的计数落后于 Kafka" in status.problem_chinese and "有 2 条没有发送" in status.problem_chinese
+        assert status.waiting == 2 and "It holds 2 events that are not sent" in status.problem
     assert arrived(settings) == [] and heard == [], "a number was used again, or the outcome of another person shown"
+    environment = {"HOME": str(tmp_path), **environment_of(settings)}
+    said = ninezero("doctor", "outboxes", **environment)
+    assert "it is new, and 2 events in it are not sent" in said and "run ninezero outbox rename gate-a NEW_ID" in said
+    assert "2 events are in the outbox of the new device_id" in ninezero(
+        "outbox", "rename", "gate-a", "gate-a2", **environment
+    )
+    with Device(settings, site_id="road-01", device_id="gate-a2") as device:
+        assert device.flush(20) and scan(device) == [2] and device.flush(20)
+    assert [(event["device_id"], event["seq"]) for event in records(settings, "checkpoint-scans")] == [
+        ("gate-a2", 0), ("gate-a2", 1), ("gate-a2", 2)
+    ]  # fmt: skip
     with Device(away, site_id="road-01", device_id="gate-b") as device:
         assert scan(device, 2) == [0, 1]
     with Device(settings, site_id="road-01", device_id="gate-b") as device:
         assert device.flush(20), "a device that is really new sends what waited"
-    assert arrived(settings) == [0, 1]
+    assert arrived(settings) == [0, 1, 2, 0, 1]
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Returns the variables of the settings for a program."""
+    return {
+        "NINEZERO_KAFKA": settings.kafka, "NINEZERO_ORDER": settings.order, "NINEZERO_SUNSET": settings.sunset.isoformat(),
+        "NINEZERO_TOPIC_PREFIX": settings.topic_prefix, "NINEZERO_OUTBOX": str(settings.outbox),
+    }  # fmt: skip
+
+
+def ninezero(*arguments: str, **environment: str) -> str:
+    """Returns what a command prints."""
+    done = subprocess.run([NINEZERO, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr, done.stderr
+    return " ".join((done.stdout + done.stderr).split())
+
+
+def test_a_device_never_continues_the_outbox_of_another_deployment_nor_sends_its_events(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """Both have a device of one name, under one account. The other one is told apart by its prefix, or by its Kafka."""
+    with gate(settings) as device:
+        scan(device, 3)
+        assert device.flush(20)
+    settings = replace(settings, kafka=settings.kafka.replace("127.0.0.1", "localhost"), order="TEST-2")
+    with gate(settings) as device:
+        assert scan(device) == [3] and device.flush(20), "the same Kafka under another address, and a prolonged order"
+    other = replace(settings, topic_prefix=f"other{time.time_ns()}.", order="OTHER")
+    administration.create_topics(other, partitions=2)
+    with pytest.raises(OutboxError, match=r"belongs to another deployment \(order TEST-2, Kafka localhost"):
+        gate(other)
+    away = replace(settings, kafka=f"127.0.0.1:{free_port()}", order="OTHER")
+    with pytest.raises(OutboxError, match="does not answer, so it is not known whether both are this deployment"):
+        gate(away)
+    elsewhere = Outbox(settings.outbox_folder() / "gate-b.sqlite", "gate-b", deployment=OutboxDeployment.of(away))
+    elsewhere.confirm("the cluster of another Kafka")
+    elsewhere.append([NewEvent("checkpoint-scans", b"road-01", lambda seq: b"{}")], "boot", 1)
+    elsewhere.close()
+    with pytest.raises(
+        OutboxError, match=r"belongs to another deployment .* if it is the same deployment whose Kafka was"
+    ):
+        Device(settings, site_id="road-01", device_id="gate-b")
+    assert arrived(settings) == [0, 1, 2, 3] and arrived(other) == []
+    environment = {"HOME": str(tmp_path), **environment_of(settings)}
+    said = ninezero("doctor", "outboxes", **environment)
+    assert "1 outbox in " in said and "of other deployments" in said and ", 0 events waiting for Kafka" in said
+    certificate = ninezero("erase", "--edge", "--yes", "--into", str(tmp_path), **environment)
+    assert "| outbox of another deployment (order OTHER, " in certificate and "COMPLETE" in certificate.upper()
+    assert [path.stem for path in settings.outbox_folder().glob("*.sqlite")] == ["gate-b"]
+    with gate(other) as device:
+        assert scan(device) == [0] and device.flush(20)
 
 
 class WrongClock(Clock):
@@ -257,7 +323,7 @@ def test_events_that_waited_while_the_clock_jumped_get_their_true_time(
     boots: tuple[str, str], settings: Settings, tmp_path: Path
 ) -> None:
     """While the device is offline, its clock shows 1970, then 2100, then the true time; online again after a restart, and in one case a reboot."""
-    away = deployment_settings(f"127.0.0.1:{free_port()}", tmp_path)
+    away = replace(settings, kafka=f"127.0.0.1:{free_port()}")
     before = datetime.now(UTC) - timedelta(seconds=1)
     clock = WrongClock(timedelta(days=-20_400), boots[0])
     with gate(away, clock=clock) as device:

@@ -24,6 +24,7 @@ NEEDS = {
     "scan -": "edge",
     "device --site s --device d": "edge",
     "check-document documents.csv": "edge",
+    "outbox rename a b": "",
     "keys list": "",
     "push a.csv --authority a --list l --category close_contact --by b --basis c": "edge",
     "watchlist show": "worker",
