@@ -1,7 +1,8 @@
 """Numbered migrations: the files in `schemas/sql/`, applied in order and recorded in `schema_migrations`.
 
 The number of a file is a version of the schema, and a release adds at most one file. A file never changes after the release
-that contains it. Every statement may run twice, because `migrate` resumes at the statement after the last recorded one.
+that contains it. Every statement may run twice, because `migrate` resumes at the statement after the last recorded one. For the same
+reason a name that was dropped is not used again: a repeated DROP would find the rows of its successor.
 """
 
 from __future__ import annotations
@@ -94,7 +95,15 @@ class Applied(msgspec.Struct, frozen=True):
 
 def migrations(timezone: str) -> list[Migration]:
     """Returns the migrations of this program in order, with the time zone filled into their statements."""
-    return [_read(path, timezone) for path in sorted(SQL_FOLDER.glob("*.sql"))]
+    found = [_read(path, timezone) for path in sorted(SQL_FOLDER.glob("*.sql"))]
+    dropped = set[str]()
+    for migration in found:
+        for statement in migration.statements:
+            if statement.starts("DROP"):
+                dropped.add(statement.object)
+            elif statement.object in dropped:
+                raise SchemaError(f"{migration.name}: {statement.object} was dropped: give what is new another name")
+    return found
 
 
 def read_applied(engine: Engine) -> dict[str, Applied]:
@@ -177,7 +186,7 @@ def in_cluster(sql: str, cluster: str) -> str:
     if not cluster:
         return sql
     sql = _BEGIN.sub(rf"\g<0> ON CLUSTER `{cluster}`", sql, count=1)
-    return re.sub(r"\bENGINE = (\w*MergeTree)\b", r"ENGINE = Replicated\1", sql)
+    return re.sub(r"\bENGINE = (?!Replicated)(\w*MergeTree)\b", r"ENGINE = Replicated\1", sql)
 
 
 def _read(path: Path, timezone: str) -> Migration:

@@ -11,7 +11,10 @@ from ninezero.streams.clickhouse.engine import Engine
 
 
 class Table(msgspec.Struct, frozen=True):
-    """A table or view. `query` is the SELECT of a view; `columns` gives the type by name. The comment says what `erase` keeps."""
+    """A table or view. `query` is the SELECT of a view; `columns` gives the type by name. The comment says what `erase` keeps.
+
+    `create` is the statement that makes a table as it is, in the style of its server; empty for a view.
+    """
 
     engine: str
     partition_key: str
@@ -19,6 +22,7 @@ class Table(msgspec.Struct, frozen=True):
     comment: str
     query: str
     columns: dict[str, str]
+    create: str = ""
 
 
 class Schema(msgspec.Struct, frozen=True):
@@ -44,9 +48,11 @@ def read_schema(engine: Engine, names: Collection[str]) -> Schema:
             row["comment"],
             row["as_select"],
             columns.get(row["name"], {}),
+            "" if row["engine"] == "View" else row["create_table_query"],
         )
         for row in engine.query(
-            "SELECT concat(database, '.', table) AS name, engine, partition_key, sorting_key, comment, as_select"
+            "SELECT concat(database, '.', table) AS name, engine, partition_key, sorting_key, comment, as_select,"
+            " create_table_query"
             " FROM system.tables WHERE database LIKE 'ninezero%'"
         )
         if row["name"] in names

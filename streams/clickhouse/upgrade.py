@@ -19,7 +19,7 @@ from ninezero.streams.clickhouse.migrations import (
     read_applied,
     record,
 )
-from ninezero.streams.clickhouse.schema import Schema, read_schema
+from ninezero.streams.clickhouse.schema import Schema, Table, read_schema
 
 
 class Step(NamedTuple):
@@ -80,7 +80,7 @@ def plan(engine: Engine | None, timezone: str) -> Plan:
     applied = read_applied(engine) if engine else {}
     check_known(applied, timezone)
     missing = _missing(engine, applied) if engine else set()
-    return Plan(_steps(applied, timezone), _statements_of(missing, applied, timezone))
+    return Plan(_steps(applied, timezone), _restoring(missing, applied, timezone))
 
 
 def ensure_schema(engine: Engine, timezone: str) -> list[str]:
@@ -140,7 +140,9 @@ def _is_installation(step: Step, applied: dict[str, Applied]) -> bool:
 def _apply(engine: Engine, step: Step, timezone: str, *, installed: bool) -> None:
     migration = step.migration
     for done, statement in enumerate(migration.statements[step.first :], step.first + 1):
-        if not installed:  # another call of migrate may be ahead: do not replace a newer view by an older one
+        # Only what creates may run again in an installation; the rest neither again nor after another call, whose workers insert rows.
+        starts_over = installed and statement.starts("CREATE")
+        if not starts_over:
             row = read_applied(engine).get(migration.name)
             if row is not None and row.done >= done:
                 continue
@@ -149,7 +151,7 @@ def _apply(engine: Engine, step: Step, timezone: str, *, installed: bool) -> Non
         schema = (
             msgspec.json.encode(read_schema(engine, _objects(timezone, migration.version))).decode() if last else ""
         )
-        if last or not installed:  # an installation starts over, which changes nothing in an empty database
+        if last or not starts_over:
             record(engine, migration, timezone, done=done, installed=installed, schema=schema)
 
 
@@ -178,36 +180,36 @@ def _missing(engine: Engine, applied: dict[str, Applied]) -> set[str]:
     return expected.tables.keys() - existing
 
 
-def _statements_of(names: set[str], applied: dict[str, Applied], timezone: str) -> list[Statement]:
-    """Returns the statements that make tables and views: for a table all in order, for a view the last one."""
-    complete = [m for m in migrations(timezone) if m.name in applied and applied[m.name].complete]
-    found = [statement for migration in complete for statement in migration.statements if statement.object in names]
-    tables = [s for s in found if s.object not in _views(found)]
-    views = {s.object: s for s in found if s.object in _views(found)}
-    return tables + list(views.values())
+def _restoring(missing: set[str], applied: dict[str, Applied], timezone: str) -> list[Statement]:
+    """Returns the statements that make missing databases, tables and views again, in an order in which they can run.
+
+    Each of them creates and does nothing else, so what exists keeps its rows whatever the migrations have altered, renamed and dropped, and
+    whatever another call makes meanwhile. A table is made as the server showed it after the last migration, a view by its last statement.
+    """
+    expected = expected_schema(applied)
+    tables = {} if expected is None else expected.tables
+    last: dict[str, Statement] = {}
+    for migration in migrations(timezone):
+        if migration.name in applied and applied[migration.name].complete:
+            for statement in migration.statements:
+                if statement.starts("CREATE"):
+                    last.pop(statement.object, None)  # a later statement may need what lies between
+                    last[statement.object] = statement
+    made = [_as_shown(s, tables.get(s.object)) for s in last.values() if s.object in missing]
+    return sorted(made, key=lambda s: s.object in tables and tables[s.object].engine == "View")
 
 
-def _views(statements: list[Statement]) -> set[str]:
-    return {
-        s.object for s in statements if s.starts("CREATE VIEW", "CREATE OR REPLACE VIEW", "CREATE MATERIALIZED VIEW")
-    }
+def _as_shown(statement: Statement, table: Table | None) -> Statement:
+    """Returns the statement that makes a table as the server showed it, if that was recorded, or else the one of the migration."""
+    if table is None or not table.create:
+        return statement
+    return Statement(statement.object, table.create.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
 
 
 def _restore(engine: Engine, timezone: str) -> list[str]:
     applied = read_applied(engine)
     missing = _missing(engine, applied)
-    if missing:
-        databases = {name.partition(".")[0] for name in missing}
-        made = missing | databases | _without_all_columns(engine, applied)
-        for statement in _statements_of(made, applied, timezone):
-            engine.execute(in_cluster(statement.sql, engine.cluster))
+    databases = {name.partition(".")[0] for name in missing}
+    for statement in _restoring(missing | databases, applied, timezone):
+        engine.execute(in_cluster(statement.sql, engine.cluster))
     return sorted(missing)
-
-
-def _without_all_columns(engine: Engine, applied: dict[str, Applied]) -> set[str]:
-    """Returns the tables that lack a column: another call may be making them again, and a view that is made next may need it."""
-    expected = expected_schema(applied)
-    if expected is None:
-        return set()
-    real = read_schema(engine, expected.tables.keys())
-    return {name for name, table in real.tables.items() if expected.tables[name].columns.keys() - table.columns.keys()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -113,15 +114,95 @@ def test_an_upgrade_that_dies_before_and_after_each_statement_is_finished_by_the
     assert real(engine) == altered
 
 
-def test_a_missing_view_is_made_although_its_table_is_only_begun(engine: Engine, folder: Path) -> None:
-    """Another call of migrate has made the table, and not yet added the column of a later migration."""
-    (folder / "002_next.sql").write_text(NEXT)
+RESHAPE = """
+-- A migration that renames, drops and converts what has rows. Repeated on a table with rows, it would destroy them.
+ALTER TABLE ninezero_data.site_register ADD COLUMN IF NOT EXISTS places UInt32 DEFAULT 5;
+ALTER TABLE ninezero_data.site_register RENAME COLUMN IF EXISTS places TO beds;
+CREATE OR REPLACE VIEW ninezero.sites AS SELECT site_id, kind, division FROM ninezero_data.site_register FINAL;
+ALTER TABLE ninezero_data.site_register DROP COLUMN IF EXISTS capacity;
+ALTER TABLE ninezero_data.site_register ADD COLUMN IF NOT EXISTS capacity UInt8 DEFAULT 9;
+ALTER TABLE ninezero_data.site_register MODIFY COLUMN capacity UInt64;
+CREATE VIEW IF NOT EXISTS ninezero.site_beds AS SELECT * FROM ninezero_data.site_register FINAL;
+CREATE OR REPLACE VIEW ninezero.sites AS SELECT site_id, kind, division, capacity, beds FROM ninezero.site_beds;
+DROP TABLE IF EXISTS ninezero_data.recorder_epochs;
+CREATE TABLE IF NOT EXISTS ninezero_data.added (day Date) ENGINE = MergeTree ORDER BY day;
+"""
+RESHAPED = [{"site_id": "s", "kind": "gate", "division": "370115", "capacity": 700, "beds": 30}]
+"""The row of `insert_reshaped` in the view."""
+
+
+def insert_reshaped(engine: Engine) -> None:
+    columns = ("site_id", "kind", "division", "capacity", "beds", "version")
+    engine.insert("ninezero_data.site_register", columns, [("s", "gate", "370115", 700, 30, 1)])
+
+
+def test_restoring_keeps_every_row_whatever_migrations_have_altered_renamed_and_dropped(
+    engine: Engine, folder: Path
+) -> None:
+    """Each table and view is missing once. A call that saw all of them missing comes late, when the tables have rows again."""
+    (folder / "002_reshape.sql").write_text(RESHAPE)
     clickhouse.migrate(engine)
-    whole = real(engine)
-    engine.execute("DROP TABLE ninezero.sites")
-    engine.execute("ALTER TABLE ninezero_data.site_register DROP COLUMN phone_digits")
-    assert clickhouse.migrate(engine) == ["ninezero.sites"]
-    assert real(engine) == whole
+    whole, applied = real(engine), migrations.read_applied(engine)
+    for name in whole:
+        engine.execute(f"DROP TABLE {name}")
+    late = upgrade.plan(engine, ZONE).restored
+    assert ensure_schema(engine, ZONE) == sorted(whole)
+    insert_reshaped(engine)
+    for name in whole.keys() - {"ninezero_data.site_register"}:
+        engine.execute(f"DROP TABLE {name}")
+        assert ensure_schema(engine, ZONE) == [name]
+    for statement in late:
+        engine.execute(statement.sql)
+    assert {name for name in whole if name not in {statement.object for statement in late}} == set()
+    assert real(engine) == whole and migrations.read_applied(engine) == applied
+    assert engine.query("SELECT * FROM ninezero.sites") == RESHAPED
+
+
+def test_a_table_is_restored_although_the_statement_that_makes_it_was_not_recorded(engine: Engine) -> None:
+    """By a program before 0.1.0, which had one migration."""
+    whole, row = real(engine), migrations.read_applied(engine)["001_base"]
+    shown = json.loads(row.schema)
+    for table in shown["tables"].values():
+        assert table.pop("create") or table["engine"] == "View"
+    migration = migrations.migrations(ZONE)[0]
+    migrations.record(engine, migration, ZONE, done=row.done, installed=True, schema=json.dumps(shown))
+    for name in whole:
+        engine.execute(f"DROP TABLE {name}")
+    assert ensure_schema(engine, ZONE) == sorted(whole) and real(engine) == whole
+
+
+@pytest.mark.parametrize("state", ["installation", "upgrade"])
+def test_a_call_that_another_one_overtakes_destroys_no_row(state: str, engine: Engine, folder: Path) -> None:
+    """It is halted before each statement in turn, while the other call completes and its workers insert rows."""
+    later = folder / "002_reshape.sql"
+    later.write_text(RESHAPE)
+    statements = [statement.sql for statement in migrations.migrations(ZONE)[1].statements]
+    for before in ["schema_migrations", *statements[:-1]]:
+        for database in ("ninezero", "ninezero_data"):
+            engine.execute(f"DROP DATABASE IF EXISTS {database}")
+        if state == "upgrade":
+            later.rename(folder / "later")
+            clickhouse.migrate(engine)
+            (folder / "later").rename(later)
+        halted = Overtaken(engine, before)
+        clickhouse.migrate(halted)
+        assert halted.overtaken and engine.query("SELECT * FROM ninezero.sites") == RESHAPED, before
+        assert clickhouse.migrate(engine) == []
+
+
+class Overtaken(Interrupted):
+    """An engine on which another call does all of the work and inserts a row, after a statement with `after` in it."""
+
+    def __init__(self, engine: Engine, after: str) -> None:
+        super().__init__(engine)
+        self._after, self.overtaken = after, False
+
+    def execute(self, sql: str) -> None:
+        self._engine.execute(sql)
+        if not self.overtaken and self._after in sql:
+            self.overtaken = True
+            clickhouse.migrate(self._engine)
+            insert_reshaped(self._engine)
 
 
 def test_an_installation_that_dies_anywhere_is_finished_by_a_worker(tmp_path: Path) -> None:
@@ -263,6 +344,19 @@ def test_every_difference_from_the_migrations_is_named(engine: Engine) -> None:
 def test_a_statement_that_cannot_be_repeated_is_refused(folder: Path, sql: str) -> None:
     (folder / "002_next.sql").write_text(f"{sql};\n")
     with pytest.raises(SchemaError, match="cannot be repeated"):
+        migrations.migrations(ZONE)
+
+
+def test_a_name_that_was_dropped_is_not_used_again(folder: Path) -> None:
+    """A call that repeats the DROP would find the rows of the new table."""
+    (folder / "002_next.sql").write_text("DROP TABLE IF EXISTS ninezero_data.site_register;\n")
+    assert migrations.migrations(ZONE)[1].statements[0].object == "ninezero_data.site_register"
+    (folder / "003_next.sql").write_text(
+        "CREATE TABLE IF NOT EXISTS ninezero_data.site_register (a UInt8) ENGINE = MergeTree ORDER BY a;\n"
+    )
+    with pytest.raises(
+        SchemaError, match=r"^003_next: ninezero_data.site_register was dropped: give what is new another name$"
+    ):
         migrations.migrations(ZONE)
 
 
