@@ -41,6 +41,8 @@ def _problem(error: TyperException, context: Any, path: str) -> str:
     """Returns what is wrong, and after a colon what to do if that is known."""
     parameter: Any = getattr(error, "param", None)
     match type(error).__name__:  # Typer 0.29 does not export these classes
+        case "NoArgsIsHelpError":  # the help is on the screen
+            return "no command was given: choose one of those above"
         case "NoSuchOption":
             return _no_such_option(str(getattr(error, "option_name", "")), context, path)
         case "BadOptionUsage":

@@ -53,6 +53,13 @@ def test_a_wrong_command_line_is_one_line_that_quotes_nothing(
     assert message in done.stderr and SECRET not in done.stderr and "13800138000" not in done.stderr
 
 
+@pytest.mark.parametrize("group", [[], ["keys"], ["dead-letters"]])
+def test_a_command_line_without_a_command_shows_the_commands(group: list[str], tmp_path: Path) -> None:
+    done = subprocess.run([NINEZERO, *group], capture_output=True, text=True, cwd=tmp_path, timeout=30)
+    assert (done.returncode, done.stderr) == (1, "ninezero: no command was given: choose one of those above\n")
+    assert "Usage: ninezero" in done.stdout and "╭─" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "suggested"),
     [
