@@ -23,7 +23,7 @@ async def build(role: Role) -> None:
     replica = await role.start_component(
         WatchlistReplica(role.settings, projection, projection.measure, set_aside=role.register.set_aside)
     )
-    screening = Screening(role.settings, replica, projection, writer)
+    screening = Screening(role.settings, replica, projection, writer, role.policies, role.register)
     role.readiness.append(lambda: None if replica.ready.is_set() else "the lists are not complete")
 
     def add(kind: EventKind) -> None:

@@ -8,17 +8,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ninezero.agents.logic.policy.origins import home_of
+from ninezero.agents.policies.policies import CHECK_SECONDS, Policies
 from ninezero.agents.screening.batch import Batch
 from ninezero.agents.screening.batch_result import BatchOutput, BatchResult
 from ninezero.agents.screening.decide_batch import Conditions, decide_batch
+from ninezero.agents.screening.evaluators import Evaluators
 from ninezero.agents.screening.event_kinds import EventKind
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams import metrics
+from ninezero.streams.kafka.decoding import Rejected, decode_event
+from ninezero.streams.kafka.register import Register
 from ninezero.streams.kafka.watchlist_replica import WatchlistReplica
 from ninezero.streams.kafka.writer import Writer
 from ninezero.streams.settings import Settings
@@ -31,6 +37,10 @@ BATCHES_IN_FLIGHT = 32
 """Most batches that wait for Kafka's acknowledgement: as many as one fetch brings, so that their records share requests."""
 
 
+LONG_WAIT_SECONDS = 1.0
+"""A wait that took longer may have made out of date what was waited for before."""
+
+
 @dataclass
 class Screening:
     """Screens batches of one worker."""
@@ -39,15 +49,16 @@ class Screening:
     replica: WatchlistReplica
     projection: WatchlistProjection
     writer: Writer
+    policies: Policies
+    register: Register
+    """It states the homes of sites."""
+    evaluators: Evaluators = field(default_factory=Evaluators)
 
     async def screen(self, kind: EventKind, chunks: Sequence[Chunk]) -> None:
         """Screens the chunks of one batch. Returns when Kafka has acknowledged everything that follows from them."""
-        # 1. Wait until the watchlist is complete. After the end of the order nothing is matched, so there is no wait.
+        # 1. Wait until the watchlist is complete and the policies are known.
         arrived = time.perf_counter()
-        if datetime.now(UTC) < self.settings.sunset:
-            await self.replica.wait_until_current()
-        # A closed chunk was revoked during the wait. The worker that now has its partition decides it.
-        if not (chunks := [chunk for chunk in chunks if not chunk.tracker.closed]):
+        if not (chunks := await self._wait_until_decidable(kind, chunks)):
             return
         started = time.perf_counter()
         metrics.chunk.labels("lists").observe(started - arrived)
@@ -65,6 +76,48 @@ class Screening:
         for chunk in chunks:
             chunk.done()
 
+    async def _wait_until_decidable(self, kind: EventKind, chunks: Sequence[Chunk]) -> Sequence[Chunk]:
+        """Waits until the watchlist is complete and the policies are known; usually it returns immediately.
+
+        After the end of the order nothing is matched, so there is no wait.
+
+        Returns:
+            the chunks that were not revoked during the wait. The worker that now has the partition of another one decides it.
+        """
+        decidable = False
+        while not decidable and datetime.now(UTC) < self.settings.sunset:
+            began = time.monotonic()
+            await self.policies.wait_until_current()
+            await self.replica.wait_until_current()
+            chunks = [chunk for chunk in chunks if not chunk.tracker.closed]
+            if self._needs_newer_release(kind, chunks):
+                await asyncio.sleep(CHECK_SECONDS)
+            else:
+                decidable = time.monotonic() - began < LONG_WAIT_SECONDS
+        return [chunk for chunk in chunks if not chunk.tracker.closed]
+
+    def _needs_newer_release(self, kind: EventKind, chunks: Sequence[Chunk]) -> bool:
+        """Returns whether this release cannot apply the policy of one of the events."""
+        if not any(one.unknown for one in self.policies.timeline.intervals):
+            return False
+        return any(
+            self.policies.at(ms).unknown
+            for chunk in chunks
+            for record in chunk.records
+            for ms in self._times(kind, record)
+        )
+
+    def _times(self, kind: EventKind, record: Any) -> Iterator[int]:
+        """Yields the time that says by which policy a record is decided, Unix time in ms; none if it is rejected."""
+        with suppress(Rejected):
+            decoded = decode_event(kind.event, record.value, record.timestamp, replay=self.settings.replay)
+            yield self.policies.time_of(record.timestamp, decoded.observed_us)
+
+    def _home_of_site(self, site_id: str) -> str:
+        """Returns the home of a site: that of its division, or of the deployment."""
+        site = self.register.sites.get(site_id)
+        return home_of(site.division if site else "", self.settings.home)
+
     def decide(self, kind: EventKind, chunks: Sequence[Chunk]) -> BatchOutput:
         """Decides chunks with the watchlist and the time of this moment, and counts them in the metrics."""
         now = datetime.now(UTC)
@@ -72,8 +125,10 @@ class Screening:
             now=now,
             index=self.projection.index,
             watchlist_version=self.replica.version,
-            home=self.settings.home,
-            stale=self.replica.heartbeat_age(now.timestamp()) > self.settings.max_list_age,
+            timeline=self.policies.timeline,
+            evaluators=self.evaluators,
+            home_of_site=self._home_of_site,
+            list_age_s=self.replica.heartbeat_age(now.timestamp()),
             ended=now >= self.settings.sunset,
             replay=self.settings.replay,
         )

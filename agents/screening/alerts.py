@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ninezero.agents.logic.policy.decision import Decision, RuleHit, alert_id
-from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.schemas.events import Alert, MatchedEntry, Reason
 
 
-def build_alert(event: Any, decision: Decision, late: bool, decided_at: datetime, watchlist_version: int) -> Alert:
+def build_alert(
+    event: Any, decision: Decision, late: bool, decided_at: datetime, watchlist_version: int, policy: str
+) -> Alert:
     """Returns the alert about an event that is not clear.
 
     Args:
@@ -19,10 +20,11 @@ def build_alert(event: Any, decision: Decision, late: bool, decided_at: datetime
         late: whether the event was late.
         decided_at: when it was decided.
         watchlist_version: offset of the watchlist that was applied.
+        policy: the policy that decided, as `NAME@VERSION`.
     """
     return Alert(
         alert_id=alert_id(event.device_id, event.seq, decision.hits),
-        policy=DEFAULT.label,
+        policy=policy,
         site_id=event.site_id,
         device_id=event.device_id,
         seq=event.seq,

@@ -1,4 +1,4 @@
-"""Decision groups: events of one partition with the same outcome and rules are written as one group of columns."""
+"""Decision groups: events of one partition with the same outcomes and rules are written as one group of columns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.logic.policy.verdicts import Verdict
 from ninezero.agents.screening.output_records import encode_within_limit
 from ninezero.schemas import formats
@@ -43,8 +42,15 @@ class Group(NamedTuple):
     verdict: Verdict
 
 
+class Labels(NamedTuple):
+    """The policies by which events were decided, as `NAME@VERSION`."""
+
+    policy: str
+    shadows: tuple[str, ...]
+
+
 class PartitionDecisions:
-    """The decisions about the events of one partition: its sites, and its events by group."""
+    """The decisions about the events of one partition by the same policies: its sites, and its events by group."""
 
     __slots__ = ("groups", "sites")
 
@@ -58,13 +64,16 @@ class PartitionDecisions:
         self.sites.append(site_id)
         return len(self.sites) - 1
 
-    def records(self, groups: Mapping[int, Group], decided_ms: int, watchlist_version: int) -> Iterator[OutgoingRecord]:
+    def records(
+        self, groups: Mapping[int, Group], labels: Labels, decided_ms: int, watchlist_version: int
+    ) -> Iterator[OutgoingRecord]:
         """Yields the records to write: one, or more where it would be too large. Each has the key of the first site.
 
         All sites of one partition of the scans belong to one partition of the decisions, so any of their ids would do as key.
 
         Args:
             groups: the groups by number.
+            labels: the policies.
             decided_ms: Unix time in ms at which the events were decided.
             watchlist_version: offset of the watchlist that was applied.
         """
@@ -74,7 +83,7 @@ class PartitionDecisions:
             for first in range(0, len(rows), GROUP_EVENTS)
         ]
         if decided:
-            make = partial(Decisions, DEFAULT.label, [], decided_ms, watchlist_version, self.sites)
+            make = partial(Decisions, labels.policy, list(labels.shadows), decided_ms, watchlist_version, self.sites)
             for value in encode_within_limit(formats.DECISIONS.encode, make, decided):
                 yield OutgoingRecord(topics.DECISIONS, self.sites[0].encode(), value, formats.DECISIONS.headers)
 
@@ -90,7 +99,7 @@ def _group(group: Group, rows: list[EventRow]) -> DecisionGroup:
         outcome=verdict.outcome,
         late=late,
         reasons=list(verdict.rules),
-        shadow_outcomes=[],
+        shadow_outcomes=list(verdict.shadow_outcomes),
         sites=sites,
         device_ids=device_ids,
         seqs=seqs,

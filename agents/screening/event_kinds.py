@@ -8,9 +8,9 @@ from typing import Any, get_args
 import numpy as np
 
 from ninezero.agents.logic.policy.decision import Decision
-from ninezero.agents.logic.policy.evaluator import Evaluator, Shape
+from ninezero.agents.logic.policy.evaluator import Shape
 from ninezero.agents.logic.policy.event_reader import EventReader
-from ninezero.agents.logic.policy.policy import DEFAULT
+from ninezero.agents.logic.policy.policy import Policy
 from ninezero.agents.logic.policy.reference import decide_arrival, decide_scan
 from ninezero.agents.logic.watchlist.columns import Array, flags
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
@@ -30,10 +30,11 @@ class EventKind:
     topic: Topic
     event: Any
     """Wire type."""
-    decide: Callable[[Any, int, WatchlistIndex, str, bool], Decision]
+    decide: Callable[[Any, int, WatchlistIndex, str, bool, Policy], Decision]
     """Decides one event by the reference: see `decide_scan`."""
     reader: EventReader
-    evaluator: Evaluator
+    shape: Shape
+    """How the evaluators read the people and plates of the events."""
     group: Callable[[Any], EventGroup]
     """Returns what an event has in common with its group."""
     groups: Callable[[Sequence[Any], Array], Array]
@@ -81,7 +82,7 @@ CHECKPOINTS = EventKind(
     Scan,
     decide_scan,
     EventReader(Scan),
-    Evaluator(DEFAULT, PASSAGES),
+    PASSAGES,
     _scan_group,
     _scan_groups,
     has_transfers=False,
@@ -93,7 +94,7 @@ STATIONS = EventKind(
     Arrival,
     decide_arrival,
     EventReader(Arrival),
-    Evaluator(DEFAULT, TRAVELLERS),
+    TRAVELLERS,
     _arrival_group,
     _arrival_groups,
     has_transfers=True,

@@ -168,7 +168,8 @@ def test_every_decision_by_a_random_policy_is_that_of_the_oracle(part: int) -> N
         events = [event_of(rng, n, stated) for n in range(120)]
         for kind, shape, name in ((CHECKPOINTS, PASSAGES, "people"), (STATIONS, TRAVELLERS, "person")):
             some = [event for event in events if name in event]
-            judged = Evaluator(ours, shape).judge(kind.reader.read([orjson.dumps(e) for e in some]), index, home, stale)
+            events_read = kind.reader.read([orjson.dumps(e) for e in some])
+            judged = Evaluator(ours, shape).judge(events_read, index, lambda site, home=home: home, age)
             assert not judged.undecided.any()
             for n, event in enumerate(some):
                 try:

@@ -52,7 +52,9 @@ async def screen(stream: faust.Stream) -> None:
         )
         await outcomes.send(key=site, value=encode(answer))
         if decision.hits:
-            await alerts.send(key=site, value=encode(build_alert(scan, decision, False, now, replica.version)))
+            await alerts.send(
+                key=site, value=encode(build_alert(scan, decision, False, now, replica.version, DEFAULT.label))
+            )
         decided = DecisionGroup(scan.kind, scan.direction, "", len(scan.people), decision.outcome, False, [hit.rule for hit in decision.hits],
                         [], [0], [scan.device_id], [scan.seq], [at_us // 1000], [0])  # fmt: skip
         await decisions.send(

@@ -24,6 +24,8 @@ from zoneinfo import ZoneInfo
 import atheris
 
 with atheris.instrument_imports(include=["ninezero.schemas", "ninezero.streams", "ninezero.agents.logic"]):
+    from ninezero.agents.logic.policy.evaluator import Evaluator
+    from ninezero.agents.logic.policy.policy import DEFAULT
     from ninezero.agents.logic.watchlist.index import WatchlistIndex
     from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS
     from ninezero.schemas import events
@@ -51,6 +53,7 @@ VECTORS = json.loads((files("ninezero.schemas") / "vectors" / "documents.json").
 VALUES = [vector["value"].encode() for vector in VECTORS if "value" in vector]
 ZONES = ["\n".join(vector["lines"]).encode() for vector in VECTORS if "lines" in vector]
 NOBODY_LISTED = WatchlistIndex()
+EVALUATORS = [(kind, Evaluator(DEFAULT, kind.shape)) for kind in (CHECKPOINTS, STATIONS)]
 RING = KeyRing("k1", {"k1": (b"1" * 32, None)})
 OPTIONS = PushOptions("delta", "close_contact", datetime(2020, 2, 3, tzinfo=UTC), ZONE, days=14)
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -134,9 +137,9 @@ def fuzz_wire(data: bytes) -> None:
             assert isinstance(decode(kind, data), kind)
         except Rejected as error:
             assert error.reason in ("not_json", "schema_invalid", "too_large") and error.__context__ is None
-    for screened in (CHECKPOINTS, STATIONS):
+    for screened, evaluator in EVALUATORS:
         events = screened.reader.read([data])
-        if events.events and not screened.evaluator.judge(events, NOBODY_LISTED, "370115", stale=False).undecided[0]:
+        if events.events and not evaluator.judge(events, NOBODY_LISTED, lambda site: "370115", 0.0).undecided[0]:
             decode(screened.event, data)  # what is decided together can be decoded
 
 

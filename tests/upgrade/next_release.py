@@ -81,7 +81,7 @@ def _format(folder: Path) -> None:
     )  # fmt: skip
     change(
         folder, "agents/screening/decision_groups.py",
-        ("partial(Decisions, DEFAULT.label, [],", 'partial(Decisions, DEFAULT.label, [], "9",'),
+        ("partial(Decisions, labels.policy, list(labels.shadows),", 'partial(Decisions, labels.policy, list(labels.shadows), "9",'),
     )  # fmt: skip
 
 

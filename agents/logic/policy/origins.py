@@ -8,6 +8,16 @@ from typing import Literal
 Place = Literal["other district", "other province"]
 
 
+def home_of(division: str, default: str) -> str:
+    """Returns the home of a site: the first six digits of its division, or the default if it has none.
+
+    Args:
+        division: division code of the site, empty if it has none.
+        default: six-digit division code of the deployment's district.
+    """
+    return division[:6] or default
+
+
 def place_of(origin: str | None, home: str, exempt: Collection[str]) -> Place | None:
     """Returns the place of an origin, or None if it is home, exempt or not stated precisely enough.
 

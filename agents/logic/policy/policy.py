@@ -45,6 +45,10 @@ class Policy(Struct, frozen=True, kw_only=True):
         """The policy, as `NAME@VERSION`."""
         return label(self.name, self.version)
 
+    def home_at(self, home_of_site: str) -> str:
+        """Returns the home of an event, given that of its site."""
+        return home_of_site if self.home == HOME_OF_SITE else self.home
+
     def outcome(self, rule: Rule) -> str:
         """Returns the outcome of a rule under this policy."""
         return self.outcomes.get(rule.name, rule.outcome)

@@ -39,6 +39,15 @@ class FoundEntry(NamedTuple):
     """Its row in the index."""
 
 
+class Homes(NamedTuple):
+    """The homes of people: those of the sites at which they are screened."""
+
+    distinct: Sequence[str]
+    """Six-digit division codes, each once."""
+    of_people: Array | None
+    """The position of each person's home among them; None if there is only one."""
+
+
 class Tokens:
     """The tokens of many subjects, one domain after the other.
 
@@ -72,9 +81,12 @@ class Subjects:
         size: their number.
         people: the people; none for plates.
         tokens: their tokens.
+        homes: returns the homes of the people. It is called when a policy asks for them.
     """
 
-    def __init__(self, size: int, people: Sequence[Any], tokens: Tokens) -> None:
+    def __init__(
+        self, size: int, people: Sequence[Any], tokens: Tokens, homes: Callable[[], Homes] | None = None
+    ) -> None:
         self.size, self.tokens = size, tokens
         self.malformed: Any = np.False_
         """Whether a subject has a text that is no token."""
@@ -82,7 +94,7 @@ class Subjects:
         """Whether a subject has a token under a key that a list lacks."""
         self.found = NOTHING_FOUND
         """The valid entries that have a token. Positions are those of the tokens."""
-        self._people = people
+        self._people, self._read_homes = people, homes
         self._values: dict[str, list[Any]] = {}
         self._readings: dict[str, Array] = {}
 
@@ -111,6 +123,17 @@ class Subjects:
         for owner, domain, row in zip(owners.tolist(), domains.tolist(), rows.tolist(), strict=True):
             entries.setdefault(owner, []).append(FoundEntry(DOMAINS[domain], row))
         return entries
+
+    @cached_property
+    def origins(self) -> set[str | None]:
+        """The origins of people, each once."""
+        return set(self.values("origin"))
+
+    @cached_property
+    def homes(self) -> Homes:
+        """The homes of people."""
+        assert self._read_homes is not None
+        return self._read_homes()
 
     def values(self, field: str) -> list[Any]:
         """Returns a field of each person."""
@@ -163,8 +186,8 @@ class Subjects:
         return marked
 
 
-def people_of(people: Sequence[Any]) -> Subjects:
-    """Returns people as subjects."""
+def people_of(people: Sequence[Any], homes: Callable[[], Homes]) -> Subjects:
+    """Returns people as subjects. `homes` returns their homes."""
     tokens = [person.tokens for person in people]
     by_domain: dict[Matched, list[Any]] = {
         "id": [some.id for some in tokens],
@@ -172,7 +195,7 @@ def people_of(people: Sequence[Any]) -> Subjects:
         "pass": [some.pass_ for some in tokens],
         "phone": [some.phone for some in tokens],
     }
-    return Subjects(len(people), people, Tokens(len(people), by_domain))
+    return Subjects(len(people), people, Tokens(len(people), by_domain), homes)
 
 
 def plates_of(plates: list[str]) -> Subjects:

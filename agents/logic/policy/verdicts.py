@@ -1,8 +1,11 @@
-"""Verdicts: the outcome of an event with the rules that apply to each person. Events with equal ones share one object."""
+"""Verdicts: the outcome of an event with the rules that apply to each person, and the outcomes under shadow policies.
+
+Events with equal ones share one object.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -22,7 +25,7 @@ _numbers = count()
 
 
 class Verdict(Struct, frozen=True, gc=False, eq=False):
-    """What is advised about an event, and why. Verdicts are compared by identity."""
+    """What is advised about an event, and why, and what shadow policies would advise. Verdicts are compared by identity."""
 
     outcome: str
     hits: list[RuleHit]
@@ -33,24 +36,35 @@ class Verdict(Struct, frozen=True, gc=False, eq=False):
     """The rule of each of them."""
     people: list[int]
     """Indices of the people with a rule, ascending."""
+    shadow_outcomes: tuple[str, ...]
+    """The outcome under each shadow policy."""
     number: int
     """A number that no other verdict of the process has."""
 
 
 class Verdicts:
-    """The verdicts under one policy."""
+    """The verdicts under one policy, beside some shadow policies.
 
-    def __init__(self, policy: Policy) -> None:
+    Args:
+        policy: the policy that decides.
+        shadows: the number of shadow policies.
+
+    Attributes:
+        clear: the verdict on an event that is clear under every one of them.
+    """
+
+    def __init__(self, policy: Policy, shadows: int = 0) -> None:
         self._policy = policy
-        self._known: dict[frozenset[PersonRule], Verdict] = {}
-        self.clear = self.of(())
+        self._known: dict[tuple[frozenset[PersonRule], tuple[str, ...]], Verdict] = {}
+        self.clear = self.of((), ("clear",) * shadows)
 
-    def of(self, hits: Iterable[PersonRule]) -> Verdict:
-        """Returns the verdict on an event to which these rules apply."""
-        key = frozenset(hits)
+    def of(self, hits: Iterable[PersonRule], shadow_outcomes: Sequence[str] = ()) -> Verdict:
+        """Returns the verdict on an event to which these rules apply, with its outcome under each shadow policy."""
+        rules_of_people = frozenset(hits)
+        key = rules_of_people, tuple(shadow_outcomes)
         verdict = self._known.get(key)
         if verdict is None:
-            ordered = sort_hits([RuleHit(person, rule) for person, rule in key])
+            ordered = sort_hits([RuleHit(person, rule) for person, rule in rules_of_people])
             rules = [RULES[hit.rule] for hit in ordered]
             verdict = Verdict(
                 outcome=self._policy.most_severe(rules),
@@ -58,6 +72,7 @@ class Verdicts:
                 reads_lists=any(rule.person_entries or rule.plate_entries for rule in rules),
                 rules=tuple(rule.name for rule in rules),
                 people=sorted({hit.person for hit in ordered if hit.person is not None}),
+                shadow_outcomes=key[1],
                 number=next(_numbers),
             )
             if len(self._known) >= LIMIT:

@@ -21,6 +21,7 @@ import msgspec
 from clickhouse_driver import Client
 
 from ninezero.agents.logic.days import Days
+from ninezero.agents.logic.policy.policy import DEFAULT
 from ninezero.agents.screening.alerts import build_alert
 from ninezero.schemas.events import Outcomes, Scan, encode
 from ninezero.schemas.rows import FIRST_WINS, ScreeningFact
@@ -96,9 +97,14 @@ def decide(watchlist: Any, value: bytes, kafka_ms: int) -> Decided:
     minute = at_us // 60_000_000 * 60
     row = (
         _day(minute), minute, scan.site_id, scan.device_id, scan.seq, scan.kind, scan.direction, "", len(scan.people),
-        decision.outcome, int(late), [hit.rule for hit in decision.hits], FIRST_WINS - int(now * 1000),
+        decision.outcome, int(late), [hit.rule for hit in decision.hits], DEFAULT.label, [], [],
+        FIRST_WINS - int(now * 1000),
     )  # fmt: skip
-    alert = encode(build_alert(scan, decision, late, datetime.fromtimestamp(now, UTC), 1)) if decision.hits else None
+    alert = (
+        encode(build_alert(scan, decision, late, datetime.fromtimestamp(now, UTC), 1, DEFAULT.label))
+        if decision.hits
+        else None
+    )
     outcome = (
         (scan.device_id, scan.seq, decision.outcome, decision.people if decision.hits else [])
         if WITH_OUTCOMES

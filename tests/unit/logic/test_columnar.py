@@ -3,7 +3,6 @@
 import gc
 import json
 import random
-from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -11,11 +10,11 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 import pytest
-from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ninezero.agents.logic.policy.decision import RuleHit
+from ninezero.agents.logic.policy.evaluator import Evaluator
 from ninezero.agents.logic.policy.policy import DEFAULT, Policy
 from ninezero.agents.logic.policy.reference import decide_arrival, decide_scan
 from ninezero.agents.logic.watchlist.entries import Entry
@@ -31,7 +30,8 @@ from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.internal_records import UnreadableRecord
 from ninezero.streams.kafka.topics import DECISIONS
 from ninezero.streams.settings import load
-from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
+from ninezero.streams.transport.offset_tracker import Chunk
+from tests.screened import chunks_of, decided_in
 from tests.support import default_policies
 
 HOME = "370115"
@@ -83,7 +83,8 @@ def judged(
     events = kind.reader.read(values)
     if not events.events:
         return {}
-    found = (evaluator or kind.evaluator).judge(events, index, HOME, stale)
+    evaluator = evaluator or Evaluator(DEFAULT, kind.shape)
+    found = evaluator.judge(events, index, lambda site: HOME, 301.0 if stale else 300.0)
     return {
         position: hits_of(found.verdicts[n].outcome, found.hits(n))
         for n, position in enumerate(events.positions.tolist())
@@ -238,34 +239,17 @@ def test_a_rejected_record_does_not_keep_its_chunk_in_memory() -> None:
 
 def written(values: list[bytes], size: int = 1000) -> list[Any]:
     """Returns the records that screening writes for values. `size` values make a chunk, and each chunk is of another partition."""
-    ms = int(NOW.timestamp() * 1000)
-    records = [SimpleNamespace(value=v, offset=n % size, timestamp=ms) for n, v in enumerate(values)]
-    chunks = [
-        Chunk(TP("scans", n // size), records[n : n + size], OffsetTracker()) for n in range(0, len(values), size)
-    ]
-    settings: Any = SimpleNamespace(
-        sunset=datetime.max.replace(tzinfo=UTC), replay=False, max_list_age=300.0, home=HOME
-    )
+    given: Any = SimpleNamespace(sunset=datetime.max.replace(tzinfo=UTC), replay=False, home=HOME)
     replica: Any = SimpleNamespace(heartbeat_age=lambda now: 0.0, version=1)
-    projection: Any = SimpleNamespace(index=lists())
-    screening = Screening(settings, replica, projection, None)  # type: ignore[arg-type]  # only what `decide` needs
-    return screening.decide(CHECKPOINTS, chunks).records
+    policies, register, writer = default_policies(), SimpleNamespace(sites={}), SimpleNamespace()
+    stand_ins: Any = (given, replica, SimpleNamespace(index=lists()), writer, policies, register)
+    chunks = chunks_of(values, [int(NOW.timestamp() * 1000)] * len(values), size)
+    return Screening(*stand_ins).decide(CHECKPOINTS, chunks).records
 
 
 def decided(values: list[bytes], size: int = 1000) -> tuple[Any, ...]:
     """Returns outcomes in the order of sites, alerts, events with their decision, and the number of dead letters."""
-    found: dict[str, list[Any]] = defaultdict(list)
-    for topic, key, value, _ in written(values, size):
-        found[topic.name].append((key, json.loads(value)))
-    outcomes = [
-        (key, *one)
-        for key, record in sorted(found["screening-outcomes"], key=lambda r: r[0])
-        for one in record["outcomes"]
-    ]
-    alerts = sorted((a["alert_id"], a["late"], json.dumps(a["reasons"])) for _, a in found["screening-alerts"])
-    events = sorted((*map(str, group[:8]), record["sites"][n], *one) for _, record in found["screening-decisions"]
-                    for group in record["decisions"] for n, *one in zip(*group[8:], strict=True))  # fmt: skip
-    return outcomes, alerts, events, len(found["dead-letters"])
+    return decided_in(written(values, size))
 
 
 @pytest.mark.parametrize(("kind", "event"), [(CHECKPOINTS, scan()), (STATIONS, arrival())])

@@ -1,16 +1,23 @@
-"""The screening agent gathers waiting chunks to batches, and screens each chunk once."""
+"""The screening agent gathers waiting chunks to batches, and screens each chunk once and under policies that it knows."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faust.types import TP
 
-from ninezero.agents.screening.agent import BATCH_EVENTS, screen_stream
+from ninezero.agents.logic.policy.policy import Policy
+from ninezero.agents.logic.policy.timeline import InForce
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
+from ninezero.agents.screening import agent
+from ninezero.agents.screening.agent import BATCH_EVENTS, Screening, screen_stream
 from ninezero.agents.screening.event_kinds import CHECKPOINTS, EventKind
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
@@ -76,3 +83,109 @@ def test_a_failure_ends_the_agent() -> None:
             await screen_stream(stand_in, CHECKPOINTS, stream())
 
     asyncio.run(asyncio.wait_for(check(), 5))
+
+
+NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
+NOW_MS = int(NOW.timestamp() * 1000)
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Worker:
+    """A screening worker whose lists are complete, and whose policies become known when `known` is set."""
+
+    def __init__(self, *, sunset: datetime = NEVER, replay: bool = False) -> None:
+        self.known, self.written = asyncio.Event(), list[Any]()
+        self.timeline = SimpleNamespace(boundaries=[NOW_MS], intervals=[InForce(Policy()), InForce(Policy())])
+        self.tracker = OffsetTracker()
+
+        async def complete() -> None:
+            pass
+
+        async def write(records: list[Any]) -> None:
+            self.written += records
+
+        self.timeline.at = lambda ms: self.timeline.intervals[ms >= NOW_MS]
+        policies = SimpleNamespace(
+            timeline=self.timeline,
+            at=self.timeline.at,
+            wait_until_current=self.known.wait,
+            time_of=lambda kafka_ms, observed_us: observed_us // 1000 if replay else kafka_ms,
+        )
+        replica = SimpleNamespace(wait_until_current=complete, heartbeat_age=lambda now: 0.0, version=1)
+        settings = SimpleNamespace(sunset=sunset, replay=replay, home="370115")
+        parts: Any = (
+            settings,
+            replica,
+            SimpleNamespace(index=WatchlistIndex()),
+            SimpleNamespace(write=write),
+            policies,
+            SimpleNamespace(sites={}),
+        )
+        self.screening = Screening(*parts)
+
+    def screen(self, *kafka_ms: int, observed_at: datetime = NOW) -> asyncio.Task[None]:
+        person = {"role": "driver", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5}
+        fields = {
+            "device_id": "d",
+            "site_id": "s",
+            "observed_at": observed_at.isoformat(),
+            "kind": "vehicle",
+            "people": [person],
+        }
+        values = [json.dumps(fields | {"seq": n}).encode() for n in range(len(kafka_ms))]
+        records = [
+            SimpleNamespace(offset=n, value=value, timestamp=ms)
+            for n, (value, ms) in enumerate(zip(values, kafka_ms, strict=True))
+        ]
+        return asyncio.create_task(self.screening.screen(CHECKPOINTS, [Chunk(TP("t", 0), records, self.tracker)]))
+
+
+async def stays(task: asyncio.Task[None]) -> None:
+    """Checks that a task still waits after some time."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 0.1)
+    assert not task.done()
+
+
+def test_nothing_is_decided_before_the_policies_are_known() -> None:
+    async def check() -> None:
+        worker = Worker()
+        task = worker.screen(NOW_MS)
+        await stays(task)
+        assert worker.written == []
+        worker.known.set()
+        await asyncio.wait_for(task, 5)
+        assert len(worker.written) == 2
+
+    asyncio.run(check())
+
+
+def test_after_the_order_nothing_is_waited_for() -> None:
+    async def check() -> None:
+        worker = Worker(sunset=NOW - timedelta(days=1))
+        await asyncio.wait_for(worker.screen(NOW_MS), 5)
+        assert [json.loads(record.value)["outcomes"][0][2] for record in worker.written] == ["order_ended"]
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("replay", [False, True], ids=["live", "replay"])
+def test_an_event_under_a_policy_of_a_newer_release_is_left_to_another_worker(
+    replay: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "CHECK_SECONDS", 0.01)
+
+    async def check() -> None:
+        worker = Worker(replay=replay)
+        worker.known.set()
+        worker.timeline.intervals[1] = InForce(Policy(name="newer"), unknown="newer@1")
+        earlier = NOW - timedelta(milliseconds=1)
+        await asyncio.wait_for(worker.screen(NOW_MS - 1, observed_at=earlier), 5)  # an event before it is decided
+        assert len(worker.written) == 2
+        task = worker.screen(NOW_MS - 1, NOW_MS)
+        await stays(task)
+        worker.tracker.closed = True
+        await asyncio.wait_for(task, 5)
+        assert len(worker.written) == 2
+
+    asyncio.run(check())

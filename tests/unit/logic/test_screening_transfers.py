@@ -12,12 +12,13 @@ from faust.types import TP
 
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.screening.batch import Batch
-from ninezero.agents.screening.decide_batch import MIN_COLUMNAR_EVENTS, Conditions, decide_batch
+from ninezero.agents.screening.decide_batch import MIN_COLUMNAR_EVENTS, decide_batch
 from ninezero.agents.screening.event_kinds import CHECKPOINTS, STATIONS, EventKind
 from ninezero.schemas import formats
 from ninezero.streams.kafka.records import OutgoingRecord
 from ninezero.streams.kafka.topics import DECISIONS, OUTCOMES, TRANSFERS
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
+from tests.screened import conditions_of
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
 PERSON = {"role": "traveller", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5}
@@ -37,8 +38,7 @@ def decide(values: list[bytes], kind: EventKind = STATIONS, **conditions: Any) -
         SimpleNamespace(offset=n, value=value, key=b"s", headers=(), timestamp=int(NOW.timestamp() * 1000))
         for n, value in enumerate(values)
     ]
-    under = Conditions(NOW, WatchlistIndex(), 1, "370115", stale=False, ended=False, replay=False)
-    under = Conditions(**vars(under) | conditions)
+    under = conditions_of(NOW, WatchlistIndex(), **conditions)
     return decide_batch(kind, Batch([Chunk(TP("t", 0), records, OffsetTracker())]), under).output().records
 
 
@@ -70,7 +70,7 @@ def test_a_person_who_is_not_clear_counts_in_the_transfer(others: int) -> None:
     values = [arrival(1, person=PERSON | {"temperature_confirmed_c": 39.0}), arrival(2, person=PERSON | {"tokens": {}})]
     values += [arrival(9 + n, transfer_id=None) for n in range(others)]
     assert len(transfers(decide(values))) == 2
-    assert len(transfers(decide(values, stale=True))) == 2
+    assert len(transfers(decide(values, list_age_s=301.0))) == 2
 
 
 def test_an_arrival_that_is_not_accepted_gives_no_transfer_event() -> None:
