@@ -92,8 +92,9 @@ class BatchResult:
         """Alerts, transfer events and dead letters."""
         self._alert_kafka_ms: list[int] = []
         self._digests = list(map(crc32, batch.values))
-        may_repeat = len(set(self._digests)) < len(self._digests)
-        self._seen: set[tuple[str, int, int]] | None = set() if may_repeat else None
+        self.may_repeat = len(set(self._digests)) < len(self._digests)
+        """False if no two values can be equal."""
+        self._seen: set[tuple[str, int, int]] | None = set() if self.may_repeat else None
         """(device, seq, digest) of the events so far; None if no two values can be equal."""
 
     def add_judged(self, evaluator: Evaluator, events: Events, judged: JudgedEvents, late: Array) -> None:

@@ -57,12 +57,21 @@ def decide_batch(kind: EventKind, batch: Batch, conditions: Conditions) -> Batch
     """Decides every record of a batch. It never waits, so all are matched against the same state of the watchlist."""
     result = BatchResult(kind, batch, conditions.now, conditions.watchlist_version)
     undecided = np.ones(len(batch), bool)
-    if len(batch) >= MIN_COLUMNAR_EVENTS and not conditions.ended:
+    if len(batch) >= MIN_COLUMNAR_EVENTS and not conditions.ended and not _order_matters(batch, conditions, result):
         for first in range(0, len(batch), EVENTS_TOGETHER):
             for decided in _decide_together(kind, batch, first, conditions, result):
                 undecided[decided] = False
     _decide_one_by_one(kind, batch, conditions, undecided, result)
     return result
+
+
+def _order_matters(batch: Batch, conditions: Conditions, result: BatchResult) -> bool:
+    """Returns whether an event may be in the batch twice, with different policies. The first decision counts, so they are added in
+    their order. In a replay, both have the same policies."""
+    if conditions.replay or not result.may_repeat:
+        return False
+    boundaries = conditions.timeline.boundaries
+    return bisect_right(boundaries, int(batch.kafka_ms.min())) < bisect_right(boundaries, int(batch.kafka_ms.max()))
 
 
 def _decide_together(

@@ -73,10 +73,14 @@ class Operators:
         self.reasons.append(self.model.process(record))
         return record
 
+    def elapse(self) -> None:
+        """Lets some time pass before the next record."""
+        self.now_ms += self.rng.choice(STEPS)
+
     def act(self) -> Record:
         """Writes one record, some time after the last one."""
         rng = self.rng
-        self.now_ms += rng.choice(STEPS)
+        self.elapse()
         name, version = rng.choice(NAMES), rng.randint(1, 2)
         key, chance = f"{name}|{version}", rng.random()
         known = f"{name}@{version}" in self.model.policies

@@ -10,7 +10,7 @@ R9   `ninezero query` answers while a worker runs; where it refuses (chDB holds 
      worker is stopped for the time of the query, and started again if the recorder had not caught up.
 R10  `--format json`, "one object a row": JSON lines or one array of objects; 64-bit numbers may be text.
 R11  A resend may or may not have an outcome and an alert of its own: at least one for each event, at most one for
-     each of its records, all the same.
+     each of its records, all the same unless the policy changed in between.
 R12  Fields beyond those of the contract are welcome ("additions are welcome") and are not compared; but none may
      hold a token, or a piece of a dead-lettered value.
 R13  The key of a dead letter is its source topic with or without the prefix; `hour` is that of the dead letter's
@@ -223,11 +223,27 @@ def _alert_content(alert: dict[str, Any]) -> tuple[Any, ...]:
 
 def check_outcomes(expected: Expected, records: list[Record], sent: Counter[Identity]) -> list[str]:
     actual = outcomes_of(records)
-    wanted = {who: (e.site_id, e.outcome, tuple(e.people)) for who, e in expected.events.items()}
-    found = {who: answers[0] if len(set(answers)) == 1 else answers for who, answers in actual.items()}
+    wanted = {who: (e.site_id, *e.answer(e.policy)) for who, e in expected.events.items()}
+    found = {
+        who: _one_of(set(answers), wanted.get(who), _allowed(expected, who, lambda e, p: (e.site_id, *e.answer(p))))
+        for who, answers in actual.items()
+    }
     lines = difference(wanted, found)
     often = {who: len(answers) for who, answers in actual.items() if len(answers) > sent[who]}
     return lines + ([f"  more outcomes than records: {often}"] if often else [])
+
+
+def _allowed(expected: Expected, who: Identity, content: Callable[[oracle.Decided, str], Any]) -> set[Any]:
+    """Returns what may be stated about an event: a resend is judged by the policy of its own time (R11)."""
+    event = expected.events.get(who)
+    return set() if event is None else {content(event, policy) for policy in event.by_policy}
+
+
+def _one_of(found: set[Any], wanted: Any, allowed: set[Any]) -> Any:
+    """Returns what is wanted if it was found, and nothing that is not allowed; otherwise what was found."""
+    if wanted in found and found <= allowed:
+        return wanted
+    return found.pop() if len(found) == 1 else sorted(map(str, found))
 
 
 def check_alerts(expected: Expected, records: list[Record], sent: Counter[Identity]) -> list[str]:
@@ -235,19 +251,21 @@ def check_alerts(expected: Expected, records: list[Record], sent: Counter[Identi
     wanted: dict[Any, Any] = {}
     for who, event in expected.events.items():
         if event.outcome != "clear":
-            reasons = tuple((r.person, r.rule, r.entries) for r in event.reasons)
-            observed_at = _instant(event.event["observed_at"])
-            wanted[who] = ("default@1", event.site_id, observed_at, event.outcome, reasons)
+            wanted[who] = _alert_of(event, event.policy)
     found: dict[Any, Any] = {}
     lines = []
     of_alert: dict[str, Identity] = {}
     for who, alerts in actual.items():
         different = {_alert_content(alert) for alert in alerts}
-        found[who] = different.pop() if len(different) == 1 else sorted(map(str, different))
-        ids = {alert["alert_id"] for alert in alerts}
-        if len(ids) != 1:
-            lines.append(f"  {who}: a resend has another alert_id")
-        if any(of_alert.setdefault(alert_id, who) != who for alert_id in ids):
+        allowed = _allowed(expected, who, _alert_of)
+        if who in wanted:
+            found[who] = _one_of(different, wanted[who], allowed)
+        elif not different <= allowed:
+            found[who] = sorted(map(str, different))
+        stated = {(a["alert_id"], str([(r["person"], r["rule"]) for r in a["reasons"]])) for a in alerts}
+        if not len(stated) == len({alert_id for alert_id, _ in stated}) == len({rules for _, rules in stated}):
+            lines.append(f"  {who}: a resend with the same reasons has another alert_id, or one with others the same")
+        if any(of_alert.setdefault(alert_id, who) != who for alert_id, _ in stated):
             lines.append(f"  {who}: shares an alert_id with another event")
         if len(alerts) > sent[who]:
             lines.append(f"  {who}: {len(alerts)} alerts for {sent[who]} records")
@@ -258,6 +276,12 @@ def check_alerts(expected: Expected, records: list[Record], sent: Counter[Identi
             _instant(alert["decided_at"])
             assert isinstance(alert["watchlist_version"], int)
     return difference(wanted, found) + lines[:10]
+
+
+def _alert_of(event: oracle.Decided, policy: str) -> tuple[Any, ...]:
+    """Returns the content of the alert that a policy requires."""
+    reasons = tuple((r.person, r.rule, r.entries) for r in event.by_policy[policy])
+    return policy, event.site_id, _instant(event.event["observed_at"]), event.answer(policy)[0], reasons
 
 
 def check_dead_letters(expected: Expected, records: list[Record], prefix: str) -> list[str]:

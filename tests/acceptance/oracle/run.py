@@ -35,9 +35,10 @@ class Decided:
     def outcome(self) -> str:
         return outcome_of(self.reasons)
 
-    @property
-    def people(self) -> list[int]:
-        return sorted({r.person for r in self.reasons if r.person is not None})
+    def answer(self, policy: str) -> tuple[str, tuple[int, ...]]:
+        """Returns the outcome by a policy, and everyone with a reason."""
+        reasons = self.by_policy[policy]
+        return outcome_of(reasons), tuple(sorted({r.person for r in reasons if r.person is not None}))
 
     @property
     def site_id(self) -> str:
@@ -80,7 +81,7 @@ class Expected:
             if receipt is not None:
                 self.receipts.append(receipt)
             return
-        late = record.at - at(event["observed_at"]) > 10 * MINUTE
+        late = not self.policies.replay and record.at - at(event["observed_at"]) > 10 * MINUTE
         moment = self.policies.moment_of(record, event)
         policy = self.policies.active(moment)
         identity = (event["device_id"], event["seq"])

@@ -82,12 +82,12 @@ def policy_shadow_by_day(events: Iterable[Decided], timezone: str = "Asia/Shangh
 
 
 def policies_view(policies: Policies) -> Rows:
-    """Returns how often each (policy, version, status, effective_from in ms, author) is used. The view may also have
+    """Returns how often each (policy, version, status, effective_from in seconds, author) is used. The view may also have
     policies without a use, which the contract does not mention."""
     rows: Counter[tuple[Any, ...]] = Counter()
     for use in policies.uses:
         name, _, version = use.label.rpartition("@")
-        rows[name, int(version), use.status, use.begins // 1000, policies.policies[use.label].author] += 1
+        rows[name, int(version), use.status, use.begins // SECOND, policies.policies[use.label].author] += 1
     return dict(rows)
 
 
