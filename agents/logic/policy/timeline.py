@@ -188,8 +188,7 @@ class Timeline:
         if new.status == "active":
             if new.from_us < self._settled_us("active", written_us):
                 return "too_soon"
-            others = (use for position, use in enumerate(self.uses) if position != number)
-            if any(use.status == "active" and use.from_us == new.from_us for use in others):
+            if any(use.status == "active" and use.from_us == new.from_us for use in self.uses):
                 return "same_start"
         self._put(of.label, new, number)
         return None

@@ -184,11 +184,17 @@ def test_two_policies_cannot_become_active_at_the_same_time() -> None:
     assert fold.use(active(NOW + DAY)) is None
     assert fold.use(active(NOW + DAY, NOW + 2 * DAY), "spring") == "same_start"
     assert fold.use(active(NOW + DAY, NOW + 2 * DAY), "default") == "same_start"
-    assert fold.use(shadow(NOW + DAY), "spring") is None
+    assert fold.use(shadow(NOW + 3 * DAY), "spring") is None and fold.use(active(NOW + 3 * DAY), "default") is None
     assert fold.use(active(NOW + DAY + timedelta(microseconds=1)), "spring") is None
     assert fold.active(NOW + DAY) == "winter@1" and fold.active(NOW + DAY + timedelta(milliseconds=1)) == "spring@1"
     assert fold.use(active(NOW + 2 * DAY), "winter") is None  # it has not begun, and leaves its time to another
     assert fold.use(active(NOW + DAY), "default") is None
+
+
+def test_a_use_that_changes_nothing_is_no_boundary() -> None:
+    fold = Fold(policy(), policy("spring"))
+    assert fold.use(active(NOW + DAY)) is None and fold.use(active(NOW + MINUTE, NOW + 2 * DAY), "spring") is None
+    assert fold.timeline.boundaries == [ms(NOW + MINUTE), ms(NOW + DAY)]
 
 
 def test_a_use_that_has_not_begun_can_be_changed_or_cancelled() -> None:
@@ -390,8 +396,7 @@ class Model:
             return None
         if use.effective_from - at < timedelta(seconds=60) and not self.replay:
             return "too_soon"
-        others = [(other, one) for other, one in self.everything() if not (other == of and one in pending)]
-        starts = [one.start for _, one in others if one.status == "active"]
+        starts = [one.start for _, one in self.everything() if one.status == "active"]
         return "same_start" if use.effective_from in starts else None
 
     def at(self, at: datetime) -> tuple[str, list[str], str | None]:
