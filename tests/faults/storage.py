@@ -309,7 +309,7 @@ def _topic_recreated(topic: str) -> Any:
     return recreate
 
 
-for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS):
+for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS, "register", "policies"):
     fault(f"{_topic} recreated")(_topic_recreated(_topic))
 
 
