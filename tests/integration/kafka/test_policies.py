@@ -70,8 +70,8 @@ def active(start: datetime, version: int = 2) -> OutgoingRecord:
 
 
 def soon() -> datetime:
-    """Returns a time at which an activation that is written now may take effect."""
-    return datetime.now(UTC) + timedelta(seconds=90)
+    """Returns a time, in whole seconds, at which an activation that is written now may take effect."""
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=90)
 
 
 def write(given: Settings, *records: OutgoingRecord) -> None:
