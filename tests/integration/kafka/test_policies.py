@@ -363,5 +363,8 @@ def test_a_reading_is_judged_by_the_policy_of_its_time_and_a_lost_topic_stops_th
 
 def facts(system: System) -> dict[int, int]:
     """Returns by number whether each recorded event is a fever."""
-    rows = system.query("SELECT seq, max(fever) AS fever FROM ninezero_data.quarantine_facts GROUP BY seq")
+    rows = system.query(
+        "SELECT fact.seq AS seq, fact.fever AS fever FROM (SELECT JSONExtract(facts, 'Array(Tuple(seq UInt64, fever UInt8))')"
+        " AS all_facts FROM ninezero_data.quarantine_cases FINAL) ARRAY JOIN all_facts AS fact"
+    )
     return {int(row["seq"]): int(row["fever"]) for row in rows}
