@@ -118,7 +118,7 @@ SELECT minute, site_id, sum(passages) AS passages, sum(people) AS people, sum(cl
 FROM ninezero_data.passages WHERE day NOT IN (SELECT day FROM ninezero_data.sealed_days) GROUP BY minute, site_id;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.reason_days (
-    day Date, site_id LowCardinality(String), rule LowCardinality(String), count UInt64, version UInt64
+    day Date, site_id LowCardinality(String), rule String, count UInt64, version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, site_id, rule) COMMENT 'kept by erase';
 
 CREATE VIEW IF NOT EXISTS ninezero_data.reasons_live AS
@@ -146,8 +146,7 @@ FROM (
 ) ARRAY JOIN reasons AS rule GROUP BY minute, rule;
 
 CREATE TABLE IF NOT EXISTS ninezero_data.shadow_days (
-    day Date, shadow LowCardinality(String), active_outcome LowCardinality(String), shadow_outcome LowCardinality(String),
-    events UInt64, version UInt64
+    day Date, shadow String, active_outcome LowCardinality(String), shadow_outcome String, events UInt64, version UInt64
 ) ENGINE = ReplacingMergeTree(version) PARTITION BY toYYYYMM(day) ORDER BY (day, shadow, active_outcome, shadow_outcome)
 COMMENT 'kept by erase';
 
@@ -161,8 +160,8 @@ FROM (
 
 -- What shadow policies would have decided about passages and arrivals, beside what the policy in force decided.
 CREATE VIEW IF NOT EXISTS ninezero.policy_shadow_by_day DEFINER = CURRENT_USER SQL SECURITY DEFINER AS
-SELECT day, splitByChar('@', toString(shadow))[1] AS policy, toUInt32(splitByChar('@', toString(shadow))[2]) AS version,
-    active_outcome, shadow_outcome, events
+SELECT day, splitByChar('@', shadow)[1] AS policy, toUInt32(splitByChar('@', shadow)[2]) AS version, active_outcome,
+    shadow_outcome, events
 FROM (
     SELECT day, shadow, active_outcome, shadow_outcome, argMax(events, frozen) AS events
     FROM (
