@@ -124,11 +124,10 @@ class _Push:
         request = self._request
         if not request.batch_id:
             before = sent_before(content, earlier_receipts(self._settings), head.authority, head.list)
+            if before.yesterday is not None:
+                self._say_sent(texts.SENT_YESTERDAY, before.yesterday)
             if before.standing is not None and not request.again:
-                self._say(
-                    texts.SENT_BEFORE, batch=before.standing.batch_id, by=before.standing.by,
-                    at=f"{before.standing.at:%Y-%m-%dT%H:%M:%SZ}",
-                )  # fmt: skip
+                self._say_sent(texts.SENT_BEFORE, before.standing)
                 if self._dialog is None or request.yes or not self._dialog.agrees(texts.ASK_AGAIN):
                     return before.standing
             number = request.sequence or max(head.sequence, before.last_sequence + 1)
@@ -227,6 +226,9 @@ class _Push:
         report.print_place(path)
         if receipt is not None and report.rejected:
             self._say(texts.CORRECT)
+
+    def _say_sent(self, text: Bilingual, receipt: PushReceipt) -> None:
+        self._say(text, batch=receipt.batch_id, by=receipt.by, at=f"{receipt.at:%Y-%m-%dT%H:%M:%SZ}")
 
     def _say(self, text: Bilingual, **values: object) -> None:
         print(text.of(self._language, **values), flush=True)

@@ -66,10 +66,10 @@ def push_batch(
             record = msgspec.structs.replace(
                 batch, part=part, parts=max(part_count, 1), lines=[line.push for line in group]
             )
-            futures.append(_write(kafka, settings, batch.authority, encode(record)))
+            futures.append(_write(kafka, settings, batch.authority, batch.batch_id, encode(record)))
             written += len(group)
             progress(written)
-        _await_acknowledgements(futures)
+        _await_acknowledgements(futures, batch.batch_id)
         timeout = RECEIPT_TIMEOUT_SECONDS + written / LINES_PER_SECOND
         return receipts.await_one(
             batch.authority, batch.batch_id, lambda receipt: receipt.confirmation is None, timeout
@@ -119,7 +119,8 @@ def confirm_batch(settings: Settings, batch_id: str, confirmed_by: str, authorit
         if len(found) > 1:
             raise PushError(push_texts.SEVERAL_AUTHORITIES)
         confirmation = PushConfirmation(batch_id, found.pop(), confirmed_by, datetime.now(UTC))
-        _await_acknowledgements([_write(kafka, settings, confirmation.authority, encode(confirmation))])
+        written = _write(kafka, settings, confirmation.authority, batch_id, encode(confirmation))
+        _await_acknowledgements([written], batch_id)
         return receipts.await_one(
             confirmation.authority,
             batch_id,
@@ -173,25 +174,25 @@ def _receipts(settings: Settings) -> Iterator[_Receipts]:
         yield receipts
 
 
-def _write(kafka: Any, settings: Settings, authority: str, value: bytes) -> Any:
+def _write(kafka: Any, settings: Settings, authority: str, batch_id: str, value: bytes) -> Any:
     """Returns the future of the acknowledgement."""
     try:
         return kafka.send(settings.topic(topics.PUSHES.name), key=authority.encode(), value=value)
     except Exception as error:
-        raise _not_acknowledged(error) from None
+        raise _not_acknowledged(error, batch_id) from None
 
 
-def _await_acknowledgements(futures: Iterable[Any]) -> None:
+def _await_acknowledgements(futures: Iterable[Any], batch_id: str) -> None:
     try:
         for future in futures:
             future.get(_WRITE_TIMEOUT_SECONDS)
     except Exception as error:
-        raise _not_acknowledged(error) from None
+        raise _not_acknowledged(error, batch_id) from None
 
 
-def _not_acknowledged(error: Exception) -> PushError:
+def _not_acknowledged(error: Exception, batch_id: str) -> PushError:
     """The client's own message is not quoted, because it can contain a record."""
-    return PushError(push_texts.NO_ACKNOWLEDGEMENT.format(error=type(error).__name__))
+    return PushError(push_texts.NO_ACKNOWLEDGEMENT.format(error=type(error).__name__, batch=batch_id))
 
 
 def _at_least_one(parts: Iterator[list[CheckedLine]]) -> Iterator[list[CheckedLine]]:

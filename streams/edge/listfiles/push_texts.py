@@ -169,6 +169,11 @@ SENT_BEFORE = Bilingual(
     "these files were sent before as batch {batch} ({at}, by {by}), and the list has not changed since: nothing is sent. To send them"
     " as a new batch nevertheless: --again",
 )
+SENT_YESTERDAY = Bilingual(
+    "这些文件昨天已作为批次 {batch} 发送过（{at}，推送人 {by}）。今天是另一个批次：--days 从今天起算，没有写截止时间的行晚一天到期",
+    "these files were sent yesterday as batch {batch} ({at}, by {by}). Today they are another batch: --days counts from today, so rows without"
+    " an end of their own end a day later",
+)
 HELD_BATCH = Bilingual(
     "批次 {batch}：机构 {authority}，名单 {list}，{category}，{mode}，{lines:,} 行，推送人 {by}",
     "batch {batch}: authority {authority}, list {list}, {category}, {mode}, {lines:,} lines, by {by}",
@@ -177,9 +182,10 @@ HELD_FOR = Bilingual("{code}：{meaning}{leaving}", "{code}: {meaning}{leaving}"
 CONFIRMED_BY = Bilingual("{batch}：由 {by} 确认，{at}", "{batch}: confirmed by {by}, {at}")
 PUSHED_BY = Bilingual("{batch}：由 {by} 推送，{at}", "{batch}: pushed by {by}, {at}")
 INTERRUPTED = Bilingual(
-    "已中断：批次 {batch} 可能已发送。再运行同一条命令会接着做并显示结果；查看结果：ninezero push --result {batch}",
-    "interrupted: batch {batch} may have been sent. The same command continues with it and shows its receipt; to see it:"
-    " ninezero push --result {batch}",
+    "已中断：批次 {batch} 可能已发送。再运行同一条命令会接着做并显示结果（过了午夜请加 --batch-id {batch}）；查看结果：ninezero push"
+    " --result {batch}",
+    "interrupted: batch {batch} may have been sent. The same command continues with it and shows its receipt (after midnight add --batch-id"
+    " {batch}); to see it: ninezero push --result {batch}",
 )
 NO_RECEIPT = Bilingual(
     "没有批次 {batch} 的回执：请核对批次号；也可能还没有处理，或已超过七天：再运行一次原来的推送命令即可",
@@ -187,13 +193,14 @@ NO_RECEIPT = Bilingual(
     " push command again",
 )
 NO_RECEIPT_YET = Bilingual(
-    "Kafka 已收到批次 {batch}，但还没有回执：请运维人员检查 ninezero worker lists，再运行同一条命令（不会重复生效）",
+    "Kafka 已收到批次 {batch}，但还没有回执：请运维人员检查 ninezero worker lists，再运行同一条命令（不会重复生效；过了午夜请加 --batch-id"
+    " {batch}）",
     "Kafka has the batch {batch}, but there is no receipt yet: ask the operators to check `ninezero worker lists`, then give the same"
-    " command again: a batch is applied once, however often it is sent",
+    " command again: a batch is applied once, however often it is sent (after midnight add --batch-id {batch})",
 )
 NO_ACKNOWLEDGEMENT = Bilingual(
-    "Kafka 没有确认收到批次（{error}）：再运行同一条命令，批次只生效一次",
-    "Kafka did not acknowledge the batch ({error}): give the same command again, a batch is applied once",
+    "Kafka 没有确认收到批次（{error}）：再运行同一条命令，批次只生效一次（过了午夜请加 --batch-id {batch}）",
+    "Kafka did not acknowledge the batch ({error}): give the same command again, a batch is applied once (after midnight add --batch-id {batch})",
 )
 NOT_FOUND = Bilingual(
     "没有这个批次的回执：请核对批次号，回执保留七天",

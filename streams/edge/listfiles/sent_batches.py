@@ -1,7 +1,8 @@
 """Which batch a push is: a new one, one that was interrupted, or one whose receipt is there already.
 
 The name of a batch states what is in it, so the same files with the same options are the same batch, on every machine, whatever
-interrupted the first attempt. Nothing is stored for this: the receipts say what became of it.
+interrupted the first attempt. Nothing is stored for this: the receipts say what became of it. The name also states the day, because a
+name can be used again when its receipt has expired. So a batch without a receipt is continued on its day; later its name must be given.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -39,18 +40,29 @@ class BatchContent:
         self._list, self._day, self._open_end = head.list, day, open_end
         self._digest = hashlib.blake2b(encode(about), digest_size=_DIGEST_BYTES)
         self._of_that_day = encode((days, f"{day}"))
+        self._yesterday = self._digest.copy()
+        self._of_yesterday = encode((days, f"{day - timedelta(days=1)}"))
 
     def add(self, line: PushLine) -> None:
         """Adds the next line."""
         if self._open_end is not None and line.valid_from is None and line.valid_to == self._open_end:
-            self._digest.update(encode(msgspec.structs.replace(line, valid_to=None)) + self._of_that_day)
+            encoded = encode(msgspec.structs.replace(line, valid_to=None))
+            self._digest.update(encoded + self._of_that_day)
+            self._yesterday.update(encoded + self._of_yesterday)
         else:
-            self._digest.update(encode(line))
+            encoded = encode(line)
+            self._digest.update(encoded)
+            self._yesterday.update(encoded)
 
     @property
     def digest(self) -> str:
         """The digest of the lines so far, in hex."""
         return self._digest.hexdigest()
+
+    @property
+    def digest_of_yesterday(self) -> str:
+        """The digest that the same lines had a day before. It differs if a line has no end of its own."""
+        return self._yesterday.hexdigest()
 
     def batch_id(self, attempt: int = 1) -> str:
         """Returns the name of the batch. Each attempt after the first has another name."""
@@ -63,6 +75,8 @@ class SentBefore(NamedTuple):
 
     standing: PushReceipt | None
     """The receipt of the same batch, if it is applied and the list has not changed since, or is held and can be confirmed."""
+    yesterday: PushReceipt | None
+    """The receipt of the batch that the same files were yesterday, if it is another one, was not rejected, and the list has not changed since."""
     batch_id: str
     """The name under which the batch can be sent: a new one, or one without a receipt, which continues what was interrupted."""
     last_sequence: int
@@ -83,12 +97,15 @@ def sent_before(content: BatchContent, receipts: Iterable[PushReceipt], authorit
         if (receipt.authority, receipt.list) == (authority, list_) and receipt.confirmation is None:
             latest[receipt.batch_id] = receipt
     last = max((receipt.sequence or 0 for receipt in latest.values()), default=0)
-    name = re.compile(rf"{re.escape(list_[:_LIST_CHARACTERS])}-[0-9]{{8}}-{content.digest}(-[0-9]+)?")
-    standing = None
+    found: dict[str, PushReceipt] = {}
+    name = re.compile(rf"{re.escape(list_[:_LIST_CHARACTERS])}-[0-9]{{8}}-([0-9a-f]+)(-[0-9]+)?")
     for receipt in latest.values():
-        if receipt.status != "rejected" and name.fullmatch(receipt.batch_id) and (receipt.sequence or 0) == last:
-            standing = receipt
+        named = name.fullmatch(receipt.batch_id)
+        if named and receipt.status != "rejected" and (receipt.sequence or 0) == last:
+            found[named[1]] = receipt
+    standing = found.get(content.digest)
+    yesterday = found.get(content.digest_of_yesterday) if standing is None else None
     attempt = 1
     while content.batch_id(attempt) in latest:
         attempt += 1
-    return SentBefore(standing, content.batch_id(attempt), last)
+    return SentBefore(standing, yesterday, content.batch_id(attempt), last)

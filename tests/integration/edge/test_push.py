@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -206,8 +207,31 @@ def test_the_same_files_again_are_answered_with_the_receipt_of_the_first_time(li
     assert "sending as batch" in lists.push(path, "--days", "5"), "a later batch may have changed what this one states"
 
 
-def test_a_push_that_was_interrupted_before_its_receipt_is_continued_by_the_same_command(lists: ListUnderTest) -> None:
+TODAY, TOMORROW = "Etc/GMT+12", "Etc/GMT-12"
+"""Time zones that are a day apart."""
+
+
+def test_what_the_same_files_were_yesterday_is_named(lists: ListUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, dated = (
+        lists.csv(lists.people[:4]),
+        lists.csv([f"{lists.people[5]},{date.today() + timedelta(days=9)}"], "id,valid_to"),
+    )
+    monkeypatch.setitem(lists.system.env, "NINEZERO_TIMEZONE", TODAY)
+    batches = [re.search(r"sending as batch (\S+),", lists.push(file, "--days", "5")) for file in (dated, path)]
+    monkeypatch.setitem(lists.system.env, "NINEZERO_TIMEZONE", TOMORROW)
+    shown = lists.push(path, "--days", "5")
+    assert batches[1] and f"these files were sent yesterday as batch {batches[1][1]} (" in shown
+    assert "sending as batch" in shown and "4 accepted, 0 duplicate" in shown, "they end a day later"
+    assert "yesterday" not in lists.push(path, "--days", "5") and "yesterday" not in lists.push(dated, "--days", "5")
+
+
+@pytest.mark.parametrize("when", ["on the same day", "after midnight"])
+def test_a_push_that_was_interrupted_before_its_receipt_is_continued_by_the_same_command(
+    when: str, lists: ListUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After midnight under the name that the interrupted command has printed."""
     path = lists.csv(lists.people[:4])
+    monkeypatch.setitem(lists.system.env, "NINEZERO_TIMEZONE", TODAY)
     lists.system.kill("lists")
     command = [NINEZERO, "push", path, *WHO, "--list", lists.name, "--days", "5"]
     with subprocess.Popen(
@@ -224,15 +248,22 @@ def test_a_push_that_was_interrupted_before_its_receipt_is_continued_by_the_same
         error = pushing.stderr.read().decode()
     assert (
         pushing.returncode == 130
-        and f"The same command continues with it and shows its receipt; to see it: ninezero push --result {batch}"
+        and f"The same command continues with it and shows its receipt (after midnight add --batch-id {batch}); to see it"
         in error
     )
     lists.push("--result", batch, fails="there is no receipt of batch")
+    monkeypatch.delitem(lists.system.env, "NINEZERO_TIMEZONE")
     lists.system.start("lists")
     wait_for(lambda: lists.system.ready("lists"), 60, "the lists role")
-    shown = lists.push(path, "--days", "5").splitlines()
+    same = ["--days", "5"]
+    if when == "after midnight":
+        monkeypatch.setitem(lists.system.env, "NINEZERO_TIMEZONE", TOMORROW)
+        same += ["--batch-id", batch]
+    shown = lists.push(path, *same).splitlines()
     assert shown[-1] == "applied: 4 accepted, 0 duplicate, 0 rejected, 0 withdrawn"
     assert any(batch in line for line in shown)
+    receipts = [one for one in read(lists.system, "push-receipts") if one["list"] == lists.name]
+    assert {(one["batch_id"], one["accepted"]) for one in receipts} == {(batch, 4)}
 
 
 def test_a_large_full_list_is_sent_in_parts_replaces_the_old_one_and_survives_restarts(lists: ListUnderTest) -> None:

@@ -59,13 +59,13 @@ def test_lines_that_end_some_days_after_the_push_are_the_same_on_the_same_day_on
 
 def test_a_batch_without_a_receipt_is_continued_under_its_name() -> None:
     name = content().batch_id()
-    assert among() == (None, name, 0)
-    assert among(receipt("other", 5)) == (None, name, 5)
+    assert among() == (None, None, name, 0)
+    assert among(receipt("other", 5)) == (None, None, name, 5)
     elsewhere = [
         msgspec.structs.replace(receipt(name, 5), list="cases"),
         msgspec.structs.replace(receipt(name, 5), authority="port"),
     ]
-    assert among(*elsewhere) == (None, name, 0)
+    assert among(*elsewhere) == (None, None, name, 0)
 
 
 def test_a_batch_that_is_in_force_or_waits_for_a_second_person_is_found_again() -> None:
@@ -80,14 +80,31 @@ def test_a_batch_that_is_in_force_or_waits_for_a_second_person_is_found_again() 
     assert among(receipt("first", 3), held, refused).standing == held
 
 
+def test_what_the_same_files_were_yesterday_is_found_if_they_are_another_batch_today() -> None:
+    """Without an end of their own, lines end a day later today."""
+    today, before = content(days=14), content(days=14, now=NOW - timedelta(days=1))
+    assert before.digest == today.digest_of_yesterday != today.digest
+    yesterday = receipt(before.batch_id(), 5)
+    assert among(yesterday, of=today) == (None, yesterday, today.batch_id(), 5)
+    assert among(yesterday, receipt("withdrawal", 6), of=today).yesterday is None
+    assert among(receipt(before.batch_id(), 5, "rejected"), of=today).yesterday is None
+    now = receipt(today.batch_id(), 5)
+    assert among(yesterday, now, of=today)[:2] == (now, None)
+    end = NOW + timedelta(days=3)
+    dated = content(end=end)
+    assert dated.digest == dated.digest_of_yesterday
+    sent = receipt(f"contacts-20261130-{dated.digest}", 5)
+    assert among(sent, of=dated)[:2] == (sent, None), "it is the same batch"
+
+
 def test_a_batch_is_sent_under_a_new_name_after_another_one_changed_the_list_or_it_was_rejected() -> None:
     name = content().batch_id()
-    assert among(receipt(name, 5), receipt("withdrawal", 6)) == (None, f"{name}-2", 6)
-    assert among(receipt(name, 5), receipt("withdrawal", 6), receipt(name, 5)) == (None, f"{name}-2", 6), (
+    assert among(receipt(name, 5), receipt("withdrawal", 6)) == (None, None, f"{name}-2", 6)
+    assert among(receipt(name, 5), receipt("withdrawal", 6), receipt(name, 5)) == (None, None, f"{name}-2", 6), (
         "answered again"
     )
-    assert among(receipt(name, 3, "held"), receipt("other", 6)) == (None, f"{name}-2", 6)
-    assert among(receipt(name, 3, "rejected"), receipt(f"{name}-2", 3, "rejected")) == (None, f"{name}-3", 3)
+    assert among(receipt(name, 3, "held"), receipt("other", 6)) == (None, None, f"{name}-2", 6)
+    assert among(receipt(name, 3, "rejected"), receipt(f"{name}-2", 3, "rejected")) == (None, None, f"{name}-3", 3)
 
 
 def test_the_name_of_a_batch_is_an_identifier_whatever_the_list_is_called() -> None:
