@@ -26,7 +26,7 @@ from ninezero.agents.recording.loss_check import LossCheck
 from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import FIRST_WINS, TABLES, TIME_COLUMN, QuarantineFactRow
 from ninezero.streams import clickhouse
-from ninezero.streams.clickhouse import ClickHouseError, Engine, migrations, progress, tallies
+from ninezero.streams.clickhouse import ClickHouseError, Engine, migrations, progress, schema, tallies, upgrade
 from ninezero.streams.clickhouse.engine import Row, Rows
 from ninezero.streams.clickhouse.progress import Progress
 from tests.engines.clickhouse_server import ClickHouseServer
@@ -163,6 +163,22 @@ def test_the_schema_is_made_of_replicated_tables(replica: OneReplica) -> None:
     made = {s.object for m in migrations.migrations(ZONE) for s in m.statements if s.starts("CREATE TABLE")}
     assert len(tables) == len(made) + 1, "and schema_migrations"
     assert all(table["engine"].startswith("Replicated") for table in tables)
+
+
+def test_a_missing_table_is_made_again_as_the_replicated_one_that_it_was(replica: OneReplica) -> None:
+    names = [name for name, table in shown(replica).items() if table.engine.endswith("MergeTree")]
+    assert len(names) > 20
+    for name in names:
+        before = shown(replica)[name]
+        sql = migrations.in_cluster(upgrade._as_shown(migrations.Statement(name, ""), before).sql, "main")
+        assert f"CREATE TABLE IF NOT EXISTS {name} ON CLUSTER `main`" in sql and sql.count("Replicated") == 1
+        replica.execute(f"DROP TABLE {name} ON CLUSTER `main` SYNC")
+        replica.execute(sql)
+        assert shown(replica)[name] == before
+
+
+def shown(engine: OneReplica) -> dict[str, schema.Table]:
+    return schema.read_schema(engine, upgrade._objects(ZONE, 99)).tables
 
 
 def test_replicas_refuse_a_deletion_that_reads_another_table(replica: OneReplica) -> None:
