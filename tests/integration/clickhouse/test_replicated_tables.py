@@ -104,7 +104,7 @@ class OneReplica:
 
 def row(table: str) -> tuple[Any, ...]:
     """A row with a plain value of each type."""
-    values = {int: 1, str: "x", date: DAY, float: 1.0}
+    values: dict[Any, Any] = {int: 1, str: "x", date: DAY, float: 1.0, int | None: None}
     hints = get_type_hints(TABLES[table])
     return tuple(JSON_COLUMNS.get(name, values.get(hints[name], [])) for name in TABLES[table]._fields)
 
