@@ -36,6 +36,8 @@ from .observer import GROUPS
 
 ROLES = ("lists", "recording", "ledgers", "screening")
 RECOVERY_SECONDS = 60.0
+PATIENCE_SECONDS = 300.0
+"""Longest wait for a recovery. One that takes longer than RECOVERY_SECONDS is reported, but what comes is not lost."""
 MEMORY_MB = 512
 """A worker that needs more holds more than its limits allow: chunks in flight (streams/transport/consumer.py)."""
 RECORDING_MEMORY_MB = 300
@@ -92,7 +94,7 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
     if not drained:  # what has not come by now is lost
         found.wrong.insert(0, waiting_for(deployment))
     result = Result(
-        name, seed, found.events - before, found.lost, found.double, round(drained or RECOVERY_SECONDS + 15, 1),
+        name, seed, found.events - before, found.lost, found.double, round(drained or PATIENCE_SECONDS, 1),
         peak=dict(deployment.peak), kills=len(deployment.kills), ended=list(deployment.ended), polls=observer.polls - polls, wrong=found.wrong[:20],
     )  # fmt: skip
     answered = sorted(at for at in observer.answered_at if began <= at <= paused)
@@ -122,7 +124,7 @@ def run(deployment: Deployment, name: str, seed: int) -> Result:
 def drain(deployment: Deployment, healed: float) -> float | None:
     """Returns the seconds from the end of the fault until everything is processed, or None if that takes too long."""
     observer, expected = deployment.observer, deployment.load.expected
-    while time.monotonic() < healed + RECOVERY_SECONDS + 15:
+    while time.monotonic() < healed + PATIENCE_SECONDS:
         observer.fresh()
         asked = time.monotonic()
         with contextlib.suppress(Exception):
