@@ -18,7 +18,7 @@ from tests.support import NINEZERO, System, free_port, wait_for
 
 from .load import Load, token
 from .observer import Observer
-from .proxy import Link
+from .proxy import SeparateLink
 
 ROOT = Path(__file__).resolve().parents[2]
 CURVE_SECONDS = 10
@@ -37,7 +37,8 @@ class Deployment(System):
         self.broker.start()
         self.server = ClickHouseServer(folder / "clickhouse")
         self.server.start()
-        self.link = Link(self.server.port)
+        self._link = SeparateLink(self.server.port)
+        self.link = self._link.link
         super().__init__(self.broker.bootstrap, self.server.url_through(self.link.port), folder)
         self.ended: list[str] = []
         """Workers that ended by themselves."""
@@ -151,7 +152,7 @@ class Deployment(System):
         self.server.signal(signal.SIGCONT)
         super().stop()
         self.observer.close()
-        self.link.close()
+        self._link.close()
         self.server.close()
         if self.own_broker:
             self.broker.stop()

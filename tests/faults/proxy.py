@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import socket
 import threading
 import time
+from multiprocessing.managers import BaseManager, NamespaceProxy
+from typing import Any
 
 
 class Link:
@@ -89,6 +92,49 @@ class Link:
             _end(end)
             with self._lock:
                 self._open.discard(end)
+
+
+class _RemoteLink(NamespaceProxy):
+    """A link in a process of its own. Its attributes are read and set as those of a `Link`."""
+
+    _exposed_ = ("__getattribute__", "__setattr__", "lose_reply", "cut", "heal", "close")
+
+    def lose_reply(self) -> None:
+        self._callmethod("lose_reply")
+
+    def cut(self) -> None:
+        self._callmethod("cut")
+
+    def heal(self) -> None:
+        self._callmethod("heal")
+
+    def close(self) -> None:
+        self._callmethod("close")
+
+
+class _Links(BaseManager):
+    """The process of a link."""
+
+
+_Links.register("link", Link, _RemoteLink)
+
+
+class SeparateLink:
+    """A link in a process of its own, so that a test that computes does not slow the connections down.
+
+    Attributes:
+        link: the link, used as a `Link`.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._process = _Links(ctx=multiprocessing.get_context("spawn"))
+        self._process.start()
+        self.link: Any = self._process.link(port)  # type: ignore[attr-defined]  # added by register()
+
+    def close(self) -> None:
+        """Closes the link and ends its process."""
+        self.link.close()
+        self._process.shutdown()
 
 
 LARGE = 1500
