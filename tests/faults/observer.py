@@ -66,6 +66,8 @@ class Observer:
         """The offset after the last record that was read. Transaction markers after it do not count."""
         self.emptied = False
         """Whether the database was emptied on purpose, so that commits may be ahead until it is rebuilt."""
+        self.rebuilding = False
+        """Whether commits are ahead of what is recorded, as of the last poll."""
         self.foreign: set[str] = set()
         """Ids of deleted topics. Offsets that were committed with them do not apply to the new topics."""
         self._next: dict[Place, int] = {}
@@ -292,8 +294,10 @@ class Observer:
             "SELECT topic, partition, max(next_offset) FROM ninezero_data.recorder_progress GROUP BY topic, partition"
         )
         reached = {(topic.removeprefix(self._prefix), number): offset for topic, number, offset in rows}
+        self.rebuilding = False
         for place, offset in committed.items():
             missing = [at for at in range(reached.get(place, 0), offset) if at in self._records[place]]
+            self.rebuilding |= bool(missing)
             if missing and not self.emptied:
                 self.wrong.append(f"{place} committed {offset}, but the record at {missing[0]} is not recorded")
         for place, records in self.decisions.items():

@@ -130,6 +130,7 @@ def drain(deployment: Deployment, healed: float) -> float | None:
         with contextlib.suppress(Exception):
             if (
                 observer.idle
+                and not observer.rebuilding
                 and expected.screened <= observer.outcomes.keys()
                 and set(expected.batches) <= observer.receipts.keys()
                 and recorded_letters(deployment) >= len(observer.dead)
