@@ -101,8 +101,12 @@ class FollowedTopic:
 
     async def start(self) -> None:
         """Connects to the broker."""
+        # Not read_committed: an open transaction would hide records, also those of others after it, beyond the time from which they count.
         self._consumer = kafka.consumer(
-            self._settings, isolation_level="read_committed", auto_offset_reset="none", fetch_max_wait_ms=FETCH_WAIT_MS
+            self._settings,
+            isolation_level="read_uncommitted",
+            auto_offset_reset="none",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         await self._consumer.start()
 

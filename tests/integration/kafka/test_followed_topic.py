@@ -88,6 +88,29 @@ def test_a_statement_is_applied_within_a_second_and_counted_as_a_change(given: S
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_open_transaction_hides_nothing(given: Settings, committed: bool) -> None:
+    """A record counts from its Kafka timestamp on. A transaction may stay open for longer than the notice of an activation."""
+
+    async def scenario() -> None:
+        register = Register(given)
+        with closing(KafkaProducer(bootstrap_servers=given.kafka, transactional_id=f"{given.topic_prefix}op")) as other:
+            other.init_transactions()
+            other.begin_transaction()
+            record = internal_record(REGISTER, register_key(aside(1)), aside(1))
+            other.send(given.topic(REGISTER.name), record.value, record.key, record.headers).get(30)
+            state(given, aside(2))
+            async with followed(register):
+                assert {place.offset for place in register.set_aside} == {1, 2}
+                await asyncio.to_thread(other.commit_transaction if committed else other.abort_transaction)
+                state(given, aside(3))
+                while len(register.set_aside) < 3:  # reading goes on past the end of the transaction
+                    await asyncio.sleep(0.01)
+                await register._topic.wait_until_current(1.5)
+
+    asyncio.run(scenario())
+
+
 def test_what_comes_while_a_process_is_suspended_is_applied_before_it_is_current(given: Settings) -> None:
     async def scenario() -> None:
         register = Register(given)
