@@ -225,7 +225,8 @@ SETTINGS = {
         needed_on=EVERYWHERE,
     ),
     "NINEZERO_HOME": Setting(
-        "six-digit division code of the district; people from outside it or its province need a health pass",
+        "six-digit division code of the district; people from outside it or its province need a health pass. It is the home of the policy"
+        " `default@1`, and of sites without a division",
         "screening",
         "370115",
         used_on=("worker",),
@@ -237,7 +238,7 @@ SETTINGS = {
         used_on=EVERYWHERE,
     ),
     "NINEZERO_MAX_LIST_AGE": Setting(
-        "seconds without a watchlist heartbeat after which everyone is held; 1 or more",
+        "seconds without a watchlist heartbeat after which the policy `default@1` holds everyone; 1 or more",
         "screening, board",
         "300",
         used_on=("worker",),

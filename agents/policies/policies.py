@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ninezero.agents.logic.policy.policy import Policy
-from ninezero.agents.logic.policy.timeline import InForce, Timeline
+from ninezero.agents.logic.policy.timeline import InForce, Timeline, time_of
 from ninezero.schemas.policies import label, use_key
 from ninezero.schemas.register import CurrentPolicy
 from ninezero.streams import metrics
@@ -93,13 +93,8 @@ class Policies:
         return self.timeline.at(ms)
 
     def time_of(self, kafka_ms: int, observed_us: int) -> int:
-        """Returns the time that decides which policy an event is judged by, Unix time in ms.
-
-        Args:
-            kafka_ms: the Kafka timestamp of the event, Unix time in ms. It decides.
-            observed_us: when the event was observed, Unix time in µs. It decides in replay mode.
-        """
-        return observed_us // 1000 if self._replay else kafka_ms
+        """Returns the time that decides which policy an event is judged by, Unix time in ms. See `timeline.time_of`."""
+        return time_of(kafka_ms, observed_us, self._replay)
 
     async def wait_until_current(self) -> None:
         """Waits until the topic is known to be complete as of the last 20 seconds, and ready. Usually it returns immediately."""

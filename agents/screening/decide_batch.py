@@ -16,7 +16,7 @@ import numpy as np
 from ninezero.agents.logic.policy.decision import Decision
 from ninezero.agents.logic.policy.event_reader import Events
 from ninezero.agents.logic.policy.policy import Policy
-from ninezero.agents.logic.policy.timeline import InForce, Timeline
+from ninezero.agents.logic.policy.timeline import InForce, Timeline, time_of
 from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.screening.batch import Batch
@@ -83,7 +83,7 @@ def _decide_together(
     events = events.where(clock_in_range(events.observed_us, batch.kafka_ms[events.positions], conditions.replay))
     if not events.events:
         return
-    times = events.observed_us // 1000 if conditions.replay else batch.kafka_ms[events.positions]
+    times = time_of(batch.kafka_ms[events.positions], events.observed_us, conditions.replay)
     for in_force, some in divide(events, times, conditions.timeline):
         evaluator = conditions.evaluators.of(kind, in_force)
         judged = evaluator.judge(some, conditions.index, conditions.home_of_site, conditions.list_age_s)
@@ -131,7 +131,7 @@ def _decide_one_by_one(
         if conditions.ended:
             result.add_outcome(position, decoded.event, "order_ended", NOBODY)
             continue
-        in_force = conditions.timeline.at(decoded.observed_us // 1000 if conditions.replay else record.timestamp)
+        in_force = conditions.timeline.at(time_of(record.timestamp, decoded.observed_us, conditions.replay))
         decide = _by_reference(kind, decoded, conditions)
         decision = decide(in_force.active)
         shadow_outcomes = [decide(shadow).outcome for shadow in in_force.shadows]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ninezero.agents.logic.policy.policy import Policy, faults_of, policy_of, unknown_to_this_release
+from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.schemas.policies import PoliciesRecord, PolicyKey, PolicyRecord, PolicyUse, parse_key
 from ninezero.schemas.times import NO_START_US, unix_micros
 
@@ -20,6 +21,9 @@ NOTICE_SECONDS = 60
 """What is active is changed at least this long before the change takes effect, so that every worker knows it by then."""
 
 _NOTICE_US = NOTICE_SECONDS * 1_000_000
+
+Time = TypeVar("Time", int, Array)
+"""The time of an event, or an array with those of several."""
 
 Status = Literal["shadow", "active"]
 Reason = Literal[
@@ -255,6 +259,17 @@ class Timeline:
         shadows = {use.policy.label: use.policy for use in by_start if use.status == "shadow"}
         evaluated = [shadows[one] for one in shadows if one != active.label and one not in self._unknown]
         return InForce(active, tuple(evaluated), active.label if active.label in self._unknown else None)
+
+
+def time_of(kafka_ms: Time, observed_us: Time, replay: bool) -> Time:
+    """Returns the time that decides which policies an event is judged by, Unix time in ms.
+
+    Args:
+        kafka_ms: the Kafka timestamp of the event, or of several, Unix time in ms. It decides.
+        observed_us: when the event was observed, Unix time in µs. It decides in a replay.
+        replay: whether events of a scenario are decided.
+    """
+    return observed_us // 1000 if replay else kafka_ms
 
 
 def _first_ms(us: int) -> int:
