@@ -42,7 +42,7 @@ def record(name: str, **changes: Any) -> PolicyRecord:
     return msgspec.convert(fields | changes, PolicyRecord)
 
 
-STRICT = record("strict", fever_c=36.5, outcomes={"fever_unconfirmed": "refer"})
+STRICT = record("strict", fever_c=36.5, max_list_age_s=100.0, outcomes={"fever_unconfirmed": "refer"})
 LENIENT = record("lenient", fever_c=38.5, home="site", exempt_origins=["3701"])
 
 
@@ -92,7 +92,7 @@ def scan(rng: random.Random, seq: int, observed: datetime) -> bytes:
 
 
 def expected(
-    values: list[bytes], times: list[int], holds: list[tuple[int, str, list[str]]]
+    values: list[bytes], times: list[int], holds: list[tuple[int, str, list[str]]], list_age_s: float = 0.0
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Returns outcomes, alerts and decided events as the reference decides each event alone."""
     known = {"default@1": DEFAULT, "strict@1": policy_of(STRICT), "lenient@1": policy_of(LENIENT)}
@@ -106,7 +106,8 @@ def expected(
         def decide(label: str, event: Scan = event) -> Any:
             policy = known[label]
             home = HOMES[event.site_id] if policy.home == "site" else policy.home
-            return decide_scan(event, unix_micros(event.observed_at), WatchlistIndex(), home, False, policy)
+            stale = list_age_s > policy.max_list_age_s
+            return decide_scan(event, unix_micros(event.observed_at), WatchlistIndex(), home, stale, policy)
 
         decision = decide(active)
         outcomes.append((event.site_id.encode(), event.device_id, event.seq, decision.outcome, decision.people))
@@ -124,6 +125,7 @@ def policy_of(one: PolicyRecord) -> Policy:
     return Policy(
         name=one.policy,
         fever_c=one.fever_c,
+        max_list_age_s=one.max_list_age_s,
         home=one.home,
         exempt_origins=tuple(one.exempt_origins),
         outcomes=one.outcomes,
@@ -131,10 +133,12 @@ def policy_of(one: PolicyRecord) -> Policy:
 
 
 def decided(
-    values: list[bytes], kafka_ms: list[int], timeline: Timeline, replay: bool, size: int
+    values: list[bytes], kafka_ms: list[int], timeline: Timeline, *, replay: bool = False, list_age_s: float = 0.0
 ) -> tuple[tuple[Any, ...], list[Any]]:
-    under = conditions_of(BEGIN, WatchlistIndex(), timeline=timeline, home_of_site=HOMES.__getitem__, replay=replay)
-    batch = Batch(chunks_of(values, kafka_ms, size))
+    under = conditions_of(
+        BEGIN, WatchlistIndex(), timeline=timeline, home_of_site=HOMES.__getitem__, list_age_s=list_age_s, replay=replay
+    )
+    batch = Batch(chunks_of(values, kafka_ms))
     records = decide_batch.decide_batch(CHECKPOINTS, batch, under).output().records
     return decided_in(records), records
 
@@ -147,31 +151,35 @@ def test_a_batch_across_switches_is_decided_as_its_events_one_by_one(
     for seed in range(40):
         rng = random.Random(seed)
         timeline, holds = timeline_of(rng, replay)
-        sites = rng.randrange(100, 600)
-        times = sorted(BEGIN_MS + rng.choice([-5, *range(75)]) for _ in range(sites))
+        count, list_age_s = rng.randrange(100, 600), rng.choice([0.0, 0.0, 200.0])
+        around = rng.choice(timeline.boundaries)
+        window = rng.choice([[-5, *range(75)], [around - 1 - BEGIN_MS, around - BEGIN_MS]])
+        times = sorted(BEGIN_MS + rng.choice(window) for _ in range(count))
         if replay and rng.random() < 0.5:
             rng.shuffle(times)  # the devices of a scenario may be behind each other
         values = [
             scan(rng, n, BEGIN + timedelta(milliseconds=ms - BEGIN_MS) if replay else BEGIN)
             for n, ms in enumerate(times)
         ]
-        kafka_ms = [BEGIN_MS + 10_000] * sites if replay else times
+        kafka_ms = [BEGIN_MS + 10_000] * count if replay else times
         monkeypatch.setattr(decide_batch, "EVENTS_TOGETHER", rng.choice([64, 800]))
         monkeypatch.setattr(decide_batch, "MIN_COLUMNAR_EVENTS", rng.choice([1, 16, 10_000]))
-        (*found, letters), records = decided(values, kafka_ms, timeline, replay, sites)
-        assert found == list(expected(values, times, holds)), seed
+        (*found, letters), records = decided(values, kafka_ms, timeline, replay=replay, list_age_s=list_age_s)
+        assert found == list(expected(values, times, holds, list_age_s)), seed
         assert letters == values.count(b"{}")
         assert [one[2] for one in found[0]] == [one[2] for one in sorted(found[0], key=lambda o: (o[0], o[2]))]
         stated = [json.loads(value)["policy"] for topic, _, value, _ in records if topic is topics.DECISIONS]
         seen.update(stated)
-        seen["several"] += len(set(stated)) > 1
+        seen["several"] += len({one[:2] for one in found[2]}) > 1
         seen["shadow"] += any(shadows for _, _, shadows in holds)
         runs = [len(list(run)) for _, run in groupby(times, key=lambda ms: timeline.at(ms))]
         seen["short run"] += min(runs) < 16
         seen["at a boundary"] += sum(ms in timeline.boundaries for ms in times)
         seen["just before a boundary"] += sum(ms + 1 in timeline.boundaries for ms in times)
+        seen["stale for one policy only"] += bool(list_age_s) and "strict@1" in stated
         seen["would differ"] += sum(one[6] not in one[9] for one in found[2] if one[1] != "[]")
     assert seen["several"] > 35 and seen["shadow"] > 20 and seen["short run"] > 3, seen
+    assert seen["stale for one policy only"] > 5, seen
     assert min(seen[name] for name in ("default@1", "strict@1", "lenient@1")) > 5, seen
     assert seen["at a boundary"] > 200 and seen["just before a boundary"] > 200 and seen["would differ"] > 500, seen
 
@@ -182,9 +190,9 @@ def test_a_boundary_that_is_off_by_one_millisecond_is_found(off: int) -> None:
     timeline, holds = timeline_of(rng, replay=False)
     times = sorted(BEGIN_MS + rng.randrange(75) for _ in range(600))
     values = [scan(rng, n, BEGIN) for n in range(600)]
-    assert list(decided(values, times, timeline, False, 600)[0][:3]) == list(expected(values, times, holds))
+    assert list(decided(values, times, timeline)[0][:3]) == list(expected(values, times, holds))
     moved = [(begin + off, active, shadows) for begin, active, shadows in holds]
-    assert list(decided(values, times, timeline, False, 600)[0][:3]) != list(expected(values, times, moved))
+    assert list(decided(values, times, timeline)[0][:3]) != list(expected(values, times, moved))
 
 
 def test_an_event_that_is_sent_twice_across_a_switch_counts_once_and_by_its_first_policy() -> None:
@@ -195,7 +203,7 @@ def test_an_event_that_is_sent_twice_across_a_switch_counts_once_and_by_its_firs
     values = [scan(random.Random(n + 100), n, BEGIN) for n in range(40)]
     values = [value for value in values if value != b"{}"]
     count = len(values)
-    (outcomes, _, events, _), _ = decided(values * 2, [first - 1] * count + [first] * count, timeline, False, 2 * count)
+    (outcomes, _, events, _), _ = decided(values * 2, [first - 1] * count + [first] * count, timeline)
     assert len(outcomes) == 2 * count and len(events) == count
     assert {one[0] for one in events} == {"default@1"}
 

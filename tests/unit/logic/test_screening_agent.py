@@ -19,6 +19,8 @@ from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.screening import agent
 from ninezero.agents.screening.agent import BATCH_EVENTS, Screening, screen_stream
 from ninezero.agents.screening.event_kinds import CHECKPOINTS, EventKind
+from ninezero.schemas.register import Site
+from ninezero.streams.kafka.topics import OUTCOMES
 from ninezero.streams.transport.offset_tracker import Chunk, OffsetTracker
 
 
@@ -94,7 +96,7 @@ class Worker:
     """A screening worker whose lists are complete, and whose policies become known when `known` is set."""
 
     def __init__(self, *, sunset: datetime = NEVER, replay: bool = False) -> None:
-        self.known, self.written = asyncio.Event(), list[Any]()
+        self.known, self.written, self.sites = asyncio.Event(), list[Any](), dict[str, Site]()
         self.timeline = SimpleNamespace(boundaries=[NOW_MS], intervals=[InForce(Policy()), InForce(Policy())])
         self.tracker = OffsetTracker()
 
@@ -119,12 +121,12 @@ class Worker:
             SimpleNamespace(index=WatchlistIndex()),
             SimpleNamespace(write=write),
             policies,
-            SimpleNamespace(sites={}),
+            SimpleNamespace(sites=self.sites),
         )
         self.screening = Screening(*parts)
 
-    def screen(self, *kafka_ms: int, observed_at: datetime = NOW) -> asyncio.Task[None]:
-        person = {"role": "driver", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5}
+    def screen(self, *kafka_ms: int, observed_at: datetime = NOW, **changes: Any) -> asyncio.Task[None]:
+        person = {"role": "driver", "tokens": {"id": "k1." + "0" * 32}, "temperature_c": 36.5} | changes
         fields = {
             "device_id": "d",
             "site_id": "s",
@@ -189,3 +191,17 @@ def test_an_event_under_a_policy_of_a_newer_release_is_left_to_another_worker(
         assert len(worker.written) == 2
 
     asyncio.run(check())
+
+
+def test_the_home_of_an_event_is_that_of_its_site_or_else_of_the_deployment() -> None:
+    async def outcome(division: str | None) -> str:
+        worker = Worker()
+        worker.known.set()
+        if division is not None:
+            worker.sites["s"] = Site("s", "road", division, 0)
+        await asyncio.wait_for(worker.screen(NOW_MS, origin="370102"), 5)
+        return next(json.loads(one.value)["outcomes"][0][2] for one in worker.written if one.topic is OUTCOMES)
+
+    divisions = ("370102", "370102001", "110101", "", None)
+    found = [asyncio.run(outcome(division)) for division in divisions]
+    assert found == ["clear", "clear", "quarantine", "turn_back", "turn_back"]
