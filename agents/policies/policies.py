@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ninezero.agents.logic.policy.history import has_use
 from ninezero.agents.logic.policy.policy import Policy
 from ninezero.agents.logic.policy.timeline import InForce, Timeline, time_of
-from ninezero.schemas.policies import label, use_key
-from ninezero.schemas.register import CurrentPolicy
+from ninezero.schemas.policies import label
 from ninezero.streams import metrics
 from ninezero.streams.kafka.followed_topic import FollowedTopic
 from ninezero.streams.kafka.internal_records import InternalRecords
@@ -168,9 +168,8 @@ class Policies:
         current = self._register.current_policy
         # Otherwise the register has changed since the topic was asked for its end, which may not have had the policy.
         if self._topic.age < self._register.current_policy_age:
-            self._lacking = (
-                None if current is None or self._has_use(current) else label(current.policy, current.version)
-            )
+            there = current is None or has_use(self.timeline, current.policy, current.version)
+            self._lacking = None if current is None or there else label(current.policy, current.version)
         if self._lacking is None:
             self.ready.set()
         else:
@@ -189,13 +188,6 @@ class Policies:
             self._in_force = in_force
             shadows = "".join(f", shadow {one.label}" for one in in_force.shadows)
             log.info("the policy %s is in force%s", in_force.active.label, shadows)
-
-    def _has_use(self, current: CurrentPolicy) -> bool:
-        """Returns whether the topic has the use of a policy, accepted or not."""
-        if any(use.policy.label == label(current.policy, current.version) for use in self.timeline.uses):
-            return True
-        key = use_key(current.policy, current.version).decode()
-        return any(one.key == key for one in self.timeline.refused)
 
 
 def _now_ms() -> int:
