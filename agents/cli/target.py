@@ -18,6 +18,11 @@ def announce(*places: str) -> None:
     print(f"acting on: {'; '.join(places)}", file=sys.stderr, flush=True)
 
 
+def announce_reading(*places: str) -> None:
+    """Prints what the command reads. It changes nothing."""
+    print(f"reading from: {'; '.join(places)}", file=sys.stderr, flush=True)
+
+
 def announce_kafka(settings: Settings) -> None:
     """Checks that Kafka answers, then prints which one the command is about to change.
 

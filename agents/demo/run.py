@@ -21,12 +21,11 @@ from ninezero.agents.demo.replay import Replay
 from ninezero.agents.demo.report import make_report, show
 from ninezero.agents.demo.scenario_file import Spec
 from ninezero.agents.demo.workers import Workers
-from ninezero.agents.recording.sites import load_sites
-from ninezero.streams import clickhouse
 from ninezero.streams import settings as settings_
 from ninezero.streams.deployment import clickhouse_place
 from ninezero.streams.edge.documents.key_ring import new_ring
 from ninezero.streams.kafka import administration
+from ninezero.streams.kafka.statements import state
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.settings import Settings
 
@@ -114,9 +113,7 @@ def _replay(
     console: Console,
 ) -> bool:
     administration.create_topics(settings)
-    engine = clickhouse.connect(settings.clickhouse)
-    load_sites(engine, spec.sites(), settings.timezone)
-    engine.close()
+    state(settings, *spec.sites())
     workers = Workers(environment, place)
     host, port = settings.http
     board = f"http://{host}:{port + settings_.ROLES['recording']}/"

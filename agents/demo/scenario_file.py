@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from ninezero.agents.recording.sites import Site
 from ninezero.schemas.events import Division, Identifier
 from ninezero.schemas.faults import describe
+from ninezero.schemas.register import Site
 from ninezero.streams.errors import UserError
 
 QUARANTINE_DAYS = 14

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from ninezero.agents.doctor import check_formats, check_kafka, check_lists, check_outboxes, check_roles, check_settings
+from ninezero.agents.doctor import (
+    check_formats,
+    check_kafka,
+    check_lists,
+    check_outboxes,
+    check_policies,
+    check_roles,
+    check_settings,
+)
 from ninezero.agents.doctor.findings import Finding, Results
 from ninezero.agents.doctor.places import EVERYWHERE, WITH_CLICKHOUSE, WITH_KEY_RING, WITH_LISTS, WORKERS, Where
 from ninezero.agents.doctor.probe import DeploymentProbe
@@ -36,6 +44,7 @@ PARTS: Mapping[str, Check] = {
     "topics": Check(check_kafka.topics),
     "acls": Check(check_kafka.acls),
     "formats": Check(check_formats.formats, WORKERS, "only roles read internal records"),
+    "policy": Check(check_policies.policy, WORKERS, "only roles read the policies"),
     "clickhouse": Check(_clickhouse, WITH_CLICKHOUSE, "only the recording role uses ClickHouse"),
     "keys": Check(check_lists.keys, WITH_KEY_RING, "only devices and authorities have the key ring"),
     "lists": Check(check_lists.lists, WITH_LISTS, "only the screening and lists roles read the lists"),

@@ -537,7 +537,7 @@ def check_transfers(system: System, expected: Expected) -> list[str]:
 
 
 def _load_sites(system: System, sites: list[str]) -> None:
-    """Loads sites with `sites load` and checks the view. The last site is left out (R8)."""
+    """Loads sites with `sites load`, and waits for the recorder to show them. The last site is left out (R8)."""
     rows = [
         (site, "station" if "-st" in site else "checkpoint", "370115", 100 + n) for n, site in enumerate(sites[:-1])
     ]
@@ -547,9 +547,12 @@ def _load_sites(system: System, sites: list[str]) -> None:
     system.run("sites", "load", str(path))
     run = sites[0].partition("-")[0]
     sql = f"SELECT site_id, kind, division, capacity FROM ninezero.sites WHERE startsWith(site_id, '{run}-')"
-    answer = system.query(sql)
-    assert answer is not None, system.rejection
-    shown = {(r["site_id"], r["kind"], str(r["division"]), int(r["capacity"])) for r in answer}
+    shown: set[tuple[str, str, str, int]] = set()
+    end = time.monotonic() + 4 * QUIET
+    while shown != set(rows) and time.monotonic() < end:
+        answer = system.query(sql)
+        assert answer is not None, system.rejection
+        shown = {(r["site_id"], r["kind"], str(r["division"]), int(r["capacity"])) for r in answer}
     assert shown == set(rows)
 
 
@@ -613,8 +616,8 @@ def test_all_results_are_what_the_contract_requires(system: System) -> None:
     before = _dead_letters_before(system)
     count = int(os.environ.get("ACCEPTANCE_EVENTS") or 1500)
     client = Client(system.env["NINEZERO_KAFKA"], prefix, seed, run, count)
-    _load_sites(system, client.sites())
     system.start()
+    _load_sites(system, client.sites())
     receipts = client.push()
     client.send()
     client.close()

@@ -26,7 +26,7 @@ def doctor(
         list[str] | None,
         typer.Argument(
             metavar="[PART]…",
-            help="Parts to check: settings, sunset, kafka, topics, acls, formats, clickhouse, keys, lists, clocks, outboxes, roles. The default is all of them.",
+            help="Parts to check: settings, sunset, kafka, topics, acls, formats, policy, clickhouse, keys, lists, clocks, outboxes, roles. The default is all of them.",
         ),
     ] = None,
     where: Annotated[

@@ -102,8 +102,8 @@ def records_to_use(
             return found
         if last.status == "shadow" and use.status == "active" and last.from_us <= now_ms * 1000:
             # A shadow ends when this record is written: an end in the past counts as that time, except in a replay.
-            end = time_of(now_ms * 1000) if history.replay else time_of(last.from_us)
-            found.append(NewRecord(key, PolicyUse("shadow", time_of(last.from_us), end, use.approved_by)))
+            end = from_micros(now_ms * 1000) if history.replay else from_micros(last.from_us)
+            found.append(NewRecord(key, PolicyUse("shadow", from_micros(last.from_us), end, use.approved_by)))
     return [*found, NewRecord(key, use)]
 
 
@@ -114,10 +114,10 @@ def is_open(use: Use, now_ms: int) -> bool:
 
 def stated(use: Use) -> tuple[Status, datetime, datetime | None]:
     """Returns the status and the times of a use, as a record states them."""
-    return use.status, time_of(use.from_us), None if use.to_us is None else time_of(use.to_us)
+    return use.status, from_micros(use.from_us), None if use.to_us is None else from_micros(use.to_us)
 
 
-def time_of(micros: int) -> datetime:
+def from_micros(micros: int) -> datetime:
     """Returns a Unix time in µs as a time. It is exact, unlike `datetime.fromtimestamp()` of a division."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 

@@ -124,7 +124,7 @@ def test_commands_name_the_deployment_that_they_change(user: System) -> None:
     (user.folder / "sites.csv").write_text("site_id,kind,division,capacity\ns,road,370115,0\n")
     for target, *arguments in (
         (kafka, "topics", "create"), (kafka, "dead-letters", "redrive"), (database, "migrate"), (database, "retain"),
-        (database, "publish"), (database, "sites", "load", "sites.csv"),
+        (database, "publish"), (kafka, "sites", "load", "sites.csv"), (kafka, "register", "site", "sites.csv"),
     ):  # fmt: skip
         done = user.run(*arguments)
         assert (done.returncode, done.stderr.decode()) == (0, target), arguments

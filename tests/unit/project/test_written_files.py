@@ -12,7 +12,7 @@ import pytest
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.agents.cli.edge.scan_sending import read_events
-from ninezero.agents.cli.operations.sites import read_sites
+from ninezero.agents.cli.operations.register import read_sites
 from ninezero.agents.demo import scenario_file
 from ninezero.schemas.events import Scan
 from ninezero.schemas.faults import describe
@@ -142,7 +142,8 @@ def test_a_wrong_scan_event_is_described_by_its_field(change: dict[str, object],
 FILES: list[tuple[Callable[[Path], object], str, str]] = [
     (read_sites, "", "line 1: the first line must be site_id,kind,division,capacity"),
     (read_sites, "site,kind,division,capacity\n", "line 1: the first line must be"),
-    (read_sites, f"{HEADER}s,village,370115,0\n\ns,village,{SECRET},0\n", "line 4: division: expected a division code of six digits"),
+    (read_sites, f"{HEADER}s,village,370115,0\n\ns,village,{SECRET},0\n", "line 4: division: expected a division code of 6, 9 or 12 digits, or nothing"),
+    (read_sites, f"{HEADER}s,village,,0\n\nr,village,,0\ns,village,,0\n", "line 5: the site of line 2 is here again"),
     (read_sites, f"{HEADER}13800138000,village,370115,0\n", "line 2: site_id: expected an identifier"),
     (read_sites, f"{HEADER}s,two words,370115,0\n", "line 2: kind: expected an identifier"),
     (read_sites, f"{HEADER}s,village,370115,{SECRET}\n", "line 2: capacity: expected a whole number from 0"),
