@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import web
 
 from ninezero.agents.board import page_files
+from ninezero.agents.board.policy_in_force import AskPolicy
 from ninezero.agents.board.queries.moment import Ask
 from ninezero.agents.board.situation import Situation
 from ninezero.agents.board.snapshot import Snapshots
@@ -56,15 +57,16 @@ class Board:
         settings: Settings of the recording role.
         held: Runs a SELECT on the embedded database, between two flushes.
         workers: the address of each worker.
+        policy: returns the policy in force.
     """
 
-    def __init__(self, settings: Settings, held: Ask, workers: Sequence[WorkerAddress]) -> None:
+    def __init__(self, settings: Settings, held: Ask, workers: Sequence[WorkerAddress], policy: AskPolicy) -> None:
         self._held = held
         embedded = clickhouse.embedded_folder(settings.clickhouse) is not None
         self._reader = None if embedded else clickhouse.LimitedReader(settings.clickhouse, LIMITS)
         self.situation = Situation(self._ask, settings.timezone, settings.replay)
         self._health = WorkerHealth(workers)
-        self.snapshots = Snapshots(settings, self.situation, self._health)
+        self.snapshots = Snapshots(settings, self.situation, self._health, policy)
         self._last_request = 0.0
         self._first_round = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []

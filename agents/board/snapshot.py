@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ninezero.agents.board.policy_in_force import AskPolicy
 from ninezero.agents.board.situation import SILENT_SECONDS, Situation
 from ninezero.agents.board.worker_health import FRESH_SECONDS, WorkerHealth
 from ninezero.agents.logic.problems import SITE_FAULTS, Observation, problems, site_state
@@ -27,8 +28,8 @@ SETTLE_SECONDS = 10
 class Snapshots:
     """Builds snapshots from the situation and the health of the workers. Times are Unix seconds."""
 
-    def __init__(self, settings: Settings, situation: Situation, workers: WorkerHealth) -> None:
-        self._settings, self._situation, self._workers = settings, situation, workers
+    def __init__(self, settings: Settings, situation: Situation, workers: WorkerHealth, policy: AskPolicy) -> None:
+        self._settings, self._situation, self._workers, self._policy = settings, situation, workers, policy
         self.watched_since = 0.0
         """When the first page was opened: what was not answered since then is unknown."""
 
@@ -38,13 +39,15 @@ class Snapshots:
         health, sites = self._workers.summary(), self.sites(now)
         totals = self._totals()
         observation = self._observation(now, health, totals)
+        as_of = situation.moment.now if self._settings.replay else now
         return {
             "at": now,
-            "as_of": situation.moment.now if self._settings.replay else now,
+            "as_of": as_of,
             "timezone": self._settings.timezone,
             "replay": self._settings.replay,
             "order": self._settings.order,
             "sunset": self._settings.sunset.timestamp(),
+            "policy": self._policy(as_of),
             "problems": problems(observation),
             "parts": {name: self._checked(name, now)._asdict() for name in parts}
             | {"workers": self._workers_checked(now)._asdict()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ninezero.agents.board.policy_in_force import policy_in_force
 from ninezero.agents.board.security import guard
 from ninezero.agents.board.server import Board
 from ninezero.agents.recording.projections.topics import Projection, policy_times, projections
@@ -43,7 +44,9 @@ async def build(role: Role) -> None:
     for projection in recorded:
         add(projection)
     offer_embedded_database(role, connection)
-    board = await role.start_component(Board(role.settings, connection.query, _workers(role.settings)))
+    board = await role.start_component(
+        Board(role.settings, connection.query, _workers(role.settings), policy_in_force(role.policies))
+    )
     role.routes += board.routes()
     role.middlewares.append(guard(role.address[0]))
     role.run_after_start(recorder.run)

@@ -115,6 +115,7 @@ function render() {
   figures();
   minutes();
   tables.rules.show(snapshot.rules ?? []);
+  policy();
   tables.caseAlerts.show(snapshot.case_alerts ?? []);
   sites();
   lists();
@@ -127,6 +128,13 @@ function head() {
   put($("connection"), gone ? t("lost", { time: clock(gotAt / 1000) }) : snapshot.replay ? t("replay", { time: clock(snapshot.as_of, true) }) : t("live"), `chip ${gone ? "bad" : snapshot.replay ? "warn" : "ok"}`);
   put($("time"), snapshot.replay ? "" : clock(snapshot.at + (Date.now() - gotAt) / 1000));
   put($("order"), t("order", { order: snapshot.order, end: clock(snapshot.sunset, true) }));
+}
+function policy() {
+  const held = lost() ? null : snapshot.policy, then = held?.next;
+  const parts = held ? [t("policy", held)] : [t("policy_unknown")];
+  if (held?.shadows.length) parts.push(t("policy_shadows", { policies: held.shadows.join(", ") }));
+  if (held) parts.push(then ? t("policy_next", { policy: then.policy, time: clock(then.at, true) }) : t("policy_stays"));
+  put($("policy"), parts.join(shown.language === "zh" ? "" : " "));
 }
 function problemText(code, values) {
   const of = { ...values };

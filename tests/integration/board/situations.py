@@ -38,6 +38,7 @@ AT = datetime(2020, 2, 17, 15, 32, 40, tzinfo=ZoneInfo(TIMEZONE)).timestamp()
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 LAST_MINUTE = int(AT) // 60 * 60
 ROADS = 9
+POLICY = {"policy": "winter@2", "shadows": ["winter@3"], "next": {"policy": "winter@3", "at": AT + 3 * DAY}}
 CARE_RULES = ("reading_missed", "symptoms", "visit_overdue", "release_due", "term_exceeded", "fever", "not_delivered")
 
 
@@ -135,7 +136,7 @@ def _fixed(health: dict[str, Any], replay: bool = False, failed: tuple[str, ...]
     for name, part in situation.parts.items():
         part.data, part.failed = parts[name], name in failed
         part.at, part.day = now - (6 * MINUTE if part.failed else 2), situation.moment.day
-    snapshots = Snapshots(loaded, situation, FixedHealth(health, now))
+    snapshots = Snapshots(loaded, situation, FixedHealth(health, now), lambda _: POLICY)
     snapshots.watched_since = now - HOUR
     return Fixed(snapshots, now)
 

@@ -269,7 +269,7 @@ def board(tmp_path: Path) -> Board:
         "SUNSET": "2100-01-01T00:00:00Z",
     }
     loaded = settings.load({f"NINEZERO_{name}": value for name, value in given.items()})
-    return Board(loaded, lambda sql: None, [])  # type: ignore[arg-type,return-value]  # never asked
+    return Board(loaded, lambda sql: None, [], lambda at: None)  # type: ignore[arg-type,return-value]  # never asked
 
 
 def answered(board: Board, **parts: Any) -> dict[str, list[Any]]:
