@@ -98,6 +98,7 @@ $(PEERS)/%/ready: $(wildcard $(JAVA)/*.java $(JAVA)/*/*)
 
 # Every fault with SEEDS seeds, about 25 minutes a seed, or random faults for SOAK seconds. Results are in .run/faults.json.
 faults: setup ## Break a deployment on purpose and check that nothing is lost or counted twice.
+	$(BIN)/pytest -m switching tests/acceptance/test_policies_live.py
 	$(BIN)/python -m tests.faults.run $(if $(SOAK),--soak $(SOAK),--seeds $(SEEDS))
 
 browser: setup ## Check the board in a browser: all cases.
@@ -112,8 +113,8 @@ upgrade-test: setup ## Replace the workers of one release by those of the next u
 # `make test` always uses the same seed; this target uses SEEDS random ones.
 explore: setup ## Run the tests against models with new seeds.
 	@for seed in $$(shuf -i 1-999999 -n $(SEEDS)); do \
-		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed FAULT_SEED=$$seed \
-		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/integration/pipeline/test_case_alerts.py \
+		ACCEPTANCE_SEED=$$seed PUSH_SEED=$$seed POLICY_SEED=$$seed FAULT_SEED=$$seed \
+		$(BIN)/pytest tests/acceptance/test_acceptance.py tests/acceptance/test_push_live.py tests/acceptance/test_policies_live.py tests/integration/pipeline/test_case_alerts.py \
 		tests/integration/edge/test_device_faults.py tests/faults || exit 1; done
 
 # Each parser of FUZZ for SECONDS, then hostile records on every topic of a running deployment, with new seeds for SECONDS (a seed

@@ -30,9 +30,11 @@ Reasons = tuple[tuple[int | None, str, tuple[Any, ...]], ...]
 class Fleet(System):
     """One process for each role. Screening has two processes in one group."""
 
-    def __init__(self, kafka: str, folder: Path) -> None:
-        super().__init__(kafka, f"chdb://{folder}/ch", folder)
+    def __init__(self, kafka: str, folder: Path, **extra: str) -> None:
+        super().__init__(kafka, f"chdb://{folder}/ch", folder, **extra)
         self.second_http = free_port(4)
+        self.kills = 0
+        """How often a role was killed, or ended by itself: so often an event may be decided once more."""
 
     def start(self, *roles: str) -> None:
         super().start(*(role for role in roles if role != SECOND_WORKER))
@@ -41,6 +43,10 @@ class Fleet(System):
             with (self.folder / f"{SECOND_WORKER}.log").open("ab") as log:
                 process = subprocess.Popen([NINEZERO, "worker", "screening"], env=env, stdout=log, stderr=log)
                 self.workers[SECOND_WORKER] = process
+
+    def kill(self, role: str) -> None:
+        super().kill(role)
+        self.kills += 1
 
     def ready(self, role: str) -> bool:
         if role != SECOND_WORKER:

@@ -57,9 +57,8 @@ def labels(policies: tuple[Policy, ...] | list[oracle.Policy]) -> list[str]:
 
 
 def held(model: Policies, moment: int) -> tuple[str, list[str]]:
-    """Returns what holds by the model. A policy that is active is no shadow of itself."""
-    active = model.active(moment)
-    return active.label, labels([shadow for shadow in model.shadows(moment) if shadow is not active])
+    """Returns what holds by the model."""
+    return model.active(moment).label, labels(model.shadows(moment))
 
 
 def holding(found: InForce) -> tuple[str, list[str]]:

@@ -69,6 +69,7 @@ R38 A new use under the same key replaces one that has not begun. After the end 
 R39 A use that is written before its policy is refused for good.
 R40 The sites of the register do not change while events are sent.
 R41 The approver and `effective_to` of a use are not compared: a record that only sets the end is signed by someone else.
+R42 A policy that is active and a shadow at one time is evaluated once, and not counted as a shadow.
 """
 
 from __future__ import annotations

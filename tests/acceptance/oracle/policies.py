@@ -201,9 +201,9 @@ class Policies:
         return self.policies[max(held, key=lambda use: use.begins).label] if held else self.default
 
     def shadows(self, moment: int) -> list[Policy]:
-        """Returns the policies that are evaluated beside it, each once."""
+        """Returns the policies that are evaluated beside it, each once. It is no shadow of itself (R42)."""
         labels = {use.label for use in self.uses if use.status == "shadow" and use.holds(moment)}
-        return [self.policies[label] for label in sorted(labels)]
+        return [self.policies[label] for label in sorted(labels - {self.active(moment).label})]
 
     def home_of(self, policy: Policy, site_id: str) -> str:
         """Returns the home of a policy for the events of a site."""
