@@ -34,7 +34,7 @@ async def read_policies(settings: Settings) -> PoliciesSnapshot:
     statements = await read_register(settings)
     records = InternalRecords(POLICIES, statements.set_aside)
     tp = kafka.TopicPartition(settings.topic(POLICIES.name), 0)
-    async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
+    async with kafka.connected(kafka.consumer(settings)) as reader:
         written = [
             WrittenRecord(record.key or b"", records.decode(record), record.timestamp)
             async for record in kafka.read_to_end(reader, [tp])
