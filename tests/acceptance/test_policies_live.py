@@ -69,7 +69,7 @@ def begin(fleet: Fleet, province: Province) -> None:
     last.write_text(
         json.dumps(policy(province.rng, "last", 1) | {"home": "site", "max_list_age_s": 900, "author": "li"})
     )
-    start = province.now() + (-60 if province.expected.policies.replay else 63) * SECOND + 123_000
+    start = province.now() + (-60 if province.expected.policies.replay else 80) * SECOND + 123_000
     command(fleet, "policy", "activate", str(last), "--from", rfc3339(start), "--by", "wang", "--yes")
     province.load_policies(2)
     assert province.operators.reasons[-2:] == [None, None]
