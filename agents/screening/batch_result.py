@@ -132,10 +132,11 @@ class BatchResult:
         for group, first, count in zip(distinct.tolist(), firsts.tolist(), counts.tolist(), strict=True):
             self._groups[group] = Group(self._kind.group(events.events[first]), bool(late[first]), verdicts[first])
             self.outcome_counts[verdicts[first].outcome] += count
-        original = np.flatnonzero(decided)
-        for n in np.flatnonzero(judged.with_hits[decided]).tolist():
-            decision = Decision(verdicts[n].outcome, judged.hits(int(original[n])))
-            self._add_alert(int(events.positions[n]), events.events[n], decision, bool(late[n]), labels.policy)
+        hit = np.flatnonzero(judged.with_hits[decided])
+        judged_as, places = np.flatnonzero(decided)[hit].tolist(), events.positions[hit].tolist()
+        for n, number, place, was_late in zip(hit.tolist(), judged_as, places, late[hit].tolist(), strict=True):
+            decision = Decision(verdicts[n].outcome, judged.hits(number))
+            self._add_alert(place, events.events[n], decision, was_late, labels.policy)
         if self._kind.has_transfers:
             self._records += transfer_records(events.events, events.observed_us)
         self.late += int(late.sum())

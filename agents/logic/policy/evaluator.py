@@ -25,6 +25,10 @@ LIMIT = 1 << 16
 
 _CLEAR = OUTCOMES.index("clear")
 
+_PERSON_CAUSES = {name: rule.person_entries for name, rule in RULES.items()}
+_PLATE_CAUSES = {name: rule.plate_entries for name, rule in RULES.items()}
+"""The entries behind each rule. To find them takes longer than to encode an alert."""
+
 
 class Shape(NamedTuple):
     """How the people and the plate of many events are read. Each function returns one value for each event."""
@@ -63,15 +67,19 @@ class JudgedEvents(NamedTuple):
         if not verdict.reads_lists:
             return verdict.hits
         hits = []
-        for person, name in ((hit.person, hit.rule) for hit in verdict.hits):
-            rule = RULES[name]
-            if person is None:
-                causes, subjects, subject = rule.plate_entries, self.plates, np.searchsorted(self.with_plate, event)
+        for hit in verdict.hits:
+            causes = (_PLATE_CAUSES if hit.person is None else _PERSON_CAUSES)[hit.rule]
+            if not causes:
+                hits.append(hit)
+                continue
+            if hit.person is None:
+                subjects, subject = self.plates, np.searchsorted(self.with_plate, event)
             else:
-                causes, subjects, subject = rule.person_entries, self.people, self.first_person[event] + person
-            rows = subjects.entries.get(int(subject), ()) if causes else ()
-            matches = [Match(domain, self.watchlist.entry(row)) for domain, row in rows]
-            hits.append(RuleHit(person, name, entries_behind(causes, matches)))
+                subjects, subject = self.people, self.first_person[event] + hit.person
+            matches = [
+                Match(domain, self.watchlist.entry(row)) for domain, row in subjects.entries.get(int(subject), ())
+            ]
+            hits.append(RuleHit(hit.person, hit.rule, entries_behind(causes, matches)))
         return hits
 
 
