@@ -73,14 +73,14 @@ bench: setup ## Measure screening, the device, the lists, a push, freshness and 
 	$(BIN)/python -m tests.bench.freshness
 	$(BIN)/python -m tests.bench.views
 
-bench-axes: setup ## Measure cost by size into docs/performance.md; 12 minutes.
+bench-axes: setup ## Measure cost by size into docs/performance.md; 17 minutes.
 	$(BIN)/python -m tests.bench.axes
 
 bench-latency: setup ## Measure latency by rate into docs/performance.md; 2 minutes.
 	$(BIN)/python -m tests.bench.latency
 
 ROUNDS ?= 5
-bench-peers: setup $(PEERS)/ready $(if $(findstring flink,$(ONLY)),$(PEERS)/flink/ready) ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; 45 minutes.
+bench-peers: setup $(PEERS)/ready $(if $(findstring flink,$(ONLY)),$(PEERS)/flink/ready) ## Compare with Faust, Quix Streams, Bytewax, plain loops and Kafka Streams; half an hour.
 	$(BIN)/python -m tests.bench.comparison --rounds $(ROUNDS) $(if $(MIX),--mix $(MIX)) $(if $(ONLY),--only $(ONLY))
 
 # The peers have an environment of their own, because their dependencies conflict with those of ninezero. Those in Java share its files
