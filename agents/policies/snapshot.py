@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
+
+from aiokafka.errors import KafkaError
 
 from ninezero.agents.logic.policy.history import History, WrittenRecord
 from ninezero.agents.policies.policies import default_policy
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.internal_records import InternalRecords
 from ninezero.streams.kafka.register import Statements, read_register
+from ninezero.streams.kafka.sync import unreachable
 from ninezero.streams.kafka.topics import POLICIES
 from ninezero.streams.settings import Settings
+
+READ_SECONDS = 60.0
+"""Longest time that reading both topics may take."""
 
 
 class PoliciesSnapshot(NamedTuple):
@@ -31,13 +38,19 @@ async def read_policies(settings: Settings) -> PoliciesSnapshot:
         UnreadableRecord: a record cannot be read.
     """
     await kafka.require_topics(settings, [POLICIES])
-    statements = await read_register(settings)
-    records = InternalRecords(POLICIES, statements.set_aside)
     tp = kafka.TopicPartition(settings.topic(POLICIES.name), 0)
-    async with kafka.connected(kafka.consumer(settings)) as reader:
-        written = [
-            WrittenRecord(record.key or b"", records.decode(record), record.timestamp)
-            async for record in kafka.read_to_end(reader, [tp])
-            if not records.is_set_aside(record)
-        ]
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            with kafka.silent_client():  # the error below says the same in one line
+                statements = await read_register(settings)
+                async with kafka.connected(kafka.consumer(settings)) as reader:
+                    found = [record async for record in kafka.read_to_end(reader, [tp])]
+    except (KafkaError, TimeoutError):
+        raise unreachable(settings) from None
+    records = InternalRecords(POLICIES, statements.set_aside)
+    written = [
+        WrittenRecord(record.key or b"", records.decode(record), record.timestamp)
+        for record in found
+        if not records.is_set_aside(record)
+    ]
     return PoliciesSnapshot(statements, History(default_policy(settings), settings.replay, written))

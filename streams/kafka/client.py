@@ -26,6 +26,7 @@ __all__ = [
     "read_to_end",
     "require_topics",
     "security",
+    "silent_client",
 ]
 
 BATCH_BYTES = topics.MAX_MESSAGE_BYTES - (64 << 10)
@@ -126,7 +127,7 @@ async def require_topics(settings: Settings, needed: Collection[topics.Topic]) -
         TopicsMissing: a topic is missing, or this user may not see it.
     """
     try:
-        with _silent_client():  # the error below says the same in one line
+        with silent_client():  # the error below says the same in one line
             async with (
                 asyncio.timeout(REQUIRE_SECONDS),
                 connected(AIOKafkaConsumer(bootstrap_servers=settings.kafka, **security(settings))) as probe,
@@ -139,7 +140,7 @@ async def require_topics(settings: Settings, needed: Collection[topics.Topic]) -
 
 
 @contextlib.contextmanager
-def _silent_client() -> Iterator[None]:
+def silent_client() -> Iterator[None]:
     """Drops the log records of aiokafka meanwhile. Afterwards its logger has its former level again."""
     client = logging.getLogger("aiokafka")
     level = client.level

@@ -22,6 +22,7 @@ from ninezero.agents.cli.operations.policy_choice import choose, faults_of_file,
 from ninezero.agents.cli.operations.policy_file import read_policy_file
 from ninezero.agents.cli.operations.policy_times import now_ms
 from ninezero.agents.cli.target import announce_reading
+from ninezero.agents.doctor.quantities import counted
 from ninezero.agents.logic.policy.differences import differences
 from ninezero.agents.logic.policy.history import from_micros, is_open
 from ninezero.agents.logic.policy.policy import DEFAULT, Policy, policy_of
@@ -114,6 +115,8 @@ def backtest(
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(["day", "site_id", "old", "new", "events"])
         writer.writerows(result.cells)
+        for limit in result.limits:
+            print(f"not judged: {limit}", file=sys.stderr)
     else:
         _print_backtest(result, policy)
 
@@ -210,7 +213,9 @@ def _print_backtest(result: Backtest, policy: Policy) -> None:
         raise CommandError("no event of these days is recorded: nothing was judged")
     total = sum(result.decided_by.values())
     by = ", ".join(f"{name} ({events:,})" for name, events in sorted(result.decided_by.items()))
-    print(f"{total:,} events of {len(result.days)} days, {result.days[0]} to {result.days[-1]}, decided by {by}")
+    print(
+        f"{total:,} events of {counted(len(result.days), 'day', 'days')}, {result.days[0]} to {result.days[-1]}, decided by {by}"
+    )
     matrix = result.matrix()
     print_table(
         [
