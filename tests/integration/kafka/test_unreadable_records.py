@@ -123,12 +123,12 @@ def test_an_upgrade_is_finished_when_every_worker_reads_the_formats(kafka: Broke
     wait_for(lambda: "writing decisions/1" in system.logs(), 10, "the worker to follow the statement")
     assert b"was finished before" in system.run("upgrade", "finish", "--by", "ops-1", "--yes").stdout
 
-    newer = StatedFormats({"decisions": 2, "audit": 1}, "0.9.0", "ops-1", datetime.now(UTC))
+    newer = StatedFormats({"audit": 1, "decisions": 2}, "0.9.0", "ops-1", datetime.now(UTC))
     state(settings.load(system.env), newer)
     wait_for(lambda: system.workers["screening"].poll() is not None, 10, "the worker to end")
     assert "audit" in system.run("upgrade", "status").stdout.decode()
     assert (
-        "writes decisions/2, audit/1, which this release does not know: start that release or a newer one"
+        "writes audit/1, decisions/2, which this release does not know: start that release or a newer one"
         in system.logs()
     )
     refused = system.run("worker", "screening")
