@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from ninezero.agents.logic.policy.policy import Policy, faults_of, policy_of, unknown_to_this_release
-from ninezero.agents.logic.watchlist.columns import Array
 from ninezero.schemas.policies import PoliciesRecord, PolicyKey, PolicyRecord, PolicyUse, parse_key
 from ninezero.schemas.times import NO_START_US, unix_micros
+
+if TYPE_CHECKING:  # commands that need no numpy read the policies, too
+    from ninezero.agents.logic.watchlist.columns import Array
 
 NOTICE_SECONDS = 60
 """What is active is changed at least this long before the change takes effect, so that every worker knows it by then."""
 
 _NOTICE_US = NOTICE_SECONDS * 1_000_000
 
-Time = TypeVar("Time", int, Array)
+Time = TypeVar("Time", int, "Array")
 """The time of an event, or an array with those of several."""
 
 Status = Literal["shadow", "active"]

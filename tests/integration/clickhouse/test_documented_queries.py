@@ -1,4 +1,4 @@
-"""Every SQL example of docs/analysts.md runs, and gives the result that the page shows, on the embedded ClickHouse."""
+"""Every SQL example of the pages for analysts runs, and gives the result that the page shows, on the embedded ClickHouse."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import Engine, check_read_only, progress
 from ninezero.streams.clickhouse.progress import Progress
 
-PAGE = Path(__file__).parents[3] / "docs" / "analysts.md"
+DOCS = Path(__file__).parents[3] / "docs"
+PAGES = ("analysts.md", "policy.md")
 ZONE = "Asia/Shanghai"
 FIRST, SECOND = date(2026, 3, 1), date(2026, 3, 2)
 EXAMPLE = re.compile(r"```sql\n(.*?)\n```\n\n((?:\|[^\n]*\n)+)?", re.S)
 
 
 class Example(NamedTuple):
-    """A query of the page and the rows that the page shows below it; None if it shows none."""
+    """A query of a page and the rows that the page shows below it; None if it shows none."""
 
     sql: str
     columns: list[str] | None
@@ -50,7 +51,7 @@ class Example(NamedTuple):
 
 def examples() -> list[Example]:
     found = []
-    for match in EXAMPLE.finditer(PAGE.read_text()):
+    for match in EXAMPLE.finditer("".join((DOCS / page).read_text() for page in PAGES)):
         lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in (match[2] or "").splitlines()]
         found.append(Example(match[1], lines[0] if lines else None, lines[2:] if lines else None))
     return found
