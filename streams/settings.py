@@ -355,9 +355,12 @@ def not_set(*names: str) -> SettingsError:
     """Returns the error about settings that are missing. It has an example of each."""
     examples = ", ".join(f"{name}={SETTINGS[name].example}" for name in names)
     them, are = ("it", "is") if len(names) == 1 else ("them", "are")
-    return SettingsError(
-        f"{_enumerated(names)} {are} not set: set {them}, for example {examples}, or write a settings file with ninezero init"
+    place = (
+        "in the file of NINEZERO_SETTINGS"
+        if os.environ.get("NINEZERO_SETTINGS")
+        else "or write a settings file with ninezero init"
     )
+    return SettingsError(f"{_enumerated(names)} {are} not set: set {them}, for example {examples}, {place}")
 
 
 def _enumerated(names: Sequence[str]) -> str:

@@ -75,7 +75,11 @@ def csv_cell(value: Any) -> Any:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Prints rows as a table whose columns are those of the first row."""
+    """Prints rows as a table whose columns are those of the first row.
+
+    If the words of the columns do not fit side by side, each row is a block with one line for each column: nothing is cut.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -83,12 +87,29 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     if not rows:
         print("no rows")
         return
+    names = [_printable(name) for name in rows[0]]
+    lines = [["NULL" if value is None else _printable(str(value)) for value in row.values()] for row in rows]
+    words = [
+        max(cell_len(word) for text in column for word in text.split() or [""])
+        for column in zip(names, *lines, strict=True)
+    ]
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if sum(words) + 3 * len(words) + 1 > console.width:
+        longest = max(map(cell_len, names))
+        blocks = (
+            "".join(
+                f"{name}{' ' * (longest - cell_len(name))}  {text}\n" for name, text in zip(names, line, strict=True)
+            )
+            for line in lines
+        )
+        print("\n".join(blocks), end="")
+        return
     table = Table()
-    for name in rows[0]:
-        table.add_column(Text(_printable(name)))
-    for row in rows:
-        table.add_row(*(Text("NULL" if value is None else _printable(str(value))) for value in row.values()))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    for name in names:
+        table.add_column(Text(name), overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)
 
 
 def _printable(text: str) -> str:

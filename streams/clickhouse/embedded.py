@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import tempfile
 import urllib.error
 import urllib.request
@@ -45,6 +46,9 @@ _MAX_QUERY_BYTES = 1 << 30
 """Longest statement. The rows of an insert of groups are text in it."""
 
 
+_CGROUP_TRACE = re.compile(rb"^Cannot use cgroups reader:.*?^ \(version [^\n]*\)\n?", re.DOTALL | re.MULTILINE)
+
+
 class Embedded:
     """The engine in this process. It holds the folder's lock until it is closed."""
 
@@ -58,7 +62,7 @@ class Embedded:
             BlockingIOError: another process holds the database.
         """
         try:
-            with _without_cgroup_trace():
+            with without_cgroup_trace():
                 from chdb.session import Session
         except ImportError:
             raise ClickHouseError(
@@ -177,11 +181,12 @@ class EmbeddedProxy:
 
 
 @contextlib.contextmanager
-def _without_cgroup_trace() -> Iterator[None]:
+def without_cgroup_trace() -> Iterator[None]:
     """Leaves out the stack trace that chDB 26.5 writes to standard error when it is imported where no cgroup file system is
     mounted.
 
-    It means nothing, and chDB has no setting against it. Everything else that is written meanwhile is passed on.
+    It means nothing, and chDB has no setting against it. Everything else that is written meanwhile, such as log lines of other
+    threads, is passed on.
     """
     stderr = os.dup(2)
     try:
@@ -192,9 +197,7 @@ def _without_cgroup_trace() -> Iterator[None]:
             finally:
                 os.dup2(stderr, 2)
                 written.seek(0)
-                text = written.read()
-                if not text.startswith(b"Cannot use cgroups reader"):
-                    os.write(2, text)
+                os.write(2, _CGROUP_TRACE.sub(b"", written.read()))
     finally:
         os.close(stderr)
 

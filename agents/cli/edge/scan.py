@@ -44,7 +44,7 @@ def scan(
 
     With --site and --device, a line is a passage with the fields that --fields prints. Without them, it is a Scan event with tokens.
     """
-    from ninezero.agents.cli.edge.scan_sending import PassageSender, read_events, send_events
+    from ninezero.agents.cli.edge.scan_sending import PassageSender, SendCounts, read_events, send_events
 
     if bool(site) != bool(device):
         raise CommandError(
@@ -56,10 +56,8 @@ def scan(
     logging.disable()  # every problem is reported on the line of its scan, and in the summary
     with open_lines(file) as lines:
         if site:
-            not_accepted, unchecked = PassageSender(settings, site, device).send(lines)
+            counts = PassageSender(settings, site, device).send(lines)
         else:
-            not_accepted, unchecked = 0, send_events(settings, read_events(lines))
-    if not_accepted or unchecked:
-        raise CommandError(
-            f"{not_accepted} lines were not accepted, {unchecked} scans not checked: do not read that as clear"
-        )
+            counts = SendCounts(0, send_events(settings, read_events(lines)))
+    if counts.not_accepted or counts.unchecked:
+        raise CommandError(str(counts))

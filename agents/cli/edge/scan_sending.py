@@ -120,6 +120,16 @@ class SendCounts(NamedTuple):
     """Lines that were not stored in the outbox, so nothing of them was sent."""
     unchecked: int
     """Passages without an outcome `WAIT_SECONDS` after the last line."""
+    problem: str = ""
+    """Why the device could not send or read outcomes, and the remedy; empty if it knows no reason."""
+
+    def __str__(self) -> str:
+        """The summary of what went wrong."""
+        lines = "1 line was" if self.not_accepted == 1 else f"{self.not_accepted:,} lines were"
+        scans = "1 scan was" if self.unchecked == 1 else f"{self.unchecked:,} scans were"
+        parts = [f"{lines} not accepted"] * bool(self.not_accepted) + [f"{scans} not checked"] * bool(self.unchecked)
+        why = f"; {self.problem}" if self.unchecked and self.problem else ""
+        return f"{', '.join(parts)}: do not read that as clear{why}"
 
 
 class PassageSender:
@@ -153,7 +163,7 @@ class PassageSender:
                 for seq, (number, findings) in self._waiting.items():
                     text = _outcome_text("not checked", (), findings)
                     print(f"line {number}, {self._device.device_id} {seq}: {text}")
-                return SendCounts(not_accepted, len(self._waiting))
+                return SendCounts(not_accepted, len(self._waiting), self._device.status().problem)
 
     def _on_sent(self, number: int, ticket: Ticket) -> None:
         with self._lock:

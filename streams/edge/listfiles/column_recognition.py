@@ -165,6 +165,15 @@ def _mapped(head: Sequence[SparseRow], mapping: ColumnMapping) -> TableLayout:
                 suggested_columns(head),
             )
         found[field] = [column]
+    if 0 <= widest < min(found[field][0] for field in IDENTITY_FIELDS & found.keys()):
+        last = column_letters(widest)
+        raise UnknownHeader(
+            Bilingual(
+                f"最后一列是 {last}，--map 指明的列在其后",
+                f"its last column is {last}, and the mapping names one after it",
+            ),
+            suggested_columns(head),
+        )
     if header is None:  # all columns are given by position: a row of known headers is not a person
         header = next((row for row in head if _known_headers(row.cells)), None)
         if header is None and mapping.first_row is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -12,6 +13,7 @@ from ninezero.schemas.row_block import Block
 from ninezero.schemas.rows import ScreeningFact
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError, Engine, inserts
+from ninezero.streams.clickhouse.embedded import without_cgroup_trace
 
 
 def test_a_rejected_statement_is_reported_in_one_line(engine: Engine) -> None:
@@ -65,3 +67,21 @@ def test_groups_of_rows_are_inserted_as_the_rows_that_they_stand_for(engine: Eng
         "SELECT * REPLACE (toUInt32(minute) AS minute, toString(seq) AS seq) FROM ninezero_data.screening_facts ORDER BY minute"
     )
     assert [ScreeningFact(**row | {"day": date.fromisoformat(row["day"]), "seq": int(row["seq"]), "version": int(row["version"])}) for row in found] == rows  # fmt: skip
+
+
+def test_only_the_trace_of_missing_cgroups_is_left_out_of_what_is_written_while_chdb_is_imported(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    trace = (
+        "Cannot use cgroups reader: Code: 107. DB::Exception: Cannot find cgroups v1 or v2 current memory file. (FILE_DOESNT_EXIST),"
+        " Stack trace (when copying this message, always include the lines below):\n\n0. ? @ 0x00000000027d6292\n (version 26.5.1.1)\n"
+    )
+    for before, written, after in (
+        ("", trace, ""),
+        ("a\n", trace, "b\n"),
+        ("a\n", "", "b\n"),
+        (" (version 1)\n", trace, "c\n"),
+    ):
+        with without_cgroup_trace():
+            os.write(2, f"{before}{written}{after}".encode())
+        assert capfd.readouterr().err == before + after

@@ -156,6 +156,22 @@ def test_a_printed_table_contains_no_control_sequence(capsys: pytest.CaptureFixt
     assert all(c == "\n" or c.isprintable() for c in shown)
 
 
+def test_rows_that_are_wider_than_the_terminal_are_blocks_and_nothing_is_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    rows: list[dict[str, Any]] = [
+        {"授权": "cdc-jiyang", "batch_id": f"contacts-20261201-{n}a2c6e334a", "to": None} for n in (1, 2)
+    ]
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(rows)
+    first = "授权      cdc-jiyang\nbatch_id  contacts-20261201-1a2c6e334a\nto        NULL\n"
+    assert capsys.readouterr().out == f"{first}\n{first.replace('-1a', '-2a')}"
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(rows)
+    assert "│ cdc-jiyang │ contacts-20261201-1a2c6e334a │ NULL │" in capsys.readouterr().out
+
+
 def test_text_that_a_spreadsheet_would_evaluate_is_quoted() -> None:
     text = io.StringIO()
     csv.writer(text).writerow(

@@ -14,7 +14,7 @@ import pytest
 from ninezero.agents.cli import init
 from ninezero.agents.cli.console import CommandError
 from ninezero.agents.cli.init import template
-from ninezero.streams.settings import SETTINGS, Place, SettingsError, known_in_file, load, missing, with_file
+from ninezero.streams.settings import SETTINGS, Place, SettingsError, known_in_file, load, missing, not_set, with_file
 from ninezero.streams.settings_file import read
 from tests.support import NINEZERO
 
@@ -70,6 +70,15 @@ def test_every_missing_setting_is_in_one_message_with_an_example() -> None:
         assert f"{name}={SETTINGS[name].example}" in str(error.value)
     assert "NINEZERO_KEYS" not in str(error.value) and "ninezero init" in str(error.value)
     assert "NINEZERO_KEYS" in missing({}, edge=True, also_needed=("NINEZERO_KEYS",))
+
+
+def test_where_a_settings_file_is_named_a_missing_setting_belongs_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NINEZERO_SETTINGS", "/etc/ninezero/ninezero.env")
+    with pytest.raises(SettingsError, match=r"=127.0.0.1:9092, in the file of NINEZERO_SETTINGS$"):
+        raise not_set("NINEZERO_KAFKA")
+    monkeypatch.delenv("NINEZERO_SETTINGS")
+    with pytest.raises(SettingsError, match=r"or write a settings file with ninezero init$"):
+        raise not_set("NINEZERO_KAFKA")
 
 
 def test_a_file_is_written_once_and_privately(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from rich.console import Console
 
-from ninezero.agents.cli.edge.scan_sending import _outcome_text
+from ninezero.agents.cli.edge.scan_sending import SendCounts, _outcome_text
 from ninezero.schemas.events import QualityFlag
 from ninezero.streams import settings
 from ninezero.streams.edge.device.answers import Answer, QualityFinding
@@ -102,3 +102,10 @@ def test_the_screen_and_the_command_show_the_reason_beside_any_outcome(outcome: 
     )
     assert "scan again: person 1 identity card: check character is wrong" in shown
     assert _outcome_text(outcome, (0, 2), ()) == f"{outcome} (person 0, 2)"
+
+
+def test_the_summary_of_a_scan_names_what_went_wrong_and_why_nothing_was_checked() -> None:
+    assert str(SendCounts(1, 0, "Kafka is down")) == "1 line was not accepted: do not read that as clear"
+    assert str(SendCounts(0, 1)) == "1 scan was not checked: do not read that as clear"
+    summary = "2 lines were not accepted, 1,000 scans were not checked: do not read that as clear; Kafka is down"
+    assert str(SendCounts(2, 1_000, "Kafka is down")) == summary

@@ -158,3 +158,15 @@ def test_a_saved_mapping_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     assert message == "the mapping was saved by a newer release: install that release on this machine"
     (tmp_path / "map.json").write_text('{"version": 1, "id": "C"}')
     assert ColumnMapping.load(tmp_path / "map.json") == ColumnMapping(id="C")
+
+
+def test_a_mapping_to_a_column_after_the_last_one_is_rejected_with_the_columns_that_there_are(
+    write_file: Any,
+) -> None:
+    file = write_file(f"编号,甲乙\n1,{ID}\n")
+    for mapping in (ColumnMapping(id="Z"), ColumnMapping(id=3), ColumnMapping(id="C", phone="D")):
+        with pytest.raises(
+            ListFileError, match=r"its last column is B, and the mapping names one after it.* --map id=B"
+        ):
+            open_list_file(file, mapping=mapping)
+    assert open_list_file(file, mapping=ColumnMapping(id="B", phone="C")).columns == {"id": "B", "phone": "C"}
