@@ -117,6 +117,11 @@ class Erasure:
             f"the outboxes in {outboxes}"
             if outboxes
             else "no outboxes: NINEZERO_OUTBOX is not set, and there is no home folder",
+            *(
+                f"the outbox {_described(path)}"
+                for folder in self._outbox_folders()
+                for path in self._outboxes_to_erase(folder)
+            ),
         ]
         if not self._roles:
             return edge
@@ -172,6 +177,12 @@ class Erasure:
                 yield _line("stays", f"outbox of another deployment ({other})", str(path), "1")
             else:
                 yield from _attempt("outbox", partial(_erase_outbox, path))
+
+    def _outboxes_to_erase(self, folder: Path) -> list[Path]:
+        try:
+            return [path for path in outbox_files(folder) if self._other_owner(path) is None]
+        except OSError:  # the erasure says that the folder cannot be read
+            return []
 
     def _other_owner(self, path: Path) -> OutboxDeployment | None:
         """Returns the deployment that an outbox states, if it is not the one to erase."""
@@ -327,6 +338,16 @@ def _attempt(what: str, step: Callable[[], Iterable[CertificateLine]]) -> list[C
     except OSError as error:
         lines.append(_line("remains", what, error.strerror or type(error).__name__, "unknown"))
     return lines
+
+
+def _described(path: Path) -> str:
+    """Returns an outbox with what waits in it and the deployment that it states: one under the same order can be another one."""
+    try:
+        found = read_summary(path)
+    except sqlite3.Error:
+        return f"{path}, which cannot be read"
+    used = f"last used with {found.deployment}" if found.deployment else "never connected"
+    return f"{path}: {found.waiting:,} events wait for Kafka; {used}"
 
 
 def _erase_outbox(path: Path) -> list[CertificateLine]:

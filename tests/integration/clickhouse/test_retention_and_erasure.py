@@ -248,6 +248,11 @@ def test_a_device_erases_its_key_ring_and_outbox_without_the_packages_of_the_wor
     in_use, waiting = Outbox(tmp_path / "outbox" / "a.sqlite", "a"), Outbox(tmp_path / "outbox" / "b.sqlite", "b")
     waiting.append([NewEvent("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
     waiting.close()
+    plan = system.run("erase", "--edge")
+    assert (
+        f"the outbox {tmp_path / 'outbox' / 'b.sqlite'}: 3 events wait for Kafka; never connected"
+        in plan.stdout.decode()
+    )
     done = subprocess.run([sys.executable, "-c", EDGE], env=system.env, cwd=tmp_path, capture_output=True, timeout=60)
     in_use.close()
     certificate = done.stdout.decode()
