@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -82,7 +83,7 @@ def test_the_wheel_holds_exactly_the_tracked_files_of_the_package(wheel: Path) -
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
     assert len(names) == len(set(names)) == len(package_files()) and set(names) == package_files()
     assert {name.split("/")[0] for name in names} == {"ninezero"}
-    assert not [name for name in names if "test" in name.lower()]
+    assert not [name for name in names if re.search(r"/(tests?/|test_|conftest)", name)]
     for needed in (
         "py.typed", "streams/local_kafka/pom.xml", "agents/board/page/index.html", "agents/demo/scenarios/jiyang.toml",
         "schemas/sql/001_base.sql", "schemas/divisions/gbt2260.txt", "schemas/vectors/pseudonyms.json",

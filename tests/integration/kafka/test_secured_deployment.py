@@ -28,14 +28,14 @@ ROLES = ("screening", "lists", "ledgers", "recording")
 PARTIES = (*ROLES, "devices", "authorities", "staff", "operators")
 
 READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a second copy on purpose, to test the first
-    "screening": "checkpoint-scans station-arrivals watchlist register",
-    "lists": "watchlist-pushes watchlist push-receipts screening-alerts register",
-    "ledgers": "dispositions quarantine-events followup-events transfer-events quarantine-ledger followup-ledger transfer-ledger register",
-    "recording": "screening-decisions transfer-events dispositions quarantine-events followup-events push-receipts screening-alerts dead-letters register",
+    "screening": "checkpoint-scans station-arrivals watchlist register policies",
+    "lists": "watchlist-pushes watchlist push-receipts screening-alerts register policies",
+    "ledgers": "dispositions quarantine-events followup-events transfer-events quarantine-ledger followup-ledger transfer-ledger register policies",
+    "recording": "screening-decisions transfer-events dispositions quarantine-events followup-events push-receipts screening-alerts dead-letters register policies",
     "devices": "screening-outcomes",
     "authorities": "push-receipts",
     "staff": "screening-alerts",
-    "operators": "dead-letters watchlist register",
+    "operators": "dead-letters watchlist register policies",
 }
 WRITES = {
     "screening": "screening-outcomes screening-alerts screening-decisions transfer-events dead-letters",
@@ -45,7 +45,7 @@ WRITES = {
     "devices": "checkpoint-scans station-arrivals dispositions quarantine-events followup-events",
     "authorities": "watchlist-pushes",
     "staff": "",
-    "operators": "register",
+    "operators": "register policies",
 }
 
 
