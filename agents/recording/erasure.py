@@ -133,12 +133,16 @@ class Erasure:
         ]
 
     def running(self) -> list[str]:
-        """Returns the consumer groups that have members: workers still run. Empty if Kafka does not answer."""
+        """Returns the consumer groups that have members: workers still run. Empty if Kafka does not answer.
+
+        Raises:
+            KafkaProblem: Kafka cannot tell now whether workers run, so nothing must be erased.
+        """
         if not self._roles:
             return []
         try:
             return administration.active_groups(self._settings, self._roles)
-        except sync.KafkaProblem as error:
+        except (sync.KafkaUnreachable, sync.KafkaForbidden) as error:
             self._unreachable = error  # `_kafka` reports it without waiting ten seconds for Kafka again
             return []
 

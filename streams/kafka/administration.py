@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from ninezero.schemas.formats import FORMATS
@@ -127,13 +127,7 @@ def running_workers(settings: Settings, roles: Iterable[str]) -> list[tuple[str,
     """
     groups = {settings.group(role): role for role in roles}
     with contextlib.closing(admin(settings)) as client, explained_errors(settings):
-        described = client.describe_groups(list(groups))
-    # Without this, a group that could not be described would look as if it had no members. kafka-python gives the error as text.
-    errors = [one["error"] for one in described.values() if one.get("error") and "GroupIdNotFound" not in one["error"]]
-    if any("Authorization" in error for error in errors):
-        raise KafkaForbidden("Kafka does not permit this user to see the workers: see ninezero topics acls")
-    if errors or groups.keys() - described.keys():
-        raise KafkaProblem("Kafka cannot tell now which workers are running: try again")
+        described = _described(client, list(groups))
     return sorted(
         (role, WorkerIdentity.parse(member["client_id"]))
         for group, role in groups.items()
@@ -211,8 +205,25 @@ def _owned(settings: Settings, roles: Iterable[str], client: Any) -> _Owned:
     declared = {settings.topic(topic.name) for topic in topics.ALL}
     found = sorted(name for name in client.list_topics() if name in declared or ours(name))
     groups = [group["group_id"] for group in client.list_groups() if ours(group["group_id"])]
-    described = client.describe_groups(groups) if groups else {}
+    described = _described(client, groups)
     return _Owned(found, {name: len(group["members"]) for name, group in described.items()})
+
+
+def _described(client: Any, groups: Sequence[str]) -> dict[str, Any]:
+    """Returns the description of each consumer group.
+
+    Raises:
+        KafkaForbidden: this user may not see the consumer groups.
+        KafkaProblem: a broker cannot tell the members of a group now.
+    """
+    described: dict[str, Any] = client.describe_groups(list(groups)) if groups else {}
+    # Without this, a group that could not be described would look as if it had no members. kafka-python gives the error as text.
+    errors = [one["error"] for one in described.values() if one.get("error") and "GroupIdNotFound" not in one["error"]]
+    if any("Authorization" in error for error in errors):
+        raise KafkaForbidden("Kafka does not permit this user to see the workers: see ninezero topics acls")
+    if errors or set(groups) - described.keys():
+        raise KafkaProblem("Kafka cannot tell now which workers are running: try again")
+    return described
 
 
 def _record_count(reader: Any, topic: str) -> int:
