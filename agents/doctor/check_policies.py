@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ninezero.agents.doctor.findings import CannotCheck, Results, failed, names, ok, warning
 from ninezero.agents.doctor.probe import DeploymentProbe
@@ -12,7 +13,9 @@ from ninezero.agents.doctor.quantities import counted, duration
 from ninezero.agents.logic.policy.history import has_use
 from ninezero.agents.logic.policy.timeline import InForce, Timeline
 from ninezero.schemas.policies import HOME_OF_SITE, label
-from ninezero.streams.kafka.register import Statements
+
+if TYPE_CHECKING:
+    from ninezero.streams.kafka.register import Statements  # the edge has no aiokafka
 
 REFUSED_RECENTLY = timedelta(days=7)
 """A record without effect is reported as a warning for this long. It stays on the topic for ever."""
