@@ -130,9 +130,9 @@ class FollowedTopic:
                 raise TopicLost(self._tp.topic) from None
             except (KafkaError, TimeoutError) as error:
                 mark = kafka.outage_mark(error) if isinstance(error, KafkaError) else {DEPENDENCY: "Kafka"}
-                log.warning(
-                    "the topic %s cannot be read (%s); retrying", self._tp.topic, type(error).__name__, extra=mark
-                )
+                # In an outage all followed topics fail together: lines without their names are condensed to one (condenser.py).
+                what = f"the topic {self._tp.topic}" if mark is None else "what operators state"
+                log.warning("%s cannot be read (%s); retrying", what, type(error).__name__, extra=mark)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._apply_records()

@@ -245,7 +245,9 @@ def test_a_deployment_that_is_not_there_is_one_line(deployment: Deployment, tmp_
     )
     for arguments in commands:
         assert "topics are missing" in deployment.fails(*arguments)
+    there = deployment.env["NINEZERO_KAFKA"]
     deployment.env["NINEZERO_KAFKA"] = "127.0.0.1:1"
     for arguments in commands:
         assert "Kafka does not answer" in deployment.fails(*arguments)
+    deployment.env["NINEZERO_KAFKA"] = there
     assert deployment.run("policy", "check", file).returncode == 0, "it needs no connection"
