@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import orjson
@@ -14,7 +14,7 @@ from ninezero.agents.logic.policy.evaluator import Evaluator
 from ninezero.agents.logic.policy.policy import DEFAULT, Policy, policy_of
 from ninezero.agents.logic.policy.reference import decide_arrival, decide_scan
 from ninezero.agents.logic.policy.rules import RULES
-from ninezero.agents.logic.policy.timeline import InForce, Timeline
+from ninezero.agents.logic.policy.timeline import InForce, Reason, Timeline
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.screening.event_kinds import CHECKPOINTS, PASSAGES, STATIONS, TRAVELLERS
 from ninezero.schemas.events import PushBatch
@@ -31,17 +31,7 @@ from tests.support import decide_batch, entry_fields
 BEGIN_MS = 1_795_478_400_000
 HISTORIES = 200
 
-WHY = {
-    None,
-    "deleted",
-    "policy_changed",
-    "policy_out_of_bounds",
-    "policy_unknown",
-    "self_approved",
-    "interval_begun",
-    "too_soon",
-    "same_start",
-}
+WHY = {None, *get_args(Reason)}
 
 
 def apply(timeline: Timeline, record: Record) -> str | None:

@@ -135,8 +135,9 @@ class Observer:
         old = topic + "~" * len(self.foreign)
         for place in [place for place in self.ends if place[0] == topic]:
             self.source[old, place[1]] = self.source.pop(place, {})
-            for some in (self.ends, self._next, self._counted, self.decisions):
-                some.pop(place, None)  # type: ignore[attr-defined]
+            by_place: tuple[dict[Place, Any], ...] = (self.ends, self._next, self._counted, self.decisions)
+            for some in by_place:
+                some.pop(place, None)
             for role in GROUPS:
                 self._checked.pop((role, place), None)
         for at in [at for at in self.dead if at[0] == topic]:

@@ -7,6 +7,7 @@ import multiprocessing
 import socket
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.managers import BaseManager, NamespaceProxy
 from typing import Any
 
@@ -113,7 +114,9 @@ class _RemoteLink(NamespaceProxy):
 
 
 class _Links(BaseManager):
-    """The process of a link."""
+    """The process of a link. `link` makes it, given the port of the server; `register` sets it."""
+
+    link: Callable[[int], Any]
 
 
 _Links.register("link", Link, _RemoteLink)
@@ -129,7 +132,7 @@ class SeparateLink:
     def __init__(self, port: int) -> None:
         self._process = _Links(ctx=multiprocessing.get_context("spawn"))
         self._process.start()
-        self.link: Any = self._process.link(port)  # type: ignore[attr-defined]  # added by register()
+        self.link: Any = self._process.link(port)
 
     def close(self) -> None:
         """Closes the link and ends its process."""

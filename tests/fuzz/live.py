@@ -16,6 +16,8 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ FOREIGN_KEYS = (
 def foreign(topic: str, rng: random.Random, more: int) -> Iterator[tuple[bytes | None, bytes | None]]:
     """Yields (key, value) of records that a worker would not write there; none is valid in every field."""
     for record in READ_BACK[topic]:
-        for case in hostile.malformed_cases(lambda record=record: record, every=13):  # type: ignore[misc]
+        for case in hostile.malformed_cases(partial(deepcopy, record), every=13):
             if case.reasons and len(case.value or b"") <= MIB:
                 yield rng.choice(FOREIGN_KEYS), case.value
         for path in _paths(record):
@@ -77,7 +79,7 @@ def foreign(topic: str, rng: random.Random, more: int) -> Iterator[tuple[bytes |
                 ):  # with text there it would be a valid alert of a wrong sender
                     yield rng.choice(FOREIGN_KEYS), hostile.encode_json(hostile.with_value(record, path, value))
         for _ in range(more):
-            value = hostile.mutated_case(lambda record=record: record, rng).value  # type: ignore[misc]
+            value = hostile.mutated_case(partial(deepcopy, record), rng).value
             yield rng.choice(FOREIGN_KEYS), value
 
 
