@@ -65,6 +65,11 @@ class WorkerAddress(NamedTuple):
     host: str
     port: int
 
+    @property
+    def url(self) -> str:
+        """The URL of the worker, without a path."""
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -106,6 +111,15 @@ class Settings:
                 chinese="没有设置 NINEZERO_OUTBOX，这个账户也没有主目录：请设为重启后仍在的文件夹，如 /var/lib/ninezero/outbox",
             )
         return self.outbox
+
+    def workers_of_this_machine(self) -> list[WorkerAddress]:
+        """Returns the address at which each role answers if it runs on this machine."""
+        host, first = self.http
+        return [WorkerAddress(role, reachable_host(host), first + step) for role, step in ROLES.items()]
+
+    def all_workers(self) -> list[WorkerAddress]:
+        """Returns the workers of NINEZERO_WORKERS; without it each role of this machine."""
+        return list(self.workers) or self.workers_of_this_machine()
 
     def topic(self, name: str) -> str:
         """Returns the name of a topic on the broker."""

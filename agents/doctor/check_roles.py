@@ -7,7 +7,7 @@ import urllib.error
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, not_here, ok
 from ninezero.agents.doctor.probe import DeploymentProbe
 from ninezero.streams import direct_http
-from ninezero.streams.settings import ROLES, WorkerAddress, reachable_host
+from ninezero.streams.settings import ROLES
 
 MAX_STATE_BYTES = 1000
 """Most bytes that are read of an answer which says why a role is not ready."""
@@ -15,18 +15,16 @@ MAX_STATE_BYTES = 1000
 
 def roles(probe: DeploymentProbe) -> Results:
     """Asks each worker of `NINEZERO_WORKERS`, or each role on this machine, whether it is ready; in a container only its role."""
-    given, (host, first) = probe.settings, probe.settings.http
-    here = [WorkerAddress(role, reachable_host(host), first + step) for role, step in ROLES.items()]
-    alone = probe.where in ROLES
+    given, alone = probe.settings, probe.where in ROLES
     if alone:
         yield not_here("the other roles: they run in containers of their own")
-    for role, host, port in here if alone or not given.workers else given.workers:
+    for worker in given.workers_of_this_machine() if alone else given.all_workers():
+        role = worker.role
         if alone and role != probe.where:
             continue
-        address = f"[{host}]" if ":" in host else host
         where = "at its address of NINEZERO_WORKERS" if given.workers and not alone else "on this machine"
         try:
-            with direct_http.ask(f"http://{address}:{port}/readyz", timeout=5):
+            with direct_http.ask(f"{worker.url}/readyz", timeout=5):
                 yield ok(f"{role} is ready")
         except urllib.error.HTTPError as answer:
             yield failed(

@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import urllib.error
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
+from ninezero.streams import direct_http
 from ninezero.streams.edge.device import outbox
 from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment
 from ninezero.streams.edge.device.outbox_place import former_folder, outbox_files
@@ -25,7 +29,7 @@ from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import administration, sync
 from ninezero.streams.local_kafka.broker import Broker
 from ninezero.streams.local_kafka.errors import BrokerError
-from ninezero.streams.settings import Settings, is_loopback
+from ninezero.streams.settings import Settings, WorkerAddress, is_loopback
 
 if TYPE_CHECKING:  # the packages of ClickHouse are not installed on a device
     from ninezero.streams.clickhouse import Engine
@@ -77,6 +81,11 @@ COMPLETE = 'complete for what was checked: the lines with "not reached" name wha
 _PAST_EVERY_DAY = timedelta(days=3)
 """Added to today: later than every local day of which events can exist."""
 
+_UNKNOWN_OWNER = (
+    "it was used with another Kafka address, and that of the settings does not answer; repeat the command when it does, or add an address"
+    " of the outbox to NINEZERO_KAFKA"
+)
+
 State = Literal["erased", "absent", "remains", "stays", "not reached"]
 """`remains` should have been erased and was not; `stays` is kept on purpose; `not reached` is out of reach."""
 
@@ -92,6 +101,13 @@ class CertificateLine(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.state:<11} | {self.what} | {self.where} | {self.number} | {self.at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class _Owner(NamedTuple):
+    """The deployment that an outbox states, if any, and whether it is the one to erase; None if only Kafka can tell."""
+
+    stated: OutboxDeployment | None
+    is_ours: bool | None
 
 
 class Erasure:
@@ -133,18 +149,21 @@ class Erasure:
         ]
 
     def running(self) -> list[str]:
-        """Returns the consumer groups that have members: workers still run. Empty if Kafka does not answer.
+        """Returns the workers that still run: the roles that answer at their addresses, and the consumer groups that have members.
+
+        A worker on a machine under load can lose its membership, and one that waits for Kafka has none.
 
         Raises:
             KafkaProblem: Kafka cannot tell now whether workers run, so nothing must be erased.
         """
         if not self._roles:
             return []
+        found = [f"{one.role} at {one.url}" for one in self._settings.all_workers() if _answers(one)]
         try:
-            return administration.active_groups(self._settings, self._roles)
+            found += administration.active_groups(self._settings, self._roles)
         except (sync.KafkaUnreachable, sync.KafkaForbidden) as error:
             self._unreachable = error  # `_kafka` reports it without waiting ten seconds for Kafka again
-            return []
+        return found
 
     def erase(self) -> list[CertificateLine]:
         """Erases every store. Returns the lines of the certificate, including data that is out of reach."""
@@ -177,24 +196,40 @@ class Erasure:
         if not found:
             yield _line("absent", "outboxes", str(folder), "0")
         for path in found:
-            if (other := self._other_owner(path)) is not None:
-                yield _line("stays", f"outbox of another deployment ({other})", str(path), "1")
-            else:
+            owner = self._owner(path)
+            if owner.is_ours:
                 yield from _attempt("outbox", partial(_erase_outbox, path))
+            elif owner.is_ours is None:
+                yield _line("remains", f"outbox that may be of another deployment: {_UNKNOWN_OWNER}", str(path), "1")
+            else:
+                yield _line("stays", f"outbox of another deployment ({owner.stated})", str(path), "1")
 
     def _outboxes_to_erase(self, folder: Path) -> list[Path]:
         try:
-            return [path for path in outbox_files(folder) if self._other_owner(path) is None]
+            return [path for path in outbox_files(folder) if self._owner(path).is_ours]
         except OSError:  # the erasure says that the folder cannot be read
             return []
 
-    def _other_owner(self, path: Path) -> OutboxDeployment | None:
-        """Returns the deployment that an outbox states, if it is not the one to erase."""
+    def _owner(self, path: Path) -> _Owner:
+        """Returns the owner of an outbox. Kafka is asked for its cluster id if the settings do not decide."""
         try:
             found = read_summary(path)
         except sqlite3.Error:  # a damaged one is erased: it may hold tokens
-            return None
-        return found.deployment if found.is_of_another(OutboxDeployment.of(self._settings)) else None
+            return _Owner(None, True)
+        offline = OutboxDeployment.of(self._settings)
+        if found.deployment is None or found.is_of_another(offline):
+            return _Owner(found.deployment, found.deployment is None)
+        same = found.deployment.is_same(offline)
+        return _Owner(found.deployment, found.deployment.is_same(self._deployment) if same is None else same)
+
+    @cached_property
+    def _deployment(self) -> OutboxDeployment:
+        """The deployment to erase, with the id of its cluster if Kafka answers."""
+        given = OutboxDeployment.of(self._settings)
+        try:
+            return replace(given, cluster=sync.cluster_id(self._settings, bootstrap_timeout_ms=3_000))
+        except sync.KafkaProblem:
+            return given
 
     def _outbox_folders(self) -> list[Path]:
         """Returns the folders in which outboxes of this machine are erased: the one of the settings, and the former default if there is one."""
@@ -342,6 +377,19 @@ def _attempt(what: str, step: Callable[[], Iterable[CertificateLine]]) -> list[C
     except OSError as error:
         lines.append(_line("remains", what, error.strerror or type(error).__name__, "unknown"))
     return lines
+
+
+def _answers(worker: WorkerAddress) -> bool:
+    """Returns whether a process answers at the address of a worker. One that accepts a connection and is silent counts, too."""
+    try:
+        with direct_http.ask(f"{worker.url}/healthz", timeout=3):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except urllib.error.URLError:  # nobody accepts the connection
+        return False
+    except OSError:
+        return True
 
 
 def _described(path: Path) -> str:

@@ -15,7 +15,6 @@ from ninezero.agents.roles.role import Role
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.kafka.topics import QUARANTINE
 from ninezero.streams.kafka.writer import Writer
-from ninezero.streams.settings import ROLES, Settings, WorkerAddress, reachable_host
 
 
 async def build(role: Role) -> None:
@@ -45,7 +44,7 @@ async def build(role: Role) -> None:
         add(projection)
     offer_embedded_database(role, connection)
     board = await role.start_component(
-        Board(role.settings, connection.query, _workers(role.settings), policy_in_force(role.policies))
+        Board(role.settings, connection.query, role.settings.all_workers(), policy_in_force(role.policies))
     )
     role.routes += board.routes()
     role.middlewares.append(guard(role.address[0]))
@@ -59,9 +58,3 @@ async def build(role: Role) -> None:
         role.run_in_background(tasks.apply_retention(connection, timezone))
         role.run_in_background(tasks.delete_cases(connection, timezone))
         role.run_in_background(tasks.measure_overdue_work(connection, timezone))
-
-
-def _workers(settings: Settings) -> list[WorkerAddress]:
-    """Returns (role, host, port) of the workers that the board asks."""
-    host, port = settings.http
-    return list(settings.workers) or [WorkerAddress(role, reachable_host(host), port + n) for role, n in ROLES.items()]

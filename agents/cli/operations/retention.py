@@ -59,7 +59,8 @@ def erase(
     running = erasure.running()
     if running:
         raise CommandError(
-            f"{len(running)} roles of this deployment still run: stop the workers first; nothing was erased"
+            f"workers of this deployment still run ({', '.join(running)}): stop them first; if another deployment uses an address, set"
+            " NINEZERO_HTTP; nothing was erased"
         )
     began = datetime.now(UTC)
     lines = erasure.erase()

@@ -7,19 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from msgspec.structs import replace
 
 from ninezero.streams import clickhouse
+from ninezero.streams import settings as settings_
 from ninezero.streams.edge.device.outbox import NewEvent, Outbox
+from ninezero.streams.edge.device.outbox_deployment import OutboxDeployment
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.pipeline.test_pipeline import push, read_all, send
 from tests.support import System, stored_files, wait_for
@@ -282,6 +288,45 @@ def test_an_erasure_from_another_folder_finds_the_outboxes_and_says_where_nobody
     assert "not reached | key ring | NINEZERO_KEYS is not set" in certificate
     assert done.stderr.decode() == "acting on: this machine, order TEST-2026-1\n"
     assert not list(tmp_path.rglob("*.sqlite"))
+
+
+def test_nothing_is_erased_while_a_worker_answers_that_kafka_does_not_know(tmp_path: Path) -> None:
+    """A worker whose session has expired, or whose Kafka is away, is a member of no group."""
+    system = System("127.0.0.1:9", f"chdb://{tmp_path}/ch", tmp_path, NINEZERO_KEYS=str(tmp_path / "keys.json"),
+                    NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
+    assert system.run("keys", "new").returncode == 0
+    with ThreadingHTTPServer(("127.0.0.1", system.http + 1), BaseHTTPRequestHandler) as worker:
+        threading.Thread(target=worker.serve_forever, daemon=True).start()
+        refused = system.run("erase", "--yes")
+        worker.shutdown()
+    assert refused.returncode == 1 and f"(lists at http://127.0.0.1:{system.http + 1})" in refused.stderr.decode()
+    assert (tmp_path / "keys.json").exists() and not list(tmp_path.glob("erasure-*"))
+    silent = socket.create_server(("127.0.0.1", system.http + 2))  # as a process that is suspended
+    with silent:
+        assert b"(ledgers at http://" in system.run("erase", "--yes").stderr
+    assert (tmp_path / "keys.json").exists()
+    system.run("erase", "--yes")
+    assert not (tmp_path / "keys.json").exists()
+
+
+@pytest.mark.parametrize("kafka_answers", [False, True])
+def test_the_outbox_of_another_deployment_under_the_same_order_stays(
+    kafka_answers: bool, kafka: Broker, tmp_path: Path
+) -> None:
+    system = System(kafka.bootstrap if kafka_answers else "127.0.0.1:9", "", tmp_path,
+                    NINEZERO_OUTBOX=str(tmp_path / "outbox"))  # fmt: skip
+    path, settings = tmp_path / "outbox" / "a.sqlite", settings_.load(system.env, edge=True)
+    theirs = Outbox(path, "a", deployment=replace(OutboxDeployment.of(settings), kafka=("elsewhere:9092",)))
+    theirs.confirm("another-cluster")
+    theirs.append([NewEvent("checkpoint-scans", b"s", lambda seq: b"{}")] * 3, "boot", 0)
+    theirs.close()
+    done = system.run("erase", "--edge", "--yes")
+    line = next(line for line in done.stdout.decode().splitlines() if line.endswith("Z") and str(path) in line)
+    if kafka_answers:
+        assert (done.returncode, line.split()[0]) == (0, "stays") and "elsewhere:9092" in line
+    else:
+        assert (done.returncode, line.split()[0]) == (1, "remains") and "add an address" in line
+    assert path.exists()
 
 
 @pytest.mark.parametrize("case", ["unreadable", "homeless"])
