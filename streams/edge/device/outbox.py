@@ -3,7 +3,8 @@
 The outbox is an SQLite file in WAL mode. New events are written with `synchronous=FULL`, so they are on disk when `append`
 returns. Acknowledgements are written with `synchronous=NORMAL`: if a power cut loses one, the event is sent again, and the
 workers count it once. The sequence counter changes in the same transaction as the events, so it has no gaps. After an
-acknowledgement nothing of an event's content remains, only its number and its quality findings until its outcome arrives.
+acknowledgement only an event's number and quality findings remain until its outcome arrives. SQLite's log beside the file still has
+earlier contents; it is truncated when no event waits.
 
 The file cannot show that its counter went back, which happens if an old copy is restored or two machines use copies of one
 file. The outcome reader detects it when Kafka has an outcome of a number that the outbox has not assigned. From then on the
@@ -41,6 +42,9 @@ RESERVE_BYTES = 8 << 20
 
 ANSWER_HOURS = 24
 """Time for which an outcome is awaited: its topic keeps it no longer."""
+
+BUSY_SECONDS = 30
+"""Time for which SQLite waits for another program that locks the file."""
 
 _UPGRADES = (
     """
@@ -130,6 +134,7 @@ class Outbox:
                 _claim(db, device_id)
                 self._ownership = None if deployment is None else _claim_for(db, deployment)
                 self._waiting = int(db.execute("SELECT count(*) FROM unsent").fetchone()[0])
+            self._truncate_log_if_empty()
         except (sqlite3.Error, OSError) as error:
             os.close(self._file_lock)
             raise _file_error(error) from None
@@ -196,6 +201,7 @@ class Outbox:
                     db.execute("DELETE FROM unanswered WHERE kafka_ms < ?", (horizon,))
             self._answered_unsent.difference_update(seq for seq, _ in pairs)
             self._waiting -= deleted
+            self._truncate_log_if_empty()
 
     def replace_value(self, seq: int, value: bytes) -> None:
         """Replaces the value of an unsent event, after Kafka's clock showed that the workers reject its time."""
@@ -307,11 +313,23 @@ class Outbox:
     def _connect(self, synchronous: str) -> sqlite3.Connection:
         if not self._path.exists():
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # not readable by others
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={synchronous}")
         db.execute("PRAGMA secure_delete=ON")  # free pages keep no tokens
         return db
+
+    def _truncate_log_if_empty(self) -> None:
+        """Leaves no content of acknowledged events in SQLite's log, if no event waits.
+
+        A failure changes nothing: the next acknowledgement tries again, and closing the outbox deletes the log.
+        """
+        if self._waiting:
+            return
+        with contextlib.suppress(sqlite3.Error):
+            self._relaxed.execute("PRAGMA busy_timeout=0")  # a program that reads the file must not hold up the device
+            self._relaxed.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._relaxed.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
 
     def _free_bytes(self) -> int:
         """Returns the free space on the disk, plus that inside the file, which does not shrink."""

@@ -121,6 +121,7 @@ def rename(folder: Path, device_id: str, new_id: str) -> int:
 
 def _hand_over(db: sqlite3.Connection, device_id: str, new_id: str) -> None:
     """Writes another device_id into the outbox and its events, in one transaction. A disposition follows its scan if that is in it."""
+    db.execute("PRAGMA secure_delete=ON")  # the values under the former device_id
     db.execute("BEGIN IMMEDIATE")
     changed = []
     for seq, value in db.execute("SELECT seq, value FROM unsent"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -166,6 +170,55 @@ def test_no_other_user_may_read_it(tmp_path: Path) -> None:
     box.append([new("a")], "boot", 1)
     assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
     box.close()
+
+
+def tokens_in_files(folder: Path, tokens: Sequence[bytes]) -> set[str]:
+    """Returns the names of the files that have one of the tokens."""
+    return {path.name for path in folder.iterdir() if any(token in path.read_bytes() for token in tokens)}
+
+
+def append_tokens(box: Outbox, number: int) -> list[bytes]:
+    """Appends events, short ones and some longer than a page of SQLite, and returns their tokens."""
+    tokens = [secrets.token_hex(16) for _ in range(number)]
+    box.append([new(token * (1 + 149 * (n % 10 == 0))) for n, token in enumerate(tokens)], "boot", 1)
+    return [token.encode() for token in tokens]
+
+
+def test_no_token_of_an_acknowledged_event_stays_in_its_files(tmp_path: Path) -> None:
+    box, tokens = Outbox(tmp_path / "box", "d1"), list[bytes]()
+    for _ in range(20):
+        tokens += append_tokens(box, 30)
+        waiting = [seq for seq, _ in unsent(box)]
+        box.acknowledge([(seq, 1_000) for seq in waiting[::2]])
+    assert tokens_in_files(tmp_path, tokens[::2]) >= {"box-wal"}, (
+        "acknowledged tokens are in the log of an outbox in use"
+    )
+    box.acknowledge([(seq, 1_000) for seq, _ in unsent(box)])
+    assert box.status().waiting == 0
+    assert tokens_in_files(tmp_path, tokens) == set()
+    append_tokens(box, 1)  # the truncated log works on
+    box.close()
+
+
+def test_a_program_that_reads_the_outbox_delays_the_truncation_and_not_the_device(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "box", "d1")
+    tokens = append_tokens(box, 5)
+    with contextlib.closing(sqlite3.connect(tmp_path / "box")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM unsent").fetchone()
+        begun = time.monotonic()
+        box.acknowledge([(seq, 1_000) for seq in range(5)])
+        assert time.monotonic() - begun < outbox.BUSY_SECONDS / 2
+        assert "box-wal" in tokens_in_files(tmp_path, tokens)
+        shutil.copytree(tmp_path, tmp_path.with_name("killed"))  # what a kill would leave
+    append_tokens(box, 1)
+    box.acknowledge([(5, 1_000)])
+    assert tokens_in_files(tmp_path, tokens) == set()
+    box.close()
+    killed = Outbox(tmp_path.with_name("killed") / "box", "d1")
+    assert killed.status().waiting == 0
+    assert tokens_in_files(tmp_path.with_name("killed"), tokens) == set(), "opening truncates the log, too"
+    killed.close()
 
 
 def test_an_outbox_of_a_newer_release_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:

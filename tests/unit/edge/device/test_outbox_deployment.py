@@ -186,6 +186,12 @@ def test_events_of_a_refused_outbox_can_be_sent_under_another_device_id(
     box.close()
 
 
+def test_no_copy_of_an_event_stays_under_its_former_device_id(tmp_path: Path) -> None:
+    path = refused(tmp_path)
+    outbox_place.rename(tmp_path, "d1", "a-longer-device-id")
+    assert path.with_name("a-longer-device-id.sqlite").read_bytes().count(b'"at"') == 4
+
+
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
