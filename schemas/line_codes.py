@@ -18,12 +18,20 @@ from ninezero.schemas.times import NO_START_US, unix_micros
 MAX_TERM = timedelta(days=28)
 """Longest window of an entry that is not a health pass."""
 
+MAX_PASS_DAYS = 36_500
+"""Most days for which a push may say that a health pass is valid."""
+
 MAX_TERM_US = MAX_TERM // timedelta(microseconds=1)
 
 LINE_CODES: tuple[LineCode, ...] = ("no_token", "bad_token", "no_window", "bad_window", "expired", "term_too_long")
 """The codes that `line_code` returns, in the order in which they apply. Those of a withdrawal are the first two."""
 
 _is_token = re.compile(PSEUDONYM_PATTERN).match
+
+
+def longest_days(category: str) -> int:
+    """Returns the most days for which a push may say that a line of a category is valid."""
+    return MAX_PASS_DAYS if category == "health_pass" else MAX_TERM.days
 
 
 def line_code(

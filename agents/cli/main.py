@@ -56,10 +56,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
         Entry("check-document", documents.check_document, "edge"),
         Entry("keys", keys.app, "edge"),
     ),
-    "Health authorities": (
-        Entry("push", push.push, "edge"),
-        Entry("watchlist", watchlist.app, "worker"),
-    ),
+    "Health authorities": (Entry("push", push.push, "edge"),),
     "Analysts": (
         Entry("query", query.query, "worker"),
         Entry("publish", publish.publish, "worker"),
@@ -73,6 +70,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
         Entry("register", register.app, "worker"),
         Entry("sites", register.sites, "worker"),
         Entry("policy", policy.app, "worker"),
+        Entry("watchlist", watchlist.app, "worker"),
         Entry("dead-letters", dead_letters.app, "edge"),
         Entry("records", records.app, "edge"),
         Entry("upgrade", upgrade.app, "worker"),

@@ -125,7 +125,7 @@ def clocks(probe: DeploymentProbe) -> Results:
 
 
 def _clock(whose: str, offset: float) -> Result:
-    found = f"the clock of {whose} differs by {offset:+.1f} s from this one"
+    found = f"the clock of {whose} differs by {offset:+z.1f} s from this one"
     if abs(offset) > CLOCK_WRONG:
         return failed(found, "set the clocks by NTP: the age of heartbeats and events and the sunset depend on them")
     return warning(found, "check NTP on both machines") if abs(offset) > CLOCK_OFF else ok(found)

@@ -293,7 +293,7 @@ async function poll() {
     gotAt = Date.now();
     render();
   } catch {
-    if (snapshot === null) put($("connection"), t("lost", { time: new Date().toLocaleTimeString() }), "chip bad");
+    if (snapshot === null) put($("connection"), t("lost", { time: new Date().toLocaleTimeString([], { timeZoneName: "short" }) }), "chip bad");
   } finally { asking = false; }
 }
 // The snapshot has the first sites of the usual order only.

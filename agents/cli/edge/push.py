@@ -12,6 +12,7 @@ import typer
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import CATEGORIES
+from ninezero.schemas.line_codes import MAX_PASS_DAYS
 from ninezero.streams import settings as settings_
 from ninezero.streams.edge.bilingual import LANGUAGES, Language, language
 from ninezero.streams.edge.listfiles import push_texts as texts
@@ -39,7 +40,7 @@ def push(
         str, typer.Option(metavar="BATCH_ID", help="Show what became of a batch of the last seven days.")
     ] = "",
     days: Annotated[
-        int | None, typer.Option(min=1, max=36_500, help="Days for which a line without an end is valid.")
+        int | None, typer.Option(min=1, max=MAX_PASS_DAYS, help="Days for which a line without an end is valid.")
     ] = None,
     valid_from: Annotated[
         str,

@@ -9,15 +9,13 @@ from pathlib import Path
 
 from ninezero.agents.cli.console import CommandError
 from ninezero.schemas.events import is_identifier
-from ninezero.schemas.line_codes import MAX_TERM
+from ninezero.schemas.line_codes import longest_days
 from ninezero.streams.edge.bilingual import Bilingual, Language
 from ninezero.streams.edge.listfiles import push_texts as texts
 from ninezero.streams.edge.listfiles.column_mapping import FIELDS, IDENTITY_FIELDS
 
 _YES = ("y", "yes", "是", "好")
 _NO = ("n", "no", "否", "不")
-_LONGEST_PASS = 36_500
-"""Days of the longest health pass, as of `--days`."""
 
 
 class Dialog:
@@ -87,7 +85,7 @@ class Dialog:
 
     def days(self, lines: int, category: str) -> int | None:
         """Asks for how many days a line without an end is valid. None: such lines are rejected."""
-        longest = _LONGEST_PASS if category == "health_pass" else MAX_TERM.days
+        longest = longest_days(category)
         question = texts.ASK_DAYS.format(lines=lines, longest=longest)
         while answer := self._answer(question):
             if re.fullmatch("[0-9]{1,5}", answer) and 1 <= int(answer) <= longest:

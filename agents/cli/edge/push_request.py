@@ -12,6 +12,7 @@ from ninezero.agents.cli.console import CommandError
 from ninezero.agents.cli.edge.push_dialog import Dialog
 from ninezero.agents.cli.edge.push_report import confirmation_error, print_held, print_place_in_time, print_receipt
 from ninezero.schemas.events import is_identifier
+from ninezero.schemas.line_codes import longest_days
 from ninezero.streams.edge.bilingual import Bilingual, Language
 from ninezero.streams.edge.listfiles import push_texts as texts
 from ninezero.streams.edge.listfiles.column_mapping import FIELDS, ColumnMapping
@@ -90,6 +91,9 @@ class PushRequest:
             raise CommandError(texts.ONE_OF.of(language, option="reason", values=", ".join(texts.REASONS)))
         if self.reason and self.mode != "withdraw":
             raise CommandError(texts.WITHDRAW_REASON.of(language, values=", ".join(texts.REASONS)))
+        longest = longest_days(self.category)
+        if self.days is not None and self.days > longest:
+            raise CommandError(texts.TOO_MANY_DAYS.of(language, longest=longest))
         if self.hidden not in ("", *texts.HIDDEN):
             raise CommandError(texts.ONE_OF.of(language, option="hidden", values=", ".join(texts.HIDDEN)))
         if self.batch_id and not is_identifier(self.batch_id):

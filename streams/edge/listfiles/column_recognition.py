@@ -6,6 +6,7 @@ No message quotes a header: in a table without a header row, the first row is a 
 import re
 from collections.abc import Mapping, Sequence
 from itertools import islice, pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ninezero.streams.edge.bilingual import Bilingual
@@ -32,7 +33,8 @@ class TableLayout(NamedTuple):
     `columns` are the fields in the order of `FIELDS` and their columns from 0. `first_row` is the first row of data. `width` is
     the number of cells in the header, or 0 if the table has no header. `assumed_header` is the row that is read as the header
     because it has words where the identities are; 0 if a header was recognised, or there is none. `untyped` is true if the header of
-    `id` is that of any document (证件号码), so that a number in it may be one of another kind.
+    `id` is that of any document (证件号码), so that a number in it may be one of another kind. `unread` are kinds of identities that have
+    no column, and the letters of the columns that seem to hold them.
     """
 
     columns: dict[str, int]
@@ -40,6 +42,7 @@ class TableLayout(NamedTuple):
     width: int
     assumed_header: int = 0
     untyped: bool = False
+    unread: Mapping[str, str] = MappingProxyType({})
 
 
 class UnknownColumns(UnreadableTable):
@@ -106,9 +109,19 @@ def _recognised(head: Sequence[SparseRow]) -> TableLayout:
         )
     columns = _one_column_each(found)
     untyped = "id" in columns and field_of(header.cells[columns["id"]]) == "document"
-    return TableLayout(
-        columns, _last_header_row(head, header, columns).number + 1, max(header.cells) + 1, untyped=untyped
-    )
+    first_row, width = _last_header_row(head, header, columns).number + 1, max(header.cells) + 1
+    return TableLayout(columns, first_row, width, untyped=untyped, unread=_unread(head, columns))
+
+
+def _unread(head: Sequence[SparseRow], columns: Mapping[str, int]) -> dict[str, str]:
+    """Returns the kinds of identities that have no column, and the letters of the columns that seem to hold them."""
+    known = {*columns, "id"} if "document" in columns else {*columns}
+    used = {column_letters(column) for column in columns.values()}
+    return {
+        field: letters
+        for field, letters in suggested_columns(head).items()
+        if field not in known and letters not in used
+    }
 
 
 def _two_rows(upper: SparseRow, lower: SparseRow) -> SparseRow:

@@ -88,6 +88,13 @@ class ListFile:
         if self._layout.assumed_header:
             row = self._layout.assumed_header
             parts.append(Bilingual(f"第 {row} 行当作表头", f"row {row} is read as the header"))
+        for field, letters in self._layout.unread.items():
+            parts.append(
+                Bilingual(
+                    f"{letters} 列像是 `{field}`，没有读取；要读取就用 --map 写明全部各列",
+                    f"column {letters} seems to be `{field}` and is not read; to read it, name all columns with --map",
+                )
+            )
         if self.hidden_rows:
             left_out = self._hidden == "skip"
             parts.append(

@@ -32,8 +32,8 @@ class PushOptions(NamedTuple):
     """The values that the files do not state. They are fixed for a push, so that reading the files again gives the same lines.
 
     `now` and `valid_from` have a zone. `zone` is the zone of times in the files that state no offset. `valid_from` (default: no
-    start, so that a line holds whenever something was observed) and `days` (1 to 36,500; default: no end) replace start and end
-    where a cell is empty or there is no column. Days count from the start, or from `now` where there is none.
+    start, so that a line holds whenever something was observed) and `days` (1 to `longest_days`; default: no end) replace start and
+    end where a cell is empty or there is no column. Days count from the start, or from `now` where there is none.
     """
 
     mode: Literal["delta", "full", "withdraw"]

@@ -65,6 +65,10 @@ WRONG_IDENTIFIER = Bilingual(
     "--{option} 不能这样写：{form}，例如 {example}", "--{option} is wrong: {form}, such as {example}"
 )
 ONE_OF = Bilingual("--{option} 要写其中之一：{values}", "--{option} must be one of {values}")
+TOO_MANY_DAYS = Bilingual(
+    "--days 最多 {longest}：除健康通行证外，名单上的每一行最多有效 28 天，到期前再推送一次",
+    "--days is at most {longest}: a line that is no health pass is valid for 28 days at most, so push it again before it ends",
+)
 NO_FILES = Bilingual(
     "请写明要推送的文件，或 --confirm 批次：见 ninezero push --help",
     "name the files to push, or --confirm BATCH_ID: see ninezero push --help",

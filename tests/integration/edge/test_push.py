@@ -490,6 +490,7 @@ def test_a_wrong_command_line_is_answered_in_one_line(
         ((path, *who, "--valid-from", person), "--valid-from is not a time"),
         ((f"{lists.system.folder}/{person}", *who), "there is no such file"),
         ((path, *who, "--days", person), "--days is wrong: give a whole number from 1 to 36500"),
+        ((path, *who, "--days", "29"), "--days is at most 28"),
         (("--confirm", "b1"), "missing: --by (person who pushes, such as wang)"),
         (("--confirm", "b1", "--by", "li", "--check"), "--confirm and --result go with no files, not with --check"),
         ((path, "--result", "b1"), "--confirm and --result go with no files"),

@@ -342,3 +342,21 @@ def test_a_sheet_with_many_merged_cells_and_hidden_rows_is_read_soon(make_workbo
         make_workbook([["x"]]), lambda name, data: whole.encode() if name.endswith("sheet1.xml") else data
     )
     assert sum(1 for _ in open_list_file(path, hidden="skip").rows()) == 9_999
+
+
+# -- columns that are not read
+
+
+@pytest.mark.parametrize(("header", "known"), [("人员编码", False), ("身份证号", True)])
+def test_a_column_that_seems_to_hold_identities_and_is_not_read_is_named(
+    make_workbook: Any, header: str, known: bool
+) -> None:
+    path = make_workbook([["姓名", header, "手机号"], ["甲", ID, PHONE], ["乙", OTHER, "13900139000"]])
+    described = open_list_file(path).describe()
+    assert ("column B seems to be `id` and is not read" in described.en) is not known
+    assert ("B 列像是 `id`" in described.zh) is not known
+
+
+def test_a_column_that_a_mapping_leaves_out_is_not_named(make_workbook: Any) -> None:
+    path = make_workbook([["姓名", "人员编码", "手机号"], ["甲", ID, PHONE], ["乙", OTHER, "13900139000"]])
+    assert open_list_file(path, mapping=ColumnMapping(phone="C")).describe().en == "columns phone C"
