@@ -55,7 +55,7 @@ class Embedded:
     cluster = ""
 
     def __init__(self, folder: Path) -> None:
-        """Opens the database in a folder, and creates it if it is missing.
+        """Opens the database in a folder, and creates it if it is missing. Other users cannot read it.
 
         Raises:
             ClickHouseError: chDB is not installed, or the folder cannot be written.
@@ -69,14 +69,17 @@ class Embedded:
                 "the embedded ClickHouse is not installed: run pip install ninezero[embedded]"
             ) from None
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(0o700, parents=True, exist_ok=True)
+            data = folder / "data"
+            data.mkdir(0o700, exist_ok=True)
+            data.chmod(0o700)  # earlier releases let other users read it
             self._lock = (folder / "ninezero.lock").open("a")
         except OSError as error:
             raise ClickHouseError(
                 f"the folder of NINEZERO_CLICKHOUSE cannot be written ({error.strerror}): check its permissions"
             ) from None
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._data = str(folder / "data")
+        self._data = str(data)
         self._session: Any = Session(self._data)
         self._reader: Any = None
         """A session of its own for `read`; opened by the first one."""

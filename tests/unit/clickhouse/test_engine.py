@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +86,18 @@ def test_only_the_trace_of_missing_cgroups_is_left_out_of_what_is_written_while_
         with without_cgroup_trace():
             os.write(2, f"{before}{written}{after}".encode())
         assert capfd.readouterr().err == before + after
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_no_other_user_may_read_an_embedded_database(tmp_path: Path, existing: bool) -> None:
+    """Also one of an earlier release, beside other files in a folder whose rights are not its own to change."""
+    folder = tmp_path / "state"
+    if existing:
+        folder.mkdir(0o755)
+        (folder / "data").mkdir(0o755)
+    engine = clickhouse.connect(f"chdb://{folder}")
+    engine.execute("CREATE TABLE t (x String) ENGINE = MergeTree ORDER BY x")
+    engine.close()
+    assert list((folder / "data").iterdir())
+    assert (folder / "data").stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_mode & 0o777 == (0o755 if existing else 0o700)
