@@ -31,6 +31,7 @@ from ninezero.agents.cli.operations import (
     worker,
 )
 from ninezero.streams import settings
+from ninezero.streams.edge.private_memory import keep_memory_private
 from ninezero.streams.errors import UserError
 
 app = typer.Typer(
@@ -46,17 +47,19 @@ class Entry(NamedTuple):
     name: str
     call: Callable[..., None] | typer.Typer
     extra: str
+    is_private: bool = False
+    """Whether it sees identities, keys or tokens of people. Its process leaves no core dump."""
 
 
 COMMANDS: Mapping[str, Sequence[Entry]] = {
     "Devices and gates": (
-        Entry("scan", scan.scan, "edge"),
-        Entry("device", device.device, "edge"),
-        Entry("outbox", outbox.app, "edge"),
-        Entry("check-document", documents.check_document, "edge"),
-        Entry("keys", keys.app, "edge"),
+        Entry("scan", scan.scan, "edge", is_private=True),
+        Entry("device", device.device, "edge", is_private=True),
+        Entry("outbox", outbox.app, "edge", is_private=True),
+        Entry("check-document", documents.check_document, "edge", is_private=True),
+        Entry("keys", keys.app, "edge", is_private=True),
     ),
-    "Health authorities": (Entry("push", push.push, "edge"),),
+    "Health authorities": (Entry("push", push.push, "edge", is_private=True),),
     "Analysts": (
         Entry("query", query.query, "worker"),
         Entry("publish", publish.publish, "worker"),
@@ -70,7 +73,7 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
         Entry("register", register.app, "worker"),
         Entry("sites", register.sites, "worker"),
         Entry("policy", policy.app, "worker"),
-        Entry("watchlist", watchlist.app, "worker"),
+        Entry("watchlist", watchlist.app, "worker", is_private=True),
         Entry("dead-letters", dead_letters.app, "edge"),
         Entry("records", records.app, "edge"),
         Entry("upgrade", upgrade.app, "worker"),
@@ -87,6 +90,9 @@ COMMANDS: Mapping[str, Sequence[Entry]] = {
 
 EXTRAS = {entry.name: entry.extra for entries in COMMANDS.values() for entry in entries}
 """The extra that each command needs, by its name."""
+
+PRIVATE = {entry.name for entries in COMMANDS.values() for entry in entries if entry.is_private}
+"""The commands that see identities, keys or tokens of people."""
 
 for heading, entries in COMMANDS.items():
     for entry in entries:
@@ -121,6 +127,8 @@ def _options(
     """Epidemic entry screening on Kafka, Faust and ClickHouse."""
     if settings_file is not None:
         os.environ["NINEZERO_SETTINGS"] = str(settings_file.absolute())
+    if context.invoked_subcommand in PRIVATE:
+        keep_memory_private()
     if context.invoked_subcommand != "init" and "--help" not in sys.argv:  # these work without settings
         os.environ.update(settings.with_file(os.environ))
 

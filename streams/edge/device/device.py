@@ -36,6 +36,7 @@ from ninezero.streams.edge.device.uplink import Uplink
 from ninezero.streams.edge.documents import checks
 from ninezero.streams.edge.documents.key_ring import KeyRing, KeyRingError
 from ninezero.streams.edge.documents.normal_forms import normalise
+from ninezero.streams.edge.private_memory import keep_memory_private
 from ninezero.streams.errors import UserError
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.topics import Topic
@@ -98,7 +99,8 @@ class Device:
 
     Use it as a context manager, or call `close`. Two threads run in the background: one sends the events of the outbox in
     order and deletes those that Kafka has acknowledged, the other reads the outcomes of the site. While the broker is unreachable,
-    events wait in the outbox. No identity is stored, logged or sent.
+    events wait in the outbox. No identity is stored, logged or sent. The process leaves no core dump, and on Linux no other program of its
+    user can read its memory.
 
     An identifier has 1 to 64 letters, digits, `.`, `_` and `-`. It begins with a letter or digit, and has no eleven digits
     in a row.
@@ -131,6 +133,7 @@ class Device:
     ) -> None:
         import_module("kafka")  # without the extra `edge` this fails here, not in the thread that sends
         self.site_id, self.device_id = _identifier(site_id, "site_id"), _identifier(device_id, "device_id")
+        keep_memory_private()
         self._ring = None if settings.keys is None else KeyRing.load(settings.keys)
         self._clock = clock or Clock()
         self._on_answer = on_answer or (lambda _: None)
