@@ -88,7 +88,11 @@ def push(
         str, typer.Option(help="Id of the batch, for a numbering of your own. The default names the content.")
     ] = "",
     sequence: Annotated[
-        int | None, typer.Option(min=1, help="Number that rises with every batch of a list. The default is the time.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number that rises with every batch of a list. The default follows the last one of seven days; without one it is the time.",
+        ),
     ] = None,
     chosen: Annotated[
         str,

@@ -28,7 +28,7 @@ from ninezero.streams.edge.listfiles.push_client import earlier_receipts, push_b
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine, PushOptions, open_end, read_lines
 from ninezero.streams.edge.listfiles.push_summary import PushSummary, decided, summarise, write_rejects
 from ninezero.streams.edge.listfiles.same_entries import SameEntries
-from ninezero.streams.edge.listfiles.sent_batches import BatchContent, sent_before
+from ninezero.streams.edge.listfiles.sent_batches import BatchContent, next_sequence, sent_before
 from ninezero.streams.settings import Settings, not_set
 
 _PLACEHOLDER = "check"
@@ -121,17 +121,18 @@ class _Push:
 
     def _send(self, head: PushBatch, summary: PushSummary, content: BatchContent) -> PushReceipt:
         """Sends the batch and returns its receipt, or returns that of the same batch that was sent before."""
-        request = self._request
+        request, receipts = self._request, earlier_receipts(self._settings)
         if not request.batch_id:
-            before = sent_before(content, earlier_receipts(self._settings), head.authority, head.list)
+            before = sent_before(content, receipts, head.authority, head.list)
             if before.yesterday is not None:
                 self._say_sent(texts.SENT_YESTERDAY, before.yesterday)
             if before.standing is not None and not request.again:
                 self._say_sent(texts.SENT_BEFORE, before.standing)
                 if self._dialog is None or request.yes or not self._dialog.agrees(texts.ASK_AGAIN):
                     return before.standing
-            number = request.sequence or max(head.sequence, before.last_sequence + 1)
-            head = msgspec.structs.replace(head, batch_id=before.batch_id, sequence=number)
+            head = msgspec.structs.replace(head, batch_id=before.batch_id)
+        if not request.sequence and (number := next_sequence(receipts, head.authority, head.list)) is not None:
+            head = msgspec.structs.replace(head, sequence=number)
         parts = texts.PARTS.format(parts=summary.parts) if summary.parts > 1 else ""
         self._say(texts.SENDING, batch=head.batch_id, sequence=head.sequence, parts=parts)
         self.sent = head.batch_id

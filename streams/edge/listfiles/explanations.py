@@ -213,8 +213,8 @@ BATCH_CODES: dict[BatchCode, Explanation] = {
             "序号比服务器的时钟超前一天以上", "its sequence is more than a day ahead of the broker's clock"
         ),
         Bilingual(
-            "核对本机的时钟，或用 --sequence 写较小的序号",
-            "check the clock of this machine, or give a lower --sequence",
+            "核对本机的时钟；不要写 --sequence，再推送一次",
+            "check the clock of this machine, leave --sequence out, and push the files again",
         ),
         _AGAIN,
     ),

@@ -79,8 +79,24 @@ class SentBefore(NamedTuple):
     """The receipt of the batch that the same files were yesterday, if it is another one, was not rejected, and the list has not changed since."""
     batch_id: str
     """The name under which the batch can be sent: a new one, or one without a receipt, which continues what was interrupted."""
-    last_sequence: int
-    """The last sequence number that was applied to the list; 0 if none is known."""
+
+
+def next_sequence(receipts: Iterable[PushReceipt], authority: str, list_: str) -> int | None:
+    """Returns the sequence number of the next batch of a list, or None if no receipt tells.
+
+    It is above the last one that was applied and above those of the batches that are held, so that each can be confirmed in its turn.
+    The clock of this machine has no part in it: it may be wrong.
+
+    Args:
+        receipts: the receipts of the last seven days, the oldest first.
+        authority: the authority of the list.
+        list_: the list.
+    """
+    latest = _latest(receipts, authority, list_).values()
+    if not latest:
+        return None
+    last = max(receipt.sequence or 0 for receipt in latest)
+    return last + 1 + sum(receipt.status == "held" for receipt in latest)
 
 
 def sent_before(content: BatchContent, receipts: Iterable[PushReceipt], authority: str, list_: str) -> SentBefore:
@@ -92,10 +108,7 @@ def sent_before(content: BatchContent, receipts: Iterable[PushReceipt], authorit
         authority: the authority of the batch.
         list_: its list.
     """
-    latest: dict[str, PushReceipt] = {}
-    for receipt in receipts:
-        if (receipt.authority, receipt.list) == (authority, list_) and receipt.confirmation is None:
-            latest[receipt.batch_id] = receipt
+    latest = _latest(receipts, authority, list_)
     last = max((receipt.sequence or 0 for receipt in latest.values()), default=0)
     found: dict[str, PushReceipt] = {}
     name = re.compile(rf"{re.escape(list_[:_LIST_CHARACTERS])}-[0-9]{{8}}-([0-9a-f]+)(-[0-9]+)?")
@@ -108,4 +121,13 @@ def sent_before(content: BatchContent, receipts: Iterable[PushReceipt], authorit
     attempt = 1
     while content.batch_id(attempt) in latest:
         attempt += 1
-    return SentBefore(standing, yesterday, content.batch_id(attempt), last)
+    return SentBefore(standing, yesterday, content.batch_id(attempt))
+
+
+def _latest(receipts: Iterable[PushReceipt], authority: str, list_: str) -> dict[str, PushReceipt]:
+    """Returns the last receipt of each batch of a list, without answers to confirmations that changed nothing."""
+    return {
+        receipt.batch_id: receipt
+        for receipt in receipts
+        if (receipt.authority, receipt.list) == (authority, list_) and receipt.confirmation is None
+    }

@@ -61,7 +61,7 @@ class ListUnderTest:
 
     def __init__(self, system: System, gate: Device) -> None:
         number = next(self._names)
-        self.system, self._gate, self.name = system, gate, f"l{number}"
+        self.system, self.gate, self.name = system, gate, f"l{number}"
         self.people = PEOPLE[number * 50 : number * 50 + 50]
 
     def push(self, *arguments: str, fails: str = "") -> str:
@@ -83,7 +83,7 @@ class ListUnderTest:
     def outcomes(self, *people: str) -> list[str]:
         """Returns the outcome of each person at the checkpoint."""
         travellers = [Traveller(role="pedestrian", id=person, temperature_c=36.5) for person in people]
-        tickets = [self._gate.scan("pedestrian", [traveller]) for traveller in travellers]
+        tickets = [self.gate.scan("pedestrian", [traveller]) for traveller in travellers]
         return [ticket.wait(60).outcome for ticket in tickets]
 
     def restart(self, *roles: str) -> None:
@@ -312,6 +312,49 @@ def test_a_shrinking_list_is_held_until_a_second_person_confirms_it(lists: ListU
     )
     wait_until_applied()
     assert lists.outcomes(people[0], people[5], people[29]) == ["refer", "refer", "clear"]
+
+
+def sequences(shown: str) -> list[int]:
+    """Returns the sequence number of each batch that `ninezero push` says it sends."""
+    return [int(number) for number in re.findall(r"^sending as batch \S+, sequence ([0-9]+)", shown, re.MULTILINE)]
+
+
+def test_no_sequence_locks_a_list_and_the_next_one_follows_the_last_that_was_applied(lists: ListUnderTest) -> None:
+    people, in_2099 = lists.people, int(datetime(2099, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    for ahead in (2**63 - 1, in_2099):
+        one = lists.csv(people[:1])
+        lists.push(one, "--days", "5", "--sequence", str(ahead), fails="rejected (sequence_ahead)")
+    assert sequences(lists.push(lists.csv(people[:1]), "--days", "5")) == [1], "nothing was applied to the list"
+    lists.push(lists.csv(people[1:2]), "--days", "5", "--sequence", "40")
+    assert sequences(lists.push(lists.csv(people[2:3]), "--days", "5")) == [41]
+    assert sequences(lists.push(lists.csv(people[3:4]), "--days", "5", "--batch-id", f"{lists.name}-own")) == [42]
+    lists.push(lists.csv(people[4:5]), "--days", "5", "--sequence", "42", fails="rejected (stale_sequence)")
+    wait_until_applied()
+    assert lists.outcomes(*people[:5]) == ["refer"] * 4 + ["clear"]
+
+
+def test_batches_that_are_held_one_after_the_other_can_each_be_confirmed(lists: ListUnderTest) -> None:
+    lists.push(lists.csv(lists.people[:20]), "--days", "5")
+    for batch, kept in (("half", 9), ("few", 4)):
+        call = (lists.csv(lists.people[:kept]), "--days", "5", "--full", "--batch-id", f"{lists.name}-{batch}")
+        lists.push(*call, fails="held (would_shrink)")
+    for batch, kept in (("half", 9), ("few", 4)):
+        assert f"applied: {kept} accepted" in lists.push("--confirm", f"{lists.name}-{batch}", "--by", "op2")
+
+
+def test_a_batch_under_a_strange_key_is_held_so_that_nobody_is_held_for_it(
+    lists: ListUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person is held if a list lacks the key of their tokens."""
+    ours, people = ListUnderTest(lists.system, lists.gate), lists.people
+    ours.push(ours.csv(ours.people[:1]), "--days", "5")
+    new_ring(lists.system.folder / "strange.json")
+    monkeypatch.setitem(lists.system.env, "NINEZERO_KEYS", str(lists.system.folder / "strange.json"))
+    for mode in ((), ("--full",)):
+        lists.push(lists.csv(people[:1]), "--days", "5", *mode, fails="held (unknown_key_ids)")
+    monkeypatch.undo()
+    wait_until_applied()
+    assert lists.outcomes(people[0], people[1], ours.people[0]) == ["clear", "clear", "refer"]
 
 
 def test_a_withdrawal_for_mistake_corrects_each_alert_once(lists: ListUnderTest) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from ninezero.schemas.events import PushBatch, PushLine, PushReceipt, PushTokens
-from ninezero.streams.edge.listfiles.sent_batches import BatchContent, SentBefore, sent_before
+from ninezero.streams.edge.listfiles.sent_batches import BatchContent, SentBefore, next_sequence, sent_before
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 HEAD = PushBatch(
@@ -25,9 +25,9 @@ def content(days: int | None = None, now: datetime = NOW, end: datetime | None =
     return found
 
 
-def receipt(batch_id: str, sequence: int | None, status: Any = "applied", **more: Any) -> PushReceipt:
+def receipt(batch_id: str, sequence: int | None, status: Any = "applied", code: Any = None, **more: Any) -> PushReceipt:
     return PushReceipt(
-        batch_id, "cdc", "contacts", "close_contact", "delta", status, None, 1, 1, 0, 0, 0, [], NOW, NOW, sequence=sequence, **more
+        batch_id, "cdc", "contacts", "close_contact", "delta", status, code, 1, 1, 0, 0, 0, [], NOW, NOW, sequence=sequence, **more
     )  # fmt: skip
 
 
@@ -59,13 +59,13 @@ def test_lines_that_end_some_days_after_the_push_are_the_same_on_the_same_day_on
 
 def test_a_batch_without_a_receipt_is_continued_under_its_name() -> None:
     name = content().batch_id()
-    assert among() == (None, None, name, 0)
-    assert among(receipt("other", 5)) == (None, None, name, 5)
+    assert among() == (None, None, name)
+    assert among(receipt("other", 5)) == (None, None, name)
     elsewhere = [
         msgspec.structs.replace(receipt(name, 5), list="cases"),
         msgspec.structs.replace(receipt(name, 5), authority="port"),
     ]
-    assert among(*elsewhere) == (None, None, name, 0)
+    assert among(*elsewhere) == (None, None, name)
 
 
 def test_a_batch_that_is_in_force_or_waits_for_a_second_person_is_found_again() -> None:
@@ -85,7 +85,7 @@ def test_what_the_same_files_were_yesterday_is_found_if_they_are_another_batch_t
     today, before = content(days=14), content(days=14, now=NOW - timedelta(days=1))
     assert before.digest == today.digest_of_yesterday != today.digest
     yesterday = receipt(before.batch_id(), 5)
-    assert among(yesterday, of=today) == (None, yesterday, today.batch_id(), 5)
+    assert among(yesterday, of=today) == (None, yesterday, today.batch_id())
     assert among(yesterday, receipt("withdrawal", 6), of=today).yesterday is None
     assert among(receipt(before.batch_id(), 5, "rejected"), of=today).yesterday is None
     now = receipt(today.batch_id(), 5)
@@ -99,12 +99,30 @@ def test_what_the_same_files_were_yesterday_is_found_if_they_are_another_batch_t
 
 def test_a_batch_is_sent_under_a_new_name_after_another_one_changed_the_list_or_it_was_rejected() -> None:
     name = content().batch_id()
-    assert among(receipt(name, 5), receipt("withdrawal", 6)) == (None, None, f"{name}-2", 6)
-    assert among(receipt(name, 5), receipt("withdrawal", 6), receipt(name, 5)) == (None, None, f"{name}-2", 6), (
+    assert among(receipt(name, 5), receipt("withdrawal", 6)) == (None, None, f"{name}-2")
+    assert among(receipt(name, 5), receipt("withdrawal", 6), receipt(name, 5)) == (None, None, f"{name}-2"), (
         "answered again"
     )
-    assert among(receipt(name, 3, "held"), receipt("other", 6)) == (None, None, f"{name}-2", 6)
-    assert among(receipt(name, 3, "rejected"), receipt(f"{name}-2", 3, "rejected")) == (None, None, f"{name}-3", 3)
+    assert among(receipt(name, 3, "held"), receipt("other", 6)) == (None, None, f"{name}-2")
+    assert among(receipt(name, 3, "rejected"), receipt(f"{name}-2", 3, "rejected")) == (None, None, f"{name}-3")
+
+
+def test_the_next_sequence_follows_the_last_applied_one_and_leaves_room_for_held_batches() -> None:
+    def following(*receipts: PushReceipt) -> int | None:
+        return next_sequence(receipts, "cdc", "contacts")
+
+    first, held = receipt("b1", 5), receipt("b2", 5, "held")
+    elsewhere = (
+        msgspec.structs.replace(receipt("b9", 90), list="cases"),
+        msgspec.structs.replace(first, authority="port"),
+    )
+    assert following() is None and following(*elsewhere) is None
+    assert following(first, *elsewhere) == 6
+    assert following(first, held) == 7, "6 is the number of the held batch"
+    assert following(first, held, receipt("b3", 7), receipt("b2", 7, "held")) == 9
+    assert following(first, held, receipt("b2", 6, confirmed=True), receipt("b2", 6, confirmation="not_held")) == 7
+    ahead = receipt("b1", None, "rejected", code="sequence_ahead")
+    assert following(ahead) == 1, "the clock of the clerk was wrong, and the list is new"
 
 
 def test_the_name_of_a_batch_is_an_identifier_whatever_the_list_is_called() -> None:
