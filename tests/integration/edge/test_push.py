@@ -252,7 +252,6 @@ def test_a_push_that_was_interrupted_before_its_receipt_is_continued_by_the_same
         in error
     )
     lists.push("--result", batch, fails="there is no receipt of batch")
-    monkeypatch.delitem(lists.system.env, "NINEZERO_TIMEZONE")
     lists.system.start("lists")
     wait_for(lambda: lists.system.ready("lists"), 60, "the lists role")
     same = ["--days", "5"]
