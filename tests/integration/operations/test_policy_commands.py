@@ -24,6 +24,7 @@ from ninezero.streams.kafka import administration
 from ninezero.streams.kafka.statements import state, state_policies
 from ninezero.streams.local_kafka.broker import Broker
 from tests.support import System, wait_for
+from tests.typist import Typist
 
 LATER = (datetime.now(UTC) + timedelta(days=2)).replace(microsecond=0)
 FROM = LATER.isoformat()
@@ -56,6 +57,10 @@ class Deployment(System):
         assert done.returncode == 1 and line.startswith("ninezero: "), done
         assert all(one.startswith(("acting on: Kafka ", "reading from: Kafka ")) for one in before), before
         return line
+
+    def terminal(self, *arguments: str) -> Typist:
+        """Runs a command on a terminal."""
+        return Typist(settings.load(self.env), arguments, "acting on: Kafka", self.folder)
 
     def state(self) -> PoliciesSnapshot:
         """Returns what is on the topics."""
@@ -165,6 +170,17 @@ def test_an_activation_that_was_interrupted_is_continued_and_never_doubled(deplo
     assert "was stated before" in deployment.does(*now)
     [again] = [one.from_us for one in deployment.state().history.timeline.uses if one.policy.version == 2]
     assert first == again
+
+
+def test_on_a_terminal_what_changes_decisions_is_shown_and_asked(deployment: Deployment) -> None:
+    file = policy(deployment.folder)
+    for answer, status, line in (("\n", 1, "nothing was written"), ("y\n", 0, "winter@1 takes effect at")):
+        with closing(deployment.terminal("policy", "activate", file, "--from", FROM, "--by", "wang")) as person:
+            person.sees("fever from 37.3 °C to 37.0 °C: more people are referred", "[y/N]")
+            person.types(answer)
+            person.sees(line)
+            person.ends(status)
+        assert len(deployment.state().history.timeline.uses) == (status == 0)
 
 
 def test_a_running_worker_applies_an_activation_and_is_not_ready_without_it(kafka: Broker, tmp_path: Path) -> None:
