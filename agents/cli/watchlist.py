@@ -6,7 +6,9 @@ It answers a complaint about an entry. Entries are found by token or entry id, n
 from __future__ import annotations
 
 import asyncio
+import getpass
 import re
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -27,20 +29,31 @@ app.command()(explain)
 
 @app.command()
 def show(
-    which: Annotated[
+    entry_id: Annotated[
         str,
         typer.Argument(
-            metavar="[TOKEN|ENTRY_ID]",
-            help="Token or entry to show, also under an id that it had. Without it, every list is shown with its size and age.",
+            metavar="[ENTRY_ID]",
+            help="Entry to show, also under an id that it had. Without it and --token, every list is shown with its size and age.",
         ),
     ] = "",
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for a token, or read it from standard input, and show its entries.")
+    ] = False,
 ) -> None:
     """Shows the lists, every entry that has a token, or an entry that an alert named."""
-    if which and not re.match(PSEUDONYM_PATTERN, which) and not _ENTRY_ID.fullmatch(which):
-        raise CommandError("give a token (k1. and 32 hex digits) or an entry_id (batch_id:line) as an alert states it")
+    if re.match(PSEUDONYM_PATTERN, entry_id):
+        raise CommandError(
+            "a token is no argument, because other users can read those: run ninezero watchlist show --token, and type it at the prompt"
+        )
+    if entry_id and not _ENTRY_ID.fullmatch(entry_id):
+        raise CommandError("give an entry_id (batch_id:line) as an alert states it")
+    if entry_id and token:
+        raise CommandError("give an entry_id or --token, not both")
+    settings = settings_.load(edge=True)
+    which = _read_token() if token else entry_id
     from ninezero.agents.watchlist.snapshot import read_snapshot
 
-    snapshot = asyncio.run(read_snapshot(settings_.load(), which))
+    snapshot = asyncio.run(read_snapshot(settings, which))
     now = datetime.now(UTC)
     if which:
         for key, into in snapshot.merged.items():
@@ -87,6 +100,21 @@ def audit(
     )
     engine.close()
     print_table(rows)
+
+
+def _read_token() -> str:
+    """Returns the token that is typed at a prompt, without showing it, or the first line of standard input."""
+    if sys.stdin.isatty():
+        try:
+            line = getpass.getpass("Token (is not shown): ")
+        except EOFError:
+            print()
+            raise CommandError("nothing was looked up") from None
+    else:
+        line = sys.stdin.buffer.readline(1_000).decode(errors="replace")
+    if not re.match(PSEUDONYM_PATTERN, token := line.strip()):
+        raise CommandError("this is no token: write a key id, a dot and 32 hex digits, such as k1xbtq.9f86…")
+    return token
 
 
 def _entry(key: tuple[str, str, str], entry: WatchlistEntry, now: datetime) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from openpyxl import Workbook
 
 from ninezero.streams import settings as settings_
-from ninezero.streams.edge.documents.key_ring import new_ring, rotate
+from ninezero.streams.edge.documents.key_ring import KeyRing, new_ring, rotate
 from ninezero.streams.local_kafka.broker import Broker
 from tests.integration.edge.test_device import read
 from tests.support import System, wait_for
@@ -209,6 +209,35 @@ def test_a_complaint_is_answered_from_all_lists_without_showing_the_document(
     other.ends(0)
     assert {topic: len(read(system, topic)) for topic in before} == before
     assert system.run("watchlist", "explain").stderr.startswith(b"ninezero: run this on a terminal")
+
+
+def test_the_entries_of_a_token_are_shown_without_the_token_in_an_argument(
+    system: System, terminal: Open, tmp_path: Path
+) -> None:
+    listed = tmp_path / "listed.csv"
+    listed.write_text(f"id\n{OTHER}\n")
+    done = system.run("push", str(listed), *GIVEN, "--list", "tokens", "--days", "5", "--batch-id", "t1")
+    assert b"applied: 1" in done.stdout, done.stderr
+    [token] = KeyRing.load(Path(system.env["NINEZERO_KEYS"])).tokens("id", OTHER)
+    piped = system.run("watchlist", "show", "--token", stdin=f"{token}\n".encode())
+    assert b"t1:1" in piped.stdout and b"tokens" in piped.stdout, piped.stderr
+    operator = terminal("watchlist", "show", "--token", prompt="(is not shown)", COLUMNS="200")
+    operator.types(f"{token}\n")
+    operator.sees("t1:1")
+    operator.ends(0)
+    assert token not in operator.screen()
+    nobody = system.run("watchlist", "show", "--token", stdin=token.replace(token[-1], "0").encode())
+    assert nobody.stdout == b"no rows\n", "a token that no entry has"
+    for given, problem in (
+        (
+            ("show", token),
+            "a token is no argument, because other users can read those: run ninezero watchlist show --token",
+        ),
+        (("show", "t1:1", "--token"), "give an entry_id or --token, not both"),
+        (("show", "--token"), "this is no token"),
+    ):
+        refused = system.run("watchlist", *given, stdin=b"\xff\n").stderr.decode()
+        assert problem in refused and refused.count("\n") == 1 and token not in refused
 
 
 def test_lists_that_cannot_be_read_in_full_are_never_read_as_not_listed(
