@@ -60,6 +60,7 @@ def test_docker_compose_accepts_the_file_and_requires_every_secret() -> None:
         version = service["image"].rpartition(":")[2]
         assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?", version), f"{name} is pinned"
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", ())), f"{name} is on loopback"
+        assert "--password" not in str(service.get("command")), f"the arguments of {name} are no secret"
         if name not in ("topics", "schema", "accounts"):  # they run once
             assert service["healthcheck"]["test"], name
         if service["image"].startswith("ninezero"):
