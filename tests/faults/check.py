@@ -115,7 +115,7 @@ def _views(deployment: Deployment, present: set[Event], found: Findings) -> None
 def _reports(deployment: Deployment, present: set[Event], found: Findings) -> None:
     """Checks dispositions, cases, case alerts, and the sequence numbers of every device."""
     query, expected, observer = deployment.observer.query, deployment.load.expected, deployment.observer
-    expired = expected.expired - present  # some of them were sent again and received
+    expired = expected.expired - present  # the others were sent twice, and only the first record expired
     actions: Counter[Any] = Counter()
     for event in present & expected.dispositions.keys():
         day, site, kind, action, override = expected.dispositions[event]
@@ -145,10 +145,10 @@ def _reports(deployment: Deployment, present: set[Event], found: Findings) -> No
         if raised != (due := {one for one in due if one[0] in IMMEDIATE_RULES}):
             found.wrong.append(f"{name}: {len(due - raised)} alerts missing, {len(raised - due)} too many")
             found.lost += len(due - raised)
-    received = Counter(device for device, _ in present & expected.acknowledged)
-    numbers = Counter({(device, "received"): count for device, count in received.items()})
+    received = present & (expected.acknowledged | expected.expired)
+    numbers = Counter((device, "received") for device, _ in received)
     newest: dict[str, int] = {}
-    for device, number in present & expected.acknowledged:
+    for device, number in received:
         newest[device] = max(number, newest.get(device, 0))
     numbers.update((device, "gaps") for device, number in expired if number < newest.get(device, 0))
     rows = query(
