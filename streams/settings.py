@@ -92,6 +92,8 @@ class Settings:
     term_days: int = 14
     http: tuple[str, int] = ("127.0.0.1", 6066)
     """Host and port of the screening role; the other roles use the next ports."""
+    hosts: tuple[str, ...] = ()
+    """Names under which the pages of a worker may be asked for, beside loopback and its own address; in lower case."""
     workers: tuple[WorkerAddress, ...] = ()
     """The workers that the board asks. Empty: the roles of this machine."""
     kafka_security: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -284,6 +286,13 @@ SETTINGS = {
         "127.0.0.1:6066",
         used_on=("worker",),
     ),
+    "NINEZERO_HOSTS": Setting(
+        "names under which the pages of NINEZERO_HTTP may be asked for, beside localhost and the worker's own address: those of your proxy,"
+        " of the targets of Prometheus and of NINEZERO_WORKERS; without a port, separated by commas",
+        "all workers",
+        example="board.example.org,worker-1",
+        used_on=("worker",),
+    ),
     "NINEZERO_WORKERS": Setting(
         "workers that the board and ninezero doctor ask, role=host:port[,role=host:port]; without it those of NINEZERO_HTTP",
         "board",
@@ -352,6 +361,7 @@ def load(
         transfer_hours=_transfer_hours(env),
         term_days=_term_days(env),
         http=_address(env),
+        hosts=_allowed_hosts(env),
         workers=_workers(env),
         kafka_security=kafka_security(env),
         former_outbox=None if env.get("NINEZERO_OUTBOX") else _former_outbox(),
@@ -615,6 +625,25 @@ def _address(env: Mapping[str, str]) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 65533:
         raise _wrong("NINEZERO_HTTP", "write host:port; the port and the next three must be free")
     return host.strip("[]"), int(port)
+
+
+def _allowed_hosts(env: Mapping[str, str]) -> tuple[str, ...]:
+    words = [word.strip().strip("[]").lower() for word in env.get("NINEZERO_HOSTS", "").split(",")]
+    names = tuple(filter(None, words))
+    if not all(re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,252}", name) or _is_address(name) for name in names):
+        raise _wrong(
+            "NINEZERO_HOSTS",
+            "write names or addresses without http:// and without a port, separated by commas, such as board.example.org",
+        )
+    return names
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _workers(env: Mapping[str, str]) -> tuple[WorkerAddress, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.error
+from http import HTTPStatus
 
 from ninezero.agents.doctor.findings import Results, could_not_check, failed, not_here, ok
 from ninezero.agents.doctor.probe import DeploymentProbe
@@ -27,6 +28,12 @@ def roles(probe: DeploymentProbe) -> Results:
             with direct_http.ask(f"{worker.url}/readyz", timeout=5):
                 yield ok(f"{role} is ready")
         except urllib.error.HTTPError as answer:
+            if answer.code == HTTPStatus.MISDIRECTED_REQUEST:
+                yield could_not_check(
+                    f"{role} does not answer under the name in NINEZERO_WORKERS",
+                    "add that name to NINEZERO_HOSTS on the worker",
+                )
+                continue
             yield failed(
                 f"{role} runs and is {_state(answer.read(MAX_STATE_BYTES))}",
                 "check the lists and the policy, and whether another process of the role has the partitions",

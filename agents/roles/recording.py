@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ninezero.agents.board.policy_in_force import policy_in_force
-from ninezero.agents.board.security import guard
 from ninezero.agents.board.server import Board
 from ninezero.agents.recording.projections.topics import Projection, policy_times, projections
 from ninezero.agents.recording.recorder import MAX_BYTES_IN_FLIGHT, Recorder
 from ninezero.agents.roles import recording_tasks as tasks
-from ninezero.agents.roles.http import offer_embedded_database
+from ninezero.agents.roles.http.server import offer_embedded_database
 from ninezero.agents.roles.role import Role
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
 from ninezero.streams.kafka.topics import QUARANTINE
@@ -47,7 +46,6 @@ async def build(role: Role) -> None:
         Board(role.settings, connection.query, role.settings.all_workers(), policy_in_force(role.policies))
     )
     role.routes += board.routes()
-    role.middlewares.append(guard(role.address[0]))
     role.run_after_start(recorder.run)
     role.run_in_background(tasks.watch_schema(connection))
     role.run_in_background(tasks.measure_freshness(connection))

@@ -58,7 +58,7 @@ class Role:
         register: what operators state. A builder gives `register.set_aside` to the readers of internal topics.
         policies: which policy is in force at each time.
         topic_ids: the id of each topic on the broker, by name, as of the start.
-        routes, middlewares: what the HTTP server serves; a builder may add to them.
+        routes: what the HTTP server serves; a builder may add to them.
         readiness: each returns why the role does not do its work now, or None; a builder may add to them.
         ended: is set when the process is to end, to the reason or, after a signal, to None.
         found_unreadable: whether a record that cannot be read is the reason.
@@ -92,7 +92,6 @@ class Role:
         self.policies = Policies(settings, self.register)
         self.topic_ids: dict[str, str] = {}
         self.routes: list[web.RouteDef] = []
-        self.middlewares: list[Any] = []
         self.readiness: list[Callable[[], str | None]] = [
             lambda: self.policies.why_not_ready,
             self._why_without_partitions,

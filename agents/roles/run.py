@@ -9,7 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from ninezero.agents.roles import ledgers, lists, recording, screening
-from ninezero.agents.roles.http import serve
+from ninezero.agents.roles.http.server import serve
 from ninezero.agents.roles.logs.output import LogOutput
 from ninezero.agents.roles.recreated_topics import watch_topics
 from ninezero.agents.roles.role import Role

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,8 @@ from aiohttp import web
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from ninezero.agents.board import page_files
-from ninezero.agents.board.security import guard
+from ninezero.agents.roles.http.server import listen
+from ninezero.streams import settings
 from tests.integration.board.situations import Fixed, afternoon
 from tests.support import free_port
 
@@ -23,6 +24,9 @@ FONT = "WenQuanYi Micro Hei"
 
 CHROMIUM = ("--no-sandbox", "--font-render-hinting=none", "--disable-lcd-text", "--force-color-profile=srgb")
 PATIENCE = 60_000
+SETTINGS = settings.load(
+    {"NINEZERO_KAFKA": "127.0.0.1:1", "NINEZERO_ORDER": "T", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z"}, edge=True
+)
 
 
 class ServedBoard:
@@ -54,21 +58,16 @@ def serve() -> Iterator[ServedBoard]:
     port = free_port()
     board, loop = ServedBoard(port), asyncio.new_event_loop()
 
-    async def start() -> web.AppRunner:
-        app = web.Application(middlewares=[guard("127.0.0.1")])
-        app.add_routes(board.routes())
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        return runner
+    async def start() -> Callable[[], Coroutine[Any, Any, None]]:
+        return await listen(SETTINGS, board.routes(), "127.0.0.1", port)
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    runner = asyncio.run_coroutine_threadsafe(start(), loop).result()
+    stop = asyncio.run_coroutine_threadsafe(start(), loop).result()
     try:
         yield board
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        asyncio.run_coroutine_threadsafe(stop(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -341,8 +341,10 @@ def test_the_language_can_be_chosen_by_keyboard_and_is_kept(page: Page) -> None:
     assert page.locator("html").get_attribute("lang") == "zh-CN" and page.context.cookies() == []
 
 
-def ask(deployment: Deployment, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", deployment.http + 3, timeout=30)
+def ask(
+    deployment: Deployment, path: str, method: str = "GET", role: int = 3, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", deployment.http + role, timeout=30)
     connection.request(method, f"/{path}", headers=headers)
     answer = connection.getresponse()
     found = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
@@ -373,6 +375,11 @@ def test_headers_methods_paths_and_host_names_are_restricted(deployment: Deploym
         assert status == 421 and b"problems" not in body
     for own in ("localhost", f"localhost:{deployment.http + 3}", "127.0.0.1:8080", "[::1]:80"):
         assert ask(deployment, "situation.json", Host=own)[0] == 200
+    for role in range(3):
+        for path in ("metrics", "healthz", "readyz"):
+            status, headers, body = ask(deployment, path, role=role, Host="evil.example")
+            assert status == 421 and b"ninezero_" not in body and headers["x-content-type-options"] == "nosniff"
+            assert ask(deployment, path, role=role)[0] in (200, 503)
     tag = ask(deployment, "board.js")[1]["etag"]
     assert ask(deployment, "board.js", **{"If-None-Match": tag})[0] == 304
 

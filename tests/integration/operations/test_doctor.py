@@ -151,6 +151,9 @@ def test_a_check_is_made_where_it_applies_and_all_is_well_without_the_others(dep
     assert text.splitlines()[0].startswith("roles ok: lists is ready") and len(text.splitlines()) == 3
     assert "roles could_not_check: screening, recording: not asked, since not in NINEZERO_WORKERS" in text
     assert "ledgers does not answer at its address of NINEZERO_WORKERS" in text
+    other_name = deployment.report("roles", where="worker", NINEZERO_WORKERS=f"lists=127.1:{here}")
+    assert "roles could_not_check: lists does not answer under the name in NINEZERO_WORKERS" in other_name
+    assert "add that name to NINEZERO_HOSTS on the worker" in other_name
 
 
 def test_roles_are_asked_without_a_proxy(deployment: Checked, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,12 @@ def compose(**env: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+def pages(environment: dict[str, str]) -> set[str]:
+    """Returns the names under which the pages of a role are answered with these settings."""
+    needed = {"NINEZERO_KAFKA": "k:1", "NINEZERO_ORDER": "T", "NINEZERO_SUNSET": "2100-01-01T00:00:00Z"}
+    return set(settings.load(environment | needed, edge=True).hosts)
+
+
 def test_docker_compose_accepts_the_file_and_requires_every_secret() -> None:
     assert {line.partition("=")[0] for line in (DEPLOY / "example.env").read_text().splitlines() if "=" in line} == set(GIVEN)  # fmt: skip
     for name in GIVEN:
@@ -74,6 +80,15 @@ def test_docker_compose_accepts_the_file_and_requires_every_secret() -> None:
     # The accounts come first, and the account of the workers creates the schema: views read with the rights of their creator.
     assert "accounts" in services["schema"]["depends_on"] and "ninezero_writer:" in services["schema"]["environment"]["NINEZERO_CLICKHOUSE"]  # fmt: skip
     assert all("schema" in services[role]["depends_on"] for role in PORTS)
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"][0][
+        "static_configs"
+    ]
+    targets = {target.partition(":")[0] for config in scraped for target in config["targets"]}
+    assert targets == PORTS.keys()
+    for role in PORTS:
+        assert pages(services[role]["environment"]) == targets
+    proxied = yaml.safe_load(compose(**GIVEN, NINEZERO_HOSTS="board.example.org").stdout)["services"]["recording"]
+    assert pages(proxied["environment"]) == {*targets, "board.example.org"}
     pom = (ROOT / "streams" / "local_kafka" / "pom.xml").read_text()
     assert services["kafka"]["image"].rpartition(":")[2] in re.findall("<version>(.*)</version>", pom)
 
@@ -130,6 +145,12 @@ def test_every_role_has_probes_a_disruption_budget_limits_and_no_privileges() ->
         given = {e["name"] for e in container["env"]} | of_kind("ConfigMap")[0]["data"].keys()
         assert given <= settings.SETTINGS.keys() and "NINEZERO_KEYS" not in given
         assert {"NINEZERO_ORDER", "NINEZERO_SUNSET"} & given == set()  # an overlay must set them
+
+
+def test_every_worker_is_answered_under_the_name_of_its_service() -> None:
+    services = {d["metadata"]["name"] for d in of_kind("Service") if d["metadata"]["name"].startswith("ninezero-")}
+    (shared,) = of_kind("ConfigMap")
+    assert pages({"NINEZERO_HOSTS": shared["data"]["NINEZERO_HOSTS"]}) == services and len(services) == len(PORTS)
 
 
 def pods() -> list[dict[str, Any]]:

@@ -41,6 +41,11 @@ def test_workers_on_other_machines_are_listed_with_their_role() -> None:
     assert settings.workers == (("screening", "a", 6066), ("lists", "::1", 6067))
 
 
+def test_the_names_of_pages_are_listed_in_any_case_and_with_spaces() -> None:
+    settings = load({**GOOD, "NINEZERO_HOSTS": " Board.example.org, worker_1,10.0.0.5,[2001:DB8::5],"})
+    assert settings.hosts == ("board.example.org", "worker_1", "10.0.0.5", "2001:db8::5") and load(GOOD).hosts == ()
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_missing_required_setting_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
@@ -57,7 +62,7 @@ def test_a_missing_required_setting_is_named(name: str) -> None:
         ("NINEZERO_K", "many"), ("NINEZERO_TOPIC_PREFIX", "a/b"), ("NINEZERO_REPLAY", "yes"), ("NINEZERO_MAX_LIST_AGE", "0"),
         *(("NINEZERO_TERM_DAYS", value) for value in ("0", "61", "-1", "14.5", "two")),
         ("NINEZERO_TRANSFER_HOURS", "0"), ("NINEZERO_TRANSFER_HOURS", "-6"), ("NINEZERO_TRANSFER_HOURS", "169"), ("NINEZERO_TRANSFER_HOURS", "six"), ("NINEZERO_TRANSFER_HOURS", "nan"),
-        ("NINEZERO_HTTP", "6066"), ("NINEZERO_WORKERS", "screening"), ("NINEZERO_WORKERS", "nobody=h:1"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
+        ("NINEZERO_HTTP", "6066"), *(("NINEZERO_HOSTS", value) for value in ("*", "http://a", "a:6066", "a b", "a/b", "[::1]:1", "\u0430.example")), ("NINEZERO_WORKERS", "screening"), ("NINEZERO_WORKERS", "nobody=h:1"), ("NINEZERO_KAFKA_TLS_CA", "/no/such/file"), ("NINEZERO_KAFKA_SASL_MECHANISM", "GSSAPI"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_without_its_value(name: str, value: str) -> None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, cast
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from ninezero.agents.roles.http.connections import LimitedConnections, timed
+from ninezero.agents.roles.http.guard import guard
 from ninezero.agents.roles.role import Role
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseError
 from ninezero.streams.clickhouse.threaded_connection import ThreadedConnection
-from ninezero.streams.settings import SettingsError
+from ninezero.streams.settings import Settings, SettingsError
 
 MAX_STATEMENT_BYTES = 64 << 20
 """Largest request: a statement for the embedded database, with its rows."""
+
+_SILENT = logging.Logger("aiohttp", logging.CRITICAL + 1)
+"""aiohttp logs a traceback that quotes a malformed request. The client gets the answer 400; a page that fails is logged by the guard."""
 
 
 async def serve(role: Role) -> None:
@@ -36,20 +43,40 @@ async def serve(role: Role) -> None:
         why = role.why_not_ready()
         return web.Response(text="ready\n") if why is None else web.Response(status=503, text=f"not ready: {why}\n")
 
-    application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=role.middlewares)
-    application.add_routes(
-        [web.get("/metrics", metrics_page), web.get("/healthz", alive), web.get("/readyz", ready), *role.routes]
-    )
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    role.at_stop(runner.cleanup)
+    pages = [web.get("/metrics", metrics_page), web.get("/healthz", alive), web.get("/readyz", ready), *role.routes]
     host, port = role.address
     try:
-        await web.TCPSite(runner, host, port).start()
+        role.at_stop(await listen(role.settings, pages, host, port))
     except OSError:
         raise SettingsError(
             f"NINEZERO_HTTP: port {port} cannot be opened: stop the process that uses it, or set NINEZERO_HTTP to other ports"
         ) from None
+
+
+async def listen(
+    settings: Settings, routes: Iterable[web.RouteDef], host: str, port: int
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Serves pages under the guard and the limits of connections, and returns what stops it.
+
+    Raises:
+        OSError: the port cannot be opened.
+    """
+    application = web.Application(client_max_size=MAX_STATEMENT_BYTES, middlewares=[timed, guard(settings)])
+    application.add_routes(routes)
+    runner = web.AppRunner(application, access_log=None, logger=_SILENT)
+    await runner.setup()
+    handlers = cast(Callable[[], asyncio.Protocol], runner.server)
+    try:
+        server = await asyncio.get_running_loop().create_server(LimitedConnections(handlers), host, port)
+    except OSError:
+        await runner.cleanup()
+        raise
+
+    async def stop() -> None:
+        server.close()
+        await runner.cleanup()
+
+    return stop
 
 
 def offer_embedded_database(role: Role, connection: ThreadedConnection) -> None:
