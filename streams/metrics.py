@@ -63,6 +63,10 @@ watchlist_age = Gauge("ninezero_watchlist_age_seconds", "Time since a batch was 
 watchlist_heartbeat = Gauge(
     "ninezero_watchlist_heartbeat_seconds", "Time since the last watchlist heartbeat; -1 before the first"
 )
+watchlist_heartbeat_ahead = Gauge(
+    "ninezero_watchlist_heartbeat_ahead_seconds",
+    "Seconds by which the last watchlist heartbeat is in the future of the worker's clock; above 60 the worker holds everyone",
+)
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list is complete by its manifest, otherwise 0")
 devices_silent = Gauge(
     "ninezero_devices_silent", "Devices that sent an event in the last 24 hours, but none in the last 30 minutes"
@@ -101,6 +105,7 @@ SET_BY: dict[MetricWrapperBase, str] = {
     watchlist_entries: "screening, lists",
     watchlist_age: "screening",
     watchlist_heartbeat: "screening",
+    watchlist_heartbeat_ahead: "screening",
     watchlist_ready: "screening, lists",
     devices_silent: "recording",
     unreadable_records: "all",

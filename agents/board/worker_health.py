@@ -136,6 +136,7 @@ class WorkerHealth:
             "suppressed": self._suppressed(),
             "entries": self._worst("watchlist_entries", "screening"),
             "heartbeat": self._worst("watchlist_heartbeat_seconds", "screening"),
+            "heartbeat_ahead": self._worst("watchlist_heartbeat_ahead_seconds", "screening"),
         }
 
     def _of(self, *roles: str) -> list[Worker]:

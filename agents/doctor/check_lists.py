@@ -20,6 +20,7 @@ from ninezero.agents.doctor.places import WITH_LISTS
 from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, DeploymentProbe
 from ninezero.agents.doctor.quantities import counted, duration
 from ninezero.streams.errors import UserError
+from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS
 
 KEY_NEAR = timedelta(days=3)
 LIST_OLD = timedelta(days=2)
@@ -121,11 +122,22 @@ def clocks(probe: DeploymentProbe) -> Results:
             "start the lists role (ninezero worker lists)",
         )
     else:
-        yield _clock("Kafka", offset)
+        yield _clock("Kafka", offset, _effect(offset, probe.settings.max_list_age))
 
 
-def _clock(whose: str, offset: float) -> Result:
-    found = f"the clock of {whose} differs by {offset:+z.1f} s from this one"
+def _effect(offset: float, max_list_age: float) -> str:
+    """Returns what a screening worker with the clock of this machine does, if Kafka's is ahead by `offset` seconds."""
+    if offset > MAX_AHEAD_SECONDS:
+        return f": heartbeats are over {MAX_AHEAD_SECONDS:.0f} s in its future, so a screening worker here holds everyone (list_stale)"
+    if -offset > max_list_age:
+        return (
+            f": heartbeats look older than {max_list_age:.0f} s, so a screening worker here holds everyone (list_stale)"
+        )
+    return ""
+
+
+def _clock(whose: str, offset: float, effect: str = "") -> Result:
+    found = f"the clock of {whose} differs by {offset:+z.1f} s from this one{effect}"
     if abs(offset) > CLOCK_WRONG:
         return failed(found, "set the clocks by NTP: the age of heartbeats and events and the sunset depend on them")
     return warning(found, "check NTP on both machines") if abs(offset) > CLOCK_OFF else ok(found)

@@ -19,6 +19,9 @@ LAG_RECORDS = 20_000
 
 ORDER_NEAR_SECONDS = 72 * 3600
 
+HEARTBEAT_AHEAD_SECONDS = 60
+"""A heartbeat that is further in the future makes a worker hold everyone (streams/kafka/watchlist_state.py)."""
+
 OVERDUE_DAYS = 2
 """Number of days from which work that was due is a problem (agents/recording/overdue.py)."""
 
@@ -31,7 +34,7 @@ SITE_STATES = (*SITE_FAULTS, "quiet", "nothing", "arrivals", "ok")
 
 ProblemCode = Literal[
     "clickhouse_silent", "part_unknown", "workers_unknown", "order_ended", "order_ends", "worker_down", "worker_not_ready",
-    "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
+    "heartbeat_ahead", "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
     "gaps", "conflicts", "readings_missed", "beds_full", "overdue", "terms_exceeded", "dead_letters", "facts_kept_too_long",
     "cases_kept_too_long", "days_unpublished", "tasks_failing",
 ]  # fmt: skip
@@ -162,8 +165,10 @@ def _workers(seen: Observation) -> list[Problem]:
             found.append(Problem("bad", "worker_down", figures))
         elif worker.state == "not_ready":
             found.append(Problem("bad", "worker_not_ready", figures))
-    heartbeat = seen.workers["heartbeat"]
-    if heartbeat == float("inf"):
+    heartbeat, ahead = seen.workers["heartbeat"], seen.workers["heartbeat_ahead"]
+    if ahead is not None and ahead > HEARTBEAT_AHEAD_SECONDS:
+        found.append(Problem("bad", "heartbeat_ahead", {"seconds": int(ahead)}))
+    elif heartbeat == float("inf"):
         found.append(Problem("bad", "heartbeat_never", {}))
     elif heartbeat is not None and heartbeat > seen.max_list_age:
         found.append(Problem("bad", "heartbeat_old", {"seconds": int(heartbeat)}))

@@ -44,5 +44,6 @@ async def measure_watchlist_age(replica: WatchlistReplica) -> None:
             applied[name] = min(at, applied.get(name, at))  # two authorities may have a list of the same name
         for name, at in applied.items():
             metrics.watchlist_age.labels(name).set(time.time() - at)
-        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.heartbeat_age())
+        metrics.watchlist_heartbeat.set(-1 if replica.heartbeat is None else replica.heartbeat_silence())
+        metrics.watchlist_heartbeat_ahead.set(replica.heartbeat_ahead())
         await asyncio.sleep(AGE_SECONDS)

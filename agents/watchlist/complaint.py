@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.register import read_register
 from ninezero.streams.kafka.topics import WATCHLIST
-from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, WatchlistState
+from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS, SLICE_RECORDS, WatchlistState
 from ninezero.streams.settings import Settings
 
 
@@ -88,7 +87,9 @@ def _gaps(
         unknown = sorted(set(manifest.key_ids) - set(key_ids))
         if unknown:
             gaps.append(f"{_named(name)} has tokens of keys that this key ring lacks: {', '.join(unknown)}")
-    if state.manifests and state.heartbeat_age(time.time()) > max_age:
+    if state.heartbeat_ahead() > MAX_AHEAD_SECONDS:
+        gaps.append("the last heartbeat is in the future, so a clock is wrong and nobody knows how old the lists are")
+    elif state.manifests and state.heartbeat_age() > max_age:
         gaps.append("the lists role sends no heartbeat, so the lists may be out of date")
     return gaps
 

@@ -26,6 +26,9 @@ MAX_PENDING_TOMBSTONES = 200_000
 
 HEARTBEAT_KEY = b"||"
 
+MAX_AHEAD_SECONDS = 60.0
+"""A heartbeat that is further in the future shows that a clock is wrong, so nobody knows how old the lists are."""
+
 MERGED_SECONDS = 72 * 3600.0 + 600.0
 """An entry that was merged into another has its tombstone after this time. Until then an alert may name it, and a withdrawal of
 the other entry for `mistake` corrects that alert. An alert is kept for 72 hours."""
@@ -118,6 +121,8 @@ class WatchlistState:
         self.manifests: dict[ListName, Manifest] = {}
         self.version = -1
         self.heartbeat: float | None = None
+        self._heartbeat_read = 0.0
+        """When the latest heartbeat was read, by the monotonic clock, in seconds."""
         self.overwritten: dict[bytes, None] = {}
         self.caught_up = False
 
@@ -127,12 +132,23 @@ class WatchlistState:
         return self.caught_up and bool(self.manifests) and all(map(self._has_all_entries, self.manifests))
 
     def heartbeat_age(self, now: float | None = None) -> float:
-        """Returns the seconds since the last heartbeat; infinite before the first.
+        """Returns the seconds since the last heartbeat; infinite before the first, and if it is too far in the future.
 
         Args:
             now: Unix time in seconds; the current time without it.
         """
-        return float("inf") if self.heartbeat is None else (now or time.time()) - self.heartbeat
+        if self.heartbeat is None or self.heartbeat_ahead(now) > MAX_AHEAD_SECONDS:
+            return float("inf")
+        return self.heartbeat_silence(now)
+
+    def heartbeat_silence(self, now: float | None = None) -> float:
+        """Returns the seconds since the last heartbeat, by the clock of this machine or, if it was set back, by the time since it was read."""
+        by_clock = (now or time.time()) - (self.heartbeat or 0.0)
+        return max(by_clock, time.monotonic() - self._heartbeat_read)
+
+    def heartbeat_ahead(self, now: float | None = None) -> float:
+        """Returns the seconds by which the last heartbeat is in the future of this machine's clock; 0 if it is not."""
+        return 0.0 if self.heartbeat is None else max(0.0, self.heartbeat - (now or time.time()))
 
     def removed_by(self, name: ListName, sequence: int) -> list[str]:
         """Returns the ids of the entries that a batch removed from a list and that have no tombstones yet.
@@ -215,7 +231,7 @@ class WatchlistState:
                         self._removed.pop(record.key, None)
                         self._merged.pop(record.key, None)
             elif isinstance(value, Heartbeat):
-                self.heartbeat = record.timestamp / 1000
+                self.heartbeat, self._heartbeat_read = record.timestamp / 1000, time.monotonic()
             elif isinstance(value, Manifest):
                 self._stage(name)
                 self._switch(name, value, record.offset)

@@ -81,7 +81,7 @@ _ALL = (
     ),
     Rule(
         "list_stale", "hold", "hold",
-        "No heartbeat of the watchlist has arrived for {max_list_age_s:g} seconds.",
+        "No heartbeat of the watchlist has arrived for {max_list_age_s:g} seconds, or the last one is over 60 seconds in the future.",
         Given("stale list"),
     ),
     _on_list("confirmed_case", "refer", "quarantine"),

@@ -67,7 +67,7 @@ def _healthy(**changes: Any) -> dict[str, Any]:
     return {
         "at": AT - 2, "workers": workers, "lag": [Lag("screening", "checkpoint-scans", 0), Lag("recording", "screening-decisions", 12)], "rate": 11.6,
         "latency": {"p50": 0.021, "p99": 0.084}, "sink": {"buffered": 12, "retries": 0, "rows": 11.4, "until": AT - 1}, "overdue": {"retention": 0.0},
-        "suppressed": {}, "entries": {"confirmed_case": 212, "close_contact": 1480, "quarantine_order": 630}, "heartbeat": 4.0,
+        "suppressed": {}, "entries": {"confirmed_case": 212, "close_contact": 1480, "quarantine_order": 630}, "heartbeat": 4.0, "heartbeat_ahead": 0.0,
     } | changes  # fmt: skip
 
 

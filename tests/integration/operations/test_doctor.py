@@ -288,7 +288,14 @@ def test_problems_of_the_key_ring_and_lists_without_its_key_are_found(deployment
 
 def test_a_clock_that_differs_is_found(deployment: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = time.time
-    for off, status in ((20.0, "warning"), (-3600.0, "failed")):
+    behind = "heartbeats are over 60 s in its future, so a screening worker here holds everyone (list_stale)"
+    ahead = "heartbeats look older than 300 s, so a screening worker here holds everyone (list_stale)"
+    for off, status, effect in (
+        (20.0, "warning", ""),
+        (90.0, "failed", ""),
+        (3600.0, "failed", ahead),
+        (-3600.0, "failed", behind),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(
                 "time.time", lambda off=off: ours() + off
@@ -298,6 +305,7 @@ def test_a_clock_that_differs_is_found(deployment: Checked, monkeypatch: pytest.
             f"clocks {status}: the clock of ClickHouse" in text
             and f"clocks {status}: the clock of Kafka differs" in text
         )
+        assert [one for one in (behind, ahead) if one in text] == [effect] * bool(effect)
 
 
 def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(

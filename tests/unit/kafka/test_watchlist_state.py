@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -83,6 +85,39 @@ def test_a_list_changes_at_its_manifest_and_is_complete_when_its_count_is_right(
 )
 def test_a_list_without_a_manifest_or_with_another_count_is_not_complete(records: list[tuple[str, Any]]) -> None:
     assert not read(log(*records)).complete
+
+
+@pytest.fixture
+def monotonic(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A monotonic clock that `set` moves."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def test_the_age_of_a_heartbeat_is_that_of_the_clock_that_shows_more(monotonic: SimpleNamespace) -> None:
+    at = 1_700_000_000.0
+    state = new_state()
+    assert state.heartbeat_age(at) == float("inf"), "none has arrived"
+    read([Record(0, b"||", encode(Heartbeat(NOW)), timestamp=int(at * 1000))], state)
+    for passed, clock, age in (
+        (0, at + 4, 4), (10, at + 14, 14),  # both clocks run
+        (301, at + 1, 301),  # the clock was set back after the heartbeat
+        (301, at - 30, 301), (5, at - 60, 5),  # it is behind Kafka's, as far as that is harmless
+        (5, at - 60.1, float("inf")), (5, at - 86_400, float("inf")),  # the heartbeat is too far in the future
+        (2, at + 900, 900),  # the clock was set forward, or the machine stood still
+    ):  # fmt: skip
+        monotonic.now = 1000.0 + passed
+        assert state.heartbeat_age(clock) == pytest.approx(age, abs=0.01), (passed, clock)
+
+
+def test_a_heartbeat_that_arrives_ends_the_silence_whatever_the_clock_has_shown(monotonic: SimpleNamespace) -> None:
+    at = 1_700_000_000.0
+    state = read([Record(0, b"||", encode(Heartbeat(NOW)), timestamp=int(at * 1000))])
+    monotonic.now += 400
+    assert state.heartbeat_age(at) == 400 and state.heartbeat_ahead(at) == 0
+    read([Record(1, b"||", encode(Heartbeat(NOW)), timestamp=int(at * 1000) + 400_000)], state)
+    assert state.heartbeat_age(at + 401) == pytest.approx(1) and state.heartbeat_ahead(at + 390) == pytest.approx(10)
 
 
 def test_the_last_record_of_a_key_wins() -> None:

@@ -20,7 +20,14 @@ from ninezero.agents.board.situation import Situation, SituationPart
 from ninezero.agents.board.snapshot import SITE_PARTS
 from ninezero.agents.board.worker_health import Worker, WorkerHealth, parse
 from ninezero.agents.logic.policy.rules import OUTCOMES, RULES
-from ninezero.agents.logic.problems import SITE_STATES, Observation, ProblemCode, problems, site_state
+from ninezero.agents.logic.problems import (
+    HEARTBEAT_AHEAD_SECONDS,
+    SITE_STATES,
+    Observation,
+    ProblemCode,
+    problems,
+    site_state,
+)
 from ninezero.agents.logic.situation_records import (
     AppliedList,
     ArrivalCounts,
@@ -37,6 +44,7 @@ from ninezero.agents.logic.situation_records import (
 from ninezero.schemas.events import CATEGORIES, CareRule, DeadReason, HoldCode
 from ninezero.streams import metrics, settings
 from ninezero.streams.clickhouse import ClickHouseError
+from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS
 from ninezero.streams.settings import ROLES
 
 PAGE = Path(__file__).parents[3] / "agents" / "board" / "page"
@@ -60,6 +68,7 @@ def observed(**changes: Any) -> Observation:
     workers = {
         "workers": [],
         "heartbeat": 3.0,
+        "heartbeat_ahead": 0.0,
         "lag": [],
         "sink": {"retries": 0},
         "overdue": {"retention": 1.0},
@@ -141,8 +150,27 @@ def test_what_could_not_be_checked_is_a_problem() -> None:
 
 
 def test_a_heartbeat_that_never_came_is_a_problem() -> None:
-    never = {"workers": [], "heartbeat": float("inf"), "lag": [], "sink": None, "overdue": None, "suppressed": {}}
+    never = {
+        "workers": [],
+        "heartbeat": float("inf"),
+        "heartbeat_ahead": 0.0,
+        "lag": [],
+        "sink": None,
+        "overdue": None,
+        "suppressed": {},
+    }
     assert problems(observed(workers=never)) == [("bad", "heartbeat_never", {})]
+
+
+def test_a_heartbeat_in_the_future_is_a_problem_of_its_own() -> None:
+    """A worker of the release before sets no such metric."""
+    workers = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": None, "overdue": None, "suppressed": {}}
+    assert problems(observed(workers=workers | {"heartbeat_ahead": 3600.0})) == [
+        ("bad", "heartbeat_ahead", {"seconds": 3600})
+    ]
+    assert HEARTBEAT_AHEAD_SECONDS == MAX_AHEAD_SECONDS
+    for harmless in (0.0, 59.0, None):
+        assert problems(observed(workers=workers | {"heartbeat_ahead": harmless})) == []
 
 
 def test_the_state_of_a_site_is_its_most_severe_condition() -> None:
@@ -158,7 +186,7 @@ def test_the_state_of_a_site_is_its_most_severe_condition() -> None:
 def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
     workers = {
         "workers": [WorkerState("screening", "a:1", "down", 5.0, False), WorkerState("lists", "a:2", "not_ready", 6.0, True), WorkerState("recording", "a:3", "ready", 7.0, True)],
-        "heartbeat": 301.0, "lag": [Lag("screening", "checkpoint-scans", 20_001)], "sink": {"retries": 2},
+        "heartbeat": 301.0, "heartbeat_ahead": None, "lag": [Lag("screening", "checkpoint-scans", 20_001)], "sink": {"retries": 2},
         "overdue": {"retention": 2.0, "case_deletion": 3.0, "publishing": 5.0}, "suppressed": {"loss_check": 1, "retention": 4},
     }  # fmt: skip
     data: dict[str, Any] = dict.fromkeys(KNOWN) | {
