@@ -19,13 +19,17 @@ def query(
         typer.Option("--format", help="Output format: table, json (one object a row) or csv."),
     ] = "table",
 ) -> None:
-    """Runs one read-only statement in ClickHouse (60 s, 2 GB), also while a worker uses the embedded engine."""
+    """Runs one read-only statement in ClickHouse (60 s, 2 GB, a million rows), also while a worker uses the embedded engine."""
     from ninezero.streams import clickhouse
 
     clickhouse.check_read_only(sql)
     engine = clickhouse.connect(query_url())
-    rows = engine.read(sql)
-    engine.close()
+    try:
+        rows = engine.read(sql)
+    except clickhouse.ClickHouseError as error:
+        raise clickhouse.with_remedy(error) from None
+    finally:
+        engine.close()
     if format_ == "json":
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))

@@ -2,9 +2,10 @@
 
 from ninezero.streams.clickhouse.connect import connect
 from ninezero.streams.clickhouse.embedded import Embedded, EmbeddedProxy, embedded_folder, write_address
-from ninezero.streams.clickhouse.engine import ClickHouseDenied, ClickHouseError, Engine, Row, Rows, check_read_only
+from ninezero.streams.clickhouse.engine import ClickHouseDenied, ClickHouseError, Engine, Row, Rows
 from ninezero.streams.clickhouse.limited_reader import LimitedReader
 from ninezero.streams.clickhouse.migrations import SchemaError
+from ninezero.streams.clickhouse.read_only import check_read_only, with_remedy
 from ninezero.streams.clickhouse.server import Server
 from ninezero.streams.clickhouse.upgrade import ensure_schema, migrate
 
@@ -24,5 +25,6 @@ __all__ = [
     "embedded_folder",
     "ensure_schema",
     "migrate",
+    "with_remedy",
     "write_address",
 ]

@@ -20,13 +20,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 
 from ninezero.schemas.row_block import Block
 from ninezero.streams import direct_http
 from ninezero.streams.clickhouse.engine import (
     MIN_ROWS_PER_GROUP,
-    READ_LIMITS,
     SETTINGS,
     ClickHouseError,
     Row,
@@ -35,22 +33,32 @@ from ninezero.streams.clickhouse.engine import (
     insert_from_groups,
     one_line,
 )
+from ninezero.streams.clickhouse.read_only import READ_LIMITS
 
 _ADDRESS_FILE = "holder.json"
 _ADDRESS_VERSION = 1
 """Version of that file. A file without the member `version` has version 1."""
 
-_ANSWER_SECONDS = 60
+_ANSWER_SECONDS = 2 * READ_LIMITS["max_execution_time"] + 10
+"""A query waits for the one before it."""
 
 _MAX_QUERY_BYTES = 1 << 30
 """Longest statement. The rows of an insert of groups are text in it."""
 
 
+_ROWS = msgspec.json.Decoder(list[Row])
+
+_END_READS = "KILL QUERY WHERE Settings['readonly'] = '1' ASYNC"
+"""Ends what a session for reading runs."""
+
 _CGROUP_TRACE = re.compile(rb"^Cannot use cgroups reader:.*?^ \(version [^\n]*\)\n?", re.DOTALL | re.MULTILINE)
 
 
 class Embedded:
-    """The engine in this process. It holds the folder's lock until it is closed."""
+    """The engine in this process. It holds the folder's lock until it is closed.
+
+    `read` and `read_json` have a session of their own: one other thread may call them, and they never delay an insert.
+    """
 
     cluster = ""
 
@@ -87,10 +95,14 @@ class Embedded:
 
     def query(self, sql: str) -> list[Row]:
         """See `Engine.query`."""
-        return _rows(self._run(self._session, sql, "JSONEachRow"))
+        return _parsed(_rows(self._run(self._session, sql, "JSONEachRow")))
 
     def read(self, sql: str) -> list[Row]:
         """See `Engine.read`."""
+        return _parsed(self.read_json(sql))
+
+    def read_json(self, sql: str) -> bytes:
+        """Returns the rows of `read` as a JSON array."""
         if self._reader is None:
             from chdb.session import Session
 
@@ -114,14 +126,16 @@ class Embedded:
     def close(self) -> None:
         """See `Engine.close`."""
         if self._reader is not None:
+            with contextlib.suppress(ClickHouseError):
+                self.execute(_END_READS)
             self._reader.close()
         self._session.close()
         self._lock.close()
 
     @staticmethod
-    def _run(session: Any, sql: str, output_format: str) -> str:
+    def _run(session: Any, sql: str, output_format: str) -> bytes:
         try:
-            return str(session.query(sql, output_format))
+            return bytes(session.query(sql, output_format).bytes() or b"")
         except Exception as error:  # chDB raises RuntimeError as well as types of its own
             raise ClickHouseError(one_line(error)) from None
 
@@ -154,8 +168,7 @@ class EmbeddedProxy:
 
     def read(self, sql: str) -> list[Row]:
         """See `Engine.read`. The process that holds the database reads every query in this way."""
-        rows: list[Row] = orjson.loads(self._send("query", sql))
-        return rows
+        return _parsed(self._send("query", sql))
 
     def execute(self, sql: str) -> None:
         """See `Engine.execute`."""
@@ -223,8 +236,16 @@ def _set(settings: Mapping[str, Any]) -> str:
     return "SET " + ", ".join(f"{name} = {value}" for name, value in settings.items())
 
 
-def _rows(text: str) -> list[Row]:
-    return [orjson.loads(line) for line in text.splitlines()]
+def _rows(lines: bytes) -> bytes:
+    """Returns lines of JSON as a JSON array."""
+    return b"[" + b",".join(lines.removesuffix(b"\n").split(b"\n")) + b"]"
+
+
+def _parsed(rows: bytes) -> list[Row]:
+    try:
+        return _ROWS.decode(rows)
+    except msgspec.DecodeError:
+        raise ClickHouseError("the rows cannot be read: leave FORMAT out of the statement") from None
 
 
 def _insert_statement(table: str, columns: Sequence[str], rows: Rows) -> str:

@@ -1,4 +1,4 @@
-"""The protocol that every ClickHouse connection implements, its errors, and the check of read-only statements."""
+"""The protocol that every ClickHouse connection implements, and its errors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ Row = dict[str, Any]
 
 Rows = Block | Sequence[tuple[Any, ...]]
 """Rows to insert: columnar (`Block`), or tuples in the order of the columns."""
-
-_READ_KEYWORDS = ("select", "with", "show", "describe", "desc", "explain", "exists")
 
 
 class ClickHouseError(UserError):
@@ -48,9 +46,6 @@ CLUSTER_SETTINGS = {
 }
 """Further settings of every connection to a cluster."""
 
-READ_LIMITS = {"max_execution_time": 60, "max_memory_usage": 2_000_000_000}
-"""Limits of `Engine.read` in s and bytes."""
-
 
 class Engine(Protocol):
     """One connection to ClickHouse. It is not thread-safe."""
@@ -64,7 +59,7 @@ class Engine(Protocol):
 
     def read(self, sql: str) -> list[Row]:
         """Returns the rows of a query as `query` does. The engine itself refuses to write (`readonly=1`), and the query
-        runs within `READ_LIMITS`."""
+        runs within `READ_LIMITS` (read_only.py)."""
 
     def execute(self, sql: str) -> None:
         """Runs a statement that has no result."""
@@ -97,27 +92,6 @@ def insert_from_groups(table: str, rows: Block, source: str) -> str:
     """Returns the statement that inserts rows from `source`, which holds one row a group (`group_structure`). ClickHouse expands them."""
     names = ", ".join(rows.names)
     return f"INSERT INTO {table} ({names}) SELECT {names} FROM {source} ARRAY JOIN {', '.join(rows.varying)}"  # noqa: S608  # table and columns are names of schemas/rows.py; `source` is a table name (server.py) or quoted text (embedded.py)
-
-
-def check_read_only(sql: str) -> None:
-    """Checks that a text is exactly one statement that only reads.
-
-    It gives a clear message early; what protects the data is `Engine.read`. The embedded engine runs every statement of a
-    text and can write files, so the check is strict: it also rejects a semicolon or the words INSERT and INTO inside a
-    string or a comment.
-
-    Raises:
-        ClickHouseError: the text is something else.
-    """
-    keyword = re.match(r"[\s(]*([a-zA-Z]+)", sql)
-    if keyword is None or keyword.group(1).lower() not in _READ_KEYWORDS:
-        raise ClickHouseError(
-            "only statements that read are allowed: start with SELECT, WITH, SHOW, DESCRIBE, EXPLAIN or EXISTS"
-        )
-    if ";" in sql.rstrip().removesuffix(";") or re.search(r"\b(insert|into)\b", sql, re.I):
-        raise ClickHouseError(
-            "only one statement that reads is allowed: remove every ';' except the last, and INSERT and INTO"
-        )
 
 
 def one_line(error: BaseException) -> str:

@@ -12,7 +12,6 @@ from ninezero.schemas.row_block import Block
 from ninezero.streams.clickhouse.engine import (
     CLUSTER_SETTINGS,
     MIN_ROWS_PER_GROUP,
-    READ_LIMITS,
     SETTINGS,
     ClickHouseDenied,
     ClickHouseError,
@@ -22,6 +21,7 @@ from ninezero.streams.clickhouse.engine import (
     insert_from_groups,
     one_line,
 )
+from ninezero.streams.clickhouse.read_only import READ_LIMITS
 
 ANSWER_SECONDS = 30
 """Seconds without any packet after which the connection is given up; `?send_receive_timeout=` in the URL overrides it.

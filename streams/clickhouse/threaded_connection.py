@@ -11,8 +11,9 @@ from functools import partial
 from typing import TypeVar
 
 from ninezero.streams.clickhouse.connect import connect
-from ninezero.streams.clickhouse.embedded import EmbeddedProxy, embedded_folder
-from ninezero.streams.clickhouse.engine import ClickHouseError, Engine, Row, check_read_only
+from ninezero.streams.clickhouse.embedded import Embedded, EmbeddedProxy, embedded_folder
+from ninezero.streams.clickhouse.engine import ClickHouseError, Engine, Row
+from ninezero.streams.clickhouse.read_only import check_read_only
 from ninezero.streams.clickhouse.upgrade import ensure_schema
 
 log = logging.getLogger("ninezero.clickhouse")
@@ -27,7 +28,7 @@ _T = TypeVar("_T")
 
 
 class ThreadedConnection:
-    """One connection to ClickHouse on one thread. Statements run one after the other, in the order of the calls.
+    """One connection to ClickHouse on one thread. Its statements run one after the other, in the order of the calls.
 
     The first statement opens the connection and prepares the schema (`ensure_schema`). A statement that fails because a table
     is missing creates it again, empty; the caller repeats its work.
@@ -42,6 +43,7 @@ class ThreadedConnection:
         """
         self._url, self._timezone = url, timezone
         self._thread = ThreadPoolExecutor(1, "clickhouse")
+        self._readers = ThreadPoolExecutor(1, "clickhouse-reader")
         self._engine: Engine | None = None
 
     @property
@@ -67,14 +69,19 @@ class ThreadedConnection:
         check_read_only(sql)
         return await self.call(lambda engine: engine.query(sql))
 
-    async def read(self, sql: str) -> list[Row]:
-        """Returns the rows of a query from outside; see `Engine.read`.
+    async def read_embedded(self, sql: str) -> bytes:
+        """Returns the rows of a query from outside, on an embedded database, as a JSON array; see `Engine.read`.
+
+        Such queries have a thread and a session of their own: they run one after the other, and recording goes on meanwhile.
 
         Raises:
             ClickHouseError: the text is not one statement that only reads, or it failed.
         """
         check_read_only(sql)
-        return await self.call(lambda engine: engine.read(sql))
+        engine = self._engine or await self.call(lambda engine: engine)
+        if not isinstance(engine, Embedded):
+            raise ClickHouseError("the database is a server: send the query to it")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, engine.read_json, sql)
 
     async def execute(self, sql: str) -> None:
         """Runs a statement that has no result; see `Engine.execute`."""
@@ -96,6 +103,7 @@ class ThreadedConnection:
             closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
             await asyncio.wait_for(closing, CLOSE_SECONDS)
         self._thread.shutdown(wait=False)
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, work: Callable[[Engine], _T]) -> _T:
         if self._engine is None:

@@ -14,7 +14,7 @@ MAX_CONNECTIONS = 256
 HEADER_SECONDS = 10.0
 """Time for the first request to arrive with all its headers. aiohttp 3.14 has no such limit."""
 
-REQUEST_SECONDS = 90.0
+REQUEST_SECONDS = 150.0
 """Time for a request to be answered: more than a process waits for the embedded database."""
 
 IDLE_SECONDS = 60.0

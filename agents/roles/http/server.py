@@ -87,15 +87,20 @@ def offer_embedded_database(role: Role, connection: ThreadedConnection) -> None:
     folder = clickhouse.embedded_folder(role.settings.clickhouse)
     if folder is None:
         return
+
+    async def execute(sql: str) -> bytes:
+        await connection.execute(sql)
+        return b"null"
+
     host, port = role.address
     secret = secrets.token_hex(16)
-    role.routes.append(web.post("/query", _statement_handler(secret, connection.read)))
-    role.routes.append(web.post("/execute", _statement_handler(secret, connection.execute)))
+    role.routes.append(web.post("/query", _statement_handler(secret, connection.read_embedded)))
+    role.routes.append(web.post("/execute", _statement_handler(secret, execute)))
     clickhouse.write_address(folder, f"http://{host}:{port}", secret)
 
 
 def _statement_handler(
-    secret: str, run: Callable[[str], Awaitable[Any]]
+    secret: str, run: Callable[[str], Awaitable[bytes]]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Returns a handler that runs the statement in the request, if it comes from this machine with the secret."""
 
@@ -105,7 +110,7 @@ def _statement_handler(
         if not local or not secrets.compare_digest(given.encode(), secret.encode()):
             return web.Response(status=403, text="forbidden")
         try:
-            return web.json_response(await run(await request.text()))
+            return web.Response(body=await run(await request.text()), content_type="application/json")
         except ClickHouseError as error:
             return web.Response(status=400, text=str(error))
 

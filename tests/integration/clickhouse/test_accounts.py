@@ -28,6 +28,8 @@ FORBIDDEN = [
     "SELECT * FROM remote('127.0.0.1', 'ninezero_data', 'screening_facts')",
     "SELECT * FROM file('x.csv', 'CSV', 'x String')",
     "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'x String')",
+    "DESCRIBE TABLE file('x.csv', 'CSV')",
+    "DESCRIBE TABLE url('http://127.0.0.1:1/', 'CSV')",
     "SELECT 1 WHERE ('', 0) IN (SELECT device_id, seq FROM ninezero_data.device_events)",
     "SELECT name FROM system.users",
     "SELECT query FROM system.processes",

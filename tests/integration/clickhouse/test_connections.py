@@ -12,7 +12,8 @@ import pytest
 
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine, server
-from ninezero.streams.clickhouse.engine import READ_LIMITS, SETTINGS
+from ninezero.streams.clickhouse.engine import SETTINGS
+from ninezero.streams.clickhouse.read_only import READ_LIMITS, with_remedy
 from tests.engines.clickhouse_server import ClickHouseServer, start_server
 
 pytestmark = pytest.mark.server
@@ -49,12 +50,32 @@ def test_a_query_from_outside_cannot_write_and_has_limits(engine: Engine) -> Non
         with pytest.raises(ClickHouseError):
             engine.read(sql)
     assert int(engine.read(COUNT)[0]["n"]) == 1
-    limits = engine.read(
-        "SELECT name, value FROM system.settings WHERE name IN ('max_execution_time', 'max_memory_usage')"
-    )
+    names = ", ".join(f"'{name}'" for name in READ_LIMITS)
+    limits = engine.read(f"SELECT name, value FROM system.settings WHERE name IN ({names})")
     assert {row["name"]: int(row["value"]) for row in limits} == READ_LIMITS
     engine.insert("ninezero_data.numbers", ["n"], [(2,)])
     assert int(engine.query(COUNT)[0]["n"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "sql", "message"),
+    [
+        ("max_execution_time", 1, "SELECT count() FROM numbers(1000000) AS a, numbers(1000000) AS b", "took longer"),
+        ("max_memory_usage", 50_000_000, "SELECT length(groupArray(number)) FROM numbers(100000000)", "more memory"),
+        ("max_result_rows", 1000, "SELECT number FROM numbers(1001)", "add LIMIT"),
+        ("max_execution_time", 1, "SELECT 1 SETTINGS max_execution_time = 9", "may not change limits"),
+    ],
+)
+def test_a_query_from_outside_beyond_a_limit_is_ended_with_what_to_do(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, sql: str, message: str
+) -> None:
+    monkeypatch.setitem(READ_LIMITS, limit, value)
+    if isinstance(engine, server.Server):
+        engine.close()  # the next connection has the new limit
+    with pytest.raises(ClickHouseError) as error:
+        engine.read(sql)
+    assert message in str(with_remedy(error.value))
+    assert int(engine.read(COUNT)[0]["n"]) == 1
 
 
 def test_every_connection_has_our_settings_whatever_the_defaults(engine: Engine) -> None:
