@@ -6,6 +6,8 @@ summing over the sites of a division:
 
     0 stays 0; 1 to k-1 is suppressed (None); any other count is rounded half up to the nearest 5.
 
+A row whose total, the count in its first cell, is suppressed has no other cell either: each would tell about a few people.
+
 **Differencing.** A day is published once and then frozen. So no second publication of a day can be subtracted from the
 first, whatever arrives late, is corrected or is registered afterwards. Each event counts in one day only, so the figures
 of one day say nothing about another day. What remains is subtraction *within a row*; this is the residual risk:
@@ -69,6 +71,20 @@ def publishable(count: int, k: int = SMALLEST_K) -> Cell:
     if count == 0:
         return 0
     return None if count < k else (2 * count + ROUNDING_STEP) // (2 * ROUNDING_STEP) * ROUNDING_STEP
+
+
+def publishable_row(counts: Counts, k: int = SMALLEST_K) -> list[Cell]:
+    """Returns the counts of a row as they may be published.
+
+    Args:
+        counts: the counts; the first one is the total of the row.
+        k: the smallest count that is published, at least 11.
+
+    Returns:
+        The cells. If the total is suppressed or 0, so is every cell.
+    """
+    total = publishable(counts[0], k)
+    return [publishable(count, k) for count in counts] if total else [total] * len(counts)
 
 
 def sum_by_division(rows: Iterable[SiteCounts], divisions: Mapping[str, str]) -> dict[tuple[str, ...], Counts]:

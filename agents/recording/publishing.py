@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from ninezero.agents.logic.suppression import UNREGISTERED, SiteCounts, publishable, sum_by_division
+from ninezero.agents.logic.suppression import UNREGISTERED, SiteCounts, publishable_row, sum_by_division
 from ninezero.streams.clickhouse import Engine
 
 DELAY = timedelta(hours=48)
@@ -106,10 +106,7 @@ def _store_publication(engine: Engine, day: str, divisions: Mapping[str, str], k
 
 
 def _published_rows(counts: list[SiteCounts], divisions: Mapping[str, str], k: int) -> list[PublishedRow]:
-    return [
-        [*key, *(publishable(count, k) for count in summed)]
-        for key, summed in sum_by_division(counts, divisions).items()
-    ]
+    return [[*key, *publishable_row(summed, k)] for key, summed in sum_by_division(counts, divisions).items()]
 
 
 def _fill_tables(engine: Engine) -> Iterator[tuple[str, int]]:

@@ -85,6 +85,19 @@ def test_a_table_that_had_no_rows_when_the_day_was_published_gets_none_later(eng
     assert engine.query("SELECT * FROM ninezero_published.arrivals_by_day") == []
 
 
+def test_a_row_whose_total_is_suppressed_is_blank_and_a_day_of_before_keeps_its_form(engine: Engine) -> None:
+    before = (DAY, 1, 11, '[["370115", null, 40, null, 0, 0, 0, 0, 0]]', "[]")
+    engine.insert("ninezero_data.publications", ("day", "at", "k", "screening", "arrivals"), [before])
+    passages(engine, "s1", 10, day=date(2026, 3, 2))
+    passages(engine, "s1", 10, stage="boarded", day=date(2026, 3, 2))
+    publishing.publish(engine, date(2026, 3, 2), 11)
+    assert screening(engine) == [
+        ("2026-03-01", "370115", None, 40, None, 0, 0, 0, 0, 0),
+        ("2026-03-02", "370115", *[None] * len(publishing.SCREENING_COUNTS)),
+    ]
+    assert [row["people"] for row in engine.query("SELECT people FROM ninezero_published.arrivals_by_day")] == [None]
+
+
 def test_an_interrupted_run_is_finished_with_its_first_numbers(engine: Engine) -> None:
     passages(engine, "s1", 20)
     passages(engine, "s1", 30, stage="boarded")

@@ -12,6 +12,7 @@ from ninezero.agents.logic.suppression import (
     bounds,
     implied_bounds,
     publishable,
+    publishable_row,
     sum_by_division,
 )
 
@@ -34,6 +35,18 @@ def test_a_cell_states_a_count_to_within_two_or_that_it_is_small(count: int, k: 
     assert low <= count <= high
     assert (cell is None) == (1 <= count < k)
     assert cell is None or cell % 5 == 0
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=8), K)
+def test_a_row_with_a_suppressed_or_empty_total_shows_nothing_else(counts: list[int], k: int) -> None:
+    cells = publishable_row((*counts,), k)
+    expected = [publishable(count, k) for count in counts]
+    assert cells == (expected if expected[0] else [expected[0]] * len(counts))
+
+
+def test_the_people_of_ten_buses_are_not_published() -> None:
+    assert publishable_row((10, 400, 4, 0, 0, 0, 6, 0)) == [None] * 8
+    assert publishable_row((11, 400, 11, 0)) == [10, 400, 10, 0]
 
 
 @given(COUNTS, COUNTS, K)
