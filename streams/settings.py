@@ -189,7 +189,7 @@ SETTINGS = {
         used_on=EVERYWHERE,
     ),
     "NINEZERO_KAFKA_SASL_MECHANISM": Setting(
-        "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; setting it turns SASL on",
+        "PLAIN (with TLS only), SCRAM-SHA-256 or SCRAM-SHA-512; setting it turns SASL on",
         "all programs that connect to Kafka",
         example="SCRAM-SHA-512",
         used_on=EVERYWHERE,
@@ -541,6 +541,11 @@ def kafka_security(env: Mapping[str, str]) -> dict[str, str]:
         raise _wrong("NINEZERO_KAFKA_SASL_MECHANISM", "use PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     if "mechanism" in found and not ("user" in found and "password" in found):
         raise _wrong("NINEZERO_KAFKA_SASL_USER", "set it and NINEZERO_KAFKA_SASL_PASSWORD; a SASL mechanism needs both")
+    if found.get("mechanism") == "PLAIN" and "ca" not in found:
+        raise _wrong(
+            "NINEZERO_KAFKA_SASL_MECHANISM",
+            "PLAIN sends the password as it is: set NINEZERO_KAFKA_TLS_CA to the CA certificate of the brokers, or use SCRAM-SHA-512",
+        )
     return found
 
 

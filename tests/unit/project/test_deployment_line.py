@@ -28,7 +28,7 @@ def test_a_database_is_named_without_its_password(url: str, place: str) -> None:
 
 def test_a_kafka_is_named_with_its_prefix_and_without_its_login() -> None:
     sasl = {
-        "NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN",
+        "NINEZERO_KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
         "NINEZERO_KAFKA_SASL_USER": "u",
         "NINEZERO_KAFKA_SASL_PASSWORD": "secret",
     }

@@ -76,6 +76,7 @@ def test_a_wrong_setting_is_named_without_its_value(name: str, value: str) -> No
     [
         ({"NINEZERO_KAFKA_SASL_USER": "u", "NINEZERO_KAFKA_SASL_PASSWORD": "p"}, "NINEZERO_KAFKA_SASL_MECHANISM"),
         ({"NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", "NINEZERO_KAFKA_SASL_USER": "u"}, "NINEZERO_KAFKA_SASL_PASSWORD"),
+        ({"NINEZERO_KAFKA_SASL_MECHANISM": "PLAIN", "NINEZERO_KAFKA_SASL_USER": "u", "NINEZERO_KAFKA_SASL_PASSWORD": "p"}, "NINEZERO_KAFKA_TLS_CA"),
         ({"NINEZERO_KAFKA_TLS_CERT": __file__, "NINEZERO_KAFKA_TLS_KEY": __file__}, "NINEZERO_KAFKA_TLS_CA"),
         ({"NINEZERO_CLICKHOUSE": "clickhouse://h", "NINEZERO_CLICKHOUSE_TLS_CA": __file__}, "clickhouses://"),
         ({"NINEZERO_CLICKHOUSE": "clickhouses://h", "NINEZERO_CLICKHOUSE_TLS_CA": "/no/such/file"}, "NINEZERO_CLICKHOUSE_TLS_CA"),
