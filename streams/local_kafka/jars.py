@@ -1,4 +1,7 @@
-"""The jars of the local Kafka: Maven copies the versions that `pom.xml` pins, once for each POM and Java."""
+"""The jars of the local Kafka: Maven copies the versions that `pom.xml` pins, once for each POM and Java.
+
+Their SHA-256 are pinned, too.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from ninezero.streams.local_kafka.errors import BrokerError, last_error, writing
 from ninezero.streams.local_kafka.java import find_java
 
 POM = Path(__file__).parent / "pom.xml"
+HASHES = Path(__file__).parent / "jars.sha256"
+"""The SHA-256 of each jar, as `sha256sum *.jar` prints them. After a change of `pom.xml`, renew them in a folder that has the
+jars of the new versions alone."""
 LOGGING = Path(__file__).parent / "log4j2.properties"
 
 # Measured on two cores: C1 and the serial collector start a third faster than the defaults and use less memory, at no more CPU
@@ -92,6 +98,7 @@ def install(
         part = Path(tempfile.mkdtemp(prefix="part-", dir=folder))
         try:
             _copy_jars(program, part, environment)
+            check_jars(part / "jars")
             _format_store(program, part)
             part.rename(installed)
         finally:
@@ -135,6 +142,24 @@ def _copy_jars(program: str, part: Path, environment: Mapping[str, str]) -> None
         raise BrokerError(f"no space for Kafka's jars (45 MB) in {part.parent}: free some space")
     if done.returncode or not any((part / "jars").glob("kafka-clients-*.jar")):
         raise BrokerError("Maven could not download Kafka's jars: check the connection to Maven Central and try again")
+
+
+def check_jars(folder: Path) -> None:
+    """Checks that a folder has the jars of this release and no others.
+
+    Maven compares a jar with a checksum that the same server gives, so a server or mirror could replace both.
+
+    Raises:
+        BrokerError: a jar is missing, is another one, or was added.
+    """
+    wanted = {name: digest for digest, name in map(str.split, HASHES.read_text().splitlines())}
+    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.iterdir()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        raise BrokerError(
+            f"{len(wrong)} of Kafka's jars are not those of this release, such as {wrong[0]}: do not use them;"
+            " delete them from Maven's local repository, and ask who runs the repository or mirror that Maven uses"
+        )
 
 
 def _format_store(program: str, part: Path) -> None:

@@ -85,7 +85,7 @@ def test_the_wheel_holds_exactly_the_tracked_files_of_the_package(wheel: Path) -
     assert {name.split("/")[0] for name in names} == {"ninezero"}
     assert not [name for name in names if re.search(r"/(tests?/|test_|conftest)", name)]
     for needed in (
-        "py.typed", "streams/local_kafka/pom.xml", "agents/board/page/index.html", "agents/demo/scenarios/jiyang.toml",
+        "py.typed", "streams/local_kafka/pom.xml", "streams/local_kafka/jars.sha256", "agents/board/page/index.html", "agents/demo/scenarios/jiyang.toml",
         "schemas/sql/001_base.sql", "schemas/divisions/gbt2260.txt", "schemas/vectors/pseudonyms.json",
     ):  # fmt: skip
         assert f"ninezero/{needed}" in names
