@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from ninezero.streams import settings
+from ninezero.streams.edge.device.outbox import CAPACITY
 from ninezero.streams.kafka import access, topics
 
 ROOT = Path(__file__).parents[3]
@@ -69,6 +70,9 @@ def test_docker_compose_accepts_the_file_and_requires_every_secret() -> None:
         assert "--password" not in str(service.get("command")), f"the arguments of {name} are no secret"
         if name not in ("topics", "schema", "accounts"):  # they run once
             assert service["healthcheck"]["test"], name
+        if not service["image"].startswith("clickhouse"):  # its start script changes its user, and writes settings
+            assert service["cap_drop"] == ["ALL"] and service["security_opt"] == ["no-new-privileges:true"], name
+            assert service.get("read_only") or name == "kafka", name
         if service["image"].startswith("ninezero"):
             assert service["read_only"] and service["cap_drop"] == ["ALL"]
             unknown = {n for n in service["environment"] if n.startswith("NINEZERO_")} - settings.SETTINGS.keys()
@@ -221,6 +225,16 @@ def test_the_strimzi_topics_equal_the_topics_of_the_code() -> None:
         assert spec["config"] == topic.config(spec["replicas"]) and spec["replicas"] == 3
         assert spec["partitions"] == topic.partitions or (topic.partitions is None and spec["partitions"] >= 12)
     assert len({spec["partitions"] for name, spec in shipped.items() if spec["partitions"] != 1}) == 1
+
+
+def test_only_users_from_outside_have_quotas_and_send_a_full_outbox_within_minutes() -> None:
+    quotas = {user["metadata"]["name"]: user["spec"].get("quotas") for user in of_kind("KafkaUser")}
+    limited = {name for name, quota in quotas.items() if quota}
+    assert limited == {"ninezero-devices", "ninezero-authorities", "ninezero-staff"}
+    bytes_of_event = 400  # docs/sizing.md: 350 bytes
+    assert CAPACITY * bytes_of_event / quotas["ninezero-devices"]["producerByteRate"] < 120
+    for quota in filter(None, quotas.values()):
+        assert quota.keys() <= {"producerByteRate", "consumerByteRate", "requestPercentage"}
 
 
 def test_the_strimzi_users_have_exactly_the_rights_of_the_code() -> None:
