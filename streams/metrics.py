@@ -68,6 +68,11 @@ watchlist_heartbeat_ahead = Gauge(
     "Seconds by which the last watchlist heartbeat is in the future of the worker's clock; above 60 the worker holds everyone",
 )
 watchlist_ready = Gauge("ninezero_watchlist_ready", "1 when every list is complete by its manifest, otherwise 0")
+watchlist_missing = Gauge(
+    "ninezero_watchlist_missing",
+    "1 for each registered list that the topic watchlist lacks as last applied; nobody is screened until it is pushed in full",
+    ["authority", "list"],
+)
 devices_silent = Gauge(
     "ninezero_devices_silent", "Devices that sent an event in the last 24 hours, but none in the last 30 minutes"
 )
@@ -107,6 +112,7 @@ SET_BY: dict[MetricWrapperBase, str] = {
     watchlist_heartbeat: "screening",
     watchlist_heartbeat_ahead: "screening",
     watchlist_ready: "screening, lists",
+    watchlist_missing: "screening",
     devices_silent: "recording",
     unreadable_records: "all",
     build_info: "all",

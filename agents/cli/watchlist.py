@@ -60,6 +60,8 @@ def show(
             print(f"{key.entry_id} on {key.authority}/{key.list} was merged into {into}")
         print_table([_entry(key, entry, now) for key, entry in snapshot.entries.items()])
         return
+    for authority, name in snapshot.missing:
+        print(f"{authority}/{name} is not on the topic watchlist as last applied: push it again with --full --again")
     print_table(
         [
             {

@@ -53,7 +53,7 @@ def keys(probe: DeploymentProbe) -> Results:
         yield not_here("whether every list has tokens of the active key: only workers may read the lists")
         return
     try:
-        manifests = probe.manifests
+        manifests = probe.lists.manifests
     except UserError as error:
         yield could_not_check(
             f"whether the lists have tokens of the active key: {error}",
@@ -72,9 +72,14 @@ def keys(probe: DeploymentProbe) -> Results:
 
 
 def lists(probe: DeploymentProbe) -> Results:
-    """Checks the age and completeness of each list, and that heartbeats arrive."""
-    manifests = probe.manifests
-    if not manifests:
+    """Checks that no registered list is missing, the age of each list, and that heartbeats arrive."""
+    manifests, missing = probe.lists.manifests, probe.lists.missing
+    for authority, name in missing:
+        yield failed(
+            f"{name} of {authority}: the topic watchlist lacks it as last applied; no screening worker is ready",
+            "push the list again with --full --again",
+        )
+    if not manifests and not missing:
         yield failed(
             "there is no list: nothing is decided before the first list", "push a list (ninezero push); it may be empty"
         )
@@ -82,12 +87,7 @@ def lists(probe: DeploymentProbe) -> Results:
     for (authority, name), manifest in sorted(manifests.items()):
         which, age = f"{name} of {authority}", now - manifest.at
         entries = f"{which}: {counted(manifest.entries, 'entry', 'entries')}, last applied {duration(age)} ago"
-        if manifest.lost:
-            yield failed(
-                f"{which}: its entries were lost with the topic; no worker is ready",
-                "push the list again with --full --again",
-            )
-        elif not manifest.entries:
+        if not manifest.entries:
             yield warning(f"{which}: it has no entries any more", "ask the authority whether to push it again")
         elif age > LIST_OLD:
             yield warning(entries, "ask the authority for its next batch")

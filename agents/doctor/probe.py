@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ninezero.agents.doctor.findings import CannotCheck
 from ninezero.agents.doctor.places import Where
-from ninezero.schemas.events import Manifest
 from ninezero.streams import settings as settings_
 from ninezero.streams.kafka import diagnosis, sync, topics
 from ninezero.streams.settings import Settings, SettingsError
 
 if TYPE_CHECKING:  # the edge has no package of ClickHouse
+    from ninezero.agents.watchlist.snapshot import WatchlistSnapshot
     from ninezero.streams.clickhouse import Engine
 
 HEARTBEAT_SECONDS = 15.0
@@ -61,16 +61,16 @@ class DeploymentProbe:
             return {names[topic["name"]]: topic for topic in admin.describe_topics(list(names))}
 
     @cached_property
-    def manifests(self) -> Mapping[tuple[str, str], Manifest]:
-        """The manifest of each list, by authority and name."""
+    def lists(self) -> WatchlistSnapshot:
+        """The manifests of the lists, and which lists are missing."""
         from ninezero.agents.watchlist.snapshot import read_snapshot
 
         if self.kafka_fault is not None:
             raise CannotCheck("Kafka was not reached")
 
-        async def read() -> Mapping[tuple[str, str], Manifest]:
+        async def read() -> WatchlistSnapshot:
             async with asyncio.timeout(LISTS_SECONDS):
-                return (await read_snapshot(self.settings)).manifests
+                return await read_snapshot(self.settings)
 
         try:
             return asyncio.run(read())

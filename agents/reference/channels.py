@@ -47,4 +47,4 @@ CHANNELS: Mapping[Topic, tuple[type[Struct], ...]] = {
     topics.DEAD_LETTERS: (DeadLetter,),
     topics.POLICIES: (PolicyRecord, PolicyUse),
 }
-"""The message types of each topic. The ledger topics and the register are left out: no program outside reads them."""
+"""The message types of each topic. The ledger topics and the registers are left out: no program outside reads them."""

@@ -20,7 +20,8 @@ from faust.types import TP
 
 from ninezero.agents.logic.pushes.batches import BatchChange, BatchDecider
 from ninezero.agents.logic.pushes.parts import GatheredBatch, PartError
-from ninezero.agents.watchlist.batch_records import batch_records, lost_list_record, receipt_of
+from ninezero.agents.logic.watchlist.entries import ListName
+from ninezero.agents.watchlist.batch_records import batch_records, list_entry, list_record, receipt_of
 from ninezero.agents.watchlist.corrections import Corrections, MistakenEntries
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.agents.watchlist.push_state import PushState
@@ -163,19 +164,29 @@ class PushAgent:
         await self._transactions.start()
         await self._state.load(position)
         await self._replica.wait_until_applied(await self._replica.end_offset())
-        await self._mark_lost_lists()
+        await self._register_lists()
         self._active, self._assignment, self._next_offset = True, None, position
 
-    async def _mark_lost_lists(self) -> None:
-        """Writes a manifest for each list that receipts name and the topic lacks, so that no worker is ready without it.
+    async def _register_lists(self) -> None:
+        """Registers lists that have no entry, and says which registered ones the topic `watchlist` lacks.
 
-        Such a topic was emptied or recreated. A list that was applied has a manifest forever.
+        Such a topic was emptied or recreated: a list that was applied has a manifest forever.
         """
-        lost = sorted(self._state.applied_lists() - self._replica.manifests.keys())
-        for authority, name in lost:
-            log.error("the list %s of %s is gone from its topic: push it again with --full --again", name, authority)
-        if lost:
-            await self._write(map(lost_list_record, lost))
+        lists = self._state.lists
+        if unregistered := self._state.unregistered_lists(self._replica.manifests, self._index):
+            await self._write(map(list_record, unregistered))
+            lists.entries |= {(entry.authority, entry.list): entry for entry in unregistered}
+        for authority, name in lists.missing(self._replica.manifests):
+            log.error(
+                "the list %s of %s is gone from its topic, or its last batch: push it again with --full --again",
+                name,
+                authority,
+            )
+
+    def _is_lost(self, name: ListName) -> bool:
+        """Returns whether a list lacks entries. Only a `full` makes it complete: anything else would make the rest look complete."""
+        lists, replica = self._state.lists, self._replica
+        return lists.needed(name) and (name in lists.missing(replica.manifests) or not replica.has_all_entries(name))
 
     async def _apply_record(self, record: Any) -> MistakenEntries | None:
         """Applies one record of the topic: a confirmation, or a part of a batch.
@@ -195,11 +206,8 @@ class PushAgent:
         if receipt is not None:
             await self._transactions.write([OutgoingRecord(RECEIPTS, part.authority.encode(), encode(receipt))])
             return self._mistaken(part, receipt, set(self._replica.removed_by(list_name, part.sequence)))
-        manifest = self._replica.manifests.get(list_name)
-        if manifest is not None and manifest.lost and part.mode != "full":
-            raise Rejected(
-                "internal", "/mode"
-            )  # applied to the rest of a lost list, it would make the list look complete
+        if part.mode != "full" and self._is_lost(list_name):
+            raise Rejected("internal", "/mode")
         try:
             gathered = self._state.parts.add(part, record.offset, record.timestamp)
         except PartError as error:
@@ -225,12 +233,13 @@ class PushAgent:
         """Applies a held batch that a second person confirms. Every confirmation is answered with the receipt of its batch.
 
         Raises:
-            Rejected: no batch of that id has a receipt.
+            Rejected: no batch of that id has a receipt, or its list is lost and the batch is not a `full`.
         """
         receipt = self._state.receipts.get((confirmation.authority, confirmation.confirms))
         if receipt is None:
             raise Rejected("schema_invalid", "/confirms")
-        manifest = self._replica.manifests.get((confirmation.authority, receipt.list))
+        list_name = (confirmation.authority, receipt.list)
+        applied = self._state.applied_sequence(list_name)
         code: ConfirmationCode | None = None
         if receipt.confirmed and receipt.by == confirmation.confirmed_by:
             pass  # the same confirmation again is answered with the same receipt
@@ -240,8 +249,10 @@ class PushAgent:
             code = "gone"
         elif confirmation.confirmed_by == receipt.by:
             code = "same_person"
-        elif manifest is not None and manifest.sequence >= gathered.head.sequence:
+        elif applied is not None and applied >= gathered.head.sequence:
             code = "overtaken"
+        elif gathered.head.mode != "full" and self._is_lost(list_name):
+            raise Rejected("internal", "/confirms")
         else:
             await self._apply_batch(gathered, confirmation=confirmation)
             return
@@ -268,8 +279,8 @@ class PushAgent:
         # 1. Decide.
         batch = gathered.head
         now_us = unix_micros(batch.issued_at) if self._settings.replay else gathered.kafka_ms * 1000
-        manifest = self._replica.manifests.get((batch.authority, batch.list))
-        applied = None if manifest is None else manifest.sequence
+        list_name = (batch.authority, batch.list)
+        manifest, applied = self._replica.manifests.get(list_name), self._state.applied_sequence(list_name)
         decider = BatchDecider(
             batch,
             len(gathered.lines),
@@ -299,6 +310,8 @@ class PushAgent:
             await self._write(batch_records(batch, change, manifest, receipt, self._index))
         # 3. Remember.
         self._state.receipts[batch.authority, batch.batch_id] = receipt
+        if receipt.status == "applied":
+            self._state.lists.entries[list_name] = list_entry(batch, receipt)
         metrics.events.labels(PUSHES.name, receipt.status).inc()
         return change, receipt
 
@@ -306,8 +319,7 @@ class PushAgent:
         """Drops the parts of a batch that was not complete in time, and answers it."""
         batch = gathered.head
         name = (batch.authority, batch.batch_id)
-        manifest = self._replica.manifests.get((batch.authority, batch.list))
-        applied = None if manifest is None else manifest.sequence
+        applied = self._state.applied_sequence((batch.authority, batch.list))
         receipt = receipt_of(gathered, BatchChange("rejected", "incomplete"), applied)
         await self._transactions.write([OutgoingRecord(RECEIPTS, batch.authority.encode(), encode(receipt))])
         self._state.parts.remove(name)

@@ -1,4 +1,4 @@
-"""The records that follow from a decided batch, and from entries that expired: entries, removals, manifests and receipts."""
+"""The records that follow from a decided batch, and from entries that expired: entries, removals, manifests, registered lists and receipts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 
@@ -16,12 +16,10 @@ from ninezero.agents.logic.pushes.put_entries import PutEntries
 from ninezero.agents.logic.watchlist.entries import Entry, ListName, token_pairs
 from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.watchlist.entry_records import put_records, record_key
-from ninezero.schemas.events import Manifest, PushBatch, PushConfirmation, PushReceipt, Removal, encode
+from ninezero.schemas.events import Category, Manifest, PushBatch, PushConfirmation, PushReceipt, Removal, encode
+from ninezero.schemas.list_register import ListEntry, list_key
 from ninezero.streams.kafka.records import OutgoingRecord, internal_record
-from ninezero.streams.kafka.topics import RECEIPTS, WATCHLIST
-
-UNREACHABLE_SIZE = 2**31 - 1
-"""A number of entries that no list reaches: the manifest of a lost list states it, so the list is never complete."""
+from ninezero.streams.kafka.topics import LIST_REGISTER, RECEIPTS, WATCHLIST
 
 
 class ListTotals(NamedTuple):
@@ -55,6 +53,7 @@ def batch_records(
             floor, totals = 0 if manifest is None else manifest.floor, totals_after(name, change, index)
         after = Manifest(batch.sequence, floor, totals.entries, totals.key_ids, batch.batch_id, datetime.now(UTC))
         yield internal_record(WATCHLIST, record_key(name), after)
+        yield list_record(list_entry(batch, receipt))
     yield OutgoingRecord(RECEIPTS, batch.authority.encode(), encode(receipt))
 
 
@@ -69,10 +68,15 @@ def expiry_records(
     yield internal_record(WATCHLIST, record_key(name), after)
 
 
-def lost_list_record(name: ListName) -> OutgoingRecord:
-    """Returns the manifest of a list that is gone from its topic. Only a `full` makes the list complete again."""
-    manifest = Manifest(0, 0, UNREACHABLE_SIZE, [], "", datetime.now(UTC), lost=True)
-    return internal_record(WATCHLIST, record_key(name), manifest)
+def list_entry(batch: PushBatch, receipt: PushReceipt) -> ListEntry:
+    """Returns what the list register states after a batch was applied."""
+    category = cast(Category, batch.category)
+    return ListEntry(batch.authority, batch.list, category, batch.sequence, batch.batch_id, receipt.at)
+
+
+def list_record(entry: ListEntry) -> OutgoingRecord:
+    """Returns the record of a list on the list register."""
+    return internal_record(LIST_REGISTER, list_key(entry), entry)
 
 
 def receipt_of(

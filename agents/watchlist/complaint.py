@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ninezero.agents.logic.watchlist.entries import Entry, ListName
 from ninezero.agents.watchlist.projection import WatchlistProjection
 from ninezero.streams.kafka import client as kafka
+from ninezero.streams.kafka.list_register import read_list_register
 from ninezero.streams.kafka.register import read_register
 from ninezero.streams.kafka.topics import WATCHLIST
 from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS, SLICE_RECORDS, WatchlistState
@@ -50,8 +51,9 @@ async def look_up(
         UnreadableRecord: a record cannot be read.
     """
     await kafka.require_topics(settings, [WATCHLIST])
-    projection = WatchlistProjection()
-    state = WatchlistState(projection, tracks_removals=True, set_aside=(await read_register(settings)).set_aside)
+    projection, set_aside = WatchlistProjection(), (await read_register(settings)).set_aside
+    registered = await read_list_register(settings, set_aside)
+    state = WatchlistState(projection, tracks_removals=True, set_aside=set_aside)
     tp = kafka.TopicPartition(settings.topic(WATCHLIST.name), 0)
     batch: list[Any] = []
     async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
@@ -70,19 +72,25 @@ async def look_up(
         Listed(entry, sorted(state.merged_into((entry.authority, entry.list), {entry.entry_id})))
         for _, entry in sorted(found.items())
     ]
-    return WatchlistAnswer(listed, len(state.manifests), _gaps(state, projection, key_ids, max_age))
+    gaps = _gaps(state, projection, registered.missing(state.manifests), key_ids, max_age)
+    return WatchlistAnswer(listed, len(state.manifests), gaps)
 
 
 def _gaps(
-    state: WatchlistState, projection: WatchlistProjection, key_ids: Collection[str], max_age: float
+    state: WatchlistState,
+    projection: WatchlistProjection,
+    missing: Sequence[ListName],
+    key_ids: Collection[str],
+    max_age: float,
 ) -> list[str]:
     """Returns why *not listed* would not be certain."""
     gaps = [] if state.manifests else ["there is no list"]
+    gaps += [
+        f"{_named(name)} is not on its topic as last applied: its authority has to push it in full" for name in missing
+    ]
     for name, manifest in sorted(state.manifests.items()):
         size = projection.size(name)
-        if manifest.lost:
-            gaps.append(f"{_named(name)} was lost from its topic: its authority has to push it in full")
-        elif size != manifest.entries:
+        if size != manifest.entries:
             gaps.append(f"{_named(name)} has {size:,} of {manifest.entries:,} entries")
         unknown = sorted(set(manifest.key_ids) - set(key_ids))
         if unknown:

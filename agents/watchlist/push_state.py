@@ -1,27 +1,32 @@
-"""The state that the push agent keeps in memory besides the lists: receipts of decided batches, and parts of incomplete ones.
+"""The state that the push agent keeps in memory besides the watchlist: registered lists, receipts of decided batches, and parts of
+incomplete ones.
 
-Both are on their topics, so the process that takes over reads them again.
+All are on their topics, so the process that takes over reads them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
+from typing import cast
 
 from ninezero.agents.logic.pushes.line_columns import LineColumns, TokenParser, line_columns
 from ninezero.agents.logic.pushes.parts import BatchName, GatheredBatch, PartError, Parts
 from ninezero.agents.logic.watchlist.entries import ListName
+from ninezero.agents.logic.watchlist.index import WatchlistIndex
 from ninezero.agents.watchlist.topic_reader import RecordExpired, TopicReader
-from ninezero.schemas.events import PushBatch, PushReceipt, decoder
+from ninezero.schemas.events import Category, Manifest, PushBatch, PushReceipt, decoder
+from ninezero.schemas.list_register import ListEntry
 from ninezero.streams.kafka.decoding import Rejected, decode
 from ninezero.streams.kafka.internal_records import InternalRecords, Position
-from ninezero.streams.kafka.topics import PUSHES, RECEIPTS
+from ninezero.streams.kafka.list_register import RegisteredLists
+from ninezero.streams.kafka.topics import LIST_REGISTER, PUSHES, RECEIPTS
 
 MAX_KEPT_BYTES = 128 << 20
 """Size of the lines that wait in memory for the other parts of their batch. Those of earlier parts are read from the topic again."""
 
 
 class PushState:
-    """Receipts and parts, as they are on the topics. Receipts in `set_aside` are passed over."""
+    """Registered lists, receipts and parts, as they are on the topics. Records in `set_aside` are passed over."""
 
     def __init__(self, reader: TopicReader, parse: TokenParser, set_aside: Set[Position] = frozenset()) -> None:
         self._reader, self._parse = reader, parse
@@ -31,17 +36,22 @@ class PushState:
         self._receipt_records = InternalRecords(RECEIPTS, set_aside, decoder(PushReceipt).decode)
         self.receipts: dict[BatchName, PushReceipt] = {}
         """The receipt of each batch that has one."""
+        self._set_aside = set_aside
+        self.lists = RegisteredLists(set_aside)
+        """The lists that a batch was ever applied to."""
         self.parts = Parts()
 
     async def load(self, position: int) -> None:
-        """Forgets everything, then reads all receipts, and the parts up to an offset.
+        """Forgets everything, then reads the list register, all receipts, and the parts up to an offset.
 
         Args:
             position: the first offset of `watchlist-pushes` that is not processed yet.
 
         Raises:
-            UnreadableRecord: a receipt cannot be read. Without it, its batch could be applied a second time.
+            UnreadableRecord: a registered list or a receipt cannot be read. Without a receipt, its batch could be applied a second time.
         """
+        self.lists = RegisteredLists(self._set_aside)
+        self.lists.apply([record async for record in self._reader.read(LIST_REGISTER)])
         self.receipts.clear()
         async for record in self._reader.read(RECEIPTS):
             if self._receipt_records.is_set_aside(record):
@@ -60,9 +70,32 @@ class PushState:
             except (Rejected, PartError):
                 continue  # its dead letter was written when it arrived
 
-    def applied_lists(self) -> set[ListName]:
-        """Returns the lists that a batch was applied to, by the receipts."""
-        return {(receipt.authority, receipt.list) for receipt in self.receipts.values() if receipt.status == "applied"}
+    def unregistered_lists(self, manifests: Mapping[ListName, Manifest], index: WatchlistIndex) -> list[ListEntry]:
+        """Returns an entry for each list that a batch was applied to and of which the list register does not know that batch.
+
+        It was applied by a release without a list register, or the list register was lost.
+
+        Args:
+            manifests: the manifests on the topic `watchlist`.
+            index: the entries of that topic.
+        """
+        found: dict[ListName, ListEntry] = {}
+        for receipt in self.receipts.values():
+            name, sequence = (receipt.authority, receipt.list), receipt.sequence or 0
+            if receipt.status == "applied" and _is_later(sequence, found.get(name)):
+                found[name] = ListEntry(*name, cast(Category, receipt.category), sequence, receipt.batch_id, receipt.at)
+        for name, manifest in manifests.items():
+            if _is_later(manifest.sequence, found.get(name)):
+                first = next(index.entries(name), None)
+                category = None if first is None else first.category
+                found[name] = ListEntry(*name, category, manifest.sequence, manifest.batch_id, manifest.at)
+        known = self.lists.entries
+        return [entry for name, entry in sorted(found.items()) if _is_later(entry.sequence, known.get(name))]
+
+    def applied_sequence(self, name: ListName) -> int | None:
+        """Returns the sequence of the last batch that was applied to a list; None for a new list."""
+        entry = self.lists.entries.get(name)
+        return None if entry is None else entry.sequence
 
     def keep_lines(self, offset: int, part: PushBatch) -> None:
         """Keeps the lines of the part at an offset until its batch is complete."""
@@ -99,3 +132,7 @@ class PushState:
                 return None
             gathered = parts.add(decode(PushBatch, record.value), offset, record.timestamp)
         return gathered
+
+
+def _is_later(sequence: int, than: ListEntry | None) -> bool:
+    return than is None or sequence > than.sequence

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ninezero.schemas.events import Manifest, Removal, WatchlistEntry
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.internal_records import InternalRecords
+from ninezero.streams.kafka.list_register import read_list_register
 from ninezero.streams.kafka.register import read_register
 from ninezero.streams.kafka.topics import WATCHLIST
 from ninezero.streams.kafka.watchlist_state import ListName, split_key
@@ -28,6 +29,8 @@ class WatchlistSnapshot(NamedTuple):
     """The latest manifest of each list."""
     entries: dict[EntryKey, WatchlistEntry]
     """The live entries that were asked for."""
+    missing: list[ListName]
+    """The registered lists that the topic lacks, or lacks the last batch of."""
     merged: dict[EntryKey, str]
     """For an entry that was asked for and was merged into another one: the id of that one."""
 
@@ -51,7 +54,11 @@ async def read_snapshot(settings: Settings, which: str = "") -> WatchlistSnapsho
         set()
     )  # keys of entries that a matching one was merged into: their records follow its removal
     await kafka.require_topics(settings, [WATCHLIST])
-    records = InternalRecords(WATCHLIST, (await read_register(settings)).set_aside)
+    set_aside = (await read_register(settings)).set_aside
+    registered = await read_list_register(
+        settings, set_aside
+    )  # before the manifests, which are written together with it
+    records = InternalRecords(WATCHLIST, set_aside)
     tp = kafka.TopicPartition(settings.topic(WATCHLIST.name), 0)
     async with kafka.connected(kafka.consumer(settings, isolation_level="read_committed")) as reader:
         async for record in kafka.read_to_end(reader, [tp]):
@@ -78,4 +85,4 @@ async def read_snapshot(settings: Settings, which: str = "") -> WatchlistSnapsho
         manifest = manifests.get(name)
         if manifest is not None and manifest.floor <= entry.sequence <= manifest.sequence:
             live[EntryKey(*name, entry_id)] = entry
-    return WatchlistSnapshot(manifests, live, merged)
+    return WatchlistSnapshot(manifests, live, registered.missing(manifests), merged)

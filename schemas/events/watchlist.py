@@ -44,10 +44,7 @@ class Removal(Struct, tag="removal", tag_field="record"):
 
 
 class Manifest(Struct, tag="manifest", tag_field="record"):
-    """States when a list is complete (key `authority|list|`). Records with a sequence below `floor` are ignored.
-
-    `lost` is set if receipts mention the list but its topic was emptied. No worker is ready until the list is pushed in full.
-    """
+    """States when a list is complete (key `authority|list|`). Records with a sequence below `floor` are ignored."""
 
     sequence: Seq
     floor: Seq
@@ -55,7 +52,6 @@ class Manifest(Struct, tag="manifest", tag_field="record"):
     key_ids: list[str]
     batch_id: str
     at: Time
-    lost: bool = False
 
 
 class Heartbeat(Struct, tag="heartbeat", tag_field="record"):

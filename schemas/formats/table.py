@@ -29,6 +29,7 @@ from ninezero.schemas.ledger_records import (
     QuarantineLedgerRecord,
     TransferLedgerRecord,
 )
+from ninezero.schemas.list_register import ListEntry, list_key
 from ninezero.schemas.policies import PoliciesRecord, PolicyRecord, PolicyUse, kind_at, policy_key
 from ninezero.schemas.register import RegisterRecord, register_key
 from ninezero.schemas.times import FOREVER_US, unix_micros
@@ -65,6 +66,12 @@ def _check_transfer(key: bytes, record: TransferEvent) -> None:
         raise ValueError("the time of the event is out of range")
 
 
+def _check_list(key: bytes, record: ListEntry) -> None:
+    """Checks that the key of a list is the one that its content has."""
+    if key != list_key(record):
+        raise ValueError("the key is not that of the list")
+
+
 def _check_register(key: bytes, record: RegisterRecord) -> None:
     """Checks that the key of a register record is the one that its content has."""
     if key != register_key(record):
@@ -79,6 +86,7 @@ def _check_policies(key: bytes, record: PoliciesRecord) -> None:
 
 DECISIONS = Format("decisions", Version(1, Decisions, _check_decisions))
 WATCHLIST = Format("watchlist", Version(1, WatchlistRecord))
+LIST_REGISTER = Format("list-register", Version(1, ListEntry, _check_list))
 QUARANTINE_LEDGER = Format("quarantine-ledger", Version(1, QuarantineLedgerRecord | AlertId, _check_ledger))
 FOLLOWUP_LEDGER = Format("followup-ledger", Version(1, FollowupLedgerRecord | AlertId, _check_ledger))
 TRANSFER_EVENTS = Format("transfer-events", Version(1, TransferEvent, _check_transfer))
@@ -89,6 +97,7 @@ POLICIES = Format("policies", Version(1, KindByKey((PolicyRecord, PolicyUse), ki
 FORMATS = (
     DECISIONS,
     WATCHLIST,
+    LIST_REGISTER,
     QUARANTINE_LEDGER,
     FOLLOWUP_LEDGER,
     TRANSFER_EVENTS,

@@ -35,12 +35,17 @@ class Access(NamedTuple):
 
 ACCESS: dict[Party, Access] = {
     "screening": Access(
-        (topics.SCANS, topics.ARRIVALS, topics.WATCHLIST, topics.REGISTER, topics.POLICIES),
+        (
+            topics.SCANS, topics.ARRIVALS, topics.WATCHLIST, topics.LIST_REGISTER, topics.REGISTER, topics.POLICIES,
+        ),
         (topics.OUTCOMES, topics.ALERTS, topics.DECISIONS, topics.TRANSFERS, topics.DEAD_LETTERS),
     ),
     "lists": Access(
-        (topics.PUSHES, topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.REGISTER, topics.POLICIES),
-        (topics.WATCHLIST, topics.RECEIPTS, topics.ALERTS, topics.DEAD_LETTERS),
+        (
+            topics.PUSHES, topics.WATCHLIST, topics.LIST_REGISTER, topics.RECEIPTS, topics.ALERTS, topics.REGISTER,
+            topics.POLICIES,
+        ),
+        (topics.WATCHLIST, topics.LIST_REGISTER, topics.RECEIPTS, topics.ALERTS, topics.DEAD_LETTERS),
     ),
     "ledgers": Access(
         (
@@ -66,7 +71,8 @@ ACCESS: dict[Party, Access] = {
     "authorities": Access((topics.RECEIPTS,), (topics.PUSHES,)),
     "staff": Access((topics.ALERTS,)),
     "operators": Access(
-        (topics.DEAD_LETTERS, topics.WATCHLIST, topics.REGISTER, topics.POLICIES), (topics.REGISTER, topics.POLICIES)
+        (topics.DEAD_LETTERS, topics.WATCHLIST, topics.LIST_REGISTER, topics.REGISTER, topics.POLICIES),
+        (topics.REGISTER, topics.POLICIES),
     ),
 }  # fmt: skip
 

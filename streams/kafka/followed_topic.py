@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
@@ -72,7 +72,13 @@ class Instant(NamedTuple):
 class FollowedTopic:
     """Follows a topic of one partition and applies its records in order."""
 
-    def __init__(self, settings: Settings, topic: Topic, apply: Callable[[Sequence[Any]], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        topic: Topic,
+        apply: Callable[[Sequence[Any]], None],
+        isolation_level: Literal["read_uncommitted", "read_committed"] = "read_uncommitted",
+    ) -> None:
         """Prepares the reading.
 
         Args:
@@ -80,8 +86,10 @@ class FollowedTopic:
             topic: a topic of one partition.
             apply: is called with the next records. The first call has every record that the topic held at its start. An exception
                 ends the reading.
+            isolation_level: read_committed for a topic that is written in transactions. An open one then hides records, also those of
+                others after it, beyond the time from which they count.
         """
-        self._settings, self._apply = settings, apply
+        self._settings, self._apply, self._isolation_level = settings, apply, isolation_level
         self._tp = TopicPartition(settings.topic(topic.name), 0)
         self._consumer: Any = None
         self._first: int | None = None
@@ -101,10 +109,9 @@ class FollowedTopic:
 
     async def start(self) -> None:
         """Connects to the broker."""
-        # Not read_committed: an open transaction would hide records, also those of others after it, beyond the time from which they count.
         self._consumer = kafka.consumer(
             self._settings,
-            isolation_level="read_uncommitted",
+            isolation_level=self._isolation_level,
             auto_offset_reset="none",
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )

@@ -86,6 +86,14 @@ WATCHLIST = Topic(
     content="the current entries and manifests of all lists",
     format=formats.WATCHLIST,
 )
+LIST_REGISTER = Topic(
+    "list-register",
+    None,
+    partitions=1,
+    key="authority|list",
+    content="every list that a batch was applied to, with the last one, so that a list which the topic watchlist lacks is noticed",
+    format=formats.LIST_REGISTER,
+)
 QUARANTINE = Topic(
     "quarantine-events",
     7 * 24,
@@ -163,8 +171,8 @@ POLICIES = Topic(
 )
 
 ALL = (
-    SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER, FOLLOWUP_LEDGER,
-    TRANSFERS, TRANSFER_LEDGER, OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER, POLICIES,
+    SCANS, ARRIVALS, DISPOSITIONS, PUSHES, WATCHLIST, LIST_REGISTER, QUARANTINE, FOLLOWUPS, QUARANTINE_LEDGER,
+    FOLLOWUP_LEDGER, TRANSFERS, TRANSFER_LEDGER, OUTCOMES, ALERTS, DECISIONS, RECEIPTS, DEAD_LETTERS, REGISTER, POLICIES,
 )  # fmt: skip
 
 SOURCES = (SCANS, ARRIVALS, DISPOSITIONS, PUSHES, QUARANTINE, FOLLOWUPS)

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -23,7 +23,8 @@ from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka import topics
 from ninezero.streams.kafka.followed_topic import TopicLost, bounds
 from ninezero.streams.kafka.internal_records import Position, UnreadableRecord
-from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, ListStore, WatchlistState
+from ninezero.streams.kafka.list_register import RegisteredLists
+from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, ListName, ListStore, WatchlistState
 from ninezero.streams.settings import Settings
 
 log = logging.getLogger("ninezero.replica")
@@ -52,7 +53,7 @@ class WatchlistReplica(WatchlistState):
 
     Attributes:
         position: the offset up to which the topic is applied.
-        ready: whether the copy is complete (see `WatchlistState.complete`).
+        ready: whether the copy is complete (see `WatchlistState.complete`) and lacks no registered list.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class WatchlistReplica(WatchlistState):
         on_change: Callable[[], None] = lambda: None,
         tracks_removals: bool = False,
         set_aside: Set[Position] = frozenset(),
+        registered: RegisteredLists | None = None,
     ) -> None:
         super().__init__(lists, on_change, tracks_removals, set_aside)
-        self._settings = settings
+        self._settings, self._registered = settings, registered
         self._consumer: Any = None
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
@@ -75,6 +77,25 @@ class WatchlistReplica(WatchlistState):
         """Whether a wait for the end offset has timed out, and no answer has arrived since."""
         self.position = 0
         self.ready = asyncio.Event()
+
+    @property
+    def missing(self) -> list[ListName]:
+        """The registered lists that the topic lacks, or lacks the last batch of, once it was read to its end."""
+        return self._registered.missing(self.manifests) if self._registered and self.caught_up else []
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """Why nothing can be decided with the lists; None if it can."""
+        if self.complete and not self.missing:
+            return None
+        if not self.caught_up:
+            return "the lists are being read"
+        if missing := self.missing:
+            return f"the topic {topics.WATCHLIST.name} lacks {_named(missing)} as last applied: push it again with --full --again"
+        if not self.manifests:
+            return "there is no list yet"
+        incomplete = [name for name in self.manifests if not self.has_all_entries(name)]
+        return f"the topic {topics.WATCHLIST.name} lacks entries of {_named(incomplete)}"
 
     async def start(self) -> None:
         """Starts to read the topic from its beginning."""
@@ -203,8 +224,15 @@ class WatchlistReplica(WatchlistState):
             raise TopicLost(tp.topic)
 
     def _update_ready(self) -> None:
-        if self.complete:
+        if self.why_not_ready is None:
             self.ready.set()
         else:
             self.ready.clear()
         metrics.watchlist_ready.set(self.ready.is_set())
+
+
+def _named(names: Sequence[ListName]) -> str:
+    """Returns the first of some lists, and how many others there are."""
+    authority, name = min(names)
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"the list {name} of {authority}{more}"

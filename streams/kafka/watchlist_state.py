@@ -129,7 +129,11 @@ class WatchlistState:
     @property
     def complete(self) -> bool:
         """True if every list has as many entries as its manifest states, and there is a list."""
-        return self.caught_up and bool(self.manifests) and all(map(self._has_all_entries, self.manifests))
+        return self.caught_up and bool(self.manifests) and all(map(self.has_all_entries, self.manifests))
+
+    def has_all_entries(self, name: ListName) -> bool:
+        """Returns whether a list has a manifest, and as many entries as it states."""
+        return name in self.manifests and self._lists.size(name) == self.manifests[name].entries
 
     def heartbeat_age(self, now: float | None = None) -> float:
         """Returns the seconds since the last heartbeat; infinite before the first, and if it is too far in the future.
@@ -278,14 +282,11 @@ class WatchlistState:
         """
         self._removed.pop(key, None)
         self._merged.pop(key, None)
-        if not (self.caught_up and self._has_all_entries(name)):
+        if not (self.caught_up and self.has_all_entries(name)):
             self._stage(name)
             self._lists.remove_now(name, entry_id)
         elif self._lists.has(name, entry_id):
             self.overwritten[key] = None
-
-    def _has_all_entries(self, name: ListName) -> bool:
-        return name in self.manifests and self._lists.size(name) == self.manifests[name].entries
 
     def _stage(self, name: ListName) -> None:
         records = self._pending.pop(name, {})

@@ -310,7 +310,7 @@ def _topic_recreated(topic: str) -> Any:
     return recreate
 
 
-for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS, "register", "policies"):
+for _topic in (SCANS, DECISIONS, DEAD, RECEIPTS, "register", "policies", "list-register"):
     fault(f"{_topic} recreated")(_topic_recreated(_topic))
 
 

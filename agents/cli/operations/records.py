@@ -25,6 +25,8 @@ LOSSES: dict[Topic, str] = {
     " device_completeness shows their numbers as missing",
     topics.WATCHLIST: "the state of one entry or list is not known: if it was an entry, no worker is ready until its list is"
     " pushed again with --full --again",
+    topics.LIST_REGISTER: "it is not noticed if the list is lost from the topic watchlist, until a batch is applied to it or the lists"
+    " role starts again",
     topics.QUARANTINE_LEDGER: "one fact or alert of a case is not known to the ledgers role: an alert about the case may be"
     " missing, wrong or repeated",
     topics.FOLLOWUP_LEDGER: "one fact or alert of a case is not known to the ledgers role: an alert about the case may be"

@@ -69,21 +69,23 @@ def device(system: System, name: str = "gate-a", **arguments: Any) -> Device:
     return Device(settings_.load(system.env, edge=True), site_id="road-01", device_id=name, **arguments)
 
 
-def push(system: System, *tokens: dict[str, list[str]], sequence: int = 1, mode: str = "delta") -> None:
+def push(
+    system: System, *tokens: dict[str, list[str]], sequence: int = 1, mode: str = "delta", to: str = "cases"
+) -> None:
     """Pushes a batch of confirmed cases, waits for its receipt, and for two seconds more, after which it matches."""
     before = len(read(system, "push-receipts"))
-    send(system, *tokens, sequence=sequence, mode=mode)
+    send(system, *tokens, sequence=sequence, mode=mode, to=to)
     wait_for(lambda: len(read(system, "push-receipts")) > before, 30, "the receipt")
     assert read(system, "push-receipts")[-1]["accepted"] == len(tokens)
     time.sleep(2)
 
 
-def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str = "delta") -> None:
+def send(system: System, *tokens: dict[str, list[str]], sequence: int, mode: str = "delta", to: str = "cases") -> None:
     """Sends a batch of confirmed cases."""
     producer = KafkaProducer(bootstrap_servers=system.env["NINEZERO_KAFKA"])
     now = datetime.now(UTC)
     batch = {
-        "batch_id": f"b{sequence}", "authority": "cdc", "pushed_by": "op1", "list": "cases", "category": "confirmed_case",
+        "batch_id": f"b{sequence}", "authority": "cdc", "pushed_by": "op1", "list": to, "category": "confirmed_case",
         "mode": mode, "sequence": sequence, "issued_at": now, "legal_basis": "LAW-1", "purpose": "epidemic_control",
         "declared_lines": len(tokens),
         "lines": [

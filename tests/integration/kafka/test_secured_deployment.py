@@ -28,18 +28,18 @@ ROLES = ("screening", "lists", "ledgers", "recording")
 PARTIES = (*ROLES, "devices", "authorities", "staff", "operators")
 
 READS = {  # CONTRACT §2, last column, and what the pipeline itself needs: a second copy on purpose, to test the first
-    "screening": "checkpoint-scans station-arrivals watchlist register policies",
-    "lists": "watchlist-pushes watchlist push-receipts screening-alerts register policies",
+    "screening": "checkpoint-scans station-arrivals watchlist list-register register policies",
+    "lists": "watchlist-pushes watchlist list-register push-receipts screening-alerts register policies",
     "ledgers": "dispositions quarantine-events followup-events transfer-events quarantine-ledger followup-ledger transfer-ledger register policies",
     "recording": "screening-decisions transfer-events dispositions quarantine-events followup-events push-receipts screening-alerts dead-letters register policies",
     "devices": "screening-outcomes",
     "authorities": "push-receipts",
     "staff": "screening-alerts",
-    "operators": "dead-letters watchlist register policies",
+    "operators": "dead-letters watchlist list-register register policies",
 }
 WRITES = {
     "screening": "screening-outcomes screening-alerts screening-decisions transfer-events dead-letters",
-    "lists": "watchlist push-receipts screening-alerts dead-letters",
+    "lists": "watchlist list-register push-receipts screening-alerts dead-letters",
     "ledgers": "screening-alerts dead-letters quarantine-ledger followup-ledger transfer-ledger",
     "recording": "dead-letters",
     "devices": "checkpoint-scans station-arrivals dispositions quarantine-events followup-events",

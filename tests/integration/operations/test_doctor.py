@@ -29,7 +29,8 @@ from ninezero.agents.doctor import probe
 from ninezero.agents.doctor.checks import examine
 from ninezero.agents.doctor.places import Where
 from ninezero.schemas.events import Heartbeat, Manifest, encode
-from ninezero.schemas.formats import WATCHLIST
+from ninezero.schemas.formats import LIST_REGISTER, WATCHLIST
+from ninezero.schemas.list_register import ListEntry, list_key
 from ninezero.streams import clickhouse, settings
 from ninezero.streams.clickhouse import server
 from ninezero.streams.clickhouse.migrations import Migration, record
@@ -313,15 +314,21 @@ def test_lost_empty_and_old_lists_and_missing_heartbeats_are_found(
 ) -> None:
     given = settings.load(deployment.system.env)
     with closing(sync.producer(given)) as producer:
-        for name, entries, days, lost in (("gone", 0, 0, True), ("ended", 0, 0, False), ("old", 3, 5, False)):
-            manifest = Manifest(1, 1, entries, ["k1"], "b", datetime.now(UTC) - timedelta(days=days), lost)
+        gone = ListEntry("cdc", "gone", "close_contact", 1, "b", datetime.now(UTC))
+        late = ListEntry("cdc", "late", "close_contact", 2, "b2", datetime.now(UTC))
+        for entry in (gone, late, ListEntry("cdc", "dropped", None, 1, "b", datetime.now(UTC), dropped=True)):
+            registered = (given.topic(topics.LIST_REGISTER.name), encode(entry), list_key(entry))
+            producer.send(*registered, LIST_REGISTER.headers)
+        for name, entries, days in (("ended", 0, 0), ("old", 3, 5), ("late", 1, 0)):
+            manifest = Manifest(1, 1, entries, ["k1"], "b", datetime.now(UTC) - timedelta(days=days))
             key = f"cdc|{name}|".encode()
             producer.send(given.topic(topics.WATCHLIST.name), encode(manifest), key, WATCHLIST.headers)
     system = deployment.system
     system.start("screening")  # it never becomes ready: a list is lost, and another lacks the entries of its manifest
     text = deployment.report("lists")
     assert "lists ok: contacts of cdc: 1 entry" in text and "lists ok: heartbeats arrive" in text
-    assert "lists failed: gone of cdc: its entries were lost" in text
+    assert "lists failed: gone of cdc: the topic watchlist lacks it" in text and "dropped" not in text
+    assert "lists failed: late of cdc: the topic watchlist lacks it as last applied" in text
     assert "lists warning: ended of cdc: it has no entries any more" in text
     assert "lists warning: old of cdc: 3 entries, last applied 5 days ago" in text
     wait_for(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from kafka import TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import PolicyViolationError
 
 from ninezero import Device, Traveller
 from ninezero.streams import settings as settings_
@@ -72,7 +75,7 @@ def test_a_worker_is_not_ready_after_the_watchlist_topic_was_emptied_or_deleted(
     if how == "emptied":  # a compacted topic keeps its records unless deletion is allowed
         allowed = {"cleanup.policy": "compact,delete"}
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=allowed)])
-        admin.delete_records({TopicPartition(topic, 0): -1})
+        wait_for(lambda: _delete_records(admin, topic), 30, "the broker to allow deletion")
     else:
         admin.delete_topics([topic])
         time.sleep(2)
@@ -87,3 +90,97 @@ def test_a_worker_is_not_ready_after_the_watchlist_topic_was_emptied_or_deleted(
     assert not system.ready("screening"), "the rest of a list must not count as the complete list"
     push(system, line, sequence=3, mode="full")
     assert outcome_of(gate, NOBODY) == "refer"
+
+
+def _delete_records(admin: KafkaAdminClient, topic: str) -> bool:
+    """Deletes every record of a topic. Returns False while the broker does not know yet that this is allowed."""
+    try:
+        admin.delete_records({TopicPartition(topic, 0): -1})
+    except PolicyViolationError:
+        return False
+    return True
+
+
+def recreate(system: System, *names: str) -> None:
+    """Deletes topics and creates them again, as nobody should."""
+    admin = KafkaAdminClient(bootstrap_servers=system.env["NINEZERO_KAFKA"])
+    topics = [system.prefix + name for name in names]
+    admin.delete_topics(topics)
+    wait_for(lambda: not {*topics} & {*admin.list_topics()}, 30, "the deletion")
+    admin.close()
+    assert system.run("topics", "create").returncode == 0
+
+
+def why_not_ready(system: System) -> str:
+    """Returns what the /readyz of the screening role answers, or an empty text if it is ready."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{system.http}/readyz", timeout=5):
+            return ""
+    except urllib.error.HTTPError as answer:
+        return answer.read().decode()
+    except OSError:
+        return "no answer"
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ("watchlist",),
+        ("watchlist", "push-receipts"),  # the receipts of a list that was pushed over a week ago are gone, too
+        ("watchlist", "list-register"),
+    ],
+)
+def test_nobody_is_clear_while_one_of_the_lists_that_were_lost_is_missing(
+    system: System, gate: Device, lost: tuple[str, ...]
+) -> None:
+    ring = KeyRing.load(system.env["NINEZERO_KEYS"])
+    listed, other = {"id": [ring.token("id", LISTED)]}, {"id": [ring.token("id", "110101199003074258")]}
+    system.start("lists", "screening")
+    push(system, listed, sequence=4, to="contacts")
+    push(system, other, sequence=5)
+    assert (outcome_of(gate), outcome_of(gate, LISTED)) == ("clear", "refer")
+    recreate(system, *lost)
+    for role in ("lists", "screening"):
+        wait_for(lambda: system.workers[role].poll() is not None, 60, f"the end of the {role} role")  # noqa: B023
+    system.start("lists", "screening")
+    push(system, other, sequence=6, mode="full")
+    assert outcome_of(gate, LISTED, wait=8) == "not_checked", "the other list alone must not count as all lists"
+    assert why_not_ready(system) == (
+        "not ready: the topic watchlist lacks the list contacts of cdc as last applied: push it again with --full --again\n"
+    )
+    doctor = system.run("doctor", "lists").stdout.decode()
+    assert "contacts of cdc: the topic watchlist lacks it as last applied; no screening worker is ready" in doctor
+    send(system, listed, sequence=4, mode="full", to="contacts")
+    wait_for(lambda: read(system, "push-receipts")[-1]["sequence"] == 4, 30, "the receipt")
+    # An old batch changes nothing. It is answered with the receipt that it has, if it has one.
+    stale = "stale_sequence" if "push-receipts" in lost else None
+    assert read(system, "push-receipts")[-1]["code"] == stale
+    assert outcome_of(gate, LISTED, wait=4) == "not_checked"
+    push(system, listed, sequence=7, mode="full", to="contacts")
+    assert (outcome_of(gate), outcome_of(gate, LISTED)) == ("clear", "refer")
+    wait_for(lambda: "no list is missing any more" in system.logs(), 30, "the log line at the end of the outage")
+
+
+def test_lists_that_are_not_registered_are_registered_at_the_start_of_the_lists_role(
+    system: System, gate: Device
+) -> None:
+    """As after the upgrade from a release without a list register, or after its loss."""
+    token = {"id": [KeyRing.load(system.env["NINEZERO_KEYS"]).token("id", LISTED)]}
+    system.start("lists", "screening")
+    push(system, token, sequence=4, to="contacts")
+    push(system, sequence=5, mode="full")
+    before = read(system, "list-register")
+    system.kill("lists")
+    system.kill("screening")
+    recreate(system, "list-register")
+    system.start("lists", "screening")
+    wait_for(lambda: len(read(system, "list-register")) == 2, 60, "the registered lists")
+    found = {entry["list"]: entry for entry in read(system, "list-register")}
+    assert found == {entry["list"]: entry for entry in before}
+    assert (outcome_of(gate), outcome_of(gate, LISTED)) == ("clear", "refer")
+    system.kill("lists")
+    system.start("lists")
+    wait_for(lambda: system.ready("lists"), 60, "the lists role")
+    push(system, token, sequence=6)
+    registered = read(system, "list-register")[2:]
+    assert [(entry["list"], entry["sequence"]) for entry in registered] == [("cases", 6)], "nothing is registered twice"

@@ -91,8 +91,9 @@ def test_a_batch_that_the_written_format_cannot_say_is_rejected(monkeypatch: pyt
     rejected, applied = asyncio.run(check())
     [receipt] = [decoder(PushReceipt).decode(record.value) for record in rejected]
     assert (receipt.status, receipt.code, receipt.accepted) == ("rejected", "needs_upgrade_finish", 0)
-    entry, manifest, answer = applied
+    entry, manifest, registered, answer = applied
     assert entry.headers == manifest.headers == [("format", b"watchlist/1")] and answer.headers == []
+    assert (registered.key, registered.headers) == (b"a|l", [("format", b"list-register/1")])
 
 
 def without_symptoms(record: QuarantineLedgerRecord | str) -> QuarantineLedgerRecord | str:

@@ -132,7 +132,7 @@ def test_a_golden_record_for_each_kind_of_record_exists() -> None:
         ("decisions", "dict"), ("watchlist", "entry"), ("watchlist", "removal"), ("watchlist", "manifest"), ("watchlist", "heartbeat"),
         ("quarantine-ledger", "list"), ("quarantine-ledger", "str"), ("followup-ledger", "list"), ("followup-ledger", "str"),
         ("transfer-events", "dict"), ("transfer-ledger", "list"), ("transfer-ledger", "str"), ("register", "formats"), ("register", "set-aside"),
-        ("register", "site"), ("register", "policy"), ("policies", "dict"),
+        ("list-register", "dict"), ("register", "site"), ("register", "policy"), ("policies", "dict"),
     }  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_the_order_of_array_fields_belongs_to_the_type_and_names_of_classes_do_n
 
 def test_a_key_that_is_not_that_of_its_record_is_an_error() -> None:
     ledgers = (formats.QUARANTINE_LEDGER, formats.FOLLOWUP_LEDGER, formats.TRANSFER_LEDGER)
-    for form in (*ledgers, formats.TRANSFER_EVENTS, formats.REGISTER, formats.POLICIES):
+    for form in (*ledgers, formats.TRANSFER_EVENTS, formats.LIST_REGISTER, formats.REGISTER, formats.POLICIES):
         for path in golden.golden_files(golden.FOLDER / form.name / "1"):
             key, value = (json.loads(path.read_text())[name].encode() for name in ("key", "value"))
             assert form.decode(form.headers, key, value) is not None

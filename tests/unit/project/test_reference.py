@@ -61,8 +61,14 @@ def test_the_asyncapi_document_is_valid(document: Any) -> None:
     assert list(validator.iter_errors({**document, "operations": {"x": {"action": "sends"}}})) != []
 
 
-def test_the_asyncapi_document_has_every_topic_except_the_ledgers_and_the_register(document: Any) -> None:
-    internal = {topics.QUARANTINE_LEDGER, topics.FOLLOWUP_LEDGER, topics.TRANSFER_LEDGER, topics.REGISTER}
+def test_the_asyncapi_document_has_every_topic_except_the_ledgers_and_the_registers(document: Any) -> None:
+    internal = {
+        topics.QUARANTINE_LEDGER,
+        topics.FOLLOWUP_LEDGER,
+        topics.TRANSFER_LEDGER,
+        topics.REGISTER,
+        topics.LIST_REGISTER,
+    }
     assert CHANNELS.keys() == set(topics.ALL) - internal
     assert document["channels"].keys() == {topic.name for topic in topics.ALL if topic not in internal}
     text = json.dumps(document)
