@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from ninezero.agents.logic.situation_records import Lag, WorkerState
+from ninezero.agents.logic.situation_records import Lag, MissingList, WorkerState
 from ninezero.streams import metrics
 from ninezero.streams.kafka.topics import RECEIPTS
 from ninezero.streams.settings import WorkerAddress
@@ -134,6 +134,7 @@ class WorkerHealth:
             "sink": self._sink(),
             "overdue": self._worst("overdue_days", "recording"),
             "suppressed": self._suppressed(),
+            "missing": self._missing(),
             "entries": self._worst("watchlist_entries", "screening"),
             "heartbeat": self._worst("watchlist_heartbeat_seconds", "screening"),
             "heartbeat_ahead": self._worst("watchlist_heartbeat_ahead_seconds", "screening"),
@@ -200,6 +201,11 @@ class WorkerHealth:
             for labels, count in worker.growth("suppressed_errors")[0].items():
                 failed[dict(labels)["task"]] += count
         return {task: int(count) for task, count in sorted(failed.items()) if count}
+
+    def _missing(self) -> list[MissingList]:
+        """Returns the lists that a worker lacks."""
+        labels = {labels for worker in self._of("screening") for labels in worker.value("watchlist_missing")}
+        return sorted(MissingList(**dict(one)) for one in labels)
 
     def _worst(self, name: str, role: str) -> Any:
         """The worst value of a gauge that every worker of a role sets for the same thing, by label if it has one.

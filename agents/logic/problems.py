@@ -34,8 +34,8 @@ SITE_STATES = (*SITE_FAULTS, "quiet", "nothing", "arrivals", "ok")
 
 ProblemCode = Literal[
     "clickhouse_silent", "part_unknown", "workers_unknown", "order_ended", "order_ends", "worker_down", "worker_not_ready",
-    "heartbeat_ahead", "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_stale", "batch_held", "list_old", "no_passage", "silent",
-    "gaps", "conflicts", "readings_missed", "beds_full", "overdue", "terms_exceeded", "dead_letters", "facts_kept_too_long",
+    "heartbeat_ahead", "heartbeat_never", "heartbeat_old", "lag", "sink_retries", "list_missing", "list_stale", "batch_held", "list_old",
+    "no_passage", "silent", "gaps", "conflicts", "readings_missed", "beds_full", "overdue", "terms_exceeded", "dead_letters", "facts_kept_too_long",
     "cases_kept_too_long", "days_unpublished", "tasks_failing",
 ]  # fmt: skip
 
@@ -194,6 +194,9 @@ def _known(seen: Observation, name: str) -> Any:
 
 def _lists(seen: Observation) -> list[Problem]:
     found: list[Problem] = []
+    if missing := seen.workers and seen.workers["missing"]:
+        figures = {"n": len(missing), "list": missing[0].list, "authority": missing[0].authority}
+        found.append(Problem("bad", "list_missing", figures))
     _, held_recently = (_known(seen, "rules_hour") or {}).get("list_stale", (0, 0))
     if held_recently:
         found.append(Problem("bad", "list_stale", {"n": held_recently}))

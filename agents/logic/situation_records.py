@@ -22,6 +22,13 @@ class SiteCount(NamedTuple):
     times: int
 
 
+class MissingList(NamedTuple):
+    """A registered list that the topic watchlist lacks as last applied. Nobody is screened without it."""
+
+    authority: str
+    list: str
+
+
 class RuleCounts(NamedTuple):
     """The number of times that a rule applied, and the sites where it applied most often today."""
 

@@ -14,7 +14,7 @@ const CALM = ["all_well", "not_all_checked"];
 const SITE_STATES = { unknown: "unknown", silent: "bad", conflicts: "bad", gaps: "warn", ok: "ok", arrivals: "ok", quiet: "quiet", nothing: "quiet" };
 // The panel that shows what a problem or a part is about. Of the other parts it is the one with their stamp.
 const PLACES = {
-  list_stale: "lists", heartbeat_old: "lists", heartbeat_never: "lists", batch_held: "lists", list_old: "lists", no_passage: "hour", silent: "sites", gaps: "sites", conflicts: "sites",
+  list_missing: "lists", list_stale: "lists", heartbeat_old: "lists", heartbeat_never: "lists", batch_held: "lists", list_old: "lists", no_passage: "hour", silent: "sites", gaps: "sites", conflicts: "sites",
   readings_missed: "beds", beds_full: "beds", terms_exceeded: "beds", overdue: "home", order_ended: "today", order_ends: "today", arrivals: "today",
   transfers: "today",
 };

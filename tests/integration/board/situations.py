@@ -23,6 +23,7 @@ from ninezero.agents.logic.situation_records import (
     DistrictFollowups,
     HeldBatch,
     Lag,
+    MissingList,
     PlaceAlerts,
     QuarantineSite,
     SilentDevice,
@@ -67,7 +68,7 @@ def _healthy(**changes: Any) -> dict[str, Any]:
     return {
         "at": AT - 2, "workers": workers, "lag": [Lag("screening", "checkpoint-scans", 0), Lag("recording", "screening-decisions", 12)], "rate": 11.6,
         "latency": {"p50": 0.021, "p99": 0.084}, "sink": {"buffered": 12, "retries": 0, "rows": 11.4, "until": AT - 1}, "overdue": {"retention": 0.0},
-        "suppressed": {}, "entries": {"confirmed_case": 212, "close_contact": 1480, "quarantine_order": 630}, "heartbeat": 4.0, "heartbeat_ahead": 0.0,
+        "suppressed": {}, "missing": [], "entries": {"confirmed_case": 212, "close_contact": 1480, "quarantine_order": 630}, "heartbeat": 4.0, "heartbeat_ahead": 0.0,
     } | changes  # fmt: skip
 
 
@@ -220,6 +221,7 @@ def troubled() -> Fixed:
             workers=workers, heartbeat=4_810.0, rate=None, latency=None, lag=[Lag("ledgers", "quarantine-events", 1_204_318), Lag("recording", "screening-decisions", 88_000)],
             sink={"buffered": 500_000, "retries": 214, "rows": 0.0, "until": AT - 2 * DAY}, overdue={"retention": 3.0, "case_deletion": 4.0, "publishing": 5.0},
             suppressed={"loss_check": 2, "retention": 4, "publishing": 9},
+            missing=[MissingList("provincial-health-commission-of-shandong", "close-contacts-of-confirmed-cases-imported-by-air")],
         ),
         failed=("transfers", "rules_day"),
         **parts | {

@@ -37,6 +37,7 @@ from ninezero.agents.logic.situation_records import (
     DistrictFollowups,
     HeldBatch,
     Lag,
+    MissingList,
     QuarantineSite,
     SilentDevice,
     WorkerState,
@@ -73,6 +74,7 @@ def observed(**changes: Any) -> Observation:
         "sink": {"retries": 0},
         "overdue": {"retention": 1.0},
         "suppressed": {},
+        "missing": [],
     }
     calm: dict[str, Any] = {
         "now": 1000.0, "as_of": 1000.0, "replay": False, "sunset": 1e9, "max_list_age": 300.0, "watched_since": 900.0, "clickhouse_silent_since": None, "parts": KNOWN,
@@ -158,13 +160,22 @@ def test_a_heartbeat_that_never_came_is_a_problem() -> None:
         "sink": None,
         "overdue": None,
         "suppressed": {},
+        "missing": [],
     }
     assert problems(observed(workers=never)) == [("bad", "heartbeat_never", {})]
 
 
 def test_a_heartbeat_in_the_future_is_a_problem_of_its_own() -> None:
     """A worker of the release before sets no such metric."""
-    workers = {"workers": [], "heartbeat": 3.0, "lag": [], "sink": None, "overdue": None, "suppressed": {}}
+    workers = {
+        "workers": [],
+        "heartbeat": 3.0,
+        "lag": [],
+        "sink": None,
+        "overdue": None,
+        "suppressed": {},
+        "missing": [],
+    }
     assert problems(observed(workers=workers | {"heartbeat_ahead": 3600.0})) == [
         ("bad", "heartbeat_ahead", {"seconds": 3600})
     ]
@@ -188,6 +199,7 @@ def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
         "workers": [WorkerState("screening", "a:1", "down", 5.0, False), WorkerState("lists", "a:2", "not_ready", 6.0, True), WorkerState("recording", "a:3", "ready", 7.0, True)],
         "heartbeat": 301.0, "heartbeat_ahead": None, "lag": [Lag("screening", "checkpoint-scans", 20_001)], "sink": {"retries": 2},
         "overdue": {"retention": 2.0, "case_deletion": 3.0, "publishing": 5.0}, "suppressed": {"loss_check": 1, "retention": 4},
+        "missing": [MissingList("h", "gone"), MissingList("i", "gone")],
     }  # fmt: skip
     data: dict[str, Any] = dict.fromkeys(KNOWN) | {
         "recent_today": {},
@@ -219,6 +231,7 @@ def test_each_problem_has_its_figures_and_the_bad_ones_come_first() -> None:
         "cases_kept_too_long": {"n": 3},
         "days_unpublished": {"n": 5},
         "tasks_failing": {"tasks": "loss_check, retention"},
+        "list_missing": {"n": 2, "list": "gone", "authority": "h"},
         "list_stale": {"n": 4},
         "batch_held": {"list": "old", "authority": "h", "batch": "b-1", "code": "would_empty", "n": 0, "age": 60},
         "list_old": {"n": 1, "list": "old", "authority": "h", "age": 90_000},
@@ -373,3 +386,16 @@ def test_the_time_until_which_counts_are_complete_is_unknown_until_a_worker_stat
     for text, until in (("NaN", None), ("1.7e+09", 1.7e9)):
         worker.record("ready", parse(f"ninezero_recorded_until_seconds {text}\n"))
         assert health.summary()["sink"]["until"] == until
+
+
+def test_the_lists_that_any_worker_lacks_are_known_by_their_authorities() -> None:
+    health, lacking, ready = WorkerHealth([]), Worker("screening", "a:1"), Worker("screening", "b:1")
+    health.workers = {(one.role, one.address): one for one in (lacking, ready)}
+    for name in ("contacts", "cases"):
+        metrics.watchlist_missing.labels("cdc", name).set(1)
+    lacking.record("not_ready", parse(generate_latest(metrics.watchlist_missing).decode()))
+    metrics.watchlist_missing.clear()
+    ready.record("ready", parse(generate_latest(metrics.watchlist_missing).decode()))
+    assert health.summary()["missing"] == [MissingList("cdc", "cases"), MissingList("cdc", "contacts")]
+    lacking.record("ready", parse(generate_latest(metrics.watchlist_missing).decode()))
+    assert health.summary()["missing"] == []
