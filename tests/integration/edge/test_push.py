@@ -478,7 +478,7 @@ def test_a_withdrawal_for_mistake_after_renewals_and_a_merger_corrects_every_ale
 
 
 def test_an_expired_entry_stops_matching_and_leaves_the_topic_and_the_memory(lists: ListUnderTest) -> None:
-    people, soon = lists.people, f"{datetime.now(UTC) + timedelta(seconds=6):%Y-%m-%dT%H:%M:%SZ}"
+    people, soon = lists.people, f"{datetime.now(UTC) + timedelta(seconds=20):%Y-%m-%dT%H:%M:%SZ}"
     later = f"{datetime.now(UTC) + timedelta(days=6):%Y-%m-%d}"
     path = lists.csv([f"{people[0]},{soon}", f"{people[1]},{later}"], "id,valid_to")
     lists.push(path, "--batch-id", "x1", "--valid-from", f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}")
@@ -489,7 +489,7 @@ def test_an_expired_entry_stops_matching_and_leaves_the_topic_and_the_memory(lis
         return lists.system.run("watchlist", "show", entry).stdout.decode()
 
     assert "confirmed_case" in shown("x1:1")
-    wait_for(lambda: datetime.now(UTC).isoformat() > soon, 10, "the end of the entry")
+    wait_for(lambda: datetime.now(UTC).isoformat() > soon, 25, "the end of the entry")
     time.sleep(0.5)
     assert lists.outcomes(people[0]) == ["clear"]
     wait_for(lambda: "no rows" in shown("x1:1"), 20, "the removal of the entry")
