@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from types import GenericAlias
 from typing import Any, NamedTuple
 
@@ -77,12 +77,10 @@ def quarantine_warnings(query: Callable[[str], list[Row]]) -> list[str]:
     return found
 
 
-def _known_facts(engine: Engine, kind: CaseKind, case_ids: Iterable[str]) -> defaultdict[str, list[Any]]:
+def _known_facts(engine: Engine, kind: CaseKind, case_ids: Sequence[str]) -> defaultdict[str, list[Any]]:
     """Returns the stored facts of cases by case number."""
-    quoted = ", ".join(f"'{case_id}'" for case_id in case_ids)  # the pattern of a case number excludes quotes
     known: defaultdict[str, list[Any]] = defaultdict(list)
-    for row in engine.query(
-        f"SELECT case_id, facts FROM ninezero_data.{kind.name}_cases FINAL WHERE case_id IN ({quoted})"
-    ):
+    sql = f"SELECT case_id, facts FROM ninezero_data.{kind.name}_cases FINAL WHERE case_id IN (SELECT key FROM keys)"
+    for row in engine.lookup(sql, case_ids):
         known[row["case_id"]] = msgspec.json.decode(row["facts"], type=GenericAlias(list, (kind.fact,)))
     return known

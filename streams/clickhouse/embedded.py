@@ -111,6 +111,10 @@ class Embedded:
             self._run(self._reader, "SET readonly = 1", "Null")
         return _rows(self._run(self._reader, sql, "JSONEachRow"))
 
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        """See `Engine.lookup`. The keys are in the statement: the embedded engine keeps no log of statements."""
+        return self.query(_with_keys(sql, keys))
+
     def execute(self, sql: str) -> None:
         """See `Engine.execute`."""
         self._run(self._session, sql, "Null")
@@ -169,6 +173,10 @@ class EmbeddedProxy:
     def read(self, sql: str) -> list[Row]:
         """See `Engine.read`. The process that holds the database reads every query in this way."""
         return _parsed(self._send("query", sql))
+
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        """See `Engine.lookup`."""
+        return self.read(_with_keys(sql, keys))
 
     def execute(self, sql: str) -> None:
         """See `Engine.execute`."""
@@ -246,6 +254,10 @@ def _parsed(rows: bytes) -> list[Row]:
         return _ROWS.decode(rows)
     except msgspec.DecodeError:
         raise ClickHouseError("the rows cannot be read: leave FORMAT out of the statement") from None
+
+
+def _with_keys(sql: str, keys: Sequence[str]) -> str:
+    return f"WITH keys AS (SELECT arrayJoin(CAST([{', '.join(map(_quoted, keys))}] AS Array(String))) AS key) {sql}"
 
 
 def _insert_statement(table: str, columns: Sequence[str], rows: Rows) -> str:

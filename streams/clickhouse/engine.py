@@ -61,6 +61,12 @@ class Engine(Protocol):
         """Returns the rows of a query as `query` does. The engine itself refuses to write (`readonly=1`), and the query
         runs within `READ_LIMITS` (read_only.py)."""
 
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        """Returns the rows of a query that reads `keys`, a table with the column `key`.
+
+        A server gets the keys beside the statement, so that its log of statements (`system.query_log`) does not hold them.
+        """
+
     def execute(self, sql: str) -> None:
         """Runs a statement that has no result."""
 

@@ -91,6 +91,11 @@ class Server:
         """See `Engine.read`."""
         return _rows(*self._run(sql, with_column_types=True, read=True))
 
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        """See `Engine.lookup`."""
+        table = {"name": "keys", "structure": [("key", "String")], "data": [{"key": key} for key in keys]}
+        return _rows(*self._run(sql, with_column_types=True, external_tables=[table]))
+
     def execute(self, sql: str) -> None:
         """See `Engine.execute`."""
         self._run(sql)

@@ -78,6 +78,23 @@ def test_a_query_from_outside_beyond_a_limit_is_ended_with_what_to_do(
     assert int(engine.read(COUNT)[0]["n"]) == 1
 
 
+def test_the_keys_of_a_lookup_find_their_rows(engine: Engine) -> None:
+    engine.insert("ninezero_data.numbers", ["n"], [(n,) for n in range(2, 1000)])
+    sql = "SELECT toString(n) AS n FROM ninezero_data.numbers WHERE toString(n) IN (SELECT key FROM keys) ORDER BY n"
+    assert [row["n"] for row in engine.lookup(sql, ["11", "7", "it's", "a\\b"])] == ["11", "7"]
+    assert engine.lookup("SELECT key FROM keys ORDER BY key", ["it's", "a\\b"]) == [{"key": "a\\b"}, {"key": "it's"}]
+    assert engine.lookup(sql, []) == []
+
+
+def test_the_server_never_sees_the_keys_of_a_lookup_in_a_statement(clickhouse_server: ClickHouseServer) -> None:
+    sql = "SELECT key, p.query AS query FROM keys CROSS JOIN (SELECT query FROM system.processes) AS p"
+    with closing(clickhouse.connect(clickhouse_server.admin_url)) as administrator:
+        rows = administrator.lookup(sql, ["c.secret"])
+    assert {row["key"] for row in rows} == {"c.secret"}
+    assert any("system.processes" in row["query"] for row in rows)
+    assert not [row["query"] for row in rows if "c.secret" in row["query"]]
+
+
 def test_every_connection_has_our_settings_whatever_the_defaults(engine: Engine) -> None:
     names = ", ".join(f"'{name}'" for name in SETTINGS)
     found = engine.query(f"SELECT name, value FROM system.settings WHERE name IN ({names})")

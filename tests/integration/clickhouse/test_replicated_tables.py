@@ -39,6 +39,9 @@ NOT_ACTIVE = {236, 242}
 JSON_COLUMNS = {"marks": "{}", "facts": "[]"}
 
 
+CASE = "c." + "0" * 32
+
+
 class Recorded:
     """An engine that records its statements, and the tables into which rows are inserted."""
 
@@ -46,13 +49,18 @@ class Recorded:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.queries, self.statements, self.inserts = set[str](), list[str](), dict[str, Sequence[str]]()
+        self.queries, self.lookups = set[str](), set[str]()
+        self.statements, self.inserts = list[str](), dict[str, Sequence[str]]()
 
     def query(self, sql: str) -> list[Row]:
         self.queries.add(sql)
         return self._engine.query(sql)
 
     read = query
+
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        self.lookups.add(sql)
+        return self._engine.lookup(sql, keys)
 
     def execute(self, sql: str) -> None:
         self.statements.append(sql)
@@ -80,6 +88,9 @@ class OneReplica:
         return self._engine.query(sql)
 
     read = query
+
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        return self._engine.lookup(sql, keys)
 
     def execute(self, sql: str) -> None:
         if " ON CLUSTER `main`" in sql:
@@ -130,9 +141,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         list(check_clickhouse._schema(recorded, ZONE))
         list(check_clickhouse._freshness(recorded))
         clickhouse.ensure_schema(recorded, ZONE)
-        fact = QuarantineFactRow(
-            "c." + "0" * 32, 1, "d", 1, "q", "admitted", "", "", False, False, "", 14, FIRST_WINS - 1
-        )
+        fact = QuarantineFactRow(CASE, 1, "d", 1, "q", "admitted", "", "", False, False, "", 14, FIRST_WINS - 1)
         record_cases(recorded, {"quarantine_facts": Block("quarantine_facts", [fact])}, Days(ZONE))
         LossCheck({"topic": frozenset(TIME_COLUMN)}).run(recorded, {TP("topic", 0): Progress(1, 0, 1_800_000_000_000)})
         roll_up_devices(recorded, LATER)
@@ -200,3 +209,10 @@ def test_replicas_accept_every_statement_of_the_product(replica: OneReplica, wor
     assert len(work.queries) >= 40
     for sql in sorted(work.queries):
         replica.query(sql)
+    for sql in sorted(work.lookups):
+        replica.lookup(sql, [CASE])
+
+
+def test_no_statement_to_a_server_names_a_case(work: Recorded) -> None:
+    assert any("quarantine_cases" in sql for sql in work.lookups)
+    assert not [sql for sql in (*work.queries, *work.lookups, *work.statements) if CASE in sql]

@@ -61,6 +61,9 @@ class Interrupted:
     def read(self, sql: str) -> list[Row]:
         return self._engine.read(sql)
 
+    def lookup(self, sql: str, keys: Sequence[str]) -> list[Row]:
+        return self._engine.lookup(sql, keys)
+
     def insert(self, table: str, columns: Sequence[str], rows: Rows) -> None:
         self._engine.insert(table, columns, rows)
 
