@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import orjson
 
 from ninezero.schemas.row_block import Block
 from ninezero.streams import direct_http
@@ -45,8 +46,6 @@ _ANSWER_SECONDS = 2 * READ_LIMITS["max_execution_time"] + 10
 _MAX_QUERY_BYTES = 1 << 30
 """Longest statement. The rows of an insert of groups are text in it."""
 
-
-_ROWS = msgspec.json.Decoder(list[Row])
 
 _END_READS = "KILL QUERY WHERE Settings['readonly'] = '1' ASYNC"
 """Ends what a session for reading runs."""
@@ -251,8 +250,8 @@ def _rows(lines: bytes) -> bytes:
 
 def _parsed(rows: bytes) -> list[Row]:
     try:
-        return _ROWS.decode(rows)
-    except msgspec.DecodeError:
+        return msgspec.convert(orjson.loads(rows), list[Row])
+    except (ValueError, msgspec.ValidationError):
         raise ClickHouseError("the rows cannot be read: leave FORMAT out of the statement") from None
 
 
