@@ -213,6 +213,12 @@ SETTINGS = {
         used_on=("worker",),
         needed_on=("worker",),
     ),
+    "NINEZERO_CLICKHOUSE_READER": Setting(
+        "address of the ClickHouse server with the account ninezero_reader, as which ninezero query reads; without it, it reads as the account of NINEZERO_CLICKHOUSE",
+        "ninezero query",
+        example="clickhouse://ninezero_reader:PASSWORD@127.0.0.1:9000",
+        used_on=("worker",),
+    ),
     "NINEZERO_CLICKHOUSE_TLS_CA": Setting(
         "CA certificate file of the ClickHouse server, with clickhouses://; without it the CAs of the machine are trusted",
         "as NINEZERO_CLICKHOUSE",
@@ -446,12 +452,12 @@ def kafka(env: Mapping[str, str]) -> str:
     return servers.replace(" ", "")
 
 
-def clickhouse(env: Mapping[str, str]) -> str:
-    """Returns `NINEZERO_CLICKHOUSE`, validated: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL.
+def clickhouse(env: Mapping[str, str], name: str = "NINEZERO_CLICKHOUSE") -> str:
+    """Returns `NINEZERO_CLICKHOUSE` or another address, validated: a `clickhouse://`, `clickhouses://` (TLS) or `chdb://` URL.
 
     The CA and the cluster of the settings beside it are options of the URL.
     """
-    url = _required(env, "NINEZERO_CLICKHOUSE")
+    url = _required(env, name)
     try:
         parts = urlsplit(url)
         server = parts.scheme in ("clickhouse", "clickhouses") and all(map(_is_host, _hosts(parts.netloc)))
@@ -459,15 +465,11 @@ def clickhouse(env: Mapping[str, str]) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise _wrong(
-            "NINEZERO_CLICKHOUSE", "write clickhouse://user:password@host:9000[,host:9000] or chdb:///absolute/path"
-        )
+        raise _wrong(name, "write clickhouse://user:password@host:9000[,host:9000] or chdb:///absolute/path")
     options = [parts.query]
     if ca := env.get("NINEZERO_CLICKHOUSE_TLS_CA"):
         if parts.scheme != "clickhouses":
-            raise _wrong(
-                "NINEZERO_CLICKHOUSE", "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS"
-            )
+            raise _wrong(name, "write clickhouses:// with NINEZERO_CLICKHOUSE_TLS_CA, and the port that has TLS")
         _file("NINEZERO_CLICKHOUSE_TLS_CA", ca)
         options.append(f"ca_certs={quote(ca)}")
     if cluster := env.get("NINEZERO_CLICKHOUSE_CLUSTER"):
@@ -477,6 +479,15 @@ def clickhouse(env: Mapping[str, str]) -> str:
             raise _wrong("NINEZERO_CLICKHOUSE_CLUSTER", "write a name of letters, digits, '_', '.' and '-', at most 64")
         options.append(f"cluster={quote(cluster)}")
     return urlunsplit(parts._replace(query="&".join(filter(None, options))))
+
+
+def clickhouse_reader(env: Mapping[str, str]) -> str | None:
+    """Returns `NINEZERO_CLICKHOUSE_READER`, validated: the URL of a server, or None if it is not set."""
+    if not env.get("NINEZERO_CLICKHOUSE_READER"):
+        return None
+    if env["NINEZERO_CLICKHOUSE_READER"].startswith("chdb:"):
+        raise _wrong("NINEZERO_CLICKHOUSE_READER", "leave it out: an embedded database has no accounts")
+    return clickhouse(env, "NINEZERO_CLICKHOUSE_READER")
 
 
 def _hosts(netloc: str) -> list[str]:

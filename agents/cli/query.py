@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from typing import Annotated, Literal
 
 import typer
 
 from ninezero.agents.cli.console import csv_cell, print_table, query_url
+from ninezero.streams import settings
 
 
 def query(
@@ -23,7 +25,7 @@ def query(
     from ninezero.streams import clickhouse
 
     clickhouse.check_read_only(sql)
-    engine = clickhouse.connect(query_url())
+    engine = clickhouse.connect(settings.clickhouse_reader(os.environ) or query_url())
     try:
         rows = engine.read(sql)
     except clickhouse.ClickHouseError as error:

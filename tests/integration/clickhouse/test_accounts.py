@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -10,6 +12,7 @@ import pytest
 from ninezero.streams import clickhouse
 from ninezero.streams.clickhouse import ClickHouseDenied, ClickHouseError, Engine
 from tests.engines.clickhouse_server import PASSWORD, ClickHouseServer
+from tests.support import NINEZERO
 
 pytestmark = pytest.mark.server
 
@@ -94,6 +97,27 @@ def test_a_schema_that_an_administrator_created_is_read_and_written_too(clickhou
     with closing(clickhouse.connect(clickhouse_server.url_of("ninezero_reader", PASSWORD))) as reader:
         assert refused(reader, reads) == {}
         assert reader.query("SELECT site_id FROM ninezero.sites") == [{"site_id": "s"}]
+
+
+def test_ninezero_query_reads_as_the_reader_where_its_account_is_given(
+    clickhouse_server: ClickHouseServer, writer: Engine
+) -> None:
+    env = os.environ | {"NINEZERO_CLICKHOUSE": clickhouse_server.url_of("ninezero_writer", PASSWORD)}
+    reader = {"NINEZERO_CLICKHOUSE_READER": clickhouse_server.url_of("ninezero_reader", PASSWORD)}
+
+    def query(table: str, **given: str) -> subprocess.CompletedProcess[str]:
+        command = [NINEZERO, "query", f"SELECT count() AS n FROM {table}", "--format", "json"]
+        return subprocess.run(command, env=env | given, capture_output=True, text=True, timeout=60)
+
+    for given in ({}, reader):
+        assert query("ninezero.sites", **given).stdout == '{"n": 0}\n'
+    assert query("ninezero_data.site_register").returncode == 0
+    for table in ("ninezero_data.site_register", FOR_THE_BOARD_ONLY):
+        refusal = query(table, **reader)
+        assert (refusal.returncode, refusal.stdout) == (1, "")
+        assert refusal.stderr == (
+            "ninezero: the account of this connection has no right to that: name views that it may read\n"
+        )
 
 
 def test_a_wrong_password_is_refused(clickhouse_server: ClickHouseServer) -> None:

@@ -1,10 +1,11 @@
 """A wrong setting stops the program with its name and a remedy, never with its value."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from ninezero.streams.settings import SettingsError, is_loopback, load, outbox, reachable_host
+from ninezero.streams.settings import SettingsError, clickhouse_reader, is_loopback, load, outbox, reachable_host
 
 GOOD = {
     "NINEZERO_KAFKA": "127.0.0.1:9092",
@@ -97,6 +98,17 @@ def test_hosts_and_cluster_of_clickhouse_are_part_of_its_address() -> None:
     )
     with pytest.raises(SettingsError, match="NINEZERO_CLICKHOUSE_CLUSTER"):
         load({**GOOD, **hosts, "NINEZERO_CLICKHOUSE_CLUSTER": "a`b"})
+
+
+def test_queries_have_an_account_of_their_own_where_one_is_given() -> None:
+    reader = {"NINEZERO_CLICKHOUSE_READER": "clickhouses://ninezero_reader:hidden-3@h"}
+    assert clickhouse_reader(GOOD) is None
+    assert clickhouse_reader({**GOOD, **reader}) == reader["NINEZERO_CLICKHOUSE_READER"]
+    assert (clickhouse_reader({**reader, "NINEZERO_CLICKHOUSE_TLS_CA": __file__}) or "").endswith(f"{quote(__file__)}")
+    for wrong, remedy in (("chdb:///data", "has no accounts"), ("http://hidden-3@h", "write clickhouse://")):
+        with pytest.raises(SettingsError, match=f"NINEZERO_CLICKHOUSE_READER.*{remedy}") as error:
+            clickhouse_reader({**GOOD, "NINEZERO_CLICKHOUSE_READER": wrong})
+        assert "hidden-3" not in str(error.value)
 
 
 def test_no_secret_is_in_the_repr_of_settings() -> None:
