@@ -70,6 +70,8 @@ def run(folder: Path, options: Options) -> bool:
         with own_place(folder) as place:
             return _run(place, spec, options)
     except KeyboardInterrupt:
+        if options.once:  # its status says whether every row agrees
+            raise
         return True
 
 

@@ -247,7 +247,7 @@ class PushAgent:
             code = "not_held"
         elif (gathered := await self._state.read_held(receipt)) is None:
             code = "gone"
-        elif confirmation.confirmed_by == receipt.by:
+        elif confirmation.confirmed_by.casefold() == receipt.by.casefold():
             code = "same_person"
         elif applied is not None and applied >= gathered.head.sequence:
             code = "overtaken"

@@ -243,7 +243,8 @@ class Broker:
                 f"only {free} MB are free in {self.folder}, Kafka needs {MIN_FREE_MB}: free space or choose another folder"
             )
         data = self.folder / "data"
-        (self.folder / "server.properties").write_text(server_properties(data, port, free_port(), self._more))
+        controller_port = free_port(but=port)
+        (self.folder / "server.properties").write_text(server_properties(data, port, controller_port, self._more))
         if (data / "meta.properties").exists():
             return
         fresh = self.folder / "data.new"

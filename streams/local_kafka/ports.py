@@ -40,10 +40,11 @@ def is_free(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-def free_port() -> int:
-    """Returns a random port that a server can listen on."""
+def free_port(but: int = 0) -> int:
+    """Returns a random port that a server can listen on. It is not `but`, which another one is about to use."""
     while True:
         port = random.SystemRandom().randrange(LOWEST, HIGHEST)
         with contextlib.suppress(BrokerError):
             check_port(port)
-            return port
+            if port != but:
+                return port

@@ -28,7 +28,7 @@ from ninezero.streams.edge.listfiles.push_client import earlier_receipts, push_b
 from ninezero.streams.edge.listfiles.push_lines import CheckedLine, PushOptions, open_end, read_lines
 from ninezero.streams.edge.listfiles.push_summary import PushSummary, decided, summarise, write_rejects
 from ninezero.streams.edge.listfiles.same_entries import SameEntries
-from ninezero.streams.edge.listfiles.sent_batches import BatchContent, next_sequence, sent_before
+from ninezero.streams.edge.listfiles.sent_batches import BatchContent, category_of, next_sequence, sent_before
 from ninezero.streams.settings import Settings, not_set
 
 _PLACEHOLDER = "check"
@@ -122,6 +122,7 @@ class _Push:
     def _send(self, head: PushBatch, summary: PushSummary, content: BatchContent) -> PushReceipt:
         """Sends the batch and returns its receipt, or returns that of the same batch that was sent before."""
         request, receipts = self._request, earlier_receipts(self._settings)
+        self._check_category(category_of(receipts, head.authority, head.list))
         if not request.batch_id:
             before = sent_before(content, receipts, head.authority, head.list)
             if before.yesterday is not None:
@@ -139,6 +140,22 @@ class _Push:
         return push_batch(
             self._settings, head, self._lines(), part_count=summary.parts, progress=_progress(summary.lines)
         )
+
+    def _check_category(self, known: str | None) -> None:
+        """Sends a batch of another category than the last one of its list only after a question on a terminal.
+
+        The entries of people who are listed take the new category: with `health_pass`, they would be clear.
+        """
+        given = self._request.category
+        if known in (None, given):
+            return
+        names = {name: texts.CATEGORIES.get(value, value) for name, value in (("known", known), ("given", given))}
+        text = texts.OTHER_CATEGORY.format(list=self._request.list_, **names)
+        if self._dialog is None:
+            raise CommandError(text.of(self._language))
+        self._dialog.say(text)
+        if not self._dialog.agrees(texts.ASK_CATEGORY):
+            raise CommandError(texts.NOTHING_SENT.of(self._language))
 
     def _open(self) -> list[ListFile]:
         """Opens the files. On a terminal, a question that a file raises is asked, and the files are opened again."""

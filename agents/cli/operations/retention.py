@@ -47,6 +47,10 @@ def erase(
     settings = settings_.load(edge=edge)
     if not edge:
         import_module("ninezero.streams.clickhouse")  # if packages are missing, this fails before anything is erased
+    if yes and not os.access(into, os.W_OK | os.X_OK):
+        raise CommandError(
+            f"the certificate cannot be written into {into}: give another folder with --into; nothing was erased"
+        )
     erasure = Erasure(settings, RUN, () if edge else tuple(settings_.ROLES))
     places = [f"this machine, order {settings.order}"]
     if not edge:

@@ -170,7 +170,7 @@ class Timeline:
         if policy is None:
             return "policy_unknown"
         author = self.policies[of.label].author if of.label in self.policies else ""
-        if record.approved_by == author:
+        if record.approved_by.casefold() == author.casefold():
             return "self_approved"
         new = Use(
             policy=policy,

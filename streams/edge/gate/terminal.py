@@ -22,6 +22,8 @@ _WIPE = "\r\x1b[2K"
 _BACKSPACE, _CTRL_U, _CTRL_D, _ESCAPE = "\x7f\b", "\x15", "\x04", "\x1b"
 _LINE_ENDS, _FIELD_ENDS = "\r\n", "\t\x1c\x1d\x1e\x1f"
 _LONGEST = 20_000
+_USUAL_COLUMNS = 80
+"""The width of a terminal that states none."""
 """Longest line that is kept, in characters. Of a longer one the rest is dropped; the reader of lines refuses it."""
 
 
@@ -78,7 +80,7 @@ class Terminal:
                 self._text += char
 
     def _show(self) -> None:
-        room = os.get_terminal_size(self._screen.fileno()).columns - 1
+        room = (os.get_terminal_size(self._screen.fileno()).columns or _USUAL_COLUMNS) - 1
         shown = self._text[-room:] if room > 0 else ""
         while cell_len(shown) > room:
             shown = shown[1:]

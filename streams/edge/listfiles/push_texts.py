@@ -113,6 +113,7 @@ ASK_DAYS_AGAIN = Bilingual("请写 1 到 {longest} 的整数", "write a whole nu
 ASK_NUMBER = Bilingual("写前面的数字", "write the number in front")
 ASK_SEND = Bilingual("发送？", "Send this?")
 ASK_CONFIRM = Bilingual("确认这个批次？", "Confirm this batch?")
+ASK_CATEGORY = Bilingual("仍然改变这些人的类别？", "Change the category of these people nevertheless?")
 ASK_AGAIN = Bilingual("仍然作为新的批次发送？", "Send it as a new batch nevertheless?")
 YES_OR_NO = Bilingual("[是 y / 否 n]", "[y/n]")
 NOTHING_SENT = Bilingual("没有发送任何内容", "nothing was sent")
@@ -168,6 +169,10 @@ REJECTED = Bilingual(
 )
 LAST_SEQUENCE = Bilingual("（名单现在的序号是 {sequence}）", " (the last one applied is {sequence})")
 NOT_CONFIRMED = Bilingual("没有确认：{meaning}。{remedy}：{command}", "not confirmed: {meaning}. {remedy}: {command}")
+OTHER_CATEGORY = Bilingual(
+    "名单 {list} 上一次推送的类别是“{known}”，这次是“{given}”：请更正 --category，或写另一个 --list",
+    "the last batch of list {list} had the category {known}, and this one has {given}: correct --category, or name another --list",
+)
 SENT_BEFORE = Bilingual(
     "这些文件已作为批次 {batch} 发送过（{at}，推送人 {by}），之后名单没有变；没有再发送。要作为新的批次发送：加 --again",
     "these files were sent before as batch {batch} ({at}, by {by}), and the list has not changed since: nothing is sent. To send them"

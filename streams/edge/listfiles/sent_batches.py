@@ -81,6 +81,12 @@ class SentBefore(NamedTuple):
     """The name under which the batch can be sent: a new one, or one without a receipt, which continues what was interrupted."""
 
 
+def category_of(receipts: Iterable[PushReceipt], authority: str, list_: str) -> str | None:
+    """Returns the category of the batch that was applied to a list last, or None if no receipt of the last seven days tells."""
+    applied = [one.category for one in _latest(receipts, authority, list_).values() if one.status == "applied"]
+    return applied[-1] if applied else None
+
+
 def next_sequence(receipts: Iterable[PushReceipt], authority: str, list_: str) -> int | None:
     """Returns the sequence number of the next batch of a list, or None if no receipt tells.
 

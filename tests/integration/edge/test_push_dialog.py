@@ -164,6 +164,25 @@ def test_hidden_rows_and_sheets_are_asked_for(terminal: Open, tmp_path: Path) ->
     clerk.ends(0)
 
 
+def test_a_batch_of_another_category_than_its_list_is_sent_only_after_a_question(
+    system: System, terminal: Open, tmp_path: Path
+) -> None:
+    path = tmp_path / "listed.csv"
+    path.write_text(f"id\n{ID}\n")
+    call = ("push", str(path), *GIVEN, "--list", "kinds", "--days", "5", "--yes")
+    assert b"applied: 1" in system.run(*call).stdout
+    sent = pushes(system, "kinds")
+    other = (*call, "--category", "health_pass")
+    refused = system.run(*other)
+    assert refused.returncode == 1 and b"correct --category, or name another --list" in refused.stderr
+    for answer, status in (("n", 1), ("y", 0)):
+        assert pushes(system, "kinds") == sent
+        clerk = terminal(*other, prompt="the last batch of list kinds had the category")
+        answers(clerk, ("Change the category of these people", answer))
+        clerk.ends(status)
+    assert len(pushes(system, "kinds")) == len(sent) + 1
+
+
 def test_a_second_person_sees_a_held_batch_before_confirming_it(system: System, terminal: Open, tmp_path: Path) -> None:
     whole, empty = tmp_path / "whole.csv", tmp_path / "empty.csv"
     whole.write_text(f"id\n{ID}\n{OTHER}\n")

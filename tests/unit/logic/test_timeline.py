@@ -162,6 +162,7 @@ def test_a_use_of_an_unknown_policy_is_refused_even_if_the_policy_follows() -> N
 def test_an_author_cannot_approve_a_use_of_any_kind_or_end_it() -> None:
     fold = Fold(policy())
     assert fold.use(active(NOW + DAY, by="anna")) == "self_approved"
+    assert fold.use(active(NOW + DAY, by="Anna")) == "self_approved"
     assert fold.use(shadow(NOW, by="anna")) == "self_approved"
     assert fold.use(active(NOW + DAY)) is None
     assert fold.use(active(NOW + DAY, NOW + 2 * DAY, by="anna")) == "self_approved"

@@ -8,7 +8,13 @@ from typing import Any
 import msgspec
 
 from ninezero.schemas.events import PushBatch, PushLine, PushReceipt, PushTokens
-from ninezero.streams.edge.listfiles.sent_batches import BatchContent, SentBefore, next_sequence, sent_before
+from ninezero.streams.edge.listfiles.sent_batches import (
+    BatchContent,
+    SentBefore,
+    category_of,
+    next_sequence,
+    sent_before,
+)
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 HEAD = PushBatch(
@@ -105,6 +111,17 @@ def test_a_batch_is_sent_under_a_new_name_after_another_one_changed_the_list_or_
     )
     assert among(receipt(name, 3, "held"), receipt("other", 6)) == (None, None, f"{name}-2")
     assert among(receipt(name, 3, "rejected"), receipt(f"{name}-2", 3, "rejected")) == (None, None, f"{name}-3")
+
+
+def test_the_category_of_a_list_is_that_of_the_batch_that_was_applied_last() -> None:
+    def known(*receipts: PushReceipt) -> str | None:
+        return category_of(receipts, "cdc", "contacts")
+
+    contacts = receipt("b1", 5)
+    cases = msgspec.structs.replace(receipt("b2", 6), category="confirmed_case")
+    assert known() is None and known(msgspec.structs.replace(contacts, list="cases")) is None
+    assert known(contacts, msgspec.structs.replace(cases, status="held")) == "close_contact"
+    assert known(contacts, cases) == "confirmed_case"
 
 
 def test_the_next_sequence_follows_the_last_applied_one_and_leaves_room_for_held_batches() -> None:
