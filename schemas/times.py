@@ -11,6 +11,9 @@ FOREVER_US = 253_370_764_800 * 1_000_000
 NO_START_US = -(2**63)
 """Start of a window that has none, in µs: it is before every time, so the window holds whenever something was observed."""
 
+MAX_AHEAD_SECONDS = 60.0
+"""A heartbeat of the watchlist that is further in the future shows that a clock is wrong, so nobody knows how old the lists are."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

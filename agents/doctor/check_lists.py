@@ -19,8 +19,8 @@ from ninezero.agents.doctor.findings import (
 from ninezero.agents.doctor.places import WITH_LISTS
 from ninezero.agents.doctor.probe import HEARTBEAT_SECONDS, DeploymentProbe
 from ninezero.agents.doctor.quantities import counted, duration
+from ninezero.schemas.times import MAX_AHEAD_SECONDS
 from ninezero.streams.errors import UserError
-from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS
 
 KEY_NEAR = timedelta(days=3)
 LIST_OLD = timedelta(days=2)

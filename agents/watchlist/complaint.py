@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from ninezero.agents.logic.watchlist.entries import Entry, ListName
 from ninezero.agents.watchlist.projection import WatchlistProjection
+from ninezero.schemas.times import MAX_AHEAD_SECONDS
 from ninezero.streams.kafka import client as kafka
 from ninezero.streams.kafka.list_register import read_list_register
 from ninezero.streams.kafka.register import read_register
 from ninezero.streams.kafka.topics import WATCHLIST
-from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS, SLICE_RECORDS, WatchlistState
+from ninezero.streams.kafka.watchlist_state import SLICE_RECORDS, WatchlistState
 from ninezero.streams.settings import Settings
 
 

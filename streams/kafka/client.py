@@ -75,8 +75,11 @@ def producer(settings: Settings, **arguments: Any) -> AIOKafkaProducer:
 
 
 def outage_mark(error: KafkaError) -> dict[str, str] | None:
-    """Returns the `extra` of a log record about an error: it marks an error that ends when the brokers answer again."""
-    return {DEPENDENCY: "Kafka"} if error.retriable else None
+    """Returns the `extra` of a log record about an error: it marks an error that ends when the brokers answer again.
+
+    aiokafka raises the base class itself if no broker answers.
+    """
+    return {DEPENDENCY: "Kafka"} if error.retriable or type(error) is KafkaError else None
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from ninezero.schemas.events import Heartbeat, Identifier, Manifest, Removal, WatchlistEntry
+from ninezero.schemas.times import MAX_AHEAD_SECONDS
 from ninezero.streams.kafka.internal_records import InternalRecords, Position
 from ninezero.streams.kafka.topics import WATCHLIST
 
@@ -25,9 +26,6 @@ MAX_PENDING_TOMBSTONES = 200_000
 """Maximum number of keys that are collected for tombstones. Further removed entries stay in memory, where nothing matches them."""
 
 HEARTBEAT_KEY = b"||"
-
-MAX_AHEAD_SECONDS = 60.0
-"""A heartbeat that is further in the future shows that a clock is wrong, so nobody knows how old the lists are."""
 
 MERGED_SECONDS = 72 * 3600.0 + 600.0
 """An entry that was merged into another has its tombstone after this time. Until then an alert may name it, and a withdrawal of

@@ -43,9 +43,9 @@ from ninezero.agents.logic.situation_records import (
     WorkerState,
 )
 from ninezero.schemas.events import CATEGORIES, CareRule, DeadReason, HoldCode
+from ninezero.schemas.times import MAX_AHEAD_SECONDS
 from ninezero.streams import metrics, settings
 from ninezero.streams.clickhouse import ClickHouseError
-from ninezero.streams.kafka.watchlist_state import MAX_AHEAD_SECONDS
 from ninezero.streams.settings import ROLES
 
 PAGE = Path(__file__).parents[3] / "agents" / "board" / "page"
