@@ -129,7 +129,7 @@ class Embedded:
     def close(self) -> None:
         """See `Engine.close`."""
         if self._reader is not None:
-            with contextlib.suppress(ClickHouseError):
+            with contextlib.suppress(ClickHouseError):  # the reads have a time limit and end by themselves
                 self.execute(_END_READS)
             self._reader.close()
         self._session.close()

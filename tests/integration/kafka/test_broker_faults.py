@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
@@ -32,8 +33,8 @@ def make() -> Iterator[Make]:
     """A function that makes brokers; they are killed after the test."""
     with ExitStack() as stack:
 
-        def broker(folder: Path, port: int | None = None, **extra: object) -> Broker:
-            one = Broker(folder, port, **extra)  # type: ignore[arg-type]
+        def broker(folder: Path, port: int | None = None, **extra: Any) -> Broker:
+            one = Broker(folder, port, **extra)
             stack.callback(one.kill)
             return one
 

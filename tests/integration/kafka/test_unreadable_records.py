@@ -6,6 +6,7 @@ import asyncio
 import urllib.request
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,15 @@ def test_a_record_of_format_99_ends_the_recorder_and_is_passed_over_once_it_is_s
             producer.send(f"{system.prefix}screening-decisions", decisions(seq), b"road-0", headers, 0).get(10)
     readable = system.run("records", "set-aside", "screening-decisions/0@0", "--by", "ops-1", "--yes")
     assert readable.returncode == 1 and b"this release reads the record" in readable.stderr
+
+    def logged(line: str) -> bool:
+        return line in system.logs()
+
     try:
         for offset, number in ((1, 99), (3, 0)):
             line = f"unreadable_record: topic screening-decisions, partition 0, offset {offset}, format decisions/{number}: "
             system.start("recording")
-            wait_for(lambda line=line: line in system.logs(), 20, "the line")  # type: ignore[misc]
+            wait_for(partial(logged, line), 20, "the line")
             assert 'ninezero_unreadable_records_total{topic="screening-decisions"} 1.0' in metrics(system)
             assert not system.ready("recording")
             system.stop()
